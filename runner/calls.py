@@ -1,0 +1,216 @@
+"""What happens inside a model while it runs: every call of every layer, in order."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+Leaf = tuple[str | None, Any]
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of one layer, or of one operation node of a Functional model.
+
+    Attributes
+    ----------
+    operation
+        The layer or operation that was called.
+    parent
+        The call inside which it happened; ``None`` for the model's own.
+    inputs
+        The tensors given to it, each with its place among the arguments.
+    outputs
+        What it returned, each leaf with its place in the structure: ``None`` for a
+        plain tensor, else ``0``, ``state``, ``1.state``...
+    pre_activation
+        What went into the layer's ``activation``, where that was called once and
+        its result is the layer's output; else ``None``.
+    loop
+        The call of the recurrent layer that runs this one inside its loop, if any.
+    layer_path
+        Names of the operations from below the model down to this one, joined by
+        ``/``; ``#2`` tells a second operation of the same name in one place apart.
+    name
+        The call path: as `layer_path`, and ``@k`` behind whatever is called more
+        than once in its place.
+    index
+        Which call of `layer_path` this is, from 0.
+    """
+
+    operation: Any
+    parent: Call | None
+    inputs: list[Leaf]
+    outputs: list[Leaf] = field(default_factory=list)
+    pre_activation: Any = None
+    loop: Call | None = None
+    layer_path: str = ""
+    name: str = ""
+    index: int = 0
+
+
+def watch(forward: Callable[[], Any], *, pre_activations: bool = False) -> list[Call]:
+    """Run a forward pass and return every call inside it, in the order of completion.
+
+    Keras has no forward hooks, so ``Layer.__call__`` and ``Operation.__call__`` are
+    wrapped for the length of the pass, for this thread alone. What the layers compute
+    is not touched.
+
+    Parameters
+    ----------
+    forward
+        Calls a model once; the model's own call is the root and not in the result.
+    pre_activations
+        Whether to look for what goes into each layer's activation function.
+    """
+    watcher = _Watcher(pre_activations)
+    with watcher.installed():
+        forward()
+    calls = [call for call in watcher.finished if call.parent is not None]
+    _name(calls)
+    return calls
+
+
+class _Watcher:
+    def __init__(self, pre_activations: bool) -> None:
+        self.finished: list[Call] = []
+        self._open: list[Call] = []
+        self._pre_activations = pre_activations
+        self._thread = threading.get_ident()
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[None]:
+        layer_class, operation_class, graph_class = keras.Layer, keras.Operation, tf.Graph
+        layer_call, operation_call = layer_class.__call__, operation_class.__call__
+        name_scope = graph_class.name_scope
+
+        def call_layer(layer: Any, *args: Any, **kwargs: Any) -> Any:
+            if threading.get_ident() != self._thread:
+                return layer_call(layer, *args, **kwargs)
+            return self._call(layer_call, layer, args, kwargs)
+
+        def call_operation(operation: Any, *args: Any, **kwargs: Any) -> Any:
+            if threading.get_ident() != self._thread or not self._is_node(operation):
+                return operation_call(operation, *args, **kwargs)
+            return self._call(operation_call, operation, args, kwargs)
+
+        def scope_of_any_name(graph: Any, name: str | None) -> Any:
+            # A layer may be called anything; a scope of TensorFlow's graph may not.
+            return name_scope(graph, re.sub(r"[^A-Za-z0-9_./-]", "_", name) if name else name)
+
+        layer_class.__call__, operation_class.__call__ = call_layer, call_operation
+        graph_class.name_scope = scope_of_any_name
+        try:
+            yield
+        finally:
+            layer_class.__call__, operation_class.__call__ = layer_call, operation_call
+            graph_class.name_scope = name_scope
+
+    def _is_node(self, operation: Any) -> bool:
+        """Tell whether an operation is a node of the Functional model being called."""
+        if isinstance(operation, keras.Layer) or not self._open:
+            return False
+        nodes = getattr(self._open[-1].operation, "operations", ())
+        return any(node is operation for node in nodes)
+
+    def _call(
+        self, original: Callable[..., Any], operation: Any, args: Any, kwargs: Any
+    ) -> Any:
+        parent = self._open[-1] if self._open else None
+        call = Call(operation, parent, leaves((*args, *kwargs.values())))
+        if parent is not None:
+            call.loop = parent if isinstance(parent.operation, keras.layers.RNN) else parent.loop
+        self._open.append(call)
+        try:
+            with self._activation_watched(operation) as activations:
+                returned = original(operation, *args, **kwargs)
+        except Exception as error:
+            if not getattr(error, "__notes__", []):
+                error.add_note("in " + "/".join(open_.operation.name for open_ in self._open))
+            raise
+        finally:
+            self._open.pop()
+        call.outputs = leaves(returned)
+        if len(activations) == 1 and activations[0][1] is returned:
+            call.pre_activation = activations[0][0]
+        self.finished.append(call)
+        return returned
+
+    @contextlib.contextmanager
+    def _activation_watched(self, layer: Any) -> Iterator[list[tuple[Any, Any]]]:
+        seen: list[tuple[Any, Any]] = []
+        activation = vars(layer).get("activation") if self._pre_activations else None
+        if not callable(activation) or isinstance(activation, keras.Layer):
+            yield seen
+            return
+
+        def watched(value: Any, *args: Any, **kwargs: Any) -> Any:
+            result = activation(value, *args, **kwargs)
+            seen.append((value, result))
+            return result
+
+        layer.activation = watched
+        try:
+            yield seen
+        finally:
+            layer.activation = activation
+
+
+def leaves(structure: Any) -> list[Leaf]:
+    """Return the leaves of nested lists, tuples and mappings, each with its place.
+
+    ``None`` is no leaf. A plain value has the place ``None``.
+    """
+    if structure is None:
+        return []
+    if isinstance(structure, Mapping):
+        items = [(str(key), value) for key, value in structure.items()]
+    elif isinstance(structure, (list, tuple)):
+        items = [(str(position), value) for position, value in enumerate(structure)]
+    else:
+        return [(None, structure)]
+    return [
+        (place if below is None else f"{place}.{below}", leaf)
+        for place, value in items
+        for below, leaf in leaves(value)
+    ]
+
+
+def _name(calls: list[Call]) -> None:
+    """Give every call its name, now that it is known what is called how often."""
+    siblings: dict[tuple[int, int], list[Call]] = {}
+    for call in calls:
+        siblings.setdefault((id(call.parent), id(call.operation)), []).append(call)
+    namesakes: dict[tuple[str, str], list[Any]] = {}
+    indices: dict[str, int] = {}
+    named: set[int] = set()
+
+    def name(call: Call) -> None:
+        if id(call) in named or call.parent is None:
+            return
+        named.add(id(call))
+        name(call.parent)
+        parent_path = call.parent.layer_path
+        same_name = namesakes.setdefault((parent_path, call.operation.name), [])
+        if not any(operation is call.operation for operation in same_name):
+            same_name.append(call.operation)
+        position = next(i for i, other in enumerate(same_name) if other is call.operation)
+        segment = call.operation.name + (f"#{position + 1}" if position else "")
+        again = siblings[id(call.parent), id(call.operation)]
+        repeat = next(i for i, other in enumerate(again) if other is call)
+        call.layer_path = f"{parent_path}/{segment}" if parent_path else segment
+        called = f"{segment}@{repeat}" if len(again) > 1 else segment
+        call.name = f"{call.parent.name}/{called}" if call.parent.name else called
+
+    for call in calls:
+        name(call)
+    for call in calls:
+        call.index = indices.get(call.layer_path, 0)
+        indices[call.layer_path] = call.index + 1

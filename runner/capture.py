@@ -1,0 +1,241 @@
+"""What every layer of a model puts out for the inputs shown to it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from runner.calls import leaves, watch
+from runner.errors import InputError, RunError
+from runner.inventory import Inventory, Layer, take_inventory
+from runner.selection import Selection
+from runner.tensors import TensorSpec
+
+
+class Capture:
+    """A model made ready to give up every layer's output, batch by batch.
+
+    The forward pass is traced once into a TensorFlow function that returns all chosen
+    tensors; where it cannot be traced it runs eagerly. Variables enter as arguments and
+    nothing is assigned, so the model is left as it was; what its layers update with
+    ``training=True`` is carried from batch to batch here.
+
+    Parameters
+    ----------
+    model
+        Any Keras model. One that is not built yet is built by calling it on `inputs`.
+    inputs
+        The first batch, as the model is called: an array of shape (sample, ...), or a
+        list or mapping of such. Later batches must have the same shapes.
+    selection
+        What to keep; everything of the default kinds if not given.
+    training
+        Whether the layers run as in training.
+
+    Attributes
+    ----------
+    tensors : tuple[TensorSpec, ...]
+        What is captured per sample, in call order.
+    weights : tuple[tuple[TensorSpec, keras.Variable], ...]
+        The chosen weights of every layer, in call order.
+    aliases : tuple[tuple[TensorSpec, TensorSpec], ...]
+        Chosen tensors that are the very same as one of `tensors` or `weights`, each
+        with that one.
+    layers : tuple[Layer, ...]
+        Every layer of the model in call order, those never called last.
+    first : list[numpy.ndarray]
+        The values for the first batch, in the order of `tensors`.
+    eager_because : str or None
+        Why the forward pass could not be traced.
+
+    Raises
+    ------
+    InputError
+        If a pattern of the selection matches no layer, or an index of the inputs lies
+        outside an embedding.
+    RunError
+        If the model cannot be called on the inputs; names the layer where it failed.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        inputs: Any,
+        selection: Selection | None = None,
+        *,
+        training: bool = False,
+    ) -> None:
+        self._model = model
+        self._selection = selection or Selection()
+        self._training = training
+        _build(model, inputs)
+        self._variables: list[keras.Variable] = model.variables
+        self._values = [tf.convert_to_tensor(variable.value) for variable in self._variables]
+        self._changing: list[int] = []
+        self._inventory = Inventory()
+        self._function, self.eager_because = self._trace(inputs)
+        arrays = self._run(inputs)
+        found = self._inventory
+        self._selection.check(found.candidates)
+        rows = _rows(inputs)
+        specs = {
+            place: dataclasses.replace(spec, shape=array.shape[1:], dtype=array.dtype.name)
+            for place, (spec, array) in enumerate(zip(found.tensors, arrays, strict=True))
+            if array.shape[:1] == (rows,)
+        }
+        for place, spec in enumerate(found.tensors):
+            if place not in specs:
+                shape = arrays[place].shape
+                found.leave_out(
+                    spec.layer_path, f"no sample axis: {rows} samples gave an output of {shape}"
+                )
+        self._places = list(specs)
+        self.first = [arrays[place] for place in self._places]
+        self.tensors: tuple[TensorSpec, ...] = tuple(specs.values())
+        self.weights: tuple[tuple[TensorSpec, keras.Variable], ...] = tuple(found.weights)
+        shaped = [
+            (dataclasses.replace(alias, shape=spec.shape, dtype=spec.dtype), spec)
+            for alias, place in found.aliases
+            if (spec := specs.get(place)) is not None
+        ]
+        self.aliases: tuple[tuple[TensorSpec, TensorSpec], ...] = (*shaped, *found.weight_aliases)
+        self.layers: tuple[Layer, ...] = tuple(found.layers.values())
+
+    def __call__(self, inputs: Any) -> list[np.ndarray]:
+        """Show the model one more batch.
+
+        Parameters
+        ----------
+        inputs
+            As the first batch.
+
+        Returns
+        -------
+        list[numpy.ndarray]
+            The values of `tensors`, each of shape (sample, ...): views of TensorFlow's
+            memory, not to be written to.
+        """
+        arrays = self._run(inputs)
+        return [arrays[place] for place in self._places]
+
+    def _trace(self, inputs: Any) -> tuple[Callable[..., Any], str | None]:
+        signature = tf.nest.map_structure(
+            lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), inputs
+        )
+        function = tf.function(self._forward, autograph=False)
+        try:
+            return function.get_concrete_function(self._values, signature), None
+        except Exception as error:  # a model may raise anything; one that is real comes again
+            return self._forward, _in_one_line(error)
+
+    def _forward(self, values: list[Any], inputs: Any) -> tuple[list[Any], list[Any]]:
+        """Return the chosen tensors, and the new values of the variables that change."""
+        state = list(zip(self._variables, values, strict=True))
+        with keras.StatelessScope(state, collect_losses=True) as scope:
+            calls = watch(
+                lambda: self._model(inputs, training=self._training),
+                pre_activations="pre_activation" in self._selection.kinds,
+            )
+            self._inventory, tensors = take_inventory(self._model, calls, self._selection)
+        after = [scope.get_current_value(variable) for variable in self._variables]
+        self._changing = [i for i, value in enumerate(after) if value is not values[i]]
+        return tensors, [after[i] for i in self._changing]
+
+    def _run(self, inputs: Any) -> list[np.ndarray]:
+        with unfused(), _explained():
+            tensors, changed = self._function(
+                self._values, tf.nest.map_structure(tf.convert_to_tensor, inputs)
+            )
+        for place, value in zip(self._changing, changed, strict=True):
+            self._values[place] = value
+        return [_as_array(tensor) for tensor in tensors]
+
+
+@contextlib.contextmanager
+def unfused() -> Iterator[None]:
+    """Keep TensorFlow from fusing operations of different layers inside the scope.
+
+    Which ones it fuses depends on which tensors are asked for, and a fused operation
+    rounds differently: without this, a value would depend on what else is captured.
+    `Capture` enters it for every batch; enter it once around many to save the switching.
+    """
+    options = tf.config.optimizer
+    fusing = options.get_experimental_options().get("remapping", True)
+    if not fusing:
+        yield
+        return
+    options.set_experimental_options({"remapping": False})
+    try:
+        yield
+    finally:
+        options.set_experimental_options({"remapping": fusing})
+
+
+def padded(inputs: Any, size: int) -> Any:
+    """Repeat the last sample of a batch until it has `size` samples.
+
+    Every batch then has the same shape, and the arithmetic of a sample does not
+    depend on how many samples happen to come with it.
+    """
+
+    def pad(array: np.ndarray) -> np.ndarray:
+        missing = size - len(array)
+        return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)])
+
+    return inputs if _rows(inputs) >= size else tf.nest.map_structure(pad, inputs)
+
+
+def _build(model: keras.Model, inputs: Any) -> None:
+    """Build what is not built by one call on the inputs, leaving what is as it was."""
+    if all(layer.built for layer in model._flatten_layers()):
+        return
+    before = [(variable, variable.numpy()) for variable in model.variables]
+    with _explained():
+        model(inputs, training=False)
+    for variable, value in before:
+        variable.assign(value)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Say in one line what made a forward pass fail, and in which layer."""
+    try:
+        yield
+    except Exception as error:
+        text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+        index = re.search(r"indices\[.*?\] = (-?\d+) is not in \[(\d+), (\d+)\)", text)
+        if index:
+            found, low, high = index.groups()
+            raise InputError.of(
+                "probe", f"index {found} is outside an embedding of {low} to {int(high) - 1}"
+            ) from error
+        where = " ".join(getattr(error, "__notes__", []))
+        raise RunError(
+            f"the model cannot be called on the probe{where and f' ({where})'}: "
+            f"{_in_one_line(error)}"
+        ) from error
+
+
+def _in_one_line(error: Exception) -> str:
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip() or type(error).__name__
+    if isinstance(error, tf.errors.OpError):  # a graph tells where its code stood, first
+        text = text.partition("\n\t [[")[0].rpartition("\n")[2]
+    text = " ".join(text.split())
+    return text if len(text) <= 300 else f"{text[:297]}..."
+
+
+def _rows(inputs: Any) -> int:
+    return len(leaves(inputs)[0][1])
+
+
+def _as_array(tensor: Any) -> np.ndarray:
+    if tensor.dtype == tf.bfloat16:  # the buffer protocol has no such type
+        return tensor.numpy()
+    return np.asarray(memoryview(tensor))

@@ -1,0 +1,71 @@
+"""What can go wrong, said so that the reader knows what to type next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with what a person asked for.
+
+    Attributes
+    ----------
+    place
+        Where it stands: a key path (``model.layers.hidden.units``), a file with
+        its line (``data.csv:3``), a run or a command.
+    message
+        What was expected and what was found.
+    advice
+        The next step, or empty where the message already says it.
+    """
+
+    place: str
+    message: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        said = f"{self.place}: {self.message}" if self.place else self.message
+        return f"{said}; {self.advice}" if self.advice else said
+
+
+class RunnerError(Exception):
+    """The base of every error that Runner raises on purpose."""
+
+
+class InputError(RunnerError, ValueError):
+    """What was asked for cannot be done as it stands (exit code 2).
+
+    Parameters
+    ----------
+    problems
+        Everything found wrong, in the order in which it should be read.
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    @classmethod
+    def of(cls, place: str, message: str, advice: str = "") -> InputError:
+        """Return the error that holds a single problem."""
+        return cls([Problem(place, message, advice)])
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[tuple[Problem, ...]]]:
+        return (type(self), (self.problems,))
+
+
+class RunError(RunnerError, RuntimeError):
+    """A run began and could not be completed (exit code 1)."""
+
+
+def suggest(word: str, choices: Iterable[str]) -> str:
+    """Return ``did you mean 'x'?`` for the closest choice, or an empty string.
+
+    Letter case is ignored, so ``relu`` is found for ``RELU``.
+    """
+    by_folded = {choice.casefold(): choice for choice in choices}
+    close = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
+    return f"did you mean '{by_folded[close[0]]}'?" if close else ""

@@ -1,0 +1,49 @@
+"""Ways to make an activation smaller before it leaves the graph."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+
+_OVER_POSITIONS = {"mean": keras.ops.mean, "max": keras.ops.max, "std": keras.ops.std}
+
+
+def reduced(activation: Any, reduction: str, name: str) -> Any:
+    """Reduce one activation.
+
+    Parameters
+    ----------
+    activation
+        Tensor of shape (sample, ..., channel).
+    reduction
+        ``mean``, ``max`` or ``std`` over every axis between the first and the last
+        (space or time), giving (sample, channel); ``flatten``, giving (sample, unit);
+        ``projection:k``, the flattened activation times a Gaussian matrix of variance
+        1/k, giving (sample, k), which keeps the distances between samples (Johnson &
+        Lindenstrauss 1984, "Extensions of Lipschitz mappings into a Hilbert space").
+    name
+        The tensor's name, which seeds its projection: the same name and size draw the
+        same matrix in every run.
+
+    Returns
+    -------
+    tensor
+        Of rank 2; one without positions to reduce over is returned as it is.
+    """
+    if reduction in _OVER_POSITIONS:
+        positions = tuple(range(1, len(activation.shape) - 1))
+        return _OVER_POSITIONS[reduction](activation, axis=positions) if positions else activation
+    units = math.prod(activation.shape[1:])
+    flat = keras.ops.reshape(activation, (-1, units))
+    if reduction == "flatten":
+        return flat
+    size = int(reduction.removeprefix("projection:"))
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(list(name.encode()))))
+    matrix = generator.normal(scale=size**-0.5, size=(units, size))
+    dtype = keras.backend.standardize_dtype(flat.dtype)
+    if not keras.backend.is_float_dtype(dtype):
+        dtype = "float32"
+    return keras.ops.matmul(keras.ops.cast(flat, dtype), keras.ops.cast(matrix, dtype))

@@ -1,0 +1,82 @@
+"""What a tensor is called and looks like, without its values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["activation", "weight", "pre_activation", "input", "gradient"]
+
+FOLDERS: dict[Kind, str] = {
+    "activation": "activations",
+    "weight": "weights",
+    "pre_activation": "pre_activations",
+    "input": "inputs",
+    "gradient": "gradients",
+}
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One input of a model, or one column group of a probe.
+
+    Attributes
+    ----------
+    name
+        The input's name; ``input`` where a model has a single unnamed one.
+    shape
+        Axes of one sample (no sample axis); ``None`` for an axis of any length.
+    dtype
+        NumPy's name of the element type.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One captured tensor: everything a table needs to know before the values come.
+
+    Attributes
+    ----------
+    name
+        Call path, with ``@k`` where the layer is called more than once and
+        ``:key`` for one part of a structured output; for a weight, its layer's
+        path and the weight's name (``hidden/kernel``). Unique within a kind.
+    kind
+        What it is; decides the folder of its table.
+    layer_path
+        Path of the layer through its parents (``encoder/dense``).
+    layer_class
+        Name of the layer's class.
+    call
+        Which call of the layer, counted from 0; ``None`` for a weight.
+    output
+        Which part of a structured output (``0``, ``state``); ``None`` for a plain one.
+    shape
+        Axes of one sample; for a weight, all of its axes.
+    dtype
+        NumPy's name of the element type as stored in memory (``bfloat16`` included).
+    order
+        Position of the layer among the calls of the model, from 0; numbers the file.
+    reduction
+        How the tensor was reduced before it was stored (``mean``...), or ``None``.
+    """
+
+    name: str
+    kind: Kind
+    layer_path: str
+    layer_class: str
+    call: int | None
+    output: str | None
+    shape: tuple[int, ...]
+    dtype: str
+    order: int
+    reduction: str | None = None
+
+    @property
+    def per_sample(self) -> bool:
+        """Whether the tensor has a row per sample (all but weights)."""
+        return self.kind != "weight"

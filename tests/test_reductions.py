@@ -1,0 +1,44 @@
+"""Reductions inside the graph equal NumPy's on the whole activation."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from runner.capture import Capture
+from runner.selection import Selection
+
+
+def captured(reduction: str) -> tuple[np.ndarray, np.ndarray]:
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([layers.Input((6, 5, 2)), layers.Conv2D(3, 3, name="map")])
+    x = np.random.default_rng(0).normal(size=(7, 6, 5, 2)).astype("float32")
+    whole = Capture(model, x).first[0]
+    capture = Capture(model, x, Selection(reduce={"map": reduction}))
+    assert capture.tensors[0].reduction == reduction
+    assert capture.tensors[0].shape == capture.first[0].shape[1:]
+    return whole, capture.first[0]
+
+
+@pytest.mark.parametrize(("reduction", "numpy"), [("mean", np.mean), ("max", np.max), ("std", np.std)])
+def test_over_positions(reduction: str, numpy: np.ufunc) -> None:
+    whole, small = captured(reduction)
+    np.testing.assert_allclose(small, numpy(whole, axis=(1, 2)), rtol=1e-5, atol=1e-6)
+
+
+def test_flatten() -> None:
+    whole, small = captured("flatten")
+    np.testing.assert_array_equal(small, whole.reshape(7, -1))
+
+
+def test_a_projection_is_the_same_every_time_and_keeps_distances() -> None:
+    whole, small = captured("projection:400")
+    np.testing.assert_array_equal(small, captured("projection:400")[1])
+    flat = whole.reshape(7, -1)
+    before = np.linalg.norm(flat[:, None] - flat[None], axis=-1)
+    after = np.linalg.norm(small[:, None] - small[None], axis=-1)
+    off = ~np.eye(7, dtype=bool)
+    np.testing.assert_allclose(after[off] / before[off], 1, atol=0.2)
