@@ -57,7 +57,7 @@ class Call:
 
 
 def watch(forward: Callable[[], Any], *, pre_activations: bool = False) -> list[Call]:
-    """Run a forward pass and return every call inside it, in the order of completion.
+    """Run a forward pass and return every call of it, in the order of completion.
 
     Keras has no forward hooks, so ``Layer.__call__`` and ``Operation.__call__`` are
     wrapped for the length of the pass, for this thread alone. What the layers compute
@@ -66,16 +66,15 @@ def watch(forward: Callable[[], Any], *, pre_activations: bool = False) -> list[
     Parameters
     ----------
     forward
-        Calls a model once; the model's own call is the root and not in the result.
+        Calls a model once; the model's own call is the root, the last of the result.
     pre_activations
         Whether to look for what goes into each layer's activation function.
     """
     watcher = _Watcher(pre_activations)
     with watcher.installed():
         forward()
-    calls = [call for call in watcher.finished if call.parent is not None]
-    _name(calls)
-    return calls
+    _name(watcher.finished[:-1])
+    return watcher.finished
 
 
 class _Watcher:
@@ -120,9 +119,7 @@ class _Watcher:
         nodes = getattr(self._open[-1].operation, "operations", ())
         return any(node is operation for node in nodes)
 
-    def _call(
-        self, original: Callable[..., Any], operation: Any, args: Any, kwargs: Any
-    ) -> Any:
+    def _call(self, original: Callable[..., Any], operation: Any, args: Any, kwargs: Any) -> Any:
         parent = self._open[-1] if self._open else None
         call = Call(operation, parent, leaves((*args, *kwargs.values())))
         if parent is not None:

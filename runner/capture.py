@@ -52,6 +52,8 @@ class Capture:
         Every layer of the model in call order, those never called last.
     first : list[numpy.ndarray]
         The values for the first batch, in the order of `tensors`.
+    outputs : tuple[str, ...]
+        Names of the activations that the model itself returns.
     eager_because : str or None
         Why the forward pass could not be traced.
 
@@ -101,12 +103,16 @@ class Capture:
         self.tensors: tuple[TensorSpec, ...] = tuple(specs.values())
         self.weights: tuple[tuple[TensorSpec, keras.Variable], ...] = tuple(found.weights)
         shaped = [
-            (dataclasses.replace(alias, shape=spec.shape, dtype=spec.dtype), spec)
+            (
+                dataclasses.replace(alias, shape=specs[place].shape, dtype=specs[place].dtype),
+                specs[place],
+            )
             for alias, place in found.aliases
-            if (spec := specs.get(place)) is not None
+            if place in specs
         ]
         self.aliases: tuple[tuple[TensorSpec, TensorSpec], ...] = (*shaped, *found.weight_aliases)
         self.layers: tuple[Layer, ...] = tuple(found.layers.values())
+        self.outputs = found.outputs
 
     def __call__(self, inputs: Any) -> list[np.ndarray]:
         """Show the model one more batch.
@@ -237,5 +243,5 @@ def _rows(inputs: Any) -> int:
 
 def _as_array(tensor: Any) -> np.ndarray:
     if tensor.dtype == tf.bfloat16:  # the buffer protocol has no such type
-        return tensor.numpy()
+        return np.asarray(tensor.numpy())
     return np.asarray(memoryview(tensor))

@@ -67,5 +67,10 @@ def suggest(word: str, choices: Iterable[str]) -> str:
     Letter case is ignored, so ``relu`` is found for ``RELU``.
     """
     by_folded = {choice.casefold(): choice for choice in choices}
-    close = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
-    return f"did you mean '{by_folded[close[0]]}'?" if close else ""
+    folded = word.casefold()
+    close = difflib.get_close_matches(folded, by_folded, n=3, cutoff=0.6)
+    if not close:
+        return ""
+    # Of near equals the one of the same length: swapped letters are the commonest slip.
+    best = min(close, key=lambda choice: abs(len(choice) - len(folded)))
+    return f"did you mean '{by_folded[best]}'?"

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from runner.calls import Call, Leaf
+from runner.calls import Call
 from runner.reductions import reduced
 from runner.selection import Selection
 from runner.tensors import Kind, TensorSpec
@@ -57,6 +57,8 @@ class Inventory:
         Kept weights that an earlier layer path has already, each with that one.
     candidates
         All that a selection can choose from.
+    outputs
+        Names of the activations that the model itself returns.
     """
 
     tensors: list[TensorSpec] = field(default_factory=list)
@@ -65,6 +67,7 @@ class Inventory:
     weights: list[tuple[TensorSpec, keras.Variable]] = field(default_factory=list)
     weight_aliases: list[tuple[TensorSpec, TensorSpec]] = field(default_factory=list)
     candidates: list[TensorSpec] = field(default_factory=list)
+    outputs: tuple[str, ...] = ()
 
     def leave_out(self, path: str, reason: str) -> None:
         """Note why nothing of a layer is captured."""
@@ -81,7 +84,7 @@ def take_inventory(
     model
         The model that was called.
     calls
-        All calls inside its own, in the order of completion.
+        All its calls in the order of completion, its own the last.
     selection
         What to keep.
 
@@ -96,6 +99,8 @@ def take_inventory(
     inventory = Inventory()
     values: list[Any] = []
     places: dict[tuple[int, str | None], int] = {}
+    names: dict[int, str] = {}
+    *calls, root = calls
     graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
     for order, call in enumerate(calls):
         kept = False
@@ -116,6 +121,8 @@ def take_inventory(
                 order=order,
             )
             inventory.candidates.append(spec)
+            if kind == "activation":
+                names.setdefault(id(tensor), spec.name)
             if not selection.keeps(spec):
                 continue
             kept = True
@@ -133,6 +140,9 @@ def take_inventory(
         inventory.layers[call.layer_path] = dataclasses.replace(
             layer, reason=None if kept else layer.reason
         )
+    inventory.outputs = tuple(
+        names[id(tensor)] for _, tensor in root.outputs if id(tensor) in names
+    )
     _add_the_rest(inventory, model, calls, selection)
     return inventory, values
 

@@ -14,6 +14,7 @@ from runner.capture import Capture, padded
 from runner.errors import InputError, RunError
 from runner.selection import Selection
 
+
 @pytest.fixture(autouse=True)
 def fresh_names() -> None:
     keras.backend.clear_session()
@@ -119,7 +120,9 @@ def test_functional_with_operation_nodes_equals_a_model_of_many_outputs() -> Non
 
 def test_shared_layers_have_an_entry_a_call() -> None:
     a, b = keras.Input((3,), name="a"), keras.Input((3,), name="b")
-    tower = keras.Sequential([layers.Dense(3, name="dense"), layers.ReLU(name="relu")], name="tower")
+    tower = keras.Sequential(
+        [layers.Dense(3, name="dense"), layers.ReLU(name="relu")], name="tower"
+    )
     twice = layers.Dense(3, name="twice")
     model = keras.Model([a, b], layers.Add(name="add")([tower(twice(a)), tower(twice(b))]))
     x, y = random(4, 3), random(4, 3, seed=1)
@@ -186,7 +189,9 @@ def test_recurrent_layers_give_their_states_and_hide_their_loop() -> None:
     np.testing.assert_array_equal(found["both"], truth[0])
     np.testing.assert_array_equal(found["lstm:1"], truth[1])
     np.testing.assert_array_equal(found["lstm:2"], truth[2])
-    np.testing.assert_array_equal(found["embed"], np.asarray(model.get_layer("embed").embeddings)[words])
+    np.testing.assert_array_equal(
+        found["embed"], np.asarray(model.get_layer("embed").embeddings)[words]
+    )
     assert found["lstm:0"].shape == (2, 5, 4)
     assert {name for name in found if name.startswith("both/")} == {
         "both/forward_gru", "both/backward_gru",
@@ -213,7 +218,7 @@ def test_a_time_distributed_layer_is_named_as_opaque() -> None:
 def test_attention_gives_its_parts_and_its_scores() -> None:
     x = keras.Input((6, 8), name="x")
     attention = layers.MultiHeadAttention(2, 4, name="attention")
-    y, scores = attention(x, x, return_attention_scores=True)
+    y, _ = attention(x, x, return_attention_scores=True)
     model = keras.Model(x, layers.LayerNormalization(name="norm")(x + y))
     batch = random(3, 6, 8)
     capture = Capture(model, batch)
@@ -272,7 +277,9 @@ def test_training_mode_moves_on_from_batch_to_batch_and_leaves_the_model_alone()
 
 
 def test_inference_passes_dropout_through_as_an_alias() -> None:
-    model = keras.Sequential([layers.Input((3,)), layers.ReLU(name="r"), layers.Dropout(0.5, name="d")])
+    model = keras.Sequential(
+        [layers.Input((3,)), layers.ReLU(name="r"), layers.Dropout(0.5, name="d")]
+    )
     capture = Capture(model, random(2, 3))
     assert [spec.name for spec in capture.tensors] == ["r"]
     assert [(alias.name, spec.name) for alias, spec in capture.aliases] == [("d", "r")]
@@ -306,7 +313,9 @@ def test_pre_activations_are_exact() -> None:
     np.testing.assert_array_equal(values(capture, "input")["dense"], after["flat"])
 
 
-@pytest.mark.parametrize("name", ["two words", "층 하나", "<script>alert(1)</script>".replace("/", "|")])
+@pytest.mark.parametrize(
+    "name", ["two words", "층 하나", "<script>alert(1)</script>".replace("/", "|")]
+)
 def test_layers_of_any_name_are_traced(name: str) -> None:
     x = keras.Input((3,))
     model = keras.Model(x, layers.Dense(2, name=name)(x))
@@ -383,7 +392,9 @@ def test_a_model_that_fails_names_the_layer() -> None:
 
 
 def test_losses_added_by_layers_do_not_pile_up() -> None:
-    model = keras.Sequential([layers.Input((3,)), layers.ActivityRegularization(0.1), layers.Dense(1)])
+    model = keras.Sequential(
+        [layers.Input((3,)), layers.ActivityRegularization(0.1), layers.Dense(1)]
+    )
     capture = Capture(model, random(2, 3))
     capture(random(2, 3))
     model(random(2, 3))

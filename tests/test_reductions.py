@@ -23,7 +23,9 @@ def captured(reduction: str) -> tuple[np.ndarray, np.ndarray]:
     return whole, capture.first[0]
 
 
-@pytest.mark.parametrize(("reduction", "numpy"), [("mean", np.mean), ("max", np.max), ("std", np.std)])
+@pytest.mark.parametrize(
+    ("reduction", "numpy"), [("mean", np.mean), ("max", np.max), ("std", np.std)]
+)
 def test_over_positions(reduction: str, numpy: np.ufunc) -> None:
     whole, small = captured(reduction)
     np.testing.assert_allclose(small, numpy(whole, axis=(1, 2)), rtol=1e-5, atol=1e-6)

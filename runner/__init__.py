@@ -1,0 +1,53 @@
+"""Every layer's output, as tables: Keras models declared in YAML, run and saved."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runner.activations import Activation, capture_activations
+    from runner.api import run, save_run
+    from runner.errors import InputError, RunError, RunnerError
+    from runner.locate import open_run, open_runs
+    from runner.published_run import Run
+    from runner.runs import Runs
+
+__all__ = [
+    "Activation",
+    "InputError",
+    "Run",
+    "RunError",
+    "RunnerError",
+    "Runs",
+    "capture_activations",
+    "open_run",
+    "open_runs",
+    "run",
+    "save_run",
+]
+
+_MODULES = {
+    "Activation": "activations",
+    "capture_activations": "activations",
+    "run": "api",
+    "save_run": "api",
+    "InputError": "errors",
+    "RunError": "errors",
+    "RunnerError": "errors",
+    "open_run": "locate",
+    "open_runs": "locate",
+    "Run": "published_run",
+    "Runs": "runs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first used, so that ``import runner`` stays light."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'runner' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"runner.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

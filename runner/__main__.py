@@ -1,0 +1,5 @@
+"""``python -m runner``."""
+
+from runner.entry import script
+
+script()

@@ -1,0 +1,111 @@
+"""Running and saving from Python."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runner.compose import compose
+from runner.experiment import run_experiment
+from runner.locate import open_run
+from runner.published_run import Run
+from runner.record import Header
+from runner.selection import Selection
+from runner.tensors import Kind
+
+if TYPE_CHECKING:
+    import keras
+
+
+def run(*overrides: str) -> Run:
+    """Run one experiment, as ``python -m runner`` with the same overrides does.
+
+    Parameters
+    ----------
+    *overrides
+        As on the command line: ``"model.hidden_units=8", "seed=3"``.
+
+    Returns
+    -------
+    Run
+        The published run.
+
+    Raises
+    ------
+    InputError
+        If what was asked for cannot be done; nothing is written.
+    RunError
+        If the run failed; a record that says why is published.
+    """
+    run_id = secrets.token_hex(4)
+    composition, folder = compose(overrides, run_id)
+    return open_run(run_experiment(composition, folder, run_id=run_id))
+
+
+def save_run(
+    model: keras.Model,
+    x: Any,
+    path: str | Path,
+    *,
+    sample_ids: Iterable[Any] | None = None,
+    labels: Iterable[Any] | None = None,
+    targets: Any = None,
+    name: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    include: Iterable[str] = ("**",),
+    exclude: Iterable[str] = (),
+    kinds: Iterable[Kind] = ("activation", "weight"),
+    reduce: Mapping[str, str] | None = None,
+    dtype: str | None = None,
+    batch_size: int = 256,
+    training: bool = False,
+    format: str = "parquet",
+    max_bytes: int = 10 * 2**30,
+) -> Run:
+    """Show a model some inputs and publish what every layer put out.
+
+    Parameters
+    ----------
+    model
+        Any Keras model. Its weights, statistics and random streams are left alone.
+    x
+        What to show it: an array of shape (sample, ...), a list or mapping of such for
+        several inputs, a ``tf.data.Dataset`` or an iterable of batches.
+    path
+        The run's folder: absent, or empty.
+    sample_ids, labels, targets
+        One of each per sample.
+    name
+        A name for the run.
+    config
+        What to record as its configuration; ``seed`` in it counts as the run's seed.
+    include, exclude, kinds, reduce, dtype, batch_size, training, format, max_bytes
+        As in the configuration's ``capture`` and ``format``.
+
+    Returns
+    -------
+    Run
+        The published run.
+
+    Raises
+    ------
+    InputError
+        If the inputs do not fit, a pattern matches no layer, or the folder is not empty.
+    RunError
+        If the model fails or the disk is full; nothing is published.
+    """
+    from runner.probe import as_probe
+    from runner.saving import save
+    from runner.showing import Settings
+
+    config = dict(config or {})
+    seed = config.get("seed")
+    header = Header(secrets.token_hex(4), name, config=config, seed=seed)
+    selection = Selection(
+        tuple(include), tuple(exclude), frozenset(kinds), dict(reduce or {}), dtype
+    )
+    settings = Settings(selection, batch_size, training, format, max_bytes)
+    probe = as_probe(x, sample_ids, labels, targets)
+    return open_run(save(model, probe, Path(path), header, settings))

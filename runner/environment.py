@@ -1,0 +1,114 @@
+"""What a run ran on: versions, machine, code."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+# Whatever can change a number, or how it is stored and read back.
+_PACKAGES = (
+    "activation-runner",
+    "tensorflow",
+    "keras",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "hydra-core",
+    "scikit-learn",
+)
+
+
+@dataclass(frozen=True)
+class Git:
+    """The commit that a folder stood at.
+
+    Attributes
+    ----------
+    commit
+        Its hash; ``None`` before the first commit.
+    dirty
+        Whether a tracked file differed from it.
+    remote
+        URL of ``origin`` without user name, password and query, if there is one.
+    """
+
+    commit: str | None
+    dirty: bool
+    remote: str | None
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a process runs on, apart from its backend.
+
+    Attributes
+    ----------
+    python
+        Version of Python.
+    platform
+        Operating system, its version and the machine's architecture.
+    packages
+        Version of each package that can change a number; those not installed are left out.
+    git
+        The commit of the folder where the command was started; ``None`` outside a
+        repository and without git.
+    """
+
+    python: str
+    platform: str
+    packages: dict[str, str]
+    git: Git | None
+
+
+@functools.cache
+def read_environment(directory: Path) -> Environment:
+    """Return what this process runs on; `directory` is where its git commit is read.
+
+    Read once a process: what it has loaded does not change under it.
+    """
+    packages = {}
+    for name in _PACKAGES:
+        try:
+            packages[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return Environment(platform.python_version(), platform.platform(), packages, _git(directory))
+
+
+def _git(directory: Path) -> Git | None:
+    status = _asked_git(directory, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
+    if status is None:
+        return None
+    lines = status.splitlines()
+    head = next(line for line in lines if line.startswith("# branch.oid ")).split()[-1]
+    remote = _asked_git(directory, "config", "--get", "remote.origin.url")
+    return Git(
+        commit=None if head == "(initial)" else head,
+        dirty=any(not line.startswith("#") for line in lines),
+        remote=_without_credentials(remote.strip()) if remote else None,
+    )
+
+
+def _asked_git(directory: Path, *arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(directory), *arguments],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # only look, lock nothing
+            timeout=5,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout if answer.returncode == 0 else None
+
+
+def _without_credentials(url: str) -> str:
+    return re.sub(r"^(\w[\w+.-]*://)?[^/]*@", r"\1", url).partition("?")[0]

@@ -1,0 +1,115 @@
+"""How large a run's tables will be, before they are made."""
+
+from __future__ import annotations
+
+import io
+import math
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from runner.errors import InputError, RunError
+from runner.tensors import FOLDERS, TensorSpec
+
+# What CSV spends on a number, measured on float32 in NumPy's shortest digits.
+_CSV_BYTES = 12
+
+
+def estimated_bytes(spec: TensorSpec, rows: int, table_format: str) -> int:
+    """Return the bytes that the values of a table will take.
+
+    Parameters
+    ----------
+    spec
+        The tensor; bfloat16 is stored as float32.
+    rows
+        Samples (a weight has none: its whole shape counts once).
+    table_format
+        ``parquet``, ``csv`` or ``arrow``.
+    """
+    values = math.prod(spec.shape) * (rows if spec.per_sample else 1)
+    if table_format == "csv":
+        return values * _CSV_BYTES
+    return values * (4 if spec.dtype == "bfloat16" else np.dtype(spec.dtype).itemsize)
+
+
+def check_size(specs: Iterable[TensorSpec], rows: int, table_format: str, limit: int) -> None:
+    """Refuse tables that are estimated to take more than `limit` bytes.
+
+    Raises
+    ------
+    InputError
+        Naming the largest tables, how to narrow them down and the key of the limit.
+    """
+    sizes = {spec.name: estimated_bytes(spec, rows, table_format) for spec in specs}
+    total = sum(sizes.values())
+    if total <= limit:
+        return
+    largest = sorted(sizes.items(), key=lambda item: -item[1])[:3]
+    raise InputError.of(
+        "capture.max_bytes",
+        f"the tables of {rows:,} samples take about {readable(total)}, the limit is "
+        f"{readable(limit)} (largest: "
+        + ", ".join(f"{name} {readable(size)}" for name, size in largest)
+        + ")",
+        "narrow capture.include, set capture.reduce, or raise capture.max_bytes",
+    )
+
+
+def check_disk(needed: int, folder: Path) -> None:
+    """Refuse to begin what the disk has no room for.
+
+    Raises
+    ------
+    RunError
+        Naming what is needed and what is free.
+    """
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise RunError(
+            f"{folder}: the tables need about {readable(needed)}, and {readable(free)} are free"
+        )
+
+
+def readable(size: float) -> str:
+    """Return a size in bytes in the unit that suits it: ``1.4 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def plan(specs: Iterable[TensorSpec], rows: int | None, table_format: str) -> str:
+    """Return what would be written, a line a table, and how large it would be.
+
+    Where only reading the probe can tell its `rows`, sizes are those of one sample.
+    """
+    specs = list(specs)
+    sizes = [estimated_bytes(spec, rows or 1, table_format) for spec in specs]
+    table = Table("table", "class", "shape", "dtype", "size", box=None)
+    table.columns[-1].justify = "right"
+    for spec, size in zip(specs, sizes, strict=True):
+        shape = " x ".join(map(str, spec.shape)) or "1"
+        table.add_row(
+            Text(f"{FOLDERS[spec.kind]}/{spec.name}"),
+            Text(spec.layer_class),
+            shape,
+            spec.dtype,
+            readable(size),
+        )
+    text = io.StringIO()
+    Console(width=100, file=text).print(table)
+    written = "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
+    samples = f"{rows:,} samples" if rows is not None else "each sample"
+    return (
+        f"{written}\n{len(specs)} tables, about {readable(sum(sizes))} for {samples} as "
+        f"{table_format}; nothing was written (dry_run=true)\n"
+    )

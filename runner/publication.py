@@ -1,0 +1,260 @@
+"""A run's folder appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import os
+import re
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO
+
+from runner.errors import InputError, RunError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+RECORD = "run.json"
+
+_NAME_LIMIT = 255  # bytes of one name, on all common file systems
+
+
+@dataclass(frozen=True)
+class FileDigest:
+    """What was written to one file.
+
+    Attributes
+    ----------
+    bytes
+        Its size.
+    sha256
+        Hash of its content, in hexadecimal.
+    """
+
+    bytes: int
+    sha256: str
+
+
+def check_target(target: Path) -> None:
+    """Refuse a folder that a run cannot be published to.
+
+    Raises
+    ------
+    InputError
+        If `target` is not empty, or neither an empty folder nor absent.
+    """
+    try:
+        empty = next(target.iterdir(), None) is None
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError.of(
+            str(target), f"cannot be an output folder: {error.strerror}", "name another one"
+        ) from error
+    if not empty:
+        raise InputError.of(
+            str(target),
+            "the output folder exists and is not empty",
+            "name another one, or move this one away",
+        )
+
+
+class Publication:
+    """Files that become one folder in a single step.
+
+    They are staged in a sibling of the target, whose name begins with a dot and says
+    which process on which machine it belongs to. Leaving the context without having
+    published removes it.
+
+    Parameters
+    ----------
+    target
+        The folder to be: absent, or empty.
+
+    Attributes
+    ----------
+    target : Path
+        The folder, absolute.
+    files : dict[str, FileDigest]
+        Every file written and closed, by its path inside the folder (with ``/``).
+
+    Raises
+    ------
+    InputError
+        On entering, if `target` holds something already or its parent cannot be
+        written to.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = target.resolve()
+        self.files: dict[str, FileDigest] = {}
+        self._staging = self.target.with_name(_staging_name(self.target.name))
+        self._open: list[_StagedFile] = []
+
+    def __enter__(self) -> Publication:
+        check_target(self.target)
+        try:
+            self.target.parent.mkdir(parents=True, exist_ok=True)
+            self._staging.mkdir()
+        except OSError as error:
+            raise InputError.of(
+                str(self.target.parent), f"nothing can be written here: {error.strerror}"
+            ) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for file in self._open:
+            file.abandon()
+        shutil.rmtree(self._staging, ignore_errors=True)
+
+    def open(self, name: str) -> BinaryIO:
+        """Begin a file, to be closed before publishing.
+
+        Parameters
+        ----------
+        name
+            Its path inside the folder, with ``/``.
+
+        Returns
+        -------
+        BinaryIO
+            To write to. What it is given is hashed on the way.
+
+        Raises
+        ------
+        RunError
+            From the writing and closing as well, if the disk does not take it; the
+            message names the file.
+        """
+        path = self._staging / name
+        with _named(name):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = _StagedFile(path.open("xb"), name, self.files)
+        self._open.append(file)
+        return file  # type: ignore[return-value]  # typeshed's io classes are no BinaryIO
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a whole file."""
+        with self.open(name) as file:
+            file.write(data)
+
+    def publish(self, record: bytes) -> Path:
+        """Put the folder in its place.
+
+        Parameters
+        ----------
+        record
+            Content of ``run.json``, the last file to be written.
+
+        Returns
+        -------
+        Path
+            The target.
+
+        Raises
+        ------
+        RunError
+            If another run was published there in the meantime.
+        """
+        assert all(file.closed for file in self._open), "a file is still open"
+        self.write(RECORD, record)
+        inside = Path.cwd() == self.target
+        with _named(str(self.target)):
+            for folder, _, _ in os.walk(self._staging):
+                _sync_folder(folder)
+            _rename(self._staging, self.target)
+            _sync_folder(self.target.parent)
+        if inside:  # the folder that we stood in is gone: stand in its successor
+            os.chdir(self.target)
+        return self.target
+
+
+class _StagedFile(io.BufferedIOBase):
+    """A file that hashes and counts what is written to it."""
+
+    def __init__(self, file: BinaryIO, name: str, files: dict[str, FileDigest]) -> None:
+        self._file = file
+        self._name = name
+        self._files = files
+        self._hash = hashlib.sha256()
+        self._bytes = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer) -> int:
+        with _named(self._name):
+            self._file.write(data)
+        self._hash.update(data)
+        size = memoryview(data).nbytes
+        self._bytes += size
+        return size
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        super().close()
+        with _named(self._name), self._file:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        self._files[self._name] = FileDigest(self._bytes, self._hash.hexdigest())
+
+    def abandon(self) -> None:
+        super().close()
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Say which file or folder the system did not take."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "the disk is full" if full else error.strerror
+        raise RunError(f"{name}: {reason}; the run was not published") from error
+
+
+def _staging_name(name: str) -> str:
+    host = re.sub(r"[^A-Za-z0-9-]", "_", socket.gethostname())[:63]
+    end = f".{host}.{os.getpid()}.{secrets.token_hex(4)}.staging"
+    start = f".{name}".encode()[: _NAME_LIMIT - len(end)].decode(errors="ignore")
+    return start + end
+
+
+def _rename(staging: Path, target: Path) -> None:
+    if os.name == "nt":  # Windows renames onto nothing, not even an empty folder
+        with contextlib.suppress(OSError):
+            target.rmdir()
+    try:
+        staging.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        raise RunError(
+            f"{target}: another run was published here first; this one was not"
+        ) from error
+
+
+def _sync_folder(folder: str | Path) -> None:
+    if os.name == "nt":  # Windows opens no folder
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,130 @@
+"""What a composed configuration says, as plain data."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+
+from runner.errors import Problem
+
+_INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
+_ENVIRONMENT = re.compile(r"\$\{oc\.env:")
+
+
+def resolved(cfg: DictConfig) -> tuple[dict[str, Any], list[Problem]]:
+    """Resolve every value by itself, so that all that cannot be resolved is said at once.
+
+    Returns
+    -------
+    plain
+        Nested dicts and lists, without what could not be resolved.
+    problems
+        One for each value that could not be.
+    """
+    problems: list[Problem] = []
+    plain = _plain(cfg, "", problems)
+    assert isinstance(plain, dict)
+    return plain, problems
+
+
+def source_of(cfg: DictConfig, place: str) -> str:
+    """Return the key that a value came from, through its interpolations."""
+    for _ in range(10):  # an interpolation may lead to another; a circle is OmegaConf's to say
+        node: Any = cfg
+        for part in place.split("."):
+            if isinstance(node, ListConfig) and part.isdigit() and int(part) < len(node):
+                node = node._get_node(int(part))
+            elif isinstance(node, DictConfig) and part in node:
+                node = node._get_node(part)
+            else:
+                return place
+        raw = node._value()
+        match = _INTERPOLATION.fullmatch(raw) if isinstance(raw, str) else None
+        if match is None:
+            return place
+        place = match[1]
+    return place
+
+
+def environment_as_text(cfg: DictConfig) -> dict[str, Any]:
+    """Resolve a configuration but for the environment, which may hold secrets.
+
+    ``${oc.env:NAME}`` stays as it was written, also in values that refer to one.
+    """
+    text: dict[str, str] = {}
+
+    def remember(*arguments: str) -> str:
+        written = "${oc.env:" + ",".join(arguments) + "}"
+        key = f"\x00{len(text)}\x00"
+        text[key] = written
+        return key
+
+    OmegaConf.register_new_resolver("runner.env", remember, replace=True)
+    copy = OmegaConf.create(_renamed(OmegaConf.to_container(cfg, resolve=False)))
+    assert isinstance(copy, DictConfig)
+    plain, _ = resolved(copy)
+    return {key: _put_back(value, text) for key, value in plain.items()}
+
+
+def _plain(node: Any, place: str, problems: list[Problem]) -> Any:
+    if isinstance(node, DictConfig):
+        keys: Any = list(node.keys())
+    elif isinstance(node, ListConfig):
+        keys = range(len(node))
+    else:
+        return node
+    found = {}
+    for key in keys:
+        below = f"{place}.{key}" if place else str(key)
+        child = node._get_node(key)
+        try:
+            if OmegaConf.is_missing(node, key):
+                problems.append(Problem(below, "required, and not given", f"set {below}=..."))
+                continue
+            value = node[key]
+        except InterpolationResolutionError as error:
+            problems.append(_unresolved(below, str(child._value()), error))
+            continue
+        except OmegaConfBaseException as error:
+            problems.append(Problem(below, str(error).splitlines()[0]))
+            continue
+        found[key] = _plain(value, below, problems)
+    return found if isinstance(node, DictConfig) else list(found.values())
+
+
+def _unresolved(place: str, raw: str, error: InterpolationResolutionError) -> Problem:
+    message = str(error).splitlines()[0]
+    variable = re.search(r"Environment variable '([^']+)' not found", message)
+    if variable:
+        name = variable[1]
+        return Problem(
+            place,
+            f"environment variable {name} is not set",
+            f"set it, or give a default: ${{oc.env:{name},value}}",
+        )
+    missing = re.search(r"Interpolation key '([^']+)' not found", message)
+    if missing:
+        return Problem(place, f"refers to '{missing[1]}', which is not in the configuration")
+    return Problem(place, f"{raw} cannot be resolved: {message}")
+
+
+def _renamed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _renamed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_renamed(item) for item in value]
+    return _ENVIRONMENT.sub("${runner.env:", value) if isinstance(value, str) else value
+
+
+def _put_back(value: Any, text: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _put_back(item, text) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_put_back(item, text) for item in value]
+    if isinstance(value, str):
+        for key, written in text.items():
+            value = value.replace(key, written)
+    return value

@@ -1,0 +1,155 @@
+"""Statistics of a tensor, kept up while its values stream by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import nan, sqrt
+
+import numpy as np
+import pyarrow as pa
+
+from runner.tensors import TensorSpec
+
+_CHUNK = 32_768
+"""Values looked at together: few enough that all passes over them stay in cache."""
+
+_FOLDS = 16
+"""Rows laid over each other before zeros are looked for: few channels make short rows."""
+
+_SUMMARY = pa.schema(
+    [
+        ("name", pa.string()),
+        ("kind", pa.string()),
+        ("layer", pa.string()),
+        ("class", pa.string()),
+        ("shape", pa.string()),
+        ("dtype", pa.string()),
+        ("min", pa.float64()),
+        ("max", pa.float64()),
+        ("mean", pa.float64()),
+        ("std", pa.float64()),
+        ("zeros", pa.float64()),
+        ("dead_units", pa.int64()),
+        ("units", pa.int64()),
+        ("nan", pa.int64()),
+        ("inf", pa.int64()),
+    ]
+)
+
+
+class RunningStatistics:
+    """One pass over a tensor that comes in batches.
+
+    ``min``, ``max``, ``mean`` and ``std`` (of the population) are those of the
+    finite values, in float64, and NaN where there are none. ``zeros`` is the share
+    of all values that are exactly 0. A unit is an entry of the last axis; it is
+    dead if it is exactly 0 for every sample at every position. Before the first
+    value, no unit is dead.
+
+    Batches are merged by the pairwise update of Chan, Golub and LeVeque,
+    "Updating formulae and a pairwise algorithm for computing sample variances"
+    (1979), so that the figures do not depend on how the values were batched
+    beyond rounding.
+
+    Parameters
+    ----------
+    spec
+        The tensor whose values will come.
+    """
+
+    def __init__(self, spec: TensorSpec) -> None:
+        self.spec = spec
+        self._units = spec.shape[-1] if spec.shape else 1
+        self._silent = np.ones(self._units, dtype=bool)
+        self._total = self._zeros = self._nan = self._inf = 0
+        self._count = 0
+        self._min, self._max = np.inf, -np.inf
+        self._mean = self._squares = 0.0
+        rows = max(1, _CHUNK // max(1, self._units))
+        rows -= rows % _FOLDS if rows > _FOLDS else 0
+        self._float64 = np.empty(rows * self._units)
+        self._is_zero = np.empty(rows * self._units, dtype=bool)
+
+    def update(self, values: np.ndarray) -> None:
+        r"""Take in more values.
+
+        Parameters
+        ----------
+        values
+            Shape (samples, \*shape) of any number of samples; a weight as it is.
+        """
+        if values.size == 0:
+            return
+        flat = values.reshape(-1)
+        self._total += flat.size
+        # float64 has no room for the sums of values near its own limit: they come out as inf.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for start in range(0, flat.size, self._float64.size):
+                self._update_chunk(flat[start : start + self._float64.size])
+
+    def _update_chunk(self, chunk: np.ndarray) -> None:
+        """Take in values that fit the buffers, whole runs over the last axis."""
+        wide = self._float64[: chunk.size]
+        np.copyto(wide, chunk)
+        if chunk.dtype not in (np.float32, np.float64):
+            chunk = wide  # what is narrower or an integer reduces faster there
+        is_zero = self._is_zero[: chunk.size]
+        np.equal(chunk, 0, out=is_zero)
+        self._zeros += int(np.count_nonzero(is_zero))
+        if self._silent.any():
+            folds = _FOLDS if chunk.size % (_FOLDS * self._units) == 0 else 1
+            folded = is_zero.reshape(folds, -1).all(axis=0)
+            self._silent &= folded.reshape(-1, self._units).all(axis=0)
+
+        low, high = float(chunk.min()), float(chunk.max())
+        if not (np.isfinite(low) and np.isfinite(high)):  # NaN is contagious in min and max
+            self._nan += int(np.count_nonzero(np.isnan(wide)))
+            self._inf += int(np.count_nonzero(np.isinf(wide)))
+            wide = wide[np.isfinite(wide)]
+            if wide.size == 0:
+                return
+            low, high = float(wide.min()), float(wide.max())
+        self._min, self._max = min(self._min, low), max(self._max, high)
+        self._merge(wide)
+
+    def _merge(self, values: np.ndarray) -> None:
+        """Merge the moments of finite values, which are centred in place."""
+        mean = float(values.sum()) / values.size
+        values -= mean
+        # Not np.dot: BLAS would take the cores that the model is computing on.
+        squares = float(np.einsum("i,i->", values, values))
+        count = self._count + values.size
+        delta = mean - self._mean
+        self._squares += squares + delta * delta * (self._count * values.size / count)
+        self._mean += delta * (values.size / count)
+        self._count = count
+
+    def row(self) -> dict[str, str | int | float]:
+        """Return the tensor's row of the summary."""
+        spec = self.spec
+        seen = self._count > 0
+        return {
+            "name": spec.name,
+            "kind": spec.kind,
+            "layer": spec.layer_path,
+            "class": spec.layer_class,
+            "shape": str(list(spec.shape)),
+            "dtype": spec.dtype,
+            "min": self._min if seen else nan,
+            "max": self._max if seen else nan,
+            "mean": self._mean if seen else nan,
+            "std": sqrt(self._squares / self._count) if seen else nan,
+            "zeros": self._zeros / self._total if self._total else 0.0,
+            "dead_units": int(self._silent.sum()) if self._total else 0,
+            "units": self._units,
+            "nan": self._nan,
+            "inf": self._inf,
+        }
+
+
+def summary_table(rows: Iterable[Mapping[str, str | int | float]]) -> pa.Table:
+    """Return the rows of several tensors as one table; NaN stays NaN, never null."""
+    kept = list(rows)
+    return pa.table(
+        {field.name: [row[field.name] for row in kept] for field in _SUMMARY}, schema=_SUMMARY
+    )

@@ -1,0 +1,18 @@
+"""What holds for every test: where it runs, and how long an example may take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+# A first example may import TensorFlow or trace a model; pytest's own timeout ends a hang.
+hypothesis.settings.register_profile("runner", deadline=None)
+hypothesis.settings.load_profile("runner")
+
+
+@pytest.fixture(autouse=True)
+def _empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start in an empty folder, so that no test reads or leaves runs in the checkout."""
+    monkeypatch.chdir(tmp_path)

@@ -1,0 +1,154 @@
+"""Small published runs, made by writing, recording and publishing, without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from runner.backend import Backend
+from runner.environment import Environment
+from runner.layout import FORMATS, file_name
+from runner.publication import Publication
+from runner.record import (
+    Headline,
+    LayerRecord,
+    ModelRecord,
+    ProbeRecord,
+    RunRecord,
+    TensorRecord,
+)
+from runner.statistics import RunningStatistics, summary_table
+from runner.tables import TableWriter, write_table, write_weight
+from runner.tensors import InputSpec, TensorSpec
+
+_BEGINNING = datetime(2024, 1, 1, tzinfo=UTC)
+_minutes = count()
+
+
+def spec_of(name: str, array: np.ndarray, order: int = 0) -> TensorSpec:
+    """Return the spec of a Dense layer's output, or of a weight if the name says so."""
+    layer, slash, _ = name.partition("/")
+    return TensorSpec(
+        name=name,
+        kind="weight" if slash else "activation",
+        layer_path=layer,
+        layer_class="Dense",
+        call=None if slash else 0,
+        output=None,
+        shape=array.shape if slash else array.shape[1:],
+        dtype=array.dtype.name,
+        order=order,
+    )
+
+
+def make_run(
+    path: Path,
+    tensors: Mapping[str, np.ndarray] | None = None,
+    *,
+    run_id: str = "0a1b2c3d",
+    samples: Sequence[Any] = (0, 1, 2),
+    labels: Sequence[Any] | None = None,
+    targets: np.ndarray | None = None,
+    inputs: np.ndarray | None = None,
+    aliases: Mapping[str, str] | None = None,
+    config: Mapping[str, Any] | None = None,
+    error: str | None = None,
+    format: str = "parquet",
+    **known: Any,
+) -> Path:
+    """Publish a run to `path`; each one ends a minute after the one made before it.
+
+    A name with a slash is that of a weight. An alias shares the tensor that it names.
+    With `error`, the run is a failed one and holds nothing but its record.
+    """
+    if tensors is None:
+        tensors = {"hidden": np.arange(12, dtype=np.float32).reshape(3, 4)}
+    config = {"seed": 0} if config is None else dict(config)
+    sample_ids = np.array(samples, dtype=np.int64 if isinstance(samples[0], int) else object)
+    sample_type = "int64" if sample_ids.dtype == np.int64 else "string"
+    inputs = np.eye(len(samples), dtype=np.float32) if inputs is None else inputs
+    ended = _BEGINNING + timedelta(minutes=next(_minutes))
+    facts: dict[str, Any] = {
+        "run_id": run_id,
+        "status": "COMPLETED" if error is None else "FAILED",
+        "error": error,
+        "started": ended - timedelta(seconds=1),
+        "ended": ended,
+        "seconds": 1.0,
+        "config": config,
+        "seed": config.get("seed"),
+        "format": format,
+        "environment": Environment("3.11.0", "Linux", {"numpy": "2.0.0"}, None),
+    }
+    with Publication(path) as publication:
+        if error is not None:
+            return publication.publish(RunRecord(**facts, files={}, **known).to_json())
+        layers: dict[str, list[TensorRecord]] = {}
+        rows = []
+        for order, (name, array) in enumerate(tensors.items()):
+            spec = spec_of(name, array, order)
+            file = file_name(spec, format)
+            statistics = RunningStatistics(spec)
+            with publication.open(file) as sink:
+                if spec.kind == "weight":
+                    write_weight(sink, spec, array, format)
+                    statistics.update(array[None])
+                else:
+                    writer = TableWriter(sink, spec, format, sample_type)
+                    writer.write(sample_ids, array)
+                    writer.close()
+                    statistics.update(array)
+            rows.append(statistics.row())
+            record = TensorRecord.of(spec, file, publication.files[file])
+            layers.setdefault(spec.layer_path, []).append(record)
+        for order, (name, owner) in enumerate((aliases or {}).items(), len(tensors)):
+            [shared] = [
+                tensor for tensor in layers[owner.partition("/")[0]] if tensor.name == owner
+            ]
+            spec = spec_of(name, tensors[owner], order)
+            digest = publication.files[shared.file]
+            layers[name] = [TensorRecord.of(spec, shared.file, digest, alias_of=owner)]
+        columns: dict[str, Any] = {"sample": pa.array(sample_ids)}
+        if labels is not None:
+            columns["label"] = pa.array(labels)
+        if targets is not None:
+            columns |= {f"target{i}": pa.array(targets[:, i]) for i in range(targets.shape[1])}
+        columns |= {f"input{i}": pa.array(inputs[:, i]) for i in range(inputs.shape[1])}
+        for stem, table in (("probe", pa.table(columns)), ("summary", summary_table(rows))):
+            with publication.open(stem + FORMATS[format]) as sink:
+                write_table(sink, table, format)
+        files = dict(publication.files)
+        for name in {tensor.file for own in layers.values() for tensor in own}:
+            del files[name]
+        facts |= {
+            "backend": Backend("tensorflow", 0, 0, True, False),
+            "model": ModelRecord("Functional", 26, ("output",), "a" * 64),
+            "probe": ProbeRecord(
+                source="tutorial",
+                rows=len(samples),
+                inputs=(InputSpec("input", inputs.shape[1:], inputs.dtype.name),),
+                sample_type=sample_type,
+                has_labels=labels is not None,
+                has_targets=targets is not None,
+                sha256="b" * 64,
+                sample_ids_sha256="c" * 64,
+                file=f"probe{FORMATS[format]}",
+            ),
+            "layers": tuple(
+                LayerRecord(layer, "Dense", order, tuple(own), None)
+                for order, (layer, own) in enumerate(layers.items())
+            ),
+            "headline": Headline(
+                tensors=len(rows),
+                dead_units=sum(int(row["dead_units"]) for row in rows),
+                nan=sum(int(row["nan"]) for row in rows),
+                inf=sum(int(row["inf"]) for row in rows),
+            ),
+        }
+        return publication.publish(RunRecord(**(facts | known), files=files).to_json())

@@ -1,0 +1,168 @@
+"""The command line as a person types it, in processes of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import runner
+
+ROOT = Path(__file__).parent.parent
+
+
+def typed(*words: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "runner", *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def left() -> list[str]:
+    """Return whatever a command left in the working directory."""
+    return sorted(str(path) for path in Path().rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["model.hiden_units=8"], "model.hiden_units: unknown key; did you mean 'hidden_units'?"),
+        (["shwo", "last"], "shwo: unknown command; did you mean 'show'?"),
+        (["probe=csv", "probe.path=data(1).csv"], "'probe.path=\"data(1).csv\"'"),
+        (["probe=csv", "probe.path=missing.csv"], "missing.csv"),
+        (["model=digits_cnn"], "probe: has"),
+        (["optimizer=adma"], "optimizer: there is no config 'adma'; did you mean 'adam'?"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(words: list[str], line: str) -> None:
+    done = typed(*words, code=2)
+    assert line in done.stderr
+    assert all(said.startswith("error: ") for said in done.stderr.splitlines())
+    assert left() == []
+
+
+def test_mistakes_that_only_keras_can_see_leave_nothing_either() -> None:
+    done = typed("model.layers.hidden.class_name=LSTM", code=2)
+    assert done.stderr == (
+        "error: model.layers.hidden: LSTM expects an input of 3 axes with the sample axis, "
+        "found 2: (None, 3)\n"
+    )
+    assert left() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(["--help"], 0), (["--cfg", "job"], 0), (["seed=-1"], 2), (["show"], 2), (["list"], 0)],
+)
+def test_asking_does_not_import_tensorflow(words: list[str], code: int) -> None:
+    program = (
+        "import sys\n"
+        "from runner.entry import main\n"
+        f"try: code = main({words!r})\n"
+        "except SystemExit as exit: code = exit.code or 0\n"
+        "loaded = {'tensorflow', 'keras'} & set(sys.modules)\n"
+        "print(code, loaded, file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.splitlines()[-1] == f"{code} set()", done.stderr
+
+
+def test_help_is_runners_own_and_fits_a_screen() -> None:
+    said = typed("--help").stdout
+    assert len(said.splitlines()) <= 40
+    assert max(map(len, said.splitlines())) <= 80
+    assert said.count("python -m runner") >= 8
+    assert "explain LAYER UNIT" in said
+
+
+def test_the_default_run_prints_the_tutorial_and_can_be_read_back() -> None:
+    said = typed().stdout
+    run = runner.open_run("last")
+    assert "0.36428273" in said
+    assert said.isascii()
+    assert max(map(len, said.splitlines())) <= 80
+    assert sorted(path.name for path in run.path.iterdir()) == [
+        ".hydra", "activations", "probe.parquet", "run.json", "run.log", "summary.parquet", "weights",
+    ]  # fmt: skip
+    assert sorted(path.name for path in (run.path / ".hydra").iterdir()) == [
+        "config.yaml", "hydra.yaml", "overrides.yaml",
+    ]  # fmt: skip
+
+
+def test_hydra_keeps_the_meaning_of_its_run_folder() -> None:
+    typed("hydra.run.dir=here/mine", "name=first")
+    assert runner.open_run("here/mine").record.name == "first"
+    done = typed("hydra.run.dir=here/mine", code=2)
+    assert "the output folder exists and is not empty" in done.stderr
+    assert runner.open_run("first", outputs="here").config["seed"] == 0
+
+
+def test_a_sweep_runs_every_job_and_lists_the_failed_ones() -> None:
+    done = typed("-m", "seed=0,1", "model.layers.hidden.class_name=Dense,LSTM", code=1)
+    assert "2 of 4 runs completed" in done.stdout
+    assert "LSTM expects an input of 3 axes" in " ".join(done.stdout.split())
+    runs = runner.open_runs("last")
+    assert [run.record.status for run in runs] == ["COMPLETED", "FAILED"] * 2
+    assert runs.differing == ["seed", "model.layers.hidden.class_name"]
+    table = runs.where(status="COMPLETED").table("hidden")
+    assert list(table.index.names) == ["seed", "sample"]
+
+
+def test_a_sweep_over_units_reads_as_one_frame() -> None:
+    typed("-m", "seed=0,1,2", "model.hidden_units=4,8")
+    runs = runner.open_runs("last")
+    assert runs.differing == ["seed", "model.hidden_units"]
+    with pytest.raises(runner.InputError, match='align="union"'):
+        runs.table("hidden")
+    table = runs.table("hidden", align="union")
+    assert table.shape == (18, 8)
+    assert len(runs.where(**{"model.hidden_units": 8}).table("hidden")) == 9
+
+
+def test_a_config_folder_of_ones_own() -> None:
+    model = Path("my_conf/model/mine.yaml")
+    model.parent.mkdir(parents=True)
+    model.write_text(
+        "width: 5\ninput_shape: [3]\nlayers:\n  only: {class_name: Dense, units: '${model.width}'}\n"
+    )
+    typed("--config-dir", "my_conf", "model=mine", "model.width=6")
+    assert runner.open_run()["only"].shape == (3, 6)
+
+
+def test_two_runs_started_together_get_folders_of_their_own() -> None:
+    command = [sys.executable, "-m", "runner"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    both = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) for _ in range(2)
+    ]
+    assert [process.wait() for process in both] == [0, 0]
+    assert len(runner.open_runs("outputs")) == 2
+
+
+def test_a_dry_run_says_what_it_would_write_and_writes_nothing() -> None:
+    said = typed("dry_run=true").stdout
+    assert "activations/hidden" in said
+    assert "nothing was written" in said
+    assert left() == []
+
+
+def test_secrets_of_the_environment_reach_no_file() -> None:
+    typed("name='${oc.env:MY_SECRET}'", MY_SECRET="hush")
+    for path in Path().rglob("*"):
+        if path.is_file():
+            assert b"hush" not in path.read_bytes(), path

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from runner.errors import InputError, RunError
+from runner.publication import FileDigest, Publication, _StagedFile, check_target
+
+
+def names(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def start(code: str, *arguments: str) -> subprocess.Popen[str]:
+    """Start another process that publishes."""
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+    )
+
+
+def test_a_published_folder_holds_what_was_written_and_nothing_is_left_beside_it(
+    tmp_path: Path,
+) -> None:
+    with Publication(tmp_path / "day" / "run") as publication:
+        publication.write("activations/00_hidden.parquet", b"table")
+        assert publication.publish(b"{}") == tmp_path / "day" / "run"
+    assert names(tmp_path) == {"day/run/activations/00_hidden.parquet", "day/run/run.json"}
+    assert (tmp_path / "day/run/activations/00_hidden.parquet").read_bytes() == b"table"
+
+
+def test_digests_are_of_the_bytes_that_were_written(tmp_path: Path) -> None:
+    parts = [b"one", memoryview(b"two"), bytearray(100_000)]
+    with Publication(tmp_path / "run") as publication:
+        with publication.open("a/b.bin") as file:
+            assert [file.write(part) for part in parts] == [3, 3, 100_000]
+        digest = publication.files["a/b.bin"]
+        publication.publish(b"{}")
+    content = (tmp_path / "run/a/b.bin").read_bytes()
+    assert content == b"".join(parts)
+    assert digest == FileDigest(len(content), hashlib.sha256(content).hexdigest())
+
+
+def test_nothing_appears_before_it_is_published(tmp_path: Path) -> None:
+    with Publication(tmp_path / "run") as publication:
+        publication.write("a", b"1")
+        [staging] = tmp_path.iterdir()
+        assert staging.name.startswith(".run.")
+        assert f".{os.getpid()}." in staging.name
+        assert not (staging / "run.json").exists()
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_error_leaves_nothing_behind(tmp_path: Path, error: type[BaseException]) -> None:
+    def publish_half() -> None:
+        with Publication(tmp_path / "run") as publication:
+            publication.write("a", b"1")
+            publication.open("still/open").write(b"2")
+            raise error
+
+    with pytest.raises(error):
+        publish_half()
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_folder_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with Publication(tmp_path / "run") as publication:
+        publication.publish(b"{}")
+    assert names(tmp_path) == {"run/run.json"}
+
+
+def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(InputError, match="exists and is not empty; name another one, or move"):
+        check_target(tmp_path)
+    with pytest.raises(InputError, match="not empty"), Publication(tmp_path):
+        pass
+    assert names(tmp_path) == {"mine.txt"}
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").touch()
+    with pytest.raises(InputError, match="run: cannot be an output folder: Not a directory"):
+        check_target(tmp_path / "run")
+
+
+def test_a_parent_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    sealed = tmp_path / "sealed"
+    sealed.mkdir(mode=0o500)
+    if os.access(sealed, os.W_OK):
+        sealed = Path("/proc")  # a superuser may write everywhere else
+    with (
+        pytest.raises(InputError, match=f"{sealed}: nothing can be written here: "),
+        Publication(sealed / "run"),
+    ):
+        pass
+
+
+def test_a_name_too_long_for_the_disk_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be an output folder: File name too long"):
+        check_target(tmp_path / ("n" * 256))
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "가" * 85])
+def test_a_name_as_long_as_can_be_is_published(tmp_path: Path, name: str) -> None:
+    with Publication(tmp_path / name) as publication:
+        publication.publish(b"{}")
+    assert names(tmp_path) == {f"{name}/run.json"}
+
+
+def test_the_working_directory_can_be_the_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path / "run")
+    with Publication(Path()) as publication:
+        publication.publish(b"{}")
+    assert names(tmp_path) == {"run/run.json"}
+    assert names(Path()) == {"run.json"}
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    with Publication(tmp_path / "run") as publication:
+        publication.write("a", b"1")
+        with pytest.raises(RunError, match="a: File exists; the run was not published"):
+            publication.open("a")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
+def test_a_full_disk_is_said_with_the_table() -> None:
+    files: dict[str, FileDigest] = {}
+    table = _StagedFile(Path("/dev/full").open("wb"), "activations/00_hidden.parquet", files)  # noqa: SIM115
+    with pytest.raises(
+        RunError, match=r"00_hidden\.parquet: the disk is full; the run was not published"
+    ):
+        table.write(bytes(100_000))
+    table.abandon()
+    small = _StagedFile(Path("/dev/full").open("wb"), "summary.parquet", files)  # noqa: SIM115
+    small.write(b"fits the buffer")
+    with pytest.raises(RunError, match=r"summary\.parquet: the disk is full") as caught:
+        small.close()
+    assert isinstance(caught.value.__cause__, OSError)
+    assert caught.value.__cause__.errno == errno.ENOSPC
+    assert small.closed
+    assert not files
+
+
+def test_of_several_processes_one_wins_and_the_others_are_told(tmp_path: Path) -> None:
+    code = """
+        import sys, time
+        from pathlib import Path
+        from runner.errors import RunnerError
+        from runner.publication import Publication
+        me, ready = sys.argv[1], Path(sys.argv[2])
+        with Publication(Path("run")) as publication:
+            publication.write("who", me.encode())
+            (ready / me).touch()
+            while len(list(ready.iterdir())) < 8:
+                time.sleep(0.001)
+            try:
+                publication.publish(b"{}")
+                print("won")
+            except RunnerError as error:
+                print(error)
+    """
+    ready = tmp_path / "ready"
+    ready.mkdir()
+    racers = [start(code, str(number), str(ready)) for number in range(8)]
+    answers = [racer.communicate(timeout=60) for racer in racers]
+    said = [out.strip() for out, _ in answers]
+    assert said.count("won") == 1, answers
+    lost = f"{tmp_path / 'run'}: another run was published here first; this one was not"
+    assert said.count(lost) == 7
+    assert (tmp_path / "run/who").read_text() == str(said.index("won"))
+    assert names(tmp_path / "run") == {"who", "run.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"ready", "run"}
+
+
+def test_a_killed_process_leaves_no_run(tmp_path: Path) -> None:
+    code = """
+        import time
+        from pathlib import Path
+        from runner.publication import Publication
+        with Publication(Path("run")) as publication:
+            publication.write("a", b"1")
+            print("staged", flush=True)
+            time.sleep(60)
+    """
+    process = start(code)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "staged\n"
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert not (tmp_path / "run").exists()
+    assert not list(tmp_path.rglob("run.json"))
+    [staging] = tmp_path.iterdir()
+    assert staging.name.startswith(".")
+    with Publication(tmp_path / "run") as publication:
+        publication.publish(b"{}")
+    assert (tmp_path / "run/run.json").exists()

@@ -1,0 +1,87 @@
+"""What the README says to type is typed, and what it says is printed is printed."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+KOREAN = (ROOT / "README.ko.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+
+# What differs from one run to the next: ids, dates, times, sizes of files.
+CHANGING = (
+    (r"outputs/\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d-[0-9a-f]{8}", "outputs/DATE/TIME-ID"),
+    (r"\b[0-9a-f]{8}\b", "ID"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?", "DATE"),
+    (r"\d+(\.\d+)? kB", "SIZE"),
+)
+
+
+def blocks(text: str, language: str | None = None) -> list[str]:
+    found = BLOCK.findall(text)
+    return [body for name, body in found if language is None or name == language]
+
+
+def settled(text: str) -> str:
+    for pattern, word in CHANGING:
+        text = re.sub(pattern, word, text)
+    return "\n".join(line.rstrip() for line in text.strip().splitlines())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all examples, as a reader has one."""
+    return tmp_path_factory.mktemp("readme")
+
+
+def test_the_examples_print_what_they_say(folder: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
+    assert blocks(README, "console")
+    for name, body in BLOCK.findall(README):
+        if name == "yaml" and body.startswith("# my_conf/"):
+            path = folder / body.splitlines()[0].removeprefix("# ")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(body, encoding="utf-8")
+        if name == "csv":
+            (folder / "flowers.csv").write_text(body, encoding="utf-8")
+        if name == "python":
+            script = folder / "example.py"
+            script.write_text(f"r'''\n{body}'''\nimport doctest\ndoctest.testmod(verbose=False)\n")
+            code = subprocess.run(
+                [sys.executable, script], cwd=folder, env=environment, capture_output=True, text=True
+            )
+            assert code.stdout == "", code.stdout
+        if name != "console":
+            continue
+        for command, expected in re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", body, re.MULTILINE):
+            words = shlex.split(command.replace("\\\n", ""))
+            assert words[:3] == ["python", "-m", "runner"], command
+            done = subprocess.run(
+                [sys.executable, *words[1:]],
+                cwd=folder, env=environment, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert settled(done.stdout + done.stderr) == settled(expected), command
+
+
+def test_the_korean_page_shows_the_same_examples() -> None:
+    assert blocks(KOREAN) == blocks(README)
+
+
+def test_both_pages_open_with_the_two_commands() -> None:
+    for page in (README, KOREAN):
+        commands = blocks(page, "bash")[:2]
+        assert commands[0].strip() == (
+            "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/python -m runner"
+        )
+        assert commands[1].strip() == (
+            '.venv/bin/pip install -e ".[test]" && .venv/bin/python -m pytest'
+        )

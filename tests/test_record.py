@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from making import make_run
+
+from runner.environment import read_backend, read_environment
+from runner.errors import InputError
+from runner.record import RunRecord
+
+
+def record_of(run: Path) -> RunRecord:
+    return RunRecord.from_json((run / "run.json").read_bytes(), "run.json")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=Someone", "-c", "user.email=someone@example.org"]
+    done = subprocess.run(
+        ["git", "-C", str(folder), *identity, *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.strip()
+
+
+def test_a_record_is_read_back_as_it_was(tmp_path: Path) -> None:
+    record = record_of(make_run(tmp_path / "run", name="mine", overrides=("seed=0",)))
+    assert RunRecord.from_json(record.to_json(), "again") == record
+    [tensor] = record.tensors
+    assert (tensor.name, tensor.shape, tensor.file) == (
+        "hidden",
+        (4,),
+        "activations/00_hidden.parquet",
+    )
+
+
+def test_a_record_is_plain_json_with_times_in_utc(tmp_path: Path) -> None:
+    plain = json.loads((make_run(tmp_path / "run") / "run.json").read_text("utf-8"))
+    assert plain["schema_version"] == 1
+    assert plain["ended"].endswith("+00:00")
+    [layer] = plain["layers"]
+    assert layer["tensors"][0]["bytes"] > 0
+    assert len(layer["tensors"][0]["sha256"]) == 64
+
+
+def test_values_that_json_lacks_are_kept_as_what_they_stand_for(tmp_path: Path) -> None:
+    config = {"seed": np.int64(3), "path": Path("자료"), "sizes": (1, 2), "clip": float("inf")}
+    record = record_of(make_run(tmp_path / "run", config=config))
+    assert record.config == {"seed": 3, "path": "자료", "sizes": [1, 2], "clip": float("inf")}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"{", "x/run.json: not a run record: Invalid JSON"),
+        (b"\xff", "x/run.json: not a run record: Invalid JSON"),
+        (b"[]", "x/run.json: not a run record: Input should be an object"),
+        (b"{}", "x/run.json: not a run record: 'run_id': Field required"),
+        (b'{"schema_version": 2}', "x/run.json: a run record of another version; .* reads 1"),
+    ],
+)
+def test_what_is_no_record_is_refused(text: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        RunRecord.from_json(text, "x/run.json")
+
+
+def test_a_wrong_value_is_named_by_its_place(tmp_path: Path) -> None:
+    plain = json.loads((make_run(tmp_path / "run") / "run.json").read_text("utf-8"))
+    plain["layers"][0]["tensors"][0]["bytes"] = "many"
+    with pytest.raises(InputError, match=r"'layers\.0\.tensors\.0\.bytes': Input should be"):
+        RunRecord.from_json(json.dumps(plain).encode(), "run.json")
+
+
+def test_a_thousand_records_are_read_in_a_second(tmp_path: Path) -> None:
+    text = (make_run(tmp_path / "run") / "run.json").read_bytes()
+    before = time.process_time()
+    for _ in range(1000):
+        RunRecord.from_json(text, "run.json")
+    assert time.process_time() - before < 1
+
+
+def test_the_commit_is_that_of_the_folder(tmp_path: Path) -> None:
+    read_environment.cache_clear()
+    assert read_environment(tmp_path).git is None
+    git(tmp_path, "init", "--quiet")
+    read_environment.cache_clear()
+    before = read_environment(tmp_path).git
+    assert before is not None
+    assert before.commit is None
+
+    (tmp_path / "a").write_text("1")
+    git(tmp_path, "add", "a")
+    git(tmp_path, "commit", "--quiet", "--message", "One")
+    git(tmp_path, "remote", "add", "origin", "https://me:se@cret@example.org/a/b.git?token=se")
+    (tmp_path / "untracked").touch()
+    read_environment.cache_clear()
+    clean = read_environment(tmp_path).git
+    assert clean is not None
+    assert dataclasses.asdict(clean) == {
+        "commit": git(tmp_path, "rev-parse", "HEAD"),
+        "dirty": False,
+        "remote": "https://example.org/a/b.git",
+    }
+    (tmp_path / "a").write_text("2")
+    read_environment.cache_clear()
+    changed = read_environment(tmp_path).git
+    assert changed is not None
+    assert changed.dirty
+
+
+def test_git_is_not_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    read_environment.cache_clear()
+    environment = read_environment(tmp_path / "elsewhere")
+    assert environment.git is None
+    assert {"tensorflow", "keras", "numpy", "pyarrow"} <= environment.packages.keys()
+
+
+def test_the_backend_tells_how_it_computes() -> None:
+    backend = read_backend()
+    assert backend.name == "tensorflow"
+    assert backend.deterministic is False
+    assert backend.onednn in (True, False)
+    assert backend.intra_op_threads >= 0
