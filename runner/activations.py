@@ -10,7 +10,8 @@ import keras
 import numpy as np
 
 from runner.capture import unfused
-from runner.probe import as_probe
+from runner.inventory import value_of
+from runner.memory_sources import as_probe
 from runner.selection import Selection
 from runner.showing import Settings, Showing
 from runner.tensors import Kind, TensorSpec
@@ -83,8 +84,7 @@ def capture_activations(
     capture = showing.capture
     if kind == "weight":
         found = [
-            Activation(**vars(spec), value=keras.ops.convert_to_numpy(variable))
-            for spec, variable in capture.weights
+            Activation(**vars(spec), value=value_of(variable)) for spec, variable in capture.weights
         ]
         return {activation.name: activation for activation in found}
     with unfused():

@@ -96,7 +96,7 @@ def save_run(
     RunError
         If the model fails or the disk is full; nothing is published.
     """
-    from runner.probe import as_probe
+    from runner.memory_sources import as_probe
     from runner.saving import save
     from runner.showing import Settings
 

@@ -101,9 +101,10 @@ def argument_problems(
 
 def dtype_problems(value: str, place: str) -> Iterator[Problem]:
     """Yield a problem if text names neither a dtype nor a dtype policy of Keras."""
-    dtypes = catalogue.load().dtypes
-    if value.rpartition("_from_")[2] not in dtypes:  # int8_from_mixed_bfloat16: a quantized one
-        advice = suggest(value, dtypes) or f"there are {', '.join(dtypes)}"
+    keras = catalogue.load()
+    known = value.rpartition("_from_")[2] in keras.dtypes  # int8_from_float32: a quantized one
+    if not known and keras.complete:
+        advice = suggest(value, keras.dtypes) or f"there are {', '.join(keras.dtypes)}"
         yield Problem(place, f"unknown dtype '{value}'", advice)
 
 

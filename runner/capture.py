@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from runner.calls import leaves, watch
 from runner.errors import InputError, RunError
-from runner.inventory import Inventory, Layer, take_inventory
+from runner.inventory import Inventory, Layer, take_inventory, value_of
 from runner.selection import Selection
 from runner.tensors import TensorSpec
 
@@ -202,7 +202,7 @@ def _build(model: keras.Model, inputs: Any) -> None:
     """Build what is not built by one call on the inputs, leaving what is as it was."""
     if all(layer.built for layer in model._flatten_layers()):
         return
-    before = [(variable, variable.numpy()) for variable in model.variables]
+    before = [(variable, value_of(variable)) for variable in model.variables]
     with _explained():
         model(inputs, training=False)
     for variable, value in before:

@@ -10,37 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.utils import create_automatic_config_search_path, get_args_parser
-from hydra.core.config_search_path import SearchPathQuery
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from hydra.core.plugins import Plugins
-from hydra.core.utils import JobRuntime, setup_globals
+from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from runner.config import DeclaredModel, ExperimentConfig, parse
 from runner.errors import InputError, Problem, suggest
+from runner.loading import CONFIG_DIRECTORY, Loader, check_hydra_keys
 from runner.resolve import environment_as_text, resolved, source_of
-from runner.yaml_files import check_yaml_files, yaml_problem
-
-HERE = Path(__file__).resolve().parent
-CONFIG_DIRECTORY = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"
-CONFIG_NAME = "config"
-
-# The keys of ``hydra`` that a person may set: where runs go, how a sweep is run. Others can
-# name code (callbacks, logging handlers, a search path) or would write into the run's folder.
-_OPEN_HYDRA_KEYS = re.compile(
-    r"hydra\.(run\.dir|sweep\.dir|sweep\.subdir|mode|verbose|job\.name"
-    r"|(launcher|sweeper)\.(?!.*_target_).+)|hydra/(launcher|sweeper)"
-)
-# Where the classes of Hydra's launchers and sweepers may come from.
-_PLUGIN_MODULES = ("hydra._internal.", "hydra_plugins.")
+from runner.yaml_files import check_yaml_files
 
 
 @dataclass(frozen=True)
@@ -57,12 +39,15 @@ class Composition:
         What the command line changed.
     files
         Hydra's account of it: ``.hydra/config.yaml`` and its siblings.
+    paired
+        A packaged experiment that shows this model a probe that fits it, if there is one.
     """
 
     experiment: ExperimentConfig
     config: Mapping[str, Any]
     overrides: tuple[str, ...]
     files: Mapping[str, bytes]
+    paired: str | None = None
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -111,10 +96,10 @@ def validate(parsed: argparse.Namespace, run_id: str) -> int:
     """
     register_resolvers(run_id)
     overrides = _parsed_overrides(parsed.overrides)
-    _check_hydra_keys(overrides)
+    check_hydra_keys(overrides)
     if parsed.config_dir is not None:
         check_yaml_files(Path(parsed.config_dir))
-    loader = _Loader(parsed)
+    loader = Loader(parsed)
     chosen = [_first(override) for override in overrides if loader.is_group(override)]
     values = [override for override in overrides if not loader.is_group(override)]
     base = loader.load(chosen)
@@ -148,7 +133,7 @@ def compose(arguments: Sequence[str], run_id: str) -> tuple[Composition, Path]:
     """
     parsed = parse_arguments(list(arguments))
     validate(parsed, run_id)
-    cfg = _Loader(parsed).load(parsed.overrides)
+    cfg = Loader(parsed).load(parsed.overrides)
     composition = _composition(_own_part(cfg), OmegaConf.masked_copy(cfg, ["hydra"]))
     return composition, Path(str(OmegaConf.select(cfg, "hydra.run.dir")))
 
@@ -166,6 +151,8 @@ def job_composition(cfg: DictConfig) -> Composition:
 
 def _composition(own: DictConfig, hydra: Any) -> Composition:
     overrides = list(OmegaConf.select(hydra, "hydra.overrides.task"))
+    model = OmegaConf.select(hydra, "hydra.runtime.choices.model")
+    paired = (CONFIG_DIRECTORY / "experiment" / f"{model}.yaml").is_file()
     return Composition(
         experiment=experiment_of(own),
         config=environment_as_text(own),
@@ -175,6 +162,7 @@ def _composition(own: DictConfig, hydra: Any) -> Composition:
             ".hydra/hydra.yaml": OmegaConf.to_yaml(hydra).encode(),
             ".hydra/overrides.yaml": OmegaConf.to_yaml(OmegaConf.create(overrides)).encode(),
         },
+        paired=model if paired else None,
     )
 
 
@@ -235,25 +223,6 @@ def _unreadable(word: str) -> Problem:
     return Problem(
         key, f"Hydra cannot read the value {value}", f"""quote it twice: '{key}="{quoted}"'"""
     )
-
-
-def _check_hydra_keys(overrides: Iterable[Override]) -> None:
-    problems = []
-    for override in overrides:
-        key = override.key_or_group
-        if "_target_" in key or "_target_" in str(override.value()):
-            problems.append(Problem(key, "'_target_' names code, which a config may not"))
-        elif re.match(r"hydra[./]", key) and not _OPEN_HYDRA_KEYS.fullmatch(key):
-            problems.append(
-                Problem(
-                    key,
-                    "is not open to change, as it can run code or misplace files",
-                    "of Hydra's own keys there are hydra.run.dir, hydra.sweep.dir, "
-                    "hydra.sweep.subdir, hydra.mode, hydra.verbose and hydra/launcher",
-                )
-            )
-    if problems:
-        raise InputError(problems)
 
 
 def _first(override: Override) -> str:
@@ -324,81 +293,3 @@ def _short(overrides: str) -> str:
     """Return a sweep job's overrides short and safe enough for a folder's name."""
     parts = [part.rpartition(".")[2] for part in overrides.split(",") if part]
     return re.sub(r"[^\w=,.+-]", "_", ",".join(parts))[:80].rstrip(".")
-
-
-class _Loader:
-    """Hydra's composition, with its search path built as its command line does."""
-
-    def __init__(self, parsed: argparse.Namespace) -> None:
-        JobRuntime.instance().set("name", "runner")
-        Plugins.instance()  # lets plugins add to the search path
-        self._config_name = parsed.config_name or CONFIG_NAME
-        self._own = parsed.config_dir is not None or parsed.config_name is not None
-        search_path = create_automatic_config_search_path(None, None, str(CONFIG_DIRECTORY))
-        if parsed.config_dir is not None:
-            search_path.prepend(
-                provider="command-line",
-                path=f"file://{Path(parsed.config_dir).resolve()}",
-                anchor=SearchPathQuery(provider="schema"),
-            )
-        self._loader = ConfigLoaderImpl(config_search_path=search_path)
-
-    def is_group(self, override: Override) -> bool:
-        """Tell whether an override chooses a config of a group."""
-        return self._loader.repository.group_exists(override.key_or_group)
-
-    def load(self, overrides: Sequence[str]) -> DictConfig:
-        """Compose.
-
-        Raises
-        ------
-        InputError
-            If Hydra cannot.
-        """
-        try:
-            return self._loader.load_configuration(
-                self._config_name, list(overrides), run_mode=RunMode.RUN
-            )
-        except yaml.MarkedYAMLError as error:
-            raise InputError([yaml_problem(error)]) from error
-        except (HydraException, OmegaConfBaseException) as error:
-            raise InputError([self._explained(error)]) from error
-
-    def _explained(self, error: Exception) -> Problem:
-        cause = error.__cause__ or error
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        missing = re.search(r"Could not find '([^']+)'", str(error))
-        if missing:
-            group, _, name = missing[1].rpartition("/")
-            options = self._loader.get_group_options(group) if group else []
-            advice = suggest(name, options) or (
-                f"there are {', '.join(options)}" if options else ""
-            )
-            return Problem(group or "defaults", f"there is no config '{name}'", advice)
-        return Problem("config", " ".join(lines) or str(cause))
-
-    def check_hydra(self, cfg: DictConfig) -> None:
-        """Refuse keys of ``hydra`` in a person's configs that can name code."""
-        problems = []
-        for plugin in ("launcher", "sweeper"):
-            target = str(OmegaConf.select(cfg, f"hydra.{plugin}._target_"))
-            if not target.startswith(_PLUGIN_MODULES):
-                problems.append(
-                    Problem(f"hydra.{plugin}._target_", f"names code ('{target}')", "remove it")
-                )
-        if self._own:
-            packaged = _Loader(argparse.Namespace(config_dir=None, config_name=None)).load([])
-            for key in ("callbacks", "searchpath", "job_logging", "hydra_logging", "output_subdir",
-                        "job.env_set", "job.env_copy", "job.chdir"):  # fmt: skip
-                theirs, ours = (
-                    OmegaConf.to_container(
-                        OmegaConf.create({"value": OmegaConf.select(which, f"hydra.{key}")})
-                    )
-                    for which in (cfg, packaged)
-                )
-                if theirs != ours:
-                    problems.append(
-                        Problem(f"hydra.{key}", "can run code or misplace files", "remove it")
-                    )
-        if problems:
-            raise InputError(problems)

@@ -15,15 +15,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from runner import commands, screen
-from runner.compose import (
-    CONFIG_DIRECTORY,
-    CONFIG_NAME,
-    job_composition,
-    parse_arguments,
-    validate,
-)
+from runner.compose import job_composition, parse_arguments, validate
 from runner.errors import InputError, RunnerError, suggest
 from runner.experiment import run_experiment, show_plan
+from runner.loading import CONFIG_DIRECTORY, CONFIG_NAME
 from runner.locate import open_run
 from runner.preflight import plan
 from runner.progress import Sweep, progress_bar
@@ -102,7 +97,7 @@ class _Invocation:
     def _single(self, cfg: DictConfig) -> None:
         composition = job_composition(cfg)
         if composition.experiment.dry_run:
-            showing = show_plan(composition.experiment)
+            showing = show_plan(composition)
             sys.stdout.write(plan(showing.specs, showing.rows, composition.experiment.format))
             return
         with progress_bar() as progress:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import traceback
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +13,11 @@ from runner.backend import load_backend
 from runner.compose import Composition
 from runner.config import DeclaredModel, ExperimentConfig
 from runner.errors import InputError, RunError, RunnerError
-from runner.probe import Probe, open_probe
+from runner.probe import Probe
 from runner.publication import Publication, check_target
 from runner.record import Header
 from runner.selection import Selection
+from runner.sources import open_probe
 
 if TYPE_CHECKING:
     import keras
@@ -59,7 +63,7 @@ def run_experiment(
     check_target(folder)
     header = _header(composition, run_id, sweep)
     try:
-        model, probe = make_ready(composition.experiment)
+        model, probe = make_ready(composition)
         from runner.saving import save
 
         settings = settings_of(composition.experiment)
@@ -75,15 +79,15 @@ def run_experiment(
         ) from error
 
 
-def show_plan(config: ExperimentConfig) -> Showing:
+def show_plan(composition: Composition) -> Showing:
     """Show the first batch to the model, so that what would be written is known."""
-    model, probe = make_ready(config)
+    model, probe = make_ready(composition)
     from runner.showing import Showing
 
-    return Showing(model, probe, settings_of(config))
+    return Showing(model, probe, settings_of(composition.experiment))
 
 
-def make_ready(config: ExperimentConfig) -> tuple[keras.Model, Probe]:
+def make_ready(composition: Composition) -> tuple[keras.Model, Probe]:
     """Open the probe and build the model.
 
     What can be checked without TensorFlow is checked before it is imported.
@@ -93,14 +97,33 @@ def make_ready(config: ExperimentConfig) -> tuple[keras.Model, Probe]:
     InputError
         If the probe cannot be read, or the model not be built.
     """
+    config = composition.experiment
     probe = None
     if isinstance(config.model, DeclaredModel):
-        probe = open_probe(config.probe, config.model.input_specs())
+        with _pairing_advised(composition.paired):
+            probe = open_probe(config.probe, config.model.input_specs())
     load_backend()
     from runner.model import build_model, input_specs
 
     model = build_model(config)
     return model, probe or open_probe(config.probe, input_specs(model))
+
+
+@contextlib.contextmanager
+def _pairing_advised(experiment: str | None) -> Iterator[None]:
+    """Where a probe does not fit a packaged model, name the experiment that pairs it."""
+    try:
+        yield
+    except InputError as error:
+        if experiment is None:
+            raise
+        advice = f"experiment={experiment} shows this model a probe that fits"
+        raise InputError(
+            problem
+            if problem.place != "probe" or problem.advice
+            else replace(problem, advice=advice)
+            for problem in error.problems
+        ) from error
 
 
 def settings_of(config: ExperimentConfig) -> Settings:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from runner.calls import Call
@@ -220,6 +221,11 @@ def _add_the_rest(
                 inventory.weights.append((spec, variable))
             else:
                 inventory.weight_aliases.append((spec, owner))
+
+
+def value_of(variable: keras.Variable) -> np.ndarray:
+    """Return a variable's value, in its own dtype and shape."""
+    return np.asarray(tf.convert_to_tensor(variable.value).numpy())
 
 
 def _children(layer: Any) -> list[Any]:

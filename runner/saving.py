@@ -16,6 +16,7 @@ import numpy as np
 
 from runner.backend import read_backend
 from runner.capture import Capture, unfused
+from runner.inventory import value_of
 from runner.layout import FORMATS, file_name, layout_of
 from runner.preflight import check_disk, estimated_bytes
 from runner.probe import Batch, Probe, ProbeHasher
@@ -191,7 +192,7 @@ class _Tables:
             sink.close()
             self._summary.append(statistics.row())
         for spec, variable in self._capture.weights:
-            value = np.asarray(keras.ops.convert_to_numpy(variable))
+            value = value_of(variable)
             with self._publication.open(file_name(spec, self._format)) as sink:
                 write_weight(sink, spec, value, self._format)
             statistics = RunningStatistics(spec)
@@ -283,7 +284,7 @@ def _weights_hash(model: keras.Model) -> str:
     """Return the SHA-256 over the shapes, types and bytes of all weights, in Keras's order."""
     digest = hashlib.sha256()
     for weight in model.weights:
-        value = keras.ops.convert_to_numpy(weight)
+        value = value_of(weight)
         digest.update(f"{value.dtype.name}{value.shape}".encode())
         digest.update(np.ascontiguousarray(value).tobytes())
     return digest.hexdigest()

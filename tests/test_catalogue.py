@@ -28,6 +28,10 @@ def test_an_older_keras_offers_nothing_that_the_file_lacks(generated: dict) -> N
         pytest.skip("this Keras is newer than the catalogue")
     for namespace, classes in generated["signatures"].items():
         assert classes.keys() | generated["aliases"][namespace].keys() <= {*known.names(namespace)}
+        for name, arguments in classes.items():
+            signature = known.signature(namespace, name)
+            assert signature is not None
+            assert {*arguments["required"], *arguments["optional"]} <= {*signature.names}, name
     assert {*generated["activations"]} <= {*known.activations}
 
 

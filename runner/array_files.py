@@ -1,0 +1,143 @@
+"""Probes in NumPy's files."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy_format
+
+from runner.errors import InputError
+from runner.memory_sources import array_probe
+from runner.preflight import readable
+from runner.probe import Probe
+from runner.probe_config import NpyConfig, NpzConfig
+
+# Rows of a memory-mapped array that are read at once.
+_BLOCK_BYTES = 16 * 2**20
+# Members of an .npz that are not inputs.
+_IDS, _LABELS, _TARGETS = "id", "label", "target"
+
+
+def npy(config: NpyConfig) -> Probe:
+    """Return one array, memory-mapped and read in blocks."""
+    array = _mapped(config.path, "probe.path", config.max_bytes)
+    beside = {
+        key: _mapped(path, f"probe.{key}", config.max_bytes)
+        for key in ("ids_path", "labels_path", "targets_path")
+        if (path := getattr(config, key)) is not None
+    }
+    block = max(1, _BLOCK_BYTES // max(1, array[:1].nbytes)) if array.ndim else None
+    return array_probe(
+        f"npy {config.path}",
+        array,
+        beside.get("ids_path"),
+        beside.get("labels_path"),
+        beside.get("targets_path"),
+        block=block,
+    )
+
+
+def npz(config: NpzConfig) -> Probe:
+    """Return the arrays of an ``.npz``: inputs by name, and ``id``, ``label``, ``target``."""
+    path = found(config.path, "probe.path")
+    arrays: dict[str, np.ndarray] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                name = member.filename.removesuffix(".npy")
+                with archive.open(member) as file:
+                    size = member.file_size
+                    arrays[name] = _read(file, f"{path}: {name}", size, config.max_bytes)
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        raise InputError.of("probe.path", f"{path} is no .npz file: {_what(path)}") from error
+    ids, labels, targets = (arrays.pop(name, None) for name in (_IDS, _LABELS, _TARGETS))
+    if not arrays:
+        raise InputError.of("probe.path", f"{path} holds no input")
+    inputs: Any = arrays if len(arrays) > 1 else next(iter(arrays.values()))
+    return array_probe(f"npz {config.path}", inputs, ids, labels, targets)
+
+
+def found(path: str, place: str) -> Path:
+    """Return the path of a file that is there.
+
+    Raises
+    ------
+    InputError
+        If it is not; names the folder it was looked up from.
+    """
+    if not Path(path).is_file():
+        raise InputError.of(place, f"no file '{path}' (looked in {Path.cwd()})")
+    return Path(path)
+
+
+def _mapped(name: str, place: str, limit: int) -> np.ndarray:
+    path = found(name, place)
+    with path.open("rb") as file:
+        _, _, dtype = _header(file, str(path), path.stat().st_size, limit)
+    if dtype.itemsize == 0:
+        raise InputError.of(place, f"{path} holds no values")
+    mapped: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    return mapped
+
+
+def _read(file: IO[bytes], name: str, size: int, limit: int) -> np.ndarray:
+    shape, fortran, dtype = _header(file, name, size, limit)
+    count = math.prod(shape) * dtype.itemsize
+    data = file.read(count)
+    if len(data) != count:
+        raise InputError.of("probe.path", f"{name} declares {count:,} bytes, holds {len(data):,}")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _header(
+    file: IO[bytes], name: str, size: int, limit: int
+) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read an array's header and check what it declares before anything is allocated."""
+    start = file.read(8)
+    if not start.startswith(npy_format.MAGIC_PREFIX):
+        raise InputError.of("probe.path", f"{name} is no .npy array: it {_begins(start)}")
+    read = {1: npy_format.read_array_header_1_0, 2: npy_format.read_array_header_2_0}
+    try:
+        shape, fortran, dtype = read[start[6]](file)
+    except (KeyError, ValueError) as error:
+        raise InputError.of("probe.path", f"{name} has a broken header: {error}") from error
+    if dtype.hasobject:
+        raise InputError.of(
+            "probe.path",
+            f"{name} holds pickled Python objects, which can run code when read",
+            "save it as an array of numbers",
+        )
+    declared = math.prod(shape) * dtype.itemsize
+    if declared > limit:
+        raise InputError.of(
+            "probe.max_bytes",
+            f"{name} declares {readable(declared)}, the limit is {readable(limit)}",
+            "raise probe.max_bytes if that is meant",
+        )
+    if declared > size:
+        raise InputError.of(
+            "probe.path", f"{name} declares {readable(declared)}, the file has {readable(size)}"
+        )
+    return shape, fortran, dtype
+
+
+def _what(path: Path) -> str:
+    with path.open("rb") as file:
+        return f"it {_begins(file.read(8))}"
+
+
+def _begins(start: bytes) -> str:
+    known = {
+        b"PK": "is a zip file (an .npz?)",
+        b"PAR1": "is a Parquet file",
+        npy_format.MAGIC_PREFIX: "is a .npy file",
+        b"\x89HDF": "is an HDF5 file",
+    }
+    if not start:
+        return "is empty"
+    kind = next((kind for magic, kind in known.items() if start.startswith(magic)), None)
+    return kind or f"begins with {start!r}"

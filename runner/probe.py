@@ -1,0 +1,320 @@
+"""The probe: the inputs shown to a model, in batches."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from runner.errors import InputError, Problem, suggest
+from runner.tensors import InputSpec
+
+SampleType = Literal["int64", "string"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some samples.
+
+    Attributes
+    ----------
+    samples
+        Their ids, shape (sample,): int64, or objects that are text.
+    inputs
+        What the model is called on: an array of shape (sample, ...), or a mapping or
+        sequence of such.
+    labels
+        Shape (sample,): int64, or objects that are text; ``None`` without labels.
+    targets
+        Shape (sample, ...); ``None`` without targets.
+    """
+
+    samples: np.ndarray
+    inputs: Any
+    labels: np.ndarray | None = None
+    targets: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, rows: slice) -> Batch:
+        return self._each(lambda array: array[rows])
+
+    def _each(self, change: Callable[[np.ndarray], np.ndarray]) -> Batch:
+        return Batch(
+            change(self.samples),
+            each_input(self.inputs, change),
+            None if self.labels is None else change(self.labels),
+            None if self.targets is None else change(self.targets),
+        )
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Inputs to show to a model; read in blocks, none of which need fit together in memory.
+
+    Attributes
+    ----------
+    source
+        Where they come from, in one line for people.
+    inputs
+        Name, shape and dtype of each input.
+    blocks
+        Returns an iterator over all samples from the first, in blocks of any size.
+    rows
+        How many samples; ``None`` where only reading to the end can tell.
+    sample_type
+        Type of the sample ids.
+    has_labels, has_targets
+        Whether samples carry them.
+    columns
+        Names for the entries of the one input, where it comes from a table.
+    """
+
+    source: str
+    inputs: tuple[InputSpec, ...]
+    blocks: Callable[[], Iterator[Batch]]
+    rows: int | None = None
+    sample_type: SampleType = "int64"
+    has_labels: bool = False
+    has_targets: bool = False
+    columns: tuple[str, ...] = ()
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Yield all samples in batches of `size`, the last one as short as it is."""
+        waiting: list[Batch] = []
+        count = 0
+        for block in self.blocks():
+            waiting.append(block)
+            count += len(block)
+            if count < size:
+                continue
+            whole = _joined(waiting)
+            for start in range(0, count - size + 1, size):
+                yield whole[start : start + size]
+            rest = count % size
+            waiting = [whole[count - rest :]] if rest else []
+            count = rest
+        if count:
+            yield _joined(waiting)
+
+    def fitted(self, expected: Sequence[InputSpec], *, allow_nan: bool) -> Probe:
+        """Return the probe in the shapes and types that a model expects.
+
+        Its first block is checked at once, so that a probe in memory is checked whole;
+        others as they are read.
+
+        Parameters
+        ----------
+        expected
+            The model's inputs; empty where it cannot tell, the data is then taken as it is.
+        allow_nan
+            Whether to let NaN and infinity pass.
+
+        Raises
+        ------
+        InputError
+            If names, shapes or values do not fit; says in which row and column.
+        """
+        specs = tuple(expected) or self.inputs
+        fit = _Fit(self, specs, allow_nan)
+        fit.check_specs()
+
+        def blocks() -> Iterator[Batch]:
+            row = 0
+            for block in self.blocks():
+                yield fit.batch(block, row)
+                row += len(block)
+
+        first = next(blocks(), None)
+        if first is None or not len(first):
+            raise InputError.of("probe", f"{self.source} has 0 rows", "give at least one sample")
+        shapes = {
+            name: array.shape[1:] for name, array in named_inputs(first.inputs, specs).items()
+        }
+        known = tuple(replace(spec, shape=shapes[spec.name]) for spec in specs)
+        return replace(self, inputs=known, blocks=blocks)
+
+
+def each_input(inputs: Any, change: Callable[[np.ndarray], np.ndarray]) -> Any:
+    """Return inputs of the same structure, every array changed."""
+    if isinstance(inputs, Mapping):
+        return {name: change(array) for name, array in inputs.items()}
+    if isinstance(inputs, (list, tuple)):
+        return type(inputs)(change(array) for array in inputs)
+    return change(inputs)
+
+
+def named_inputs(inputs: Any, specs: Sequence[InputSpec] = ()) -> dict[str, np.ndarray]:
+    """Return the arrays of some inputs by name; ``input0``... for a sequence without names."""
+    if isinstance(inputs, Mapping):
+        return dict(inputs)
+    if isinstance(inputs, (list, tuple)):
+        names = [spec.name for spec in specs] or [f"input{place}" for place in range(len(inputs))]
+        return dict(zip(names, inputs, strict=True))
+    return {specs[0].name if specs else "input": inputs}
+
+
+class ProbeHasher:
+    """Hashes what a probe shows, whatever the size of its batches.
+
+    Values and sample ids are hashed apart, so that the same inputs under other names
+    are known to be the same.
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+        self._ids = hashlib.sha256()
+
+    def update(self, batch: Batch) -> None:
+        """Add the next batch."""
+        for name, array in named_inputs(batch.inputs).items():
+            if name not in self._values:
+                header = f"{name} {array.dtype.str} {array.shape[1:]}"
+                self._values[name] = hashlib.sha256(header.encode())
+            self._values[name].update(np.ascontiguousarray(array).data.cast("B"))
+        if batch.samples.dtype == object:
+            for sample in batch.samples:
+                self._ids.update(f"{sample!r}\n".encode("utf-8", "surrogatepass"))
+        else:
+            self._ids.update(np.ascontiguousarray(batch.samples, "<i8").data.cast("B"))
+
+    def content(self) -> str:
+        """Return the SHA-256 over names, shapes, types and values of all inputs."""
+        whole = hashlib.sha256()
+        for name in sorted(self._values):
+            whole.update(self._values[name].digest())
+        return whole.hexdigest()
+
+    def sample_ids(self) -> str:
+        """Return the SHA-256 over the sample ids in their order."""
+        return self._ids.hexdigest()
+
+
+class _Fit:
+    """Turns what a probe provides into what a model expects, or says why it cannot."""
+
+    def __init__(self, probe: Probe, specs: Sequence[InputSpec], allow_nan: bool) -> None:
+        self._probe = probe
+        self._specs = specs
+        self._allow_nan = allow_nan
+
+    def check_specs(self) -> None:
+        problems = []
+        found = {spec.name: spec for spec in self._probe.inputs}
+        if len(self._specs) == len(found) == 1:
+            found = {self._specs[0].name: self._probe.inputs[0]}
+        for spec in self._specs:
+            given = found.get(spec.name)
+            if given is None:
+                names = ", ".join(f"'{name}'" for name in found)
+                problems.append(
+                    Problem(
+                        "probe",
+                        f"has no input '{spec.name}', it has {names}",
+                        suggest(spec.name, found),
+                    )
+                )
+            elif not _shapes_fit(given.shape, spec.shape):
+                problems.append(
+                    Problem(
+                        "probe",
+                        f"{self._probe.source} has {_shape(given.shape)} values a sample"
+                        + (f" for '{spec.name}'" if len(self._specs) > 1 else "")
+                        + f", the model expects {_shape(spec.shape)}",
+                    )
+                )
+        if problems:
+            raise InputError(problems)
+
+    def batch(self, block: Batch, row: int) -> Batch:
+        arrays = named_inputs(block.inputs, self._probe.inputs)
+        if len(self._specs) == 1:
+            spec = self._specs[0]
+            return replace(block, inputs=self._array(next(iter(arrays.values())), spec, row))
+        fitted = {spec.name: self._array(arrays[spec.name], spec, row) for spec in self._specs}
+        if isinstance(block.inputs, (list, tuple)):
+            return replace(block, inputs=list(fitted.values()))
+        return replace(block, inputs=fitted)
+
+    def _array(self, array: np.ndarray, spec: InputSpec, row: int) -> np.ndarray:
+        self._check_shape(array, spec, row)
+        dtype = np.dtype(spec.dtype if spec.dtype != "bfloat16" else "float32")
+        if array.dtype.kind in "OUS" and dtype.kind not in "OUS":
+            raise InputError.of(
+                "probe", f"{self._probe.source} has text, the model expects numbers"
+            )
+        if array.dtype.kind == "f" and not self._allow_nan:
+            self._refuse(~np.isfinite(array), array, row, "set probe.allow_nan=true to keep it")
+        with np.errstate(over="ignore", invalid="ignore"):
+            cast = array.astype(dtype, copy=False)
+        if dtype.kind in "iu" and array.dtype != dtype:
+            self._refuse(
+                cast.astype(array.dtype) != array, array, row, f"the model expects {spec.dtype}"
+            )
+        if dtype.kind == "f" and array.dtype.kind == "f" and not self._allow_nan:
+            self._refuse(~np.isfinite(cast), array, row, f"it is too large for {spec.dtype}")
+        return cast
+
+    def _check_shape(self, array: np.ndarray, spec: InputSpec, row: int) -> None:
+        if not _shapes_fit(array.shape[1:], spec.shape):
+            raise InputError.of(
+                "probe",
+                f"row {row}: {_shape(array.shape[1:])} values, the model expects "
+                f"{_shape(spec.shape)}",
+            )
+
+    def _refuse(self, wrong: np.ndarray, array: np.ndarray, row: int, advice: str) -> None:
+        if not wrong.any():
+            return
+        place = tuple(int(axis) for axis in np.argwhere(wrong)[0])
+        inside = place[1:]
+        column = ", ".join(map(str, inside))
+        if self._probe.columns and len(inside) == 1:
+            column = f"'{self._probe.columns[inside[0]]}'"
+        raise InputError.of(
+            "probe",
+            f"{self._probe.source}: row {row + place[0]}"
+            + (f", column {column}" if column else "")
+            + f": found {array[place]}",
+            advice,
+        )
+
+
+def _joined(blocks: list[Batch]) -> Batch:
+    if len(blocks) == 1:
+        return blocks[0]
+
+    def joined(arrays: Iterable[Any]) -> np.ndarray:
+        return np.concatenate(list(arrays))
+
+    first = blocks[0]
+    inputs: Any
+    if isinstance(first.inputs, Mapping):
+        inputs = {name: joined(block.inputs[name] for block in blocks) for name in first.inputs}
+    elif isinstance(first.inputs, (list, tuple)):
+        inputs = [
+            joined(block.inputs[place] for block in blocks) for place in range(len(first.inputs))
+        ]
+    else:
+        inputs = joined(block.inputs for block in blocks)
+    return Batch(
+        joined(block.samples for block in blocks),
+        inputs,
+        None if first.labels is None else joined(block.labels for block in blocks),
+        None if first.targets is None else joined(block.targets for block in blocks),
+    )
+
+
+def _shapes_fit(found: Sequence[int | None], expected: Sequence[int | None]) -> bool:
+    return len(found) == len(expected) and all(
+        there is None or wanted is None or there == wanted
+        for there, wanted in zip(found, expected, strict=True)
+    )
+
+
+def _shape(shape: Sequence[int | None]) -> str:
+    return " x ".join("any" if axis is None else str(axis) for axis in shape) or "1"

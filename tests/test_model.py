@@ -1,0 +1,194 @@
+"""Declared models become the Keras models that a person would write by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from runner.config import parse
+from runner.errors import InputError
+from runner.model import build_model, input_specs
+
+
+def built(model: dict[str, Any], **rest: Any) -> keras.Model:
+    config = {
+        "seed": 0, "name": None, "custom_modules": [], "dry_run": False, "model": model,
+        "probe": {"source": "tutorial"}, "loss": None, "optimizer": None, "capture": {},
+        "format": "parquet", "train": None, **rest,
+    }  # fmt: skip
+    return build_model(parse(config))
+
+
+def chain(**layers: Any) -> dict[str, Any]:
+    return {"input_shape": [8, 8, 1], "layers": layers}
+
+
+def test_a_seed_draws_what_keras_draws_by_hand() -> None:
+    model = built({"input_shape": [3], "layers": {"a": {"class_name": "Dense", "units": 4}}}, seed=5)
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(5)
+    by_hand = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(4)])
+    np.testing.assert_array_equal(model.get_weights()[0], by_hand.get_weights()[0])
+
+
+def test_a_graph_reuses_layers_and_names_parts() -> None:
+    model = built(
+        {
+            "inputs": {"a": {"shape": [5, 3]}, "b": {"shape": [5, 3]}},
+            "layers": {
+                "lstm": {"class_name": "LSTM", "units": 4, "return_state": True, "inputs": "a"},
+                "again": {"reuse": "lstm", "inputs": "b"},
+                "join": {"class_name": "Concatenate", "inputs": ["lstm:1", "again:0"]},
+                "wrapped": {
+                    "class_name": "TimeDistributed",
+                    "layer": {
+                        "class_name": "Dense",
+                        "units": 2,
+                        "kernel_initializer": {"class_name": "Constant", "value": 0.5},
+                    },
+                    "inputs": "a",
+                },
+            },
+            "outputs": ["join", "wrapped"],
+        }
+    )
+    a, b = (np.random.default_rng(n).normal(size=(2, 5, 3)).astype("float32") for n in (0, 1))
+    joined, wrapped = model({"a": a, "b": b})
+    lstm = model.get_layer("lstm")
+    np.testing.assert_allclose(joined[:, :4], np.asarray(lstm(a)[1]), rtol=1e-6)
+    np.testing.assert_allclose(joined[:, 4:], np.asarray(lstm(b)[0]), rtol=1e-6)
+    np.testing.assert_allclose(wrapped[..., 0], a.sum(-1) * 0.5, rtol=1e-5)
+    assert [spec.name for spec in input_specs(model)] == ["a", "b"]
+
+
+def test_it_is_compiled_with_loss_and_optimizer() -> None:
+    model = built(
+        {"input_shape": [3], "layers": {"a": {"class_name": "Dense", "units": 1}}},
+        loss={"class_name": "Huber", "delta": 2.0},
+        optimizer={"class_name": "SGD", "learning_rate": 0.5},
+    )
+    assert isinstance(model.optimizer, keras.optimizers.SGD)
+    assert float(model.optimizer.learning_rate) == 0.5
+    assert float(model.loss(np.zeros((1, 1)), np.full((1, 1), 10.0))) == 2 * (10 - 1)
+
+
+def test_a_dtype_policy_holds_for_the_model_alone() -> None:
+    model = built({**chain(flat={"class_name": "Flatten"}), "dtype": "mixed_float16"})
+    assert model.get_layer("flat").compute_dtype == "float16"
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            chain(conv={"class_name": "Conv2D", "filters": 2, "kernel_size": 9}),
+            r"^model.layers.conv: Conv2D has a window of 9 x 9, larger than its input of 8 x 8; "
+            "make it smaller, or set padding: same$",
+        ),
+        (
+            chain(pool={"class_name": "MaxPooling2D", "pool_size": 10}),
+            "^model.layers.pool: MaxPooling2D has a window of 10 x 10, larger than its input",
+        ),
+        (
+            chain(lstm={"class_name": "LSTM", "units": 2}),
+            r"^model.layers.lstm: LSTM expects an input of 3 axes with the sample axis, "
+            r"found 4: \(None, 8, 8, 1\)$",
+        ),
+        (
+            chain(
+                a={"class_name": "Flatten"},
+                b={"class_name": "Concatenate", "inputs": ["a", "input"]},
+            ),
+            r"^model.layers.b: Concatenate cannot take 'a' \(None, 64\), 'input' \(None, 8, 8, 1\): ",
+        ),
+        (
+            chain(a={"class_name": "Dense", "units": 2, "kernel_initializer": {"class_name": "Nope"}}),
+            "Nope",
+        ),
+        (
+            {
+                "input_shape": [5, 3],
+                "layers": {
+                    "lstm": {"class_name": "LSTM", "units": 4, "return_state": True},
+                    "next": {"class_name": "Dense", "units": 2},
+                },
+            },
+            "^model.layers.lstm: it returns 3 tensors; name one of them: 'lstm:0', 'lstm:1', 'lstm:2'$",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named(model: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        built(model)
+
+
+def test_a_saved_model_is_loaded(tmp_path: Path) -> None:
+    made = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2)])
+    made.save(tmp_path / "m.keras")
+    loaded = built({"path": str(tmp_path / "m.keras")})
+    np.testing.assert_array_equal(loaded.get_weights()[0], made.get_weights()[0])
+
+
+def test_a_file_with_code_is_refused(tmp_path: Path) -> None:
+    made = keras.Sequential([keras.layers.Input((3,)), keras.layers.Lambda(lambda x: x * 2)])
+    made.save(tmp_path / "m.keras")
+    with pytest.raises(InputError, match="holds Python code .*, which is not run from a file"):
+        built({"path": str(tmp_path / "m.keras")})
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model"])
+def test_a_broken_file_is_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "m.keras"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"^model.path: .*m.keras cannot be loaded: "):
+        built({"path": str(path)})
+    with pytest.raises(InputError, match=r"^model.path: no file 'gone.keras' \(looked in "):
+        built({"path": "gone.keras"})
+
+
+def test_an_application_with_its_arguments() -> None:
+    model = built({"class_name": "MobileNetV2", "input_shape": [32, 32, 3], "classes": 5, "alpha": 0.35})
+    assert model.output_shape == (None, 5)
+
+
+def test_weights_from_a_file(tmp_path: Path) -> None:
+    declared = {"input_shape": [3], "layers": {"a": {"class_name": "Dense", "units": 2}}}
+    built(declared, seed=1).save_weights(tmp_path / "w.weights.h5")
+    loaded = built({**declared, "weights": str(tmp_path / "w.weights.h5")}, seed=2)
+    np.testing.assert_array_equal(loaded.get_weights()[0], built(declared, seed=1).get_weights()[0])
+
+
+def test_models_and_layers_of_ones_own(tmp_path: Path) -> None:
+    # The working directory of a test is empty and looked in.
+    Path("my_nets.py").write_text(
+        "import keras\n"
+        "@keras.saving.register_keras_serializable()\n"
+        "class Twice(keras.layers.Layer):\n"
+        "    def call(self, inputs):\n"
+        "        return inputs * 2\n"
+        "def build(width):\n"
+        "    return keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(width)])\n"
+        "def wrong():\n"
+        "    return 3\n"
+    )
+    model = built({"function": "my_nets:build", "arguments": {"width": 7}})
+    assert model.output_shape == (None, 7)
+    own = {"input_shape": [3], "layers": {"twice": {"class_name": "Twice"}}}
+    twice = built(own, custom_modules=["my_nets"])
+    np.testing.assert_array_equal(np.asarray(twice(np.ones((1, 3)))), 2 * np.ones((1, 3)))
+    with pytest.raises(InputError, match="must return a keras.Model, it returned int"):
+        built({"function": "my_nets:wrong"})
+    with pytest.raises(InputError, match="^model.function: module 'my_nets' has no function 'biuld'"):
+        built({"function": "my_nets:biuld"})
+    with pytest.raises(InputError, match="^custom_modules: no module 'my_netz'"):
+        built(own, custom_modules=["my_netz"])
+    with pytest.raises(InputError, match="no class 'Thrice'.*(did you mean 'Twice'|register)"):
+        built(
+            {"input_shape": [3], "layers": {"x": {"class_name": "Thrice"}}},
+            custom_modules=["my_nets"],
+        )
