@@ -99,7 +99,7 @@ def _explain(arguments: argparse.Namespace) -> None:
     from runner import explain
 
     run = open_run(arguments.run, arguments.outputs)
-    sys.stdout.write(explain.explain(run, arguments.layer, arguments.unit, arguments.sample))
+    sys.stdout.write(explain.show(run, arguments.layer, arguments.unit, arguments.sample))
 
 
 def _schema(arguments: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -147,10 +148,22 @@ def _called_on(run: Run, model: DeclaredModel, name: str) -> tuple[str, pd.DataF
         raise _not_covered(name, what, "with capture.kinds=[activation,weight,input] they are")
     if source.partition(":")[0] in model.layers:
         return source, _vectors(run, source, "activation").add_prefix(f"{source} ")
-    columns = [column for column in run.probe if column.removeprefix(source).isdecimal()]
-    if not columns:
-        raise _not_covered(name, f"inputs of the shape of '{source}'", "vectors are")
-    return source, run.probe[columns]
+    return source, _shown(run, source, name)
+
+
+def _shown(run: Run, source: str, name: str) -> pd.DataFrame:
+    """Return what an input of the model was shown, a vector for each sample."""
+    probe = run.probe
+    specs = run.record.probe.inputs if run.record.probe is not None else ()
+    shape = next((spec.shape for spec in specs if len(specs) == 1 or spec.name == source), ())
+    columns = [f"{source}{entry}" for entry in range((shape[0] if shape else 0) or 0)]
+    if len(specs) == 1:  # whose columns may bear names of their own
+        columns = [
+            column for column in map(str, probe) if not re.fullmatch(r"label|target\d*", column)
+        ]
+    if len(shape) != 1 or shape[0] != len(columns):
+        raise _not_covered(name, f"inputs of shape {list(shape)} a sample", "vectors are")
+    return probe[columns]
 
 
 def _vectors(run: Run, name: str, kind: Kind) -> pd.DataFrame:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import secrets
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,14 +16,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from runner import commands, screen
-from runner.compose import job_composition, parse_arguments, validate
+from runner.compose import admit, job_composition, parse_arguments, validate
 from runner.errors import InputError, RunnerError, suggest
-from runner.experiment import run_experiment, show_plan
 from runner.loading import CONFIG_DIRECTORY, CONFIG_NAME
-from runner.locate import open_run
-from runner.preflight import plan
 from runner.progress import Sweep, progress_bar
+
+# What else is needed is imported where it is used: it brings pandas, for which neither help
+# nor a mistake should wait.
 
 # Hydra 1.3 must be told whose defaults to use; 1.4 has one set of them and warns if told.
 _BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
@@ -43,15 +44,28 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if arguments and re.fullmatch(r"[^\W\d][\w-]*", arguments[0]):
             return _command(arguments)
-        return _experiment(arguments)
+        code = _experiment(arguments)
+        sys.stdout.flush()
     except RunnerError as error:
-        return commands.tell(error)
+        from runner.commands import tell
+
+        if "hydra.verbose=true" in arguments:
+            traceback.print_exception(error)
+        return tell(error)
+    except SystemExit as stopped:  # how argparse and Hydra end
+        return stopped.code if isinstance(stopped.code, int) else 0
+    except BrokenPipeError:  # the reader has seen enough; nothing is left to flush at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the run in hand was not published\n")
         return 130
+    return code
 
 
 def _command(arguments: Sequence[str]) -> int:
+    from runner import commands
+
     if arguments[0] not in commands.NAMES:
         known = ", ".join(commands.NAMES)
         advice = suggest(arguments[0], commands.NAMES) or f"the commands are {known}"
@@ -61,23 +75,30 @@ def _command(arguments: Sequence[str]) -> int:
 
 def _experiment(arguments: Sequence[str]) -> int:
     parsed = parse_arguments(arguments)
-    only_asking = parsed.help or parsed.hydra_help or parsed.shell_completion
     run_id = secrets.token_hex(4)
-    jobs = 1 if only_asking else validate(parsed, run_id)
-    invocation = _Invocation(run_id, jobs)
-    with _command_line(arguments):
-        hydra.main(config_path=str(CONFIG_DIRECTORY), config_name=CONFIG_NAME, **_BASE)(
-            invocation.job
-        )()
+    jobs, folder = 0, Path()
+    if parsed.help or parsed.hydra_help or parsed.cfg or parsed.info or parsed.shell_completion:
+        admit(parsed, run_id)
+    else:
+        jobs, folder = validate(parsed, run_id)
+    invocation = _Invocation(run_id, jobs, folder)
+    hydra_main = hydra.main(config_path=str(CONFIG_DIRECTORY), config_name=CONFIG_NAME, **_BASE)
+    try:
+        with _command_line(arguments):
+            hydra_main(invocation.job)()
+    finally:
+        invocation.stop()
     return invocation.close()
 
 
 class _Invocation:
     """What Hydra calls for every job; no error passes through Hydra, which would print it."""
 
-    def __init__(self, run_id: str, jobs: int) -> None:
+    def __init__(self, run_id: str, jobs: int, folder: Path) -> None:
         self._run_id = run_id
         self._jobs = jobs
+        # Hydra makes the folder and its parents; those that are there already are not ours.
+        self._existing = next(path for path in folder.absolute().parents if path.exists())
         self._sweep: Sweep | None = None
         self._folder = Path()
         self._error: BaseException | None = None
@@ -95,6 +116,11 @@ class _Invocation:
             self._error = error
 
     def _single(self, cfg: DictConfig) -> None:
+        from runner import screen
+        from runner.experiment import run_experiment, show_plan
+        from runner.locate import open_run
+        from runner.preflight import plan
+
         composition = job_composition(cfg)
         if composition.experiment.dry_run:
             showing = show_plan(composition)
@@ -107,6 +133,8 @@ class _Invocation:
         sys.stdout.write(screen.show(open_run(published)))
 
     def _job_of_sweep(self, cfg: DictConfig, run_id: str) -> None:
+        from runner.experiment import run_experiment
+
         if self._sweep is None:
             self._sweep = Sweep(self._jobs)
             self._sweep.start()
@@ -117,27 +145,30 @@ class _Invocation:
             failure = error
         self._sweep.finished(self._folder, failure)
 
+    def stop(self) -> None:
+        """Give the terminal back."""
+        if self._sweep is not None:
+            self._sweep.stop()
+
     def close(self) -> int:
         """Say what became of the jobs and return the exit code."""
         if self._sweep is not None:
-            self._sweep.stop()
             sys.stdout.write(self._sweep.closing(self._folder.parent))
             return 1 if self._sweep.failed else 0
-        _remove_empty(self._folder)
+        self._remove_empty()
         if self._error is not None:
             raise self._error
         return 0
 
-
-def _remove_empty(folder: Path) -> None:
-    """Remove the folder that Hydra made for a run that was not published."""
-    for path in (folder, *folder.parents):
-        if path == Path.cwd():
-            return
-        try:
-            path.rmdir()
-        except OSError:  # not empty, or not there
-            return
+    def _remove_empty(self) -> None:
+        """Remove the folders that Hydra made for a run that was not published."""
+        for path in (self._folder, *self._folder.parents):
+            if path == self._existing:
+                return
+            try:
+                path.rmdir()
+            except OSError:  # not empty, or not there
+                return
 
 
 @contextlib.contextmanager

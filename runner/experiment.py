@@ -70,10 +70,10 @@ def run_experiment(
         return save(model, probe, folder, header, settings, progress)
     except RunnerError as error:
         if sweep is not None or not isinstance(error, InputError):
-            _publish_failure(header, composition.experiment.format, folder, error)
+            _publish_failure(header, composition, folder, error)
         raise
     except Exception as error:
-        _publish_failure(header, composition.experiment.format, folder, error)
+        _publish_failure(header, composition, folder, error)
         raise RunError(
             f"{type(error).__name__}: {error}; {folder / 'run.log'} says where"
         ) from error
@@ -106,7 +106,8 @@ def make_ready(composition: Composition) -> tuple[keras.Model, Probe]:
     from runner.model import build_model, input_specs
 
     model = build_model(config)
-    return model, probe or open_probe(config.probe, input_specs(model))
+    probe = probe or open_probe(config.probe, input_specs(model))
+    return model, replace(probe, source=composition.scrubbed(probe.source))
 
 
 @contextlib.contextmanager
@@ -147,7 +148,7 @@ def _header(composition: Composition, run_id: str, sweep: str | None) -> Header:
     config = composition.experiment
     return Header(
         run_id=run_id,
-        name=config.name,
+        name=composition.config["name"],
         sweep=sweep,
         config=composition.config,
         overrides=composition.overrides,
@@ -157,12 +158,18 @@ def _header(composition: Composition, run_id: str, sweep: str | None) -> Header:
     )
 
 
-def _publish_failure(header: Header, table_format: str, folder: Path, error: Exception) -> None:
+def _publish_failure(
+    header: Header, composition: Composition, folder: Path, error: Exception
+) -> None:
+    log = composition.scrubbed("".join(traceback.format_exception(error)))
     with Publication(folder) as publication:
         for name, data in header.files.items():
             publication.write(name, data)
-        publication.write("run.log", "".join(traceback.format_exception(error)).encode())
+        publication.write("run.log", log.encode())
         record = header.record(
-            table_format, status="FAILED", error=str(error), files=dict(publication.files)
+            composition.experiment.format,
+            status="FAILED",
+            error=composition.scrubbed(str(error)),
+            files=dict(publication.files),
         )
         publication.publish(record.to_json())

@@ -42,7 +42,7 @@ def show(run: Run, layer: str, unit: str, sample: str) -> str:
     dtype = dense.kernel.dtype.type
     total = dtype(dense.sums(row)[column])
     computed = dtype(dense.outputs(row)[column])
-    stored = dense.output.iloc[row, column]
+    stored = dense.output.to_numpy()[row, column]
     among = f" among {len(dense.bias)} units" if dense.activation == "softmax" else ""
     return (
         f"{layer} {unit}, sample {sample}, run {run.id}\n\n"
@@ -87,5 +87,5 @@ def _verdict(stored: np.floating, computed: np.floating, rounding: float) -> str
     place = np.spacing(max(abs(stored), abs(computed)))
     if not np.isfinite(gap):
         return f"differs from the stored value {digits(stored)}"
-    why = "as rounding in another order does" if gap <= rounding else "more than rounding explains"
-    return f"differs from the stored value {digits(stored)} by {gap / place:.0f} ULP, {why}"
+    why = "order of rounding" if gap <= rounding else "more than rounding explains"
+    return f"differs from the stored value {digits(stored)} by {gap / place:.0f} ULP ({why})"

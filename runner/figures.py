@@ -31,12 +31,13 @@ def text_table(frame: pd.DataFrame) -> str:
         Numbers; an index and columns as they will be shown. Where they are wider than a
         terminal, further columns follow below the first.
     """
-    shown = pd.DataFrame({name: _aligned(column) for name, column in frame.items()}, frame.index)
-    shown = shown.rename_axis(index=None, columns=frame.index.name)
+    index = [str(label) for label in frame.index]
+    shown = pd.DataFrame({name: _aligned(column) for name, column in frame.items()}, index)
+    shown.columns.name = frame.index.name
     return "\n".join(line.rstrip() for line in shown.to_string(line_width=WIDTH).splitlines())
 
 
 def _aligned(column: pd.Series) -> list[str]:
-    texts = [digits(value) for value in column]
+    texts = [digits(value) for value in column.to_numpy()]
     after = [len(text) - text.index(".") if "." in text else 0 for text in texts]
     return [text + " " * (max(after) - own) for text, own in zip(texts, after, strict=True)]

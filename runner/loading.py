@@ -30,7 +30,7 @@ CONFIG_NAME = "config"
 # name code (callbacks, logging handlers, a search path) or would write into the run's folder.
 _OPEN_HYDRA_KEYS = re.compile(
     r"hydra\.(run\.dir|sweep\.dir|sweep\.subdir|mode|verbose|job\.name"
-    r"|(launcher|sweeper)\.(?!.*_target_).+)|hydra/(launcher|sweeper)"
+    r"|(launcher|sweeper)\.(?!params\b|.*_target_).+)|hydra/(launcher|sweeper)"
 )
 # Where the classes of Hydra's launchers and sweepers may come from.
 _PLUGIN_MODULES = ("hydra._internal.", "hydra_plugins.")
@@ -49,7 +49,9 @@ def check_hydra_keys(overrides: Iterable[Override]) -> None:
         key = override.key_or_group
         if "_target_" in key or "_target_" in str(override.value()):
             problems.append(Problem(key, "'_target_' names code, which a config may not"))
-        elif re.match(r"hydra[./]", key) and not _OPEN_HYDRA_KEYS.fullmatch(key):
+        elif re.match(r"hydra\b", override.package or "") or (
+            re.match(r"hydra\b", key) and not _OPEN_HYDRA_KEYS.fullmatch(key)
+        ):
             problems.append(
                 Problem(
                     key,
@@ -78,6 +80,8 @@ class Loader:
                 anchor=SearchPathQuery(provider="schema"),
             )
         self._loader = ConfigLoaderImpl(config_search_path=search_path)
+        if self._own:
+            self._check_search_path()
 
     def is_group(self, override: Override) -> bool:
         """Tell whether an override chooses a config of a group."""
@@ -100,6 +104,15 @@ class Loader:
         except (HydraException, OmegaConfBaseException) as error:
             raise InputError([self._explained(error)]) from error
 
+    def _check_search_path(self) -> None:
+        """Refuse a search path before it is followed: one to a package imports that package."""
+        try:
+            primary = self._loader.repository.load_config(self._config_name)
+        except yaml.MarkedYAMLError as error:
+            raise InputError([yaml_problem(error)]) from error
+        if primary is not None and OmegaConf.select(primary.config, "hydra.searchpath"):
+            raise InputError.of("hydra.searchpath", "can run code", "use --config-dir")
+
     def _explained(self, error: Exception) -> Problem:
         cause = error.__cause__ or error
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -111,6 +124,10 @@ class Loader:
                 f"there are {', '.join(options)}" if options else ""
             )
             return Problem(group or "defaults", f"there is no config '{name}'", advice)
+        if primary := re.search(r"Cannot find primary config '([^']+)'", str(error)):
+            return Problem("--config-name", f"there is no config '{primary[1]}'")
+        if twice := re.search(r"Multiple values for ([\w/]+)\.", str(error)):
+            return Problem(twice[1], "is chosen already", f"change it without a plus: {twice[1]}=")
         return Problem("config", " ".join(lines) or str(cause))
 
     def check_hydra(self, cfg: DictConfig) -> None:
@@ -123,8 +140,10 @@ class Loader:
                     Problem(f"hydra.{plugin}._target_", f"names code ('{target}')", "remove it")
                 )
         if self._own:
+            advice = f"leave it as Runner has it (defaults: [{CONFIG_NAME}, _self_])"
             packaged = Loader(argparse.Namespace(config_dir=None, config_name=None)).load([])
             for key in ("callbacks", "searchpath", "job_logging", "hydra_logging", "output_subdir",
+                        "sweeper.params",
                         "job.env_set", "job.env_copy", "job.chdir"):  # fmt: skip
                 theirs, ours = (
                     OmegaConf.to_container(
@@ -134,7 +153,7 @@ class Loader:
                 )
                 if theirs != ours:
                     problems.append(
-                        Problem(f"hydra.{key}", "can run code or misplace files", "remove it")
+                        Problem(f"hydra.{key}", "can run code or misplace files", advice)
                     )
         if problems:
             raise InputError(problems)

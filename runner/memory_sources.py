@@ -28,7 +28,9 @@ _RANDOM_BLOCK = 1024
 def tutorial() -> Probe:
     """Return the tutorial's three samples: the rows of the identity matrix."""
     identity = np.eye(3, dtype="float32")
-    return array_probe("the tutorial's 3 samples", identity, targets=np.array([[0], [1], [1]]))
+    return array_probe(
+        "the tutorial's identity matrix", identity, targets=np.array([[0], [1], [1]])
+    )
 
 
 def inline(config: InlineConfig) -> Probe:

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from runner import catalogue
 from runner.config import (
     ApplicationModel,
     DeclaredModel,
@@ -23,13 +24,6 @@ from runner.config import (
 from runner.errors import InputError, suggest
 from runner.seeding import Seeding, draws_unseen, seeded
 from runner.tensors import InputSpec
-
-# Where a ``{class_name: ...}`` is looked up, by the end of the argument's name.
-_NAMESPACES = {
-    "_initializer": keras.initializers,
-    "_regularizer": keras.regularizers,
-    "_constraint": keras.constraints,
-}
 
 
 def build_model(config: ExperimentConfig) -> keras.Model:
@@ -56,8 +50,8 @@ def build_model(config: ExperimentConfig) -> keras.Model:
         keras.config.set_dtype_policy(policy)
     if config.optimizer is not None:
         model.compile(
-            optimizer=_made(config.optimizer, keras.optimizers, "optimizer"),
-            loss=config.loss and _made(config.loss, keras.losses, "loss"),
+            optimizer=_made(config.optimizer, "optimizers", "optimizer"),
+            loss=config.loss and _made(config.loss, "losses", "loss"),
         )
     return model
 
@@ -115,7 +109,7 @@ def _declared(config: DeclaredModel) -> keras.Model:
 
 def _layer(node: LayerNode, name: str, seeding: Seeding) -> keras.Layer:
     place = f"model.layers.{name}"
-    layer = _object(str(node.class_name), {**node.arguments, "name": name}, keras.layers, place)
+    layer = _object(str(node.class_name), {**node.arguments, "name": name}, "layers", place)
     for initializer in vars(layer).values():
         if (
             seeding == "tf_global"
@@ -130,9 +124,11 @@ def _layer(node: LayerNode, name: str, seeding: Seeding) -> keras.Layer:
     return layer
 
 
-def _object(class_name: str, arguments: Mapping[str, Any], namespace: Any, place: str) -> Any:
+def _object(class_name: str, arguments: Mapping[str, Any], namespace: str, place: str) -> Any:
     """Make one object of Keras or of a custom module, and those in its arguments."""
-    cls = getattr(namespace, class_name, None) or _registered(class_name, place)
+    module: Any = importlib.import_module(f"keras.{namespace}")
+    name = catalogue.load().class_of(namespace, class_name)
+    cls = getattr(module, name, None) or _registered(class_name, place)
     made = {key: _value(key, value, f"{place}.{key}") for key, value in arguments.items()}
     try:
         return cls(**made)
@@ -143,8 +139,7 @@ def _object(class_name: str, arguments: Mapping[str, Any], namespace: Any, place
 def _value(key: str, value: Any, place: str) -> Any:
     if isinstance(value, Mapping) and "class_name" in value:
         arguments = {name: item for name, item in value.items() if name != "class_name"}
-        ending = next((ending for ending in _NAMESPACES if key.endswith(ending)), None)
-        namespace = keras.layers if ending is None else _NAMESPACES[ending]
+        namespace = catalogue.namespace_of(key)
         return _object(value["class_name"], arguments, namespace, place)
     if isinstance(value, list):
         return [_value(key, item, f"{place}.{position}") for position, item in enumerate(value)]
@@ -248,7 +243,7 @@ def _registered(class_name: str, place: str) -> Any:
     return by_name[class_name]
 
 
-def _made(config: NamedObject, namespace: Any, place: str) -> Any:
+def _made(config: NamedObject, namespace: str, place: str) -> Any:
     return _object(config.class_name, config.arguments, namespace, place)
 
 

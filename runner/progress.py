@@ -87,6 +87,7 @@ class Sweep:
 
     def closing(self, folder: Path) -> str:
         """Return what became of the jobs, the failed ones in a table."""
+        folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
         said = f"{self._done - len(self.failed)} of {self._done} runs completed: {folder}\n"
         if self.failed:
             table = Table("failed", "why", box=None)

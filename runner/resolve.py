@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
+from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
@@ -12,6 +14,13 @@ from runner.errors import Problem
 
 _INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
 _ENVIRONMENT = re.compile(r"\$\{oc\.env:")
+
+
+def register_resolvers(run_id: str) -> None:
+    """Tell OmegaConf the functions that ``conf/config.yaml`` uses."""
+    setup_globals()
+    OmegaConf.register_new_resolver("runner.id", lambda: run_id, replace=True)
+    OmegaConf.register_new_resolver("runner.short", _short, replace=True)
 
 
 def resolved(cfg: DictConfig) -> tuple[dict[str, Any], list[Problem]]:
@@ -67,6 +76,20 @@ def environment_as_text(cfg: DictConfig) -> dict[str, Any]:
     assert isinstance(copy, DictConfig)
     plain, _ = resolved(copy)
     return {key: _put_back(value, text) for key, value in plain.items()}
+
+
+def without_environment(text: str, cfg: DictConfig) -> str:
+    """Put ``${oc.env:NAME}`` back where a text holds the value of a variable that was used."""
+    for name in set(re.findall(r"\$\{oc\.env:([^,}]+)", OmegaConf.to_yaml(cfg))):
+        if value := os.environ.get(name):
+            text = text.replace(value, "${oc.env:" + name + "}")
+    return text
+
+
+def _short(overrides: str) -> str:
+    """Return a sweep job's overrides short and safe enough for a folder's name."""
+    keys = re.sub(r"(?:^|(?<=,))[+~]*[\w/@.]*\.(?=\w+=)", "", overrides)  # their last part
+    return re.sub(r"[^\w=,.+-]", "_", keys)[:80].rstrip(".")
 
 
 def _plain(node: Any, place: str, problems: list[Problem]) -> Any:

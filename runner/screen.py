@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import shlex
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -30,14 +30,15 @@ def show(run: Run) -> str:
     A small chain of Dense layers is told step by step; of any other model each layer has
     a row. A path is not cut, however long.
     """
-    layers = story.chain(run)
     if run.record.error is not None:
-        parts = [_header(run), f"failed: {run.record.error}"]
-    elif layers:
-        parts = [story.retell(run, layers)]
+        parts = [_header(run), f"failed: {run.record.error}", _saved(run)]
     else:
-        parts = [_header(run), *_layers(run)]
-    return "\n\n".join([*parts, *_warning(run), _saved(run), _next(run, layers)]) + "\n"
+        layers = story.chain(run)
+        told = [story.retell(run, layers)] if layers else []
+        if not told or max(map(len, told[0].splitlines())) > WIDTH:
+            told = [_header(run), *_layers(run)]
+        parts = [*told, *_warning(run), f"{_saved(run)}\n{_next(run, layers)}"]
+    return "\n\n".join(parts) + "\n"
 
 
 def _header(run: Run) -> str:
@@ -54,7 +55,12 @@ def _header(run: Run) -> str:
 
 def _layers(run: Run) -> Iterator[str]:
     """Yield a table with a row a captured tensor, and one of the layers without any."""
-    statistics = run.summary.set_index(["kind", "name"])
+    rows = {(row["kind"], row["name"]): row for row in run.summary.to_dict("records")}
+    statistics = {
+        tensor.file: rows[tensor.kind, tensor.name]
+        for tensor in run.record.tensors
+        if tensor.alias_of is None
+    }
     captured = Table("layer", "class", box=None, pad_edge=False)
     for title in ("shape", "mean", "zeros", "dead units"):
         captured.add_column(title, justify="right", no_wrap=True)
@@ -62,7 +68,7 @@ def _layers(run: Run) -> Iterator[str]:
     for layer in run.record.layers:
         tensors = [tensor for tensor in layer.tensors if tensor.per_sample]
         for tensor in tensors:
-            captured.add_row(*map(Text, _cells(tensor, statistics)))
+            captured.add_row(*map(Text, _cells(tensor, statistics[tensor.file])))
         if not tensors:
             cells = (_cut(layer.path), layer.layer_class, layer.reason or "")
             others.add_row(*map(Text, cells))
@@ -71,8 +77,7 @@ def _layers(run: Run) -> Iterator[str]:
             yield _text(table)
 
 
-def _cells(tensor: TensorRecord, statistics: pd.DataFrame) -> tuple[str, ...]:
-    row = statistics.loc[tensor.kind, tensor.alias_of or tensor.name]
+def _cells(tensor: TensorRecord, row: Mapping[Hashable, Any]) -> tuple[str, ...]:
     kind = "" if tensor.kind == "activation" else f" ({tensor.kind})"
     same = "" if tensor.alias_of is None else f" = {_cut(tensor.alias_of)}"
     return (
@@ -112,25 +117,32 @@ def _warning(run: Run) -> Iterator[str]:
 
 
 def _saved(run: Run) -> str:
-    sizes = {name: digest.bytes for name, digest in run.record.files.items()}
-    sizes |= {tensor.file: tensor.bytes for tensor in run.record.tensors}
-    tables = sum(name.endswith(FORMATS[run.record.format]) for name in sizes)
-    what = f"{tables} tables as {run.record.format}, " if tables else ""
-    return f"saved  {_place(run)}\n       {what}{readable(sum(sizes.values()))} with the record"
+    lines = [f"saved  {_place(run)}"]
+    files = {name: digest.bytes for name, digest in run.record.files.items()}
+    files |= {tensor.file: tensor.bytes for tensor in run.record.tensors}
+    suffix = FORMATS[run.record.format]
+    sizes = [size for name, size in files.items() if name.endswith(suffix)]
+    if sizes:
+        lines.append(f"       {len(sizes)} tables as {run.record.format}, {readable(sum(sizes))}")
+    return "\n".join(lines)
 
 
 def _place(run: Run) -> Path:
     folder = run.path.resolve()
-    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def _next(run: Run, layers: list[DenseCall]) -> str:
-    """Return two commands to go on with."""
+    """Return commands to go on with."""
     found = run.path.resolve().is_relative_to(OUTPUTS.resolve())
-    name = run.id if found else str(_place(run))
+    commands = [["list"]]
     if layers:
         layer, row, column = story.telling_value(layers)
-        sample = str(layer.output.index[row])
-        first = ["explain", layer.name, layer.output.columns[column], name, "--sample", sample]
-        second = ["seed=1"]
-    return ""
+        unit, sample = layer.output.columns[column], str(layer.output.index[row])
+        name = run.id if found else str(_place(run))
+        commands = [["explain", layer.name, unit, name, "--sample", sample]]
+    if run.seed is not None and "probe" in run.config:
+        kept = [given for given in run.record.overrides if not given.startswith(("seed=", "name="))]
+        commands.append([*kept, f"seed={run.seed + 1}"])
+    return "\n".join(f"next   python -m runner {shlex.join(words)}" for words in commands)

@@ -20,6 +20,8 @@ _MOST_SAMPLES = 12
 _MOST_UNITS = 8
 _MOST_LAYERS = 4
 
+_FIRST_LAYER_STEP = 5
+
 _DRAWN = {
     "keras": "as keras.utils.set_random_seed({}) draws them",
     "tf_global": "as tf.random.set_seed({}) drew them before Keras 3",
@@ -29,12 +31,14 @@ _DRAWN = {
 def chain(run: Run) -> list[DenseCall]:
     """Return the Dense layers of a run, each called on the one before.
 
-    Empty if the model is no such chain, or too large to be told step by step: more than
-    12 samples, 4 layers, or 8 inputs or units of a layer.
+    Empty if the model is no such chain or was made by hand, or if it is too large to be
+    told step by step: more than 12 samples, 4 layers, or 8 inputs or units of a layer.
     """
     probe = run.record.probe
+    if probe is None or run.record.seeding is None:
+        return []
     named = [layer for layer in run.record.layers if layer.layer_class != "InputLayer"]
-    if probe is None or probe.rows > _MOST_SAMPLES or len(named) > _MOST_LAYERS:
+    if probe.rows > _MOST_SAMPLES or len(named) > _MOST_LAYERS:
         return []
     try:
         layers = [DenseCall.read(run, layer.path) for layer in named]
@@ -51,8 +55,8 @@ def retell(run: Run, layers: list[DenseCall]) -> str:
         f"1 Inputs\n\n{text_table(layers[0].inputs)}",
         _network(run, layers),
         _compiled(run.config),
-        *(_computed(number, layer) for number, layer in enumerate(layers, 5)),
-        f"Why {telling_value(layers)[0].name} is what it is\n\n{_arithmetic(layers)}",
+        *(_computed(step, layer) for step, layer in enumerate(layers, _FIRST_LAYER_STEP)),
+        f"Why? One value of {telling_value(layers)[0].name}:\n\n{_arithmetic(layers)}",
     ]
     return "\n\n".join(steps)
 
@@ -73,16 +77,17 @@ def _network(run: Run, layers: list[DenseCall]) -> str:
         layer.path: sum(math.prod(own.shape) for own in layer.tensors if own.kind == "weight")
         for layer in run.record.layers
     }
-    listed = "\n".join(
-        f"  {layer.name} = Dense({len(layer.bias)}, {layer.activation}), {counts[layer.name]} weights"
+    listed = [
+        f"  {layer.name} = Dense({len(layer.bias)}, {layer.activation}): "
+        f"{counts[layer.name]} weights"
         for layer in layers
-    )
+    ]
     sizes = [layers[0].kernel.shape[0], *(len(layer.bias) for layer in layers)]
     file = run.config["model"].get("weights")
     drawn = _DRAWN[str(run.record.seeding)].format(run.seed)
     origin = f"loaded from {file}" if file else f"drawn from seed {run.seed},\n  {drawn}"
     return (
-        f"2 Layers\n{listed}\n\n"
+        "2 Layers\n" + "\n".join(listed) + "\n\n"
         f"3 Network\n  {' -> '.join(map(str, sizes))}: {sum(counts.values())} weights, {origin}"
     )
 
@@ -91,24 +96,25 @@ def _compiled(config: Mapping[str, Any]) -> str:
     if config.get("optimizer") is None:
         return "4 Compile\n  without an optimizer nothing is compiled; nothing is trained"
     parts = [f"{key} {_called(config[key])}" for key in ("loss", "optimizer") if config.get(key)]
-    said = fill(f"{', '.join(parts)}; nothing is trained", WIDTH - 2)
-    return "4 Compile\n  " + said.replace("\n", "\n  ")
+    said = fill(", ".join(parts), WIDTH, initial_indent="  ", subsequent_indent="  ")
+    return f"4 Compile\n{said}\n  nothing is trained: the weights stay as they are"
 
 
 def _called(config: Mapping[str, Any]) -> str:
-    arguments = (f"{key}={value}" for key, value in config.items() if key != "class_name")
-    return f"{config['class_name']}({', '.join(arguments)})"
+    arguments = [f"{key}={value}" for key, value in config.items() if key != "class_name"]
+    return str(config["class_name"]) + (f"({', '.join(arguments)})" if arguments else "")
 
 
-def _computed(number: int, layer: DenseCall) -> str:
+def _computed(step: int, layer: DenseCall) -> str:
     kernel = pd.DataFrame(layer.kernel, layer.inputs.columns, layer.output.columns)
     bias = "\nbias 0"
     if layer.bias.any():
         kernel.loc["bias"] = layer.bias
         bias = ""
+    source = "inputs" if step == _FIRST_LAYER_STEP else layer.source
     told = "; each row sums to 1" if layer.activation == "softmax" else ""
     return (
-        f"{number} {layer.name} = {layer.activation}({layer.source} x kernel + bias){told}\n\n"
+        f"{step} {layer.name} = {layer.activation}({source} x kernel + bias){told}\n\n"
         f"{text_table(kernel.rename_axis('kernel'))}{bias}\n\n"
         f"{text_table(layer.output.rename_axis(layer.name))}"
     )

@@ -9,7 +9,7 @@ import yaml
 from runner.errors import InputError, Problem
 
 _BYTES = 1_000_000
-_ALIASES = 100
+_VALUES = 100_000
 
 
 def check_yaml_files(folder: Path) -> None:
@@ -30,14 +30,38 @@ def check_yaml_files(folder: Path) -> None:
             problems.append(Problem(str(path), f"has {size:,} bytes, the limit is {_BYTES:,}"))
             continue
         try:
-            events = yaml.parse(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-            aliases = sum(isinstance(event, yaml.AliasEvent) for event in events)
+            values = _unfolded(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError):
             continue  # said with its line if the file is used
-        if aliases > _ALIASES:
-            problems.append(Problem(str(path), f"has {aliases} aliases, the limit is {_ALIASES}"))
+        if values > _VALUES:
+            problems.append(
+                Problem(str(path), f"unfolds to {values:,} values, the limit is {_VALUES:,}")
+            )
     if problems:
         raise InputError(problems)
+
+
+def _unfolded(text: str) -> int:
+    """Count the values that a YAML text stands for once every alias is written out."""
+    sizes: dict[str | None, int] = {}
+    open_collections: list[tuple[str | None, int]] = [(None, 0)]
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_collections.append((event.anchor, 1))
+            continue
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, size = open_collections.pop()
+        elif isinstance(event, yaml.AliasEvent):
+            anchor, size = None, sizes.get(event.anchor, 1)
+        elif isinstance(event, yaml.ScalarEvent):
+            anchor, size = event.anchor, 1
+        else:
+            continue
+        if anchor is not None:
+            sizes[anchor] = size
+        outer, total = open_collections[-1]
+        open_collections[-1] = (outer, total + size)
+    return open_collections[0][1]
 
 
 def yaml_problem(error: yaml.MarkedYAMLError) -> Problem:

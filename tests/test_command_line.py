@@ -39,7 +39,10 @@ def left() -> list[str]:
         (["shwo", "last"], "shwo: unknown command; did you mean 'show'?"),
         (["probe=csv", "probe.path=data(1).csv"], "'probe.path=\"data(1).csv\"'"),
         (["probe=csv", "probe.path=missing.csv"], "missing.csv"),
-        (["model=digits_cnn"], "probe: has"),
+        (
+            ["model=digits_cnn"],
+            "has 3 values a sample, the model expects 8 x 8 x 1; experiment=digits_cnn shows",
+        ),
         (["optimizer=adma"], "optimizer: there is no config 'adma'; did you mean 'adam'?"),
     ],
 )

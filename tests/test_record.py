@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from making import make_run
 
-from runner.environment import read_backend, read_environment
+from runner.backend import read_backend
+from runner.environment import read_environment
 from runner.errors import InputError
 from runner.record import RunRecord
 

@@ -1,0 +1,301 @@
+"""From the words of a command line to an experiment, or to what is wrong with them."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.compose import Composition, compose, parse_arguments, validate
+from runner.config import DeclaredModel
+from runner.errors import InputError
+
+MODEL = """
+width: 5
+input_shape: [3]
+layers:
+  only: {class_name: Dense, units: "${model.width}"}
+"""
+
+
+def composed(*words: str) -> Composition:
+    return compose(words, "0a1b2c3d")[0]
+
+
+def refused(*words: str) -> list[str]:
+    """Return the lines that a command line is refused with; it leaves nothing behind."""
+    before = sorted(Path().rglob("*"))
+    with pytest.raises(InputError) as caught:
+        validate(parse_arguments(words), "0a1b2c3d")
+    assert sorted(Path().rglob("*")) == before
+    return [str(problem) for problem in caught.value.problems]
+
+
+def own(path: str, text: str) -> Sequence[str]:
+    """Write a config of one's own; returns the flags that show it to Runner."""
+    file = Path("own") / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return ["--config-dir", "own"]
+
+
+def test_the_defaults_are_the_tutorial() -> None:
+    experiment = composed().experiment
+    assert isinstance(experiment.model, DeclaredModel)
+    assert experiment.model.parameters == {"hidden_units": 4}
+    assert experiment.model.layers["hidden"].arguments == {"units": 4, "activation": "relu"}
+    assert (experiment.seed, experiment.format, experiment.train) == (0, "parquet", None)
+
+
+def test_values_groups_and_added_keys_reach_the_experiment() -> None:
+    done = composed("model.hidden_units=8", "optimizer=sgd", "format=csv", "+capture.reduce.a=mean")
+    assert isinstance(done.experiment.model, DeclaredModel)
+    assert done.experiment.model.layers["hidden"].arguments["units"] == 8
+    assert done.experiment.optimizer is not None
+    assert done.experiment.optimizer.class_name == "SGD"
+    assert done.experiment.format == "csv"
+    assert done.experiment.capture.reduce == {"a": "mean"}
+    assert done.overrides == (
+        "model.hidden_units=8", "optimizer=sgd", "format=csv", "+capture.reduce.a=mean",
+    )  # fmt: skip
+    assert done.files[".hydra/overrides.yaml"].decode().splitlines()[0] == "- model.hidden_units=8"
+    assert b"${model.hidden_units}" in done.files[".hydra/config.yaml"]
+    assert done.files[".hydra/hydra.yaml"].startswith(b"hydra:\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("model.hiden_units=8", "model.hiden_units: unknown key; did you mean 'hidden_units'?"),
+        ("+model.hiden_units=8", "model.hiden_units: unknown key; did you mean 'hidden_units'?"),
+        ("++model.hiden_units=8", "model.hiden_units: unknown key; did you mean 'hidden_units'?"),
+        ("model.layrs=1", "model.layrs: unknown key; did you mean 'layers'?"),
+        ("model.layers.hiden.units=3", "model.layers.hiden: unknown key; did you mean 'hidden'?"),
+        ("modle=tutorial", "modle: unknown key; did you mean 'model'?"),
+        ("capture.batchsize=2", "capture.batchsize: unknown key; did you mean 'batch_size'?"),
+        ("probe.sourc=3", "probe.sourc: unknown key; did you mean 'source'?"),
+        ("name=false", "name: expected text, found false; write it in quotes"),
+        ("seed=-1", "seed: must be 0 to 4294967295, found -1"),
+        ("seed=4294967296", "seed: must be 0 to 4294967295, found 4294967296"),
+        ("seed=true", "seed: expected an integer, found true"),
+        ("model.hidden_units=0", "model.hidden_units: must be >= 1, found 0"),
+        ("optimizer=adma", "optimizer: there is no config 'adma'; did you mean 'adam'?"),
+        ("loss=mes", "loss: there is no config 'mes'; did you mean 'mse'?"),
+        ("format=xml", "format: there is no config 'xml'; there are arrow, csv, parquet"),
+        ("probe=csv", "probe.path: required, and not given; set probe.path=..."),
+        ("name=${mode.x}", "name: refers to 'mode.x', which is not in the configuration"),
+        (
+            "name=${oc.env:RUNNER_TEST_UNSET}",
+            "name: environment variable RUNNER_TEST_UNSET is not set; set it, or give a default: "
+            "${oc.env:RUNNER_TEST_UNSET,value}",
+        ),
+        (
+            "model.layers.hidden.use_bias=false",
+            "model.layers.hidden.use_bias: is not in the configuration yet; "
+            "add it with a plus: +model.layers.hidden.use_bias=false",
+        ),
+        (
+            "seed=1,2",
+            "seed: 1,2 stands for several values; "
+            "add -m to run them all, or make it one: 'seed=\"1,2\"'",
+        ),
+        ("nonsense", "nonsense: is not key=value; see --help for examples"),
+        ("--resolve", "--resolve: goes with --cfg or --help"),
+        ("--run --multirun", "--run --multirun: exclude each other; keep one"),
+        ("--config-dir absent", "--config-dir: no folder 'absent'"),
+    ],
+)
+def test_a_mistake_is_said_in_one_line(words: str, line: str) -> None:
+    assert refused(*words.split(" ")) == [line]
+
+
+def test_all_mistakes_are_said_together() -> None:
+    words = ("seed=-1", "model.hiden_units=8", "capture.batch_size=0", "loss.class_name=mes")
+    assert refused(*words) == [
+        "model.hiden_units: unknown key; did you mean 'hidden_units'?",
+        "seed: must be 0 to 4294967295, found -1",
+        "loss.class_name: unknown loss 'mes'; did you mean 'mse'? "
+        "all are at https://keras.io/api/losses/",
+        "capture.batch_size: must be >= 1, found 0",
+    ]
+
+
+@pytest.mark.parametrize("path", ["data(1).csv", "~/x.csv", "자료.csv", "a#b.csv", "it's(1).csv"])
+def test_a_path_that_hydra_cannot_read_is_shown_quoted(path: str) -> None:
+    [line] = refused("probe=csv", f"probe.path={path}")
+    said, advice = line.split("; quote it twice: ")
+    assert said == f"probe.path: Hydra cannot read the value {path}"
+    [word] = shlex.split(advice)  # as a shell hands it on
+    probe = composed("probe=csv", word).experiment.probe
+    assert getattr(probe, "path", None) == path
+
+
+@given(st.text(st.characters(exclude_categories=["C"], exclude_characters="$"), min_size=1))
+def test_what_is_shown_to_type_always_means_the_same_text(value: str) -> None:
+    parser = OverridesParser.create()
+    try:
+        validate(parse_arguments([f"name={value}(,"]), "0a1b2c3d")
+    except InputError as error:
+        [word] = shlex.split(error.problems[0].advice.partition(": ")[2])
+        assert parser.parse_override(word).value() == f"{value}(,"
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "+_target_=os.system",
+        "+model.layers.hidden.kernel_initializer={_target_: os.system}",
+        "+hydra.callbacks.mine._target_=os.system",
+        "hydra.launcher._target_=os.system",
+        "hydra.job_logging.handlers={}",
+        "hydra/job_logging=default",
+        "hydra.searchpath=[pkg://os]",
+        "hydra.output_subdir=.hydra",
+        "hydra.job.chdir=true",
+        "++hydra={job_logging: {handlers: {mine: {class: os.system}}}}",
+        "+probe@hydra.callbacks.mine=digits",
+        "hydra.sweeper.params.seed=1",
+    ],
+)
+def test_no_word_can_name_code(word: str) -> None:
+    [line] = refused(word)
+    assert "names code" in line or "is not open to change" in line
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "word", "line"),
+    [
+        (
+            "experiment/mine.yaml",
+            "# @package _global_\nhydra: {callbacks: {mine: {_target_: os.system}}}\n",
+            "experiment=mine",
+            "hydra.callbacks: can run code",
+        ),
+        (
+            "experiment/mine.yaml",
+            "# @package hydra.job_logging\nhandlers: {mine: {class: os.system}}\n",
+            "experiment=mine",
+            "hydra.job_logging: can run code",
+        ),
+        (
+            "hydra/launcher/mine.yaml",
+            "_target_: os.system\n",
+            "hydra/launcher=mine",
+            "hydra.launcher._target_: names code ('os.system')",
+        ),
+        (
+            "model/mine.yaml",
+            MODEL + "  next: {class_name: Dense, units: 1, bias_initializer: {_target_: x}}\n",
+            "model=mine",
+            "model.layers.next.bias_initializer._target_: names code, which a config may not",
+        ),
+    ],
+)
+def test_no_config_of_ones_own_can_name_code(path: str, text: str, word: str, line: str) -> None:
+    [said] = refused(*own(path, text), word)
+    assert said.startswith(line)
+
+
+def test_a_search_path_to_a_package_is_refused_before_the_package_is_imported() -> None:
+    flags = own("mine.yaml", "defaults: [config]\nhydra: {searchpath: ['pkg://antigravity']}\n")
+    assert refused(*flags, "--config-name", "mine") == [
+        "hydra.searchpath: can run code; use --config-dir"
+    ]
+    assert "antigravity" not in sys.modules
+
+
+def test_a_file_that_unfolds_to_gigabytes_is_refused_unread() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
+    [line] = refused(*own("model/mine.yaml", "\n".join(lines)), "model=mine")
+    assert line.endswith("values, the limit is 100,000")
+
+
+def test_code_is_refused_where_only_help_is_asked_for_too() -> None:
+    from runner.entry import main
+
+    text = "# @package _global_\nhydra: {callbacks: {mine: {_target_: os.system}}}\n"
+    assert main([*own("experiment/mine.yaml", text), "experiment=mine", "--help"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (MODEL + "  only: {class_name: Dense, units: 1}\n", ":6: found duplicate key only"),
+        ("layers:\n\tonly: 1\n", ":2: a tab cannot indent YAML; use spaces"),
+        ("layers: [1\nwidth: 2\n", ":2: expected ',' or ']', but got ':'"),
+    ],
+)
+def test_a_file_that_is_no_yaml_is_said_with_its_line(text: str, line: str) -> None:
+    [said] = refused(*own("model/mine.yaml", text), "model=mine")
+    assert said.endswith(f"own/model/mine.yaml{line}")
+
+
+def test_a_value_is_blamed_where_it_stands() -> None:
+    text = MODEL.replace("width: 5", "width: ${model.wide}\nwide: ???")
+    flags = own("model/mine.yaml", text)
+    assert refused(*flags, "model=mine") == [
+        "model.wide: required, and not given; set model.wide=..."
+    ]
+    assert refused(*flags, "model=mine", "model.wide=0") == ["model.wide: must be >= 1, found 0"]
+
+
+def test_a_parameter_that_nothing_refers_to_is_refused() -> None:
+    flags = own("model/mine.yaml", MODEL + "widht: 3\n")
+    assert refused(*flags, "model=mine") == [
+        "model.widht: unknown key: nothing refers to it; did you mean 'width'?"
+    ]
+
+
+def test_a_parameter_may_be_referred_to_from_where_it_is_used() -> None:
+    flags = own("model/mine.yaml", MODEL.replace("${model.width}", "${...width}"))
+    model = composed(*flags, "model=mine", "model.width=6").experiment.model
+    assert isinstance(model, DeclaredModel)
+    assert model.layers["only"].arguments == {"units": 6}
+
+
+def test_secrets_of_the_environment_stay_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNNER_TEST_SECRET", "hush")
+    text = MODEL.replace("width: 5", "width: 5\nfile: ${oc.env:RUNNER_TEST_SECRET}")
+    flags = own("model/mine.yaml", text + "weights: ${model.file}\n")
+    done = composed(*flags, "model=mine", "name=run-${oc.env:RUNNER_TEST_SECRET}")
+    assert isinstance(done.experiment.model, DeclaredModel)
+    assert done.experiment.model.weights == "hush"
+    assert done.experiment.name == "run-hush"
+    assert done.config["model"]["weights"] == "${oc.env:RUNNER_TEST_SECRET}"
+    assert done.config["name"] == "run-${oc.env:RUNNER_TEST_SECRET}"
+    assert not any(b"hush" in content for content in done.files.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "jobs", "folder"),
+    [
+        ([], 1, "outputs/"),
+        (["hydra.run.dir=here"], 1, "here"),
+        (["-m", "seed=0,1,2", "model.hidden_units=4,8"], 6, "outputs/"),
+        (["-m", "seed=range(0,5)", "loss=mse,mae", "hydra.sweep.dir=there"], 10, "there"),
+        (["hydra.mode=MULTIRUN", "seed=0,1"], 2, "outputs/"),
+    ],
+)
+def test_how_many_jobs_there_are_and_where_they_go(
+    words: list[str], jobs: int, folder: str
+) -> None:
+    found, where = validate(parse_arguments(words), "0a1b2c3d")
+    assert found == jobs
+    assert where.as_posix().startswith(folder.rstrip("/"))
+    assert where.name.endswith("-0a1b2c3d") or where.name == folder
+
+
+def test_every_config_that_a_sweep_chooses_is_checked() -> None:
+    assert refused("-m", "probe=tutorial,digts", "loss=mse,mes") == [
+        "probe: there is no config 'digts'; did you mean 'digits'?",
+        "loss: there is no config 'mes'; did you mean 'mse'?",
+    ]
+    [line] = refused("-m", "model=tutorial,digits_cnn", "model.hidden_units=3,4")
+    assert line.startswith("model.hidden_units: unknown key; the model's keys are filters, layers")
