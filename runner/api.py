@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.compose import compose
+from runner.compose import compose_one
 from runner.experiment import run_experiment
 from runner.locate import open_run
 from runner.published_run import Run
@@ -40,7 +40,7 @@ def run(*overrides: str) -> Run:
         If the run failed; a record that says why is published.
     """
     run_id = secrets.token_hex(4)
-    composition, folder = compose(overrides, run_id)
+    composition, folder = compose_one(overrides, run_id)
     return open_run(run_experiment(composition, folder, run_id=run_id))
 
 

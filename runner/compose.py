@@ -159,7 +159,7 @@ def validate(parsed: argparse.Namespace, run_id: str) -> tuple[int, Path]:
     return jobs, Path(str(OmegaConf.select(cfg, f"hydra.{'sweep' if multirun else 'run'}.dir")))
 
 
-def compose(arguments: Sequence[str], run_id: str) -> tuple[Composition, Path]:
+def compose_one(arguments: Sequence[str], run_id: str) -> tuple[Composition, Path]:
     """Compose one experiment without Hydra's command line, as the Python API does.
 
     Returns

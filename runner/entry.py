@@ -30,6 +30,8 @@ _BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
 
 def script() -> None:
     """Run the command line and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):  # a legacy console may lack a letter of a name
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     sys.exit(main(sys.argv[1:]))
 
 

@@ -380,7 +380,7 @@ def test_an_index_outside_an_embedding_is_named() -> None:
 def test_a_model_that_fails_names_the_layer() -> None:
     class Broken(keras.Layer):
         def call(self, inputs: Any) -> Any:
-            raise ValueError("nothing works here")
+            raise ValueError("nothing works here", inputs.shape)
 
         def compute_output_shape(self, shape: Any) -> Any:
             return shape

@@ -100,7 +100,8 @@ def test_the_default_run_prints_the_tutorial_and_can_be_read_back() -> None:
     assert said.isascii()
     assert max(map(len, said.splitlines())) <= 80
     assert sorted(path.name for path in run.path.iterdir()) == [
-        ".hydra", "activations", "probe.parquet", "run.json", "run.log", "summary.parquet", "weights",
+        ".hydra", "activations", "probe.parquet", "run.json", "run.log", "summary.parquet",
+        "weights",
     ]  # fmt: skip
     assert sorted(path.name for path in (run.path / ".hydra").iterdir()) == [
         "config.yaml", "hydra.yaml", "overrides.yaml",
@@ -141,7 +142,8 @@ def test_a_config_folder_of_ones_own() -> None:
     model = Path("my_conf/model/mine.yaml")
     model.parent.mkdir(parents=True)
     model.write_text(
-        "width: 5\ninput_shape: [3]\nlayers:\n  only: {class_name: Dense, units: '${model.width}'}\n"
+        "width: 5\ninput_shape: [3]\n"
+        "layers:\n  only: {class_name: Dense, units: '${model.width}'}\n"
     )
     typed("--config-dir", "my_conf", "model=mine", "model.width=6")
     assert runner.open_run()["only"].shape == (3, 6)
@@ -150,9 +152,7 @@ def test_a_config_folder_of_ones_own() -> None:
 def test_two_runs_started_together_get_folders_of_their_own() -> None:
     command = [sys.executable, "-m", "runner"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    both = [
-        subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) for _ in range(2)
-    ]
+    both = [subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) for _ in range(2)]
     assert [process.wait() for process in both] == [0, 0]
     assert len(runner.open_runs("outputs")) == 2
 

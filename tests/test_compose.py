@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.compose import Composition, compose, parse_arguments, validate
+from runner.compose import Composition, compose_one, parse_arguments, validate
 from runner.config import DeclaredModel
 from runner.errors import InputError
 
@@ -25,7 +25,7 @@ layers:
 
 
 def composed(*words: str) -> Composition:
-    return compose(words, "0a1b2c3d")[0]
+    return compose_one(words, "0a1b2c3d")[0]
 
 
 def refused(*words: str) -> list[str]:

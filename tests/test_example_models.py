@@ -11,7 +11,7 @@ import yaml
 
 import runner
 from runner import catalogue
-from runner.compose import compose
+from runner.compose import compose_one
 from runner.config import DeclaredModel
 from runner.errors import InputError
 from runner.loading import CONFIG_DIRECTORY
@@ -36,7 +36,7 @@ def test_a_config_fits_a_screen_and_says_what_it_is(path: Path) -> None:
 @pytest.mark.parametrize("group", ["loss", "optimizer"])
 def test_every_config_of_a_group_composes(group: str) -> None:
     for name in choices(group):
-        experiment = compose([f"{group}={name}"], "0a1b2c3d")[0].experiment
+        experiment = compose_one([f"{group}={name}"], "0a1b2c3d")[0].experiment
         assert getattr(experiment, group).class_name in catalogue.load().names(
             "losses" if group == "loss" else "optimizers"
         )
@@ -66,16 +66,16 @@ LACKING = {
 @pytest.mark.parametrize("name", choices("probe"))
 def test_a_probe_lacks_nothing_but_what_only_its_user_knows(name: str) -> None:
     if name not in LACKING:
-        assert compose([f"probe={name}"], "0a1b2c3d")[0].experiment.probe.source == name
+        assert compose_one([f"probe={name}"], "0a1b2c3d")[0].experiment.probe.source == name
         return
     with pytest.raises(InputError, match=f"^{LACKING[name]}: required, and not given; set [^;]*$"):
-        compose([f"probe={name}"], "0a1b2c3d")
+        compose_one([f"probe={name}"], "0a1b2c3d")
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_pairs_the_model_of_its_name(name: str) -> None:
     assert name in choices("model")
-    model = compose([f"experiment={name}"], "0a1b2c3d")[0].experiment.model
+    model = compose_one([f"experiment={name}"], "0a1b2c3d")[0].experiment.model
     assert isinstance(model, DeclaredModel)
 
 
@@ -91,7 +91,7 @@ def test_every_declared_model_but_the_tutorial_has_its_experiment() -> None:
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_runs_and_accounts_for_every_layer(name: str) -> None:
     run = runner.run(f"experiment={name}", "probe.rows=12")
-    model = compose([f"experiment={name}"], "0a1b2c3d")[0].experiment.model
+    model = compose_one([f"experiment={name}"], "0a1b2c3d")[0].experiment.model
     assert isinstance(model, DeclaredModel)
     record = json.loads((run.path / "run.json").read_text(encoding="utf-8"))
     assert record["status"] == "COMPLETED"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import os
 import re
 import shlex
@@ -57,7 +56,11 @@ def test_the_examples_print_what_they_say(folder: Path) -> None:
             script = folder / "example.py"
             script.write_text(f"r'''\n{body}'''\nimport doctest\ndoctest.testmod(verbose=False)\n")
             code = subprocess.run(
-                [sys.executable, script], cwd=folder, env=environment, capture_output=True, text=True
+                [sys.executable, script],
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                text=True,
             )
             assert code.stdout == "", code.stdout
         if name != "console":

@@ -1,0 +1,1 @@
+"""Runner's part in Hydra's multirun."""
