@@ -91,7 +91,7 @@ def many_outputs(model: keras.Model, x: Any) -> dict[str, np.ndarray]:
         for node in nodes
         for place, tensor in flat(node.output)
     }
-    every = keras.Model(model.inputs, list(outputs.values()))
+    every = keras.Model(model.input, list(outputs.values()))
     found = graph_run(lambda inputs: every(inputs, training=False), x)
     return dict(zip(outputs, [value.numpy() for value in found], strict=True))
 
@@ -557,7 +557,7 @@ def test_preprocessing_layers() -> None:
     bins = layers.Discretization(bin_boundaries=[-1.0, 0.0, 1.0], name="bins")(number)
     hot = layers.CategoryEncoding(4, output_mode="multi_hot", name="hot")(bins)
     model = keras.Model([image, number], layers.Concatenate(name="join")([h, hot]))
-    x = [random(4, 6, 6, 3) * 100, np.array([[-2.0], [-0.5], [0.5], [7.0]], "float32")]
+    x = [random(4, 6, 6, 3) * 100, np.array([[-2.0], [-1.0], [0.0], [7.0]], "float32")]
     found = values(examined(model, x, many_outputs(model, x)))
     np.testing.assert_array_equal(found["hot"], np.eye(4))
 

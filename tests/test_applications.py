@@ -37,7 +37,7 @@ def test_every_layer_of_an_application(name: str, size: int) -> None:
         np.testing.assert_array_equal(np.array(variable.value), value)
 
     nodes = [node for node in model.operations if not isinstance(node, keras.layers.InputLayer)]
-    many = keras.Model(model.inputs, [node.output for node in nodes])
+    many = keras.Model(model.input, [node.output for node in nodes])
     signature = tf.TensorSpec((None, size, size, 3), "float32")
     function = tf.function(lambda x: many(x, training=False), autograph=False)
     with unfused():
