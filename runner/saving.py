@@ -100,11 +100,10 @@ def save(
                     progress(len(batch.samples), showing.rows)
         log.append(_logged("the probe was shown"))
         tables.finish()
-        record = tables.record(model, header)
-        for name, data in header.files.items():
+        log.append(_logged("the tables are complete"))
+        for name, data in {**header.files, "run.log": "".join(log).encode()}.items():
             publication.write(name, data)
-        log.append(_logged(f"{len(record.tensors)} tensors recorded"))
-        publication.write("run.log", "".join(log).encode())
+        record = tables.record(model, header)
         return publication.publish(record.to_json())
 
 

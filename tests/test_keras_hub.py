@@ -82,8 +82,8 @@ def test_every_layer_of_a_backbone(backbone: Callable[[], tuple[keras.Model, Any
             path = f"{name}@{call}" if len(nodes) > 1 else name
             for place, tensor in enumerate(tensors):
                 outputs[f"{path}:{place}" if len(tensors) > 1 else path] = tensor
-    many = keras.Model(model.inputs, list(outputs.values()))
-    given = [x[tensor.name] for tensor in model.inputs] if isinstance(x, dict) else x
+    many = keras.Model(model.input, list(outputs.values()))
+    given = x
     signature = tf.nest.map_structure(
         lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), given
     )
