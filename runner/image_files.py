@@ -44,16 +44,20 @@ def images(config: ImagesConfig, expected: Sequence[InputSpec]) -> Probe:
     height, width, channels = (int(axis) for axis in shape if axis is not None)
     pillow, ops = _pillow()
     names = [path.relative_to(folder).as_posix() for path in paths]
-    labels = categories([name.rpartition("/")[0] for name in names])
+    labels = categories([name.rpartition("/")[0] for name in names], "probe")
     labelled = all("/" in name for name in names)
     scale = 255.0 if config.scale == "0-1" else 1.0
 
     def pixels(path: Path) -> np.ndarray:
         try:
             with pillow.open(path) as opened:
+                if opened.mode.startswith(("I", "F")):
+                    raise InputError.of(
+                        str(path), f"has pixels of more than 8 bits ({opened.mode})", "convert it"
+                    )
                 picture = ops.exif_transpose(opened).convert(_MODES[channels])
                 picture = picture.resize((width, height), pillow.Resampling.BILINEAR)
-        except (OSError, pillow.DecompressionBombError) as error:
+        except (OSError, SyntaxError, pillow.DecompressionBombError) as error:
             raise InputError.of(str(path), f"cannot be read as a picture: {error}") from error
         array = np.asarray(picture, dtype="float32") / np.float32(scale)
         return array.reshape(height, width, channels)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from runner.errors import InputError, Problem
-from runner.probe import Batch, Probe, each_input, named_inputs
+from runner.probe import Batch, Probe, each_input, is_text, named_inputs
 from runner.probe_config import (
     DigitsConfig,
     FunctionConfig,
@@ -55,7 +57,7 @@ def digits(config: DigitsConfig, expected: Sequence[InputSpec]) -> Probe:
         images = images.reshape(len(images), 64)
     elif len(shape) == 3:
         images = images[..., None]
-    rows = slice(config.rows)
+    rows = _first(config.rows, len(images), "digits")
     return array_probe(
         "digits (scikit-learn)", images[rows], None, data.target[rows], data.target[rows]
     )
@@ -64,7 +66,7 @@ def digits(config: DigitsConfig, expected: Sequence[InputSpec]) -> Probe:
 def iris(config: IrisConfig) -> Probe:
     """Return scikit-learn's flowers: lengths and widths of sepal and petal in centimetres."""
     data = _scikit_learn("load_iris")
-    rows = slice(config.rows)
+    rows = _first(config.rows, len(data.data), "iris")
     labels = data.target_names[data.target].astype(object)
     return array_probe(
         "iris (scikit-learn)",
@@ -86,13 +88,13 @@ def random(config: RandomConfig, expected: Sequence[InputSpec]) -> Probe:
         raise InputError.of(
             "probe", f"random needs to know every axis of input '{unknown[0]}'", "declare its shape"
         )
-    integers = [spec.name for spec in expected if np.dtype(spec.dtype).kind in "iu"]
-    if integers and config.high is None:
+    texts = [spec.name for spec in expected if spec.dtype == "string"]
+    if texts:
         raise InputError.of(
-            "probe.high",
-            f"input '{integers[0]}' takes whole numbers; below which?",
-            "set +probe.high=...",
+            "probe", f"random makes no text, which input '{texts[0]}' takes", "use another probe"
         )
+    integers = {spec.name for spec in expected if spec.dtype.startswith(("int", "uint"))}
+    dtypes = {spec.name: spec.dtype.replace("bfloat16", "float32") for spec in expected}
 
     def blocks() -> Iterator[Batch]:
         for start in range(0, config.rows, _RANDOM_BLOCK):
@@ -103,21 +105,28 @@ def random(config: RandomConfig, expected: Sequence[InputSpec]) -> Probe:
                 size = (_RANDOM_BLOCK, *(axis or 0 for axis in spec.shape))
                 drawn: np.ndarray
                 if spec.name in integers:
-                    drawn = generator.integers(config.high or 1, size=size)
+                    drawn = generator.integers(config.high, size=size)
                 elif config.distribution == "normal":
                     drawn = generator.normal(size=size)
                 else:
                     drawn = generator.uniform(size=size)
-                inputs[spec.name] = drawn[:count].astype(spec.dtype)
+                inputs[spec.name] = drawn[:count].astype(dtypes[spec.name])
             only = inputs if len(inputs) > 1 else next(iter(inputs.values()))
             yield Batch(np.arange(start, start + count), only)
 
-    source = f"random, {config.distribution}, seed {config.seed}"
+    kinds = ([] if len(integers) == len(expected) else [config.distribution]) + (
+        [f"whole numbers below {config.high}"] if integers else []
+    )
+    source = f"random, {', '.join(kinds)}, seed {config.seed}"
     return Probe(source, tuple(expected), blocks, config.rows)
 
 
 def function(config: FunctionConfig) -> Probe:
-    """Return what Python code named by the configuration returns."""
+    """Return what Python code named by the configuration returns.
+
+    A pair is inputs and targets; anything else is read as by `as_probe`. A function that
+    returns a generator is called again where the probe is read again.
+    """
     module_name, _, name = config.function.partition(":")
     directory = str(Path.cwd())
     if directory not in sys.path:
@@ -129,10 +138,16 @@ def function(config: FunctionConfig) -> Probe:
             "probe.function",
             f"no module '{error.name}' (looked in {directory} and in what is installed)",
         ) from error
-    made = getattr(module, name, None)
-    if not callable(made):
+    function = getattr(module, name, None)
+    if not callable(function):
         raise InputError.of("probe.function", f"module '{module_name}' has no function '{name}'")
-    return as_probe(made(**config.arguments), source=config.function)
+    make = partial(function, **config.arguments)
+    made = make()
+    if isinstance(made, Iterator):
+        return as_probe(make, source=config.function)
+    if isinstance(made, tuple) and len(made) == 2:
+        return as_probe(made[0], targets=made[1], source=config.function)
+    return as_probe(made, source=config.function)
 
 
 def as_probe(
@@ -150,6 +165,7 @@ def as_probe(
         An array of shape (sample, ...); a list, tuple or mapping of such for several
         inputs; a ``tf.data.Dataset`` of batches (with their targets as second part of a
         pair); or an iterable, or a function that returns one, of batches of any size.
+        A generator can be read only once.
     sample_ids, labels, targets
         One of each per sample; with arrays only.
     source
@@ -164,17 +180,17 @@ def as_probe(
         return array_probe(source, x, sample_ids, labels, targets)
     if isinstance(x, (list, tuple)):
         several = bool(x) and all(hasattr(part, "__array__") for part in x)
-        return array_probe(
-            source, list(x) if several else np.asarray(x), sample_ids, labels, targets
-        )
+        return array_probe(source, list(x) if several else _even(x), sample_ids, labels, targets)
     if any(given is not None for given in (sample_ids, labels, targets)):
         raise InputError.of("probe", "sample ids, labels and targets go with arrays, not streams")
     if hasattr(x, "as_numpy_iterator"):
         return _stream(source, x.as_numpy_iterator)
     if callable(x):
         return _stream(source, x)
-    if hasattr(x, "__iter__"):
+    if isinstance(x, Iterator):
         return _once(source, x)
+    if isinstance(x, Iterable):
+        return _stream(source, lambda: x)
     raise InputError.of("probe", f"expected arrays or batches, found {type(x).__name__}")
 
 
@@ -209,14 +225,18 @@ def array_probe(
     """
     inputs = each_input(inputs, np.asarray)
     named = named_inputs(inputs)
+    if not named:
+        raise InputError.of("probe", f"{source} has no input")
     if any(array.ndim == 0 for array in named.values()):
         raise InputError.of("probe", "expected arrays with a sample axis, found a single number")
     rows = len(next(iter(named.values())))
-    samples = np.arange(rows) if ids is None else identifiers(list(ids), "probe")
+    samples = np.arange(rows) if ids is None else identifiers(ids, "probe")
     given = {f"input '{name}'": array for name, array in named.items()}
     given |= {"sample ids": samples}
-    known_labels = None if labels is None else categories(labels)
+    known_labels = None if labels is None else categories(labels, "probe")
     known_targets = None if targets is None else np.asarray(targets)
+    if known_targets is not None and known_targets.ndim == 0:
+        raise InputError.of("probe", "expected one target for each sample, found a single one")
     given |= {} if known_labels is None else {"labels": known_labels}
     given |= {} if known_targets is None else {"targets": known_targets}
     problems = [
@@ -245,7 +265,7 @@ def array_probe(
     )
 
 
-def identifiers(ids: Sequence[Any], place: str) -> np.ndarray:
+def identifiers(ids: Iterable[Any], place: str) -> np.ndarray:
     """Return sample ids as int64 if all are whole numbers, else as text.
 
     Raises
@@ -253,7 +273,7 @@ def identifiers(ids: Sequence[Any], place: str) -> np.ndarray:
     InputError
         If one is there twice, or is empty.
     """
-    array = categories(ids)
+    array = categories(ids, place)
     seen: dict[Any, int] = {}
     for row, sample in enumerate(array.tolist()):
         if sample == "":
@@ -266,19 +286,32 @@ def identifiers(ids: Sequence[Any], place: str) -> np.ndarray:
     return array
 
 
-def categories(values: Iterable[Any]) -> np.ndarray:
-    """Return labels as int64 if all are whole numbers, else as text."""
-    found = np.asarray(values).tolist() if hasattr(values, "__array__") else list(values)
-    if all(isinstance(value, int) and not isinstance(value, bool) for value in found):
+def categories(values: Iterable[Any], place: str) -> np.ndarray:
+    """Return labels as int64 if all are whole numbers, else as text.
+
+    Raises
+    ------
+    InputError
+        If one of them is not a single value.
+    """
+    found = [value.item() if isinstance(value, np.generic) else value for value in values]
+    if all(isinstance(value, int) and not isinstance(value, bool) for value in found) and all(
+        -(2**63) <= value < 2**63 for value in found
+    ):
         return np.asarray(found, dtype="int64")
     array = np.empty(len(found), dtype=object)
-    array[:] = [value.decode() if isinstance(value, bytes) else str(value) for value in found]
+    for row, value in enumerate(found):
+        if isinstance(value, (list, tuple, dict, np.ndarray)):
+            raise InputError.of(
+                place, f"row {row}: expected one id or label, found {len(value)} values"
+            )
+        array[row] = value.decode() if isinstance(value, bytes) else str(value)
     return array
 
 
 def _specs(inputs: Any) -> tuple[InputSpec, ...]:
     return tuple(
-        InputSpec(name, array.shape[1:], array.dtype.name)
+        InputSpec(name, array.shape[1:], "string" if is_text(array) else array.dtype.name)
         for name, array in named_inputs(inputs).items()
     )
 
@@ -288,33 +321,81 @@ def _stream(source: str, batches: Callable[[], Iterable[Any]]) -> Probe:
 
     def blocks() -> Iterator[Batch]:
         row = 0
+        first: Batch | None = None
         for item in batches():
-            pair = isinstance(item, tuple) and len(item) in (2, 3)
-            inputs = each_input(item[0] if pair else item, np.asarray)
-            count = len(next(iter(named_inputs(inputs).values())))
-            targets = np.asarray(item[1]) if pair and item[1] is not None else None
-            yield Batch(np.arange(row, row + count), inputs, None, targets)
-            row += count
+            batch = _streamed(item, source, row)
+            first = first or batch
+            if _described(batch) != _described(first):
+                raise InputError.of(
+                    "probe",
+                    f"{source}: from row {row} on it has {_described(batch)}, "
+                    f"before {_described(first)}",
+                    "make all samples alike",
+                )
+            yield batch
+            row += len(batch)
 
-    first = next(blocks(), None)
-    if first is None:
+    start = next(blocks(), None)
+    if start is None:
         raise InputError.of("probe", f"{source} has 0 rows", "give at least one sample")
-    return Probe(source, _specs(first.inputs), blocks, has_targets=first.targets is not None)
+    return Probe(source, _specs(start.inputs), blocks, has_targets=start.targets is not None)
 
 
-def _once(source: str, batches: Iterable[Any]) -> Probe:
+def _streamed(item: Any, source: str, row: int) -> Batch:
+    pair = isinstance(item, tuple) and len(item) in (2, 3)
+    inputs = each_input(item[0] if pair else item, np.asarray)
+    targets = np.asarray(item[1]) if pair and item[1] is not None else None
+    arrays = [*named_inputs(inputs).values(), *([] if targets is None else [targets])]
+    lengths = [len(array) if array.ndim else None for array in arrays]
+    if None in lengths or len(set(lengths)) != 1:
+        found = " and ".join("no" if length is None else str(length) for length in lengths)
+        raise InputError.of(
+            "probe",
+            f"{source}: the batch from row {row} on has {found} samples",
+            "give every array of a batch the same sample axis",
+        )
+    return Batch(np.arange(row, row + len(arrays[0])), inputs, None, targets)
+
+
+def _described(batch: Batch) -> str:
+    """Return the names and shapes that all batches of a stream share."""
+    arrays = named_inputs(batch.inputs)
+    if batch.targets is not None:
+        arrays["target"] = batch.targets
+    return ", ".join(f"{name} {array.shape[1:]}" for name, array in arrays.items())
+
+
+def _once(source: str, batches: Iterator[Any]) -> Probe:
     """Return a generator, which can be read only once, as a probe."""
-    iterator = iter(batches)
-    first = next(iterator, None)
-    waiting = [] if first is None else [first]
+    first = list(islice(batches, 1))
+    read = False
 
     def resumed() -> Iterator[Any]:
-        while waiting:
-            yield waiting[0]
-            waiting.clear()
-        yield from iterator
+        nonlocal read
+        if read:
+            raise InputError.of(
+                "probe", f"{source} can be read only once", "give a function that returns it"
+            )
+        # Whoever looks at the first batch and stops has read nothing that is lost.
+        yield from first
+        read = True
+        first.clear()
+        yield from batches
 
     return _stream(source, resumed)
+
+
+def _first(rows: int | None, known: int, source: str) -> slice:
+    if rows is not None and rows > known:
+        raise InputError.of("probe.rows", f"{source} has {known:,} samples, found {rows:,}")
+    return slice(rows)
+
+
+def _even(rows: Sequence[Any]) -> np.ndarray:
+    try:
+        return np.asarray(rows)
+    except ValueError as error:
+        raise InputError.of("probe", "rows differ in their shape") from error
 
 
 def _rectangular(rows: list[Any], place: str) -> np.ndarray:
@@ -329,7 +410,11 @@ def _rectangular(rows: list[Any], place: str) -> np.ndarray:
     except ValueError as error:
         raise InputError.of(place, "rows differ in their shape") from error
     if array.dtype.kind not in "biuf":
-        raise InputError.of(place, "expected numbers")
+        for at, value in np.ndenumerate(array.astype(object)):
+            if not isinstance(value, (int, float)) or abs(value) >= 2**63:
+                inside = ", ".join(map(str, at[1:]))
+                where = f"row {at[0]}" + (f", column {inside}" if inside else "")
+                raise InputError.of(place, f"{where}: expected a number, found {value!r}")
     return array
 
 
@@ -347,6 +432,6 @@ def _scikit_learn(name: str) -> Any:
     except ModuleNotFoundError as error:
         raise InputError.of(
             "probe",
-            "this data comes with scikit-learn",
+            "needs scikit-learn",
             'type: pip install "activation-runner[data]"',
         ) from error

@@ -105,7 +105,8 @@ class Probe:
         """Return the probe in the shapes and types that a model expects.
 
         Its first block is checked at once, so that a probe in memory is checked whole;
-        others as they are read.
+        others as they are read. Inputs that come as a sequence are taken in their order,
+        all others by name.
 
         Parameters
         ----------
@@ -119,8 +120,11 @@ class Probe:
         InputError
             If names, shapes or values do not fit; says in which row and column.
         """
+        first = next(self.blocks(), None)
+        if first is None or not len(first):
+            raise InputError.of("probe", f"{self.source} has 0 rows", "give at least one sample")
         specs = tuple(expected) or self.inputs
-        fit = _Fit(self, specs, allow_nan)
+        fit = _Fit(self, specs, allow_nan, ordered=isinstance(first.inputs, (list, tuple)))
         fit.check_specs()
 
         def blocks() -> Iterator[Batch]:
@@ -129,12 +133,8 @@ class Probe:
                 yield fit.batch(block, row)
                 row += len(block)
 
-        first = next(blocks(), None)
-        if first is None or not len(first):
-            raise InputError.of("probe", f"{self.source} has 0 rows", "give at least one sample")
-        shapes = {
-            name: array.shape[1:] for name, array in named_inputs(first.inputs, specs).items()
-        }
+        shown = named_inputs(fit.batch(first, 0).inputs, specs)
+        shapes = {name: array.shape[1:] for name, array in shown.items()}
         known = tuple(replace(spec, shape=shapes[spec.name]) for spec in specs)
         return replace(self, inputs=known, blocks=blocks)
 
@@ -173,14 +173,10 @@ class ProbeHasher:
         """Add the next batch."""
         for name, array in named_inputs(batch.inputs).items():
             if name not in self._values:
-                header = f"{name} {array.dtype.str} {array.shape[1:]}"
-                self._values[name] = hashlib.sha256(header.encode())
-            self._values[name].update(np.ascontiguousarray(array).data.cast("B"))
-        if batch.samples.dtype == object:
-            for sample in batch.samples:
-                self._ids.update(f"{sample!r}\n".encode("utf-8", "surrogatepass"))
-        else:
-            self._ids.update(np.ascontiguousarray(batch.samples, "<i8").data.cast("B"))
+                dtype = "string" if is_text(array) else array.dtype.str
+                self._values[name] = hashlib.sha256(f"{name} {dtype} {array.shape[1:]}".encode())
+            self._values[name].update(_bytes(array))
+        self._ids.update(_bytes(batch.samples))
 
     def content(self) -> str:
         """Return the SHA-256 over names, shapes, types and values of all inputs."""
@@ -194,19 +190,34 @@ class ProbeHasher:
         return self._ids.hexdigest()
 
 
+def is_text(array: np.ndarray) -> bool:
+    """Tell whether an array holds text rather than numbers."""
+    return array.dtype.kind in "OSTU"
+
+
 class _Fit:
     """Turns what a probe provides into what a model expects, or says why it cannot."""
 
-    def __init__(self, probe: Probe, specs: Sequence[InputSpec], allow_nan: bool) -> None:
+    def __init__(
+        self, probe: Probe, specs: Sequence[InputSpec], allow_nan: bool, *, ordered: bool
+    ) -> None:
         self._probe = probe
         self._specs = specs
         self._allow_nan = allow_nan
+        names = [spec.name for spec in probe.inputs]
+        if len(specs) == len(names) and (ordered or len(names) == 1):
+            wanted = [spec.name for spec in specs]
+        elif len(specs) == 1 and specs[0].name not in names:
+            # Among several arrays, `x` is what people call a model's only input.
+            wanted = [specs[0].name if name == "x" else name for name in names]
+        else:
+            wanted = names
+        self._given = dict(zip(wanted, names, strict=True))
 
     def check_specs(self) -> None:
         problems = []
-        found = {spec.name: spec for spec in self._probe.inputs}
-        if len(self._specs) == len(found) == 1:
-            found = {self._specs[0].name: self._probe.inputs[0]}
+        specs = {spec.name: spec for spec in self._probe.inputs}
+        found = {wanted: specs[given] for wanted, given in self._given.items()}
         for spec in self._specs:
             given = found.get(spec.name)
             if given is None:
@@ -225,6 +236,9 @@ class _Fit:
                         f"{self._probe.source} has {_shape(given.shape)} values a sample"
                         + (f" for '{spec.name}'" if len(self._specs) > 1 else "")
                         + f", the model expects {_shape(spec.shape)}",
+                        "give it in batches, with a sample axis"
+                        if self._probe.rows is None and given.shape == spec.shape[1:]
+                        else "",
                     )
                 )
         if problems:
@@ -232,31 +246,45 @@ class _Fit:
 
     def batch(self, block: Batch, row: int) -> Batch:
         arrays = named_inputs(block.inputs, self._probe.inputs)
-        if len(self._specs) == 1:
-            spec = self._specs[0]
-            return replace(block, inputs=self._array(next(iter(arrays.values())), spec, row))
-        fitted = {spec.name: self._array(arrays[spec.name], spec, row) for spec in self._specs}
+        fitted = {
+            spec.name: self._array(arrays[self._given[spec.name]], spec, row)
+            for spec in self._specs
+        }
+        if len(fitted) == 1:
+            return replace(block, inputs=next(iter(fitted.values())))
         if isinstance(block.inputs, (list, tuple)):
             return replace(block, inputs=list(fitted.values()))
         return replace(block, inputs=fitted)
 
     def _array(self, array: np.ndarray, spec: InputSpec, row: int) -> np.ndarray:
         self._check_shape(array, spec, row)
-        dtype = np.dtype(spec.dtype if spec.dtype != "bfloat16" else "float32")
-        if array.dtype.kind in "OUS" and dtype.kind not in "OUS":
+        if (spec.dtype == "string") != is_text(array):
+            has, expected = ("text", "numbers") if is_text(array) else ("numbers", "text")
             raise InputError.of(
-                "probe", f"{self._probe.source} has text, the model expects numbers"
+                "probe", f"{self._probe.source} has {has}, the model expects {expected}"
+            )
+        if is_text(array):
+            return array.astype(object, copy=False)
+        if array.dtype.name == "bfloat16":
+            array = array.astype("float32")
+        if array.dtype.kind not in "biuf":
+            raise InputError.of(
+                "probe", f"{self._probe.source} has {array.dtype}, the model expects {spec.dtype}"
             )
         if array.dtype.kind == "f" and not self._allow_nan:
-            self._refuse(~np.isfinite(array), array, row, "set probe.allow_nan=true to keep it")
+            wrong = ~np.isfinite(array)
+            self._refuse(wrong, array, spec, row, "set probe.allow_nan=true to keep it")
+        dtype = np.dtype(spec.dtype if spec.dtype != "bfloat16" else "float32")
         with np.errstate(over="ignore", invalid="ignore"):
             cast = array.astype(dtype, copy=False)
-        if dtype.kind in "iu" and array.dtype != dtype:
-            self._refuse(
-                cast.astype(array.dtype) != array, array, row, f"the model expects {spec.dtype}"
-            )
-        if dtype.kind == "f" and array.dtype.kind == "f" and not self._allow_nan:
-            self._refuse(~np.isfinite(cast), array, row, f"it is too large for {spec.dtype}")
+            if array.dtype.kind == dtype.kind == "f":
+                # Rounding is what a narrower type is chosen for; only infinity is an error.
+                wrong = np.isinf(cast) & np.isfinite(array)
+                self._refuse(wrong, array, spec, row, f"it is too large for {spec.dtype}")
+            elif not np.can_cast(array.dtype, dtype):
+                # A negative number comes back unharmed from an unsigned type of its size.
+                wrong = (cast.astype(array.dtype) != array) | ((cast < 0) != (array < 0))
+                self._refuse(wrong, array, spec, row, f"the model expects {spec.dtype}")
         return cast
 
     def _check_shape(self, array: np.ndarray, spec: InputSpec, row: int) -> None:
@@ -267,21 +295,30 @@ class _Fit:
                 f"{_shape(spec.shape)}",
             )
 
-    def _refuse(self, wrong: np.ndarray, array: np.ndarray, row: int, advice: str) -> None:
+    def _refuse(
+        self, wrong: np.ndarray, array: np.ndarray, spec: InputSpec, row: int, advice: str
+    ) -> None:
         if not wrong.any():
             return
-        place = tuple(int(axis) for axis in np.argwhere(wrong)[0])
-        inside = place[1:]
-        column = ", ".join(map(str, inside))
+        first, *inside = (int(axis) for axis in np.argwhere(wrong)[0])
+        place = f"{self._probe.source}: "
+        if len(self._specs) > 1:
+            place += f"input '{spec.name}', "
+        place += f"row {row + first}"
         if self._probe.columns and len(inside) == 1:
-            column = f"'{self._probe.columns[inside[0]]}'"
-        raise InputError.of(
-            "probe",
-            f"{self._probe.source}: row {row + place[0]}"
-            + (f", column {column}" if column else "")
-            + f": found {array[place]}",
-            advice,
-        )
+            place += f", column '{self._probe.columns[inside[0]]}'"
+        elif inside:
+            place += f", column {', '.join(map(str, inside))}"
+        raise InputError.of("probe", f"{place}: found {array[first, *inside]}", advice)
+
+
+def _bytes(array: np.ndarray) -> Any:
+    """Return what stands for the values of an array, whatever its layout in memory."""
+    if is_text(array):
+        # An array of objects holds addresses; their text is the same in every process.
+        texts = "".join(f"{text!r}\n" for text in array.ravel().tolist())
+        return texts.encode("utf-8", "surrogatepass")
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
 def _joined(blocks: list[Batch]) -> Batch:

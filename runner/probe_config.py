@@ -126,7 +126,7 @@ class RandomConfig(ProbeSource):
     rows: Length
     seed: Seed = 0
     distribution: Literal["normal", "uniform"] = "normal"
-    high: Length | None = None
+    high: Length = 10
 
 
 class FunctionConfig(ProbeSource):

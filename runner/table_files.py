@@ -150,7 +150,9 @@ class _Columns:
         ids = np.arange(rows)
         if self.id is not None:
             ids = identifiers(_numbers_or_text(found[self.id]), self._source)
-        labels = None if self.label is None else categories(_numbers_or_text(found[self.label]))
+        labels = None
+        if self.label is not None:
+            labels = categories(_numbers_or_text(found[self.label]), self._source)
 
         def blocks() -> Iterator[Batch]:
             start = 0

@@ -185,9 +185,9 @@ def test_tables_that_would_be_too_large_are_refused_before_anything_is_written()
     with pytest.raises(runner.InputError, match=message):
         runner.run("capture.max_bytes=100")
     assert list(Path().rglob("run.json")) == []
+    batches = (random(10) for _ in range(5))
     with pytest.raises(runner.InputError, match="the tables of 30 samples take about"):
-        batches = (random(10) for _ in range(5))
-        runner.save_run(small(), batches, "mine", max_bytes=5_000, batch_size=10)
+        runner.save_run(small(), batches, "mine", max_bytes=8_000, batch_size=10)
     assert not Path("mine").exists()
 
 
