@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -49,11 +51,18 @@ def npz(config: NpzConfig) -> Probe:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
                 name = member.filename.removesuffix(".npy")
+                if name in arrays:
+                    raise InputError.of("probe.path", f"{path} holds '{name}' twice")
                 with archive.open(member) as file:
                     size = member.file_size
                     arrays[name] = _read(file, f"{path}: {name}", size, config.max_bytes)
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise InputError.of("probe.path", f"{path} is no .npz file: {_what(path)}") from error
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
+        if not zipfile.is_zipfile(path):
+            raise InputError.of("probe.path", f"{path} is no .npz file: {_what(path)}") from error
+        raise InputError.of("probe.path", f"{path} is damaged: {error}") from error
+    except (RuntimeError, NotImplementedError) as error:
+        # What the zip format allows and NumPy never writes: a password, another compression.
+        raise InputError.of("probe.path", f"{path} cannot be read: {error}") from error
     ids, labels, targets = (arrays.pop(name, None) for name in (_IDS, _LABELS, _TARGETS))
     if not arrays:
         raise InputError.of("probe.path", f"{path} holds no input")
@@ -78,8 +87,6 @@ def _mapped(name: str, place: str, limit: int) -> np.ndarray:
     path = found(name, place)
     with path.open("rb") as file:
         _, _, dtype = _header(file, str(path), path.stat().st_size, limit)
-    if dtype.itemsize == 0:
-        raise InputError.of(place, f"{path} holds no values")
     mapped: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     return mapped
 
@@ -100,10 +107,10 @@ def _header(
     start = file.read(8)
     if not start.startswith(npy_format.MAGIC_PREFIX):
         raise InputError.of("probe.path", f"{name} is no .npy array: it {_begins(start)}")
-    read = {1: npy_format.read_array_header_1_0, 2: npy_format.read_array_header_2_0}
+    read = {b"\1": npy_format.read_array_header_1_0, b"\2": npy_format.read_array_header_2_0}
     try:
-        shape, fortran, dtype = read[start[6]](file)
-    except (KeyError, ValueError) as error:
+        shape, fortran, dtype = read[start[6:7]](file)
+    except (KeyError, ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:
         raise InputError.of("probe.path", f"{name} has a broken header: {error}") from error
     if dtype.hasobject:
         raise InputError.of(
@@ -111,16 +118,21 @@ def _header(
             f"{name} holds pickled Python objects, which can run code when read",
             "save it as an array of numbers",
         )
+    if dtype.kind not in "biufSU" or not dtype.itemsize or any(axis < 0 for axis in shape):
+        raise InputError.of(
+            "probe.path", f"{name} declares {dtype} of shape {shape}, expected numbers"
+        )
     declared = math.prod(shape) * dtype.itemsize
+    held = size - file.tell()
     if declared > limit:
         raise InputError.of(
             "probe.max_bytes",
             f"{name} declares {readable(declared)}, the limit is {readable(limit)}",
             "raise probe.max_bytes if that is meant",
         )
-    if declared > size:
+    if declared > held:
         raise InputError.of(
-            "probe.path", f"{name} declares {readable(declared)}, the file has {readable(size)}"
+            "probe.path", f"{name} declares {declared:,} bytes of values, it holds {held:,}"
         )
     return shape, fortran, dtype
 

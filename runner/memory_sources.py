@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +13,6 @@ from runner.errors import InputError, Problem
 from runner.probe import Batch, Probe, each_input, is_text, named_inputs
 from runner.probe_config import (
     DigitsConfig,
-    FunctionConfig,
     InlineConfig,
     IrisConfig,
     RandomConfig,
@@ -112,42 +108,13 @@ def random(config: RandomConfig, expected: Sequence[InputSpec]) -> Probe:
                     drawn = generator.uniform(size=size)
                 inputs[spec.name] = drawn[:count].astype(dtypes[spec.name])
             only = inputs if len(inputs) > 1 else next(iter(inputs.values()))
-            yield Batch(np.arange(start, start + count), only)
+            yield Batch(np.arange(start, start + count, dtype="int64"), only)
 
     kinds = ([] if len(integers) == len(expected) else [config.distribution]) + (
         [f"whole numbers below {config.high}"] if integers else []
     )
     source = f"random, {', '.join(kinds)}, seed {config.seed}"
     return Probe(source, tuple(expected), blocks, config.rows)
-
-
-def function(config: FunctionConfig) -> Probe:
-    """Return what Python code named by the configuration returns.
-
-    A pair is inputs and targets; anything else is read as by `as_probe`. A function that
-    returns a generator is called again where the probe is read again.
-    """
-    module_name, _, name = config.function.partition(":")
-    directory = str(Path.cwd())
-    if directory not in sys.path:
-        sys.path.insert(0, directory)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise InputError.of(
-            "probe.function",
-            f"no module '{error.name}' (looked in {directory} and in what is installed)",
-        ) from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise InputError.of("probe.function", f"module '{module_name}' has no function '{name}'")
-    make = partial(function, **config.arguments)
-    made = make()
-    if isinstance(made, Iterator):
-        return as_probe(make, source=config.function)
-    if isinstance(made, tuple) and len(made) == 2:
-        return as_probe(made[0], targets=made[1], source=config.function)
-    return as_probe(made, source=config.function)
 
 
 def as_probe(
@@ -230,7 +197,7 @@ def array_probe(
     if any(array.ndim == 0 for array in named.values()):
         raise InputError.of("probe", "expected arrays with a sample axis, found a single number")
     rows = len(next(iter(named.values())))
-    samples = np.arange(rows) if ids is None else identifiers(ids, "probe")
+    samples = np.arange(rows, dtype="int64") if ids is None else identifiers(ids, "probe")
     given = {f"input '{name}'": array for name, array in named.items()}
     given |= {"sample ids": samples}
     known_labels = None if labels is None else categories(labels, "probe")
@@ -354,7 +321,8 @@ def _streamed(item: Any, source: str, row: int) -> Batch:
             f"{source}: the batch from row {row} on has {found} samples",
             "give every array of a batch the same sample axis",
         )
-    return Batch(np.arange(row, row + len(arrays[0])), inputs, None, targets)
+    samples = np.arange(row, row + len(arrays[0]), dtype="int64")
+    return Batch(samples, inputs, None, targets)
 
 
 def _described(batch: Batch) -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
 
 from runner.array_files import npy, npz
+from runner.errors import InputError
 from runner.image_files import images
-from runner.memory_sources import digits, function, inline, iris, random, tutorial
+from runner.memory_sources import as_probe, digits, inline, iris, random, tutorial
 from runner.probe import Probe
 from runner.probe_config import (
     CsvConfig,
@@ -67,4 +72,33 @@ def _opened(config: ProbeConfig, expected: Sequence[InputSpec]) -> Probe:
         case RandomConfig():
             return random(config, expected)
         case FunctionConfig():
-            return function(config)
+            return _function(config)
+
+
+def _function(config: FunctionConfig) -> Probe:
+    """Return what Python code named by the configuration returns.
+
+    A pair is inputs and targets; anything else is read as by `as_probe`. A function that
+    returns a generator is called again where the probe is read again.
+    """
+    module_name, _, name = config.function.partition(":")
+    directory = str(Path.cwd())
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise InputError.of(
+            "probe.function",
+            f"no module '{error.name}' (looked in {directory} and in what is installed)",
+        ) from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise InputError.of("probe.function", f"module '{module_name}' has no function '{name}'")
+    make = partial(function, **config.arguments)
+    made = make()
+    if isinstance(made, Iterator):
+        return as_probe(make, source=config.function)
+    if isinstance(made, tuple) and len(made) == 2:
+        return as_probe(made[0], targets=made[1], source=config.function)
+    return as_probe(made, source=config.function)

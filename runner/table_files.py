@@ -30,7 +30,7 @@ _BLOCK_BYTES = 4 * 2**20
 def read_csv(config: CsvConfig) -> Probe:
     """Return a text table, read in blocks of a few megabytes."""
     path = found(config.path, "probe.path")
-    names = _header(path, config)
+    names, above = _header(path, config)
     columns = _Columns(config, names, f"csv {config.path}")
     types = {name: pa.string() if name in columns.texts else pa.float64() for name in names}
 
@@ -47,7 +47,7 @@ def read_csv(config: CsvConfig) -> Probe:
                 read_options=pa.csv.ReadOptions(
                     block_size=_BLOCK_BYTES,
                     column_names=names,
-                    skip_rows=1 if config.header else 0,
+                    skip_rows=above,
                     encoding=config.encoding,
                     use_threads=False,
                 ),
@@ -59,7 +59,7 @@ def read_csv(config: CsvConfig) -> Probe:
             for batch in reader:
                 yield pa.table(batch)
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-            raise _diagnosed(path, config, names, columns.numbers, error) from error
+            raise _diagnosed(path, config, names, above, columns.numbers, error) from error
 
     return columns.probe(tables)
 
@@ -69,8 +69,9 @@ def read_parquet(config: ParquetConfig) -> Probe:
     path = found(config.path, "probe.path")
     try:
         file = pa.parquet.ParquetFile(path)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError) as error:
         raise InputError.of("probe.path", f"{path} is no Parquet file: {error}") from error
+    _check_names(file.schema_arrow.names, "probe.path")
     columns = _Columns(config, file.schema_arrow.names, f"parquet {config.path}")
     for name in columns.numbers:
         kind = file.schema_arrow.field(name).type
@@ -84,9 +85,12 @@ def read_parquet(config: ParquetConfig) -> Probe:
             )
 
     def tables(include: Sequence[str]) -> Iterator[pa.Table]:
-        with pa.parquet.ParquetFile(path) as opened:
-            for batch in opened.iter_batches(columns=list(include)):
-                yield pa.table(batch)
+        try:
+            with pa.parquet.ParquetFile(path) as opened:
+                for batch in opened.iter_batches(columns=list(include)):
+                    yield pa.table(batch)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError.of(str(path), f"cannot be read: {error}") from error
 
     return columns.probe(tables)
 
@@ -144,10 +148,14 @@ class _Columns:
         found: dict[str, list[Any]] = {name: [] for name in first}
         rows = 0
         for table in tables(first):
-            rows += table.num_rows
             for name in texts:
-                found[name] += table.column(name).to_pylist()
-        ids = np.arange(rows)
+                values = table.column(name).to_pylist()
+                if None in values:
+                    row = rows + values.index(None)
+                    raise InputError.of(self._source, f"row {row}: column '{name}' is empty")
+                found[name] += values
+            rows += table.num_rows
+        ids = np.arange(rows, dtype="int64")
         if self.id is not None:
             ids = identifiers(_numbers_or_text(found[self.id]), self._source)
         labels = None
@@ -179,8 +187,12 @@ class _Columns:
 
 
 def _matrix(table: pa.Table, names: Sequence[str]) -> np.ndarray:
-    columns = [table.column(name).to_numpy() for name in names]
-    return np.stack(columns, axis=1) if columns else np.empty((table.num_rows, 0))
+    columns = [table.column(name) for name in names]
+    numbers = [
+        column.cast(pa.uint8()) if pa.types.is_boolean(column.type) else column
+        for column in columns
+    ]
+    return np.stack([column.to_numpy() for column in numbers], axis=1)
 
 
 def _numbers_or_text(values: list[Any]) -> list[Any]:
@@ -192,38 +204,45 @@ def _numbers_or_text(values: list[Any]) -> list[Any]:
     return values
 
 
-def _header(path: Path, config: CsvConfig) -> list[str]:
-    """Return the names of a text table's columns."""
+def _header(path: Path, config: CsvConfig) -> tuple[list[str], int]:
+    """Return the names of a text table's columns, and how many lines stand above its rows."""
     place = str(path)
     try:
-        codecs.lookup(config.encoding)
+        "".encode(config.encoding)  # codecs.lookup also knows encodings that are not of text
     except LookupError as error:
         raise InputError.of("probe.encoding", f"unknown encoding '{config.encoding}'") from error
+    if config.delimiter in '"\r\n':
+        raise InputError.of("probe.delimiter", f"cannot be {config.delimiter!r}")
     first = next(_rows(path, config), None)
     if first is None:
         raise InputError.of("probe", f"{place} has 0 rows", "give at least one sample")
-    _, cells = first
+    line, end, cells = first
+    place = f"{path}:{line}"
     if len(cells) == 1 and (other := re.search(r"[;\t|]", cells[0])):
         shown = {"\t": "\\t"}.get(other[0], other[0])
         raise InputError.of(
-            f"{place}:1", "one column found", f"set 'probe.delimiter=\"{shown}\"' to split it"
+            place, "one column found", f"set 'probe.delimiter=\"{shown}\"' to split it"
         )
     if not config.header:
-        return [f"c{column}" for column in range(len(cells))]
+        return [f"c{column}" for column in range(len(cells))], 0
     if all(_NUMBER.fullmatch(cell) for cell in cells):
         raise InputError.of(
-            f"{place}:1", "expected the columns' names, found numbers", "set probe.header=false"
+            place, "expected the columns' names, found numbers", "set probe.header=false"
         )
-    for column, name in enumerate(cells):
+    _check_names(cells, place)
+    return cells, end
+
+
+def _check_names(names: Sequence[str], place: str) -> None:
+    for column, name in enumerate(names):
         if not name:
-            raise InputError.of(f"{place}:1", f"column {column} has no name")
-        if cells.index(name) != column:
-            raise InputError.of(f"{place}:1", f"two columns are named '{name}'")
-    return cells
+            raise InputError.of(place, f"column {column} has no name")
+        if names.index(name) != column:
+            raise InputError.of(place, f"two columns are named '{name}'")
 
 
-def _rows(path: Path, config: CsvConfig) -> Iterator[tuple[int, list[str]]]:
-    """Yield every row with the line it begins on."""
+def _rows(path: Path, config: CsvConfig) -> Iterator[tuple[int, int, list[str]]]:
+    """Yield every row with the lines it begins and ends on."""
     encoding = (
         "utf-8-sig"
         if config.encoding.lower().replace("_", "-") in ("utf-8", "utf8")
@@ -235,31 +254,49 @@ def _rows(path: Path, config: CsvConfig) -> Iterator[tuple[int, list[str]]]:
         try:
             for cells in reader:
                 if cells:
-                    yield line, cells
+                    yield line, reader.line_num, cells
                 line = reader.line_num + 1
         except UnicodeDecodeError as error:
             raise InputError.of(
                 str(path),
-                f"not {config.encoding} at byte {error.start}",
+                f"not {config.encoding} at byte {_undecodable(path, encoding)}",
                 "set probe.encoding, such as cp949 or latin-1",
             ) from error
         except csv.Error as error:
             raise InputError.of(f"{path}:{line}", str(error)) from error
 
 
+def _undecodable(path: Path, encoding: str) -> int:
+    """Return the byte that cannot be decoded: an error in a stream counts from its last block."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    end = 0
+    with path.open("rb") as file:
+        try:
+            while block := file.read(2**16):
+                end += len(block)
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError as error:
+            return end - len(error.object) + error.start
+    return end
+
+
 def _diagnosed(
-    path: Path, config: CsvConfig, names: Sequence[str], numbers: Sequence[str], error: Exception
+    path: Path,
+    config: CsvConfig,
+    names: Sequence[str],
+    above: int,
+    numbers: Sequence[str],
+    error: Exception,
 ) -> InputError:
     """Find the row that the fast reader stumbled over."""
-    rows = _rows(path, config)
-    if config.header:
-        next(rows)
     try:
-        for line, cells in rows:
+        for line, _, cells in _rows(path, config):
+            if line <= above:
+                continue
             if len(cells) != len(names):
-                return InputError.of(
-                    f"{path}:{line}", f"found {len(cells)} fields, expected {len(names)}"
-                )
+                fields = "1 field" if len(cells) == 1 else f"{len(cells)} fields"
+                return InputError.of(f"{path}:{line}", f"{fields}, expected {len(names)}")
             for name in numbers:
                 text = cells[names.index(name)]
                 if not _NUMBER.fullmatch(text):
@@ -270,7 +307,7 @@ def _diagnosed(
                     )
                     return InputError.of(
                         f"{path}:{line}",
-                        f"column '{name}': expected a number, found '{text}'",
+                        f"column '{name}': expected a number, found {text!r}",
                         advice,
                     )
     except InputError as found_error:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -169,3 +171,21 @@ def test_secrets_of_the_environment_reach_no_file() -> None:
     for path in Path().rglob("*"):
         if path.is_file():
             assert b"hush" not in path.read_bytes(), path
+
+
+def test_ctrl_c_ends_both_threads_and_keeps_nothing() -> None:
+    words = ["model=digits_mlp", "probe=random", "probe.rows=5000000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "runner", *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list(Path().rglob(".*.staging/activations/*")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (130, "interrupted; the run in hand was not published\n")
+    assert left() == []
