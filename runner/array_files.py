@@ -86,7 +86,7 @@ def found(path: str, place: str) -> Path:
 def _mapped(name: str, place: str, limit: int) -> np.ndarray:
     path = found(name, place)
     with path.open("rb") as file:
-        _, _, dtype = _header(file, str(path), path.stat().st_size, limit)
+        _header(file, str(path), path.stat().st_size, limit)
     mapped: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     return mapped
 
@@ -108,9 +108,11 @@ def _header(
     if not start.startswith(npy_format.MAGIC_PREFIX):
         raise InputError.of("probe.path", f"{name} is no .npy array: it {_begins(start)}")
     read = {b"\1": npy_format.read_array_header_1_0, b"\2": npy_format.read_array_header_2_0}
+    if start[6:7] not in read:
+        raise InputError.of("probe.path", f"{name} is of an unknown version, or cut short")
     try:
         shape, fortran, dtype = read[start[6:7]](file)
-    except (KeyError, ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:
+    except (ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:
         raise InputError.of("probe.path", f"{name} has a broken header: {error}") from error
     if dtype.hasobject:
         raise InputError.of(

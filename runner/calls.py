@@ -14,6 +14,8 @@ import tensorflow as tf
 
 Leaf = tuple[str | None, Any]
 
+_watching = threading.RLock()  # Keras's classes are wrapped for one pass at a time
+
 
 @dataclass(eq=False)
 class Call:
@@ -60,8 +62,10 @@ def watch(forward: Callable[[], Any], *, pre_activations: bool = False) -> list[
     """Run a forward pass and return every call of it, in the order of completion.
 
     Keras has no forward hooks, so ``Layer.__call__`` and ``Operation.__call__`` are
-    wrapped for the length of the pass, for this thread alone. What the layers compute
-    is not touched.
+    wrapped for the length of the pass, for this thread alone; so is the ``__call__`` of
+    layer classes that have their own. What the layers compute is not touched. A
+    ``tf.function`` inside the model is run as part of the pass: on its own it would hide
+    its layers, and keep this pass's tensors in a trace that outlives it.
 
     Parameters
     ----------
@@ -71,7 +75,7 @@ def watch(forward: Callable[[], Any], *, pre_activations: bool = False) -> list[
         Whether to look for what goes into each layer's activation function.
     """
     watcher = _Watcher(pre_activations)
-    with watcher.installed():
+    with _watching, watcher.installed():
         forward()
     _name(watcher.finished[:-1])
     return watcher.finished
@@ -86,14 +90,22 @@ class _Watcher:
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
-        layer_class, operation_class, graph_class = keras.Layer, keras.Operation, tf.Graph
-        layer_call, operation_call = layer_class.__call__, operation_class.__call__
-        name_scope = graph_class.name_scope
+        operation_class, graph_class = keras.Operation, tf.Graph
+        operation_call, name_scope = operation_class.__call__, graph_class.name_scope
+        layer_calls = {cls: cls.__call__ for cls in _calling_classes()}
+        in_graphs = not tf.config.functions_run_eagerly()
 
-        def call_layer(layer: Any, *args: Any, **kwargs: Any) -> Any:
-            if threading.get_ident() != self._thread:
-                return layer_call(layer, *args, **kwargs)
-            return self._call(layer_call, layer, args, kwargs)
+        def wrapped(calling_class: type, layer_call: Callable[..., Any]) -> Callable[..., Any]:
+            def call_layer(layer: Any, *args: Any, **kwargs: Any) -> Any:
+                if (
+                    threading.get_ident() != self._thread
+                    or not isinstance(layer, keras.Layer)
+                    or _calling_class(type(layer)) is not calling_class  # it called super()
+                ):
+                    return layer_call(layer, *args, **kwargs)
+                return self._call(layer_call, layer, args, kwargs)
+
+            return call_layer
 
         def call_operation(operation: Any, *args: Any, **kwargs: Any) -> Any:
             if threading.get_ident() != self._thread or not self._is_node(operation):
@@ -104,13 +116,19 @@ class _Watcher:
             # A layer may be called anything; a scope of TensorFlow's graph may not.
             return name_scope(graph, re.sub(r"[^A-Za-z0-9_./-]", "_", name) if name else name)
 
-        layer_class.__call__, operation_class.__call__ = call_layer, call_operation
+        for cls, layer_call in layer_calls.items():
+            cls.__call__ = wrapped(cls, layer_call)
+        operation_class.__call__ = call_operation
         graph_class.name_scope = scope_of_any_name
+        tf.config.run_functions_eagerly(True)
         try:
             yield
         finally:
-            layer_class.__call__, operation_class.__call__ = layer_call, operation_call
+            for cls, layer_call in layer_calls.items():
+                cls.__call__ = layer_call
+            operation_class.__call__ = operation_call
             graph_class.name_scope = name_scope
+            tf.config.run_functions_eagerly(not in_graphs)
 
     def _is_node(self, operation: Any) -> bool:
         """Tell whether an operation is a node of the Functional model being called."""
@@ -160,6 +178,21 @@ class _Watcher:
             layer.activation = activation
 
 
+def _calling_class(cls: type) -> Any:
+    """Return the class whose ``__call__`` runs when an instance of `cls` is called."""
+    return next(base for base in cls.__mro__ if "__call__" in vars(base))
+
+
+def _calling_classes() -> set[Any]:
+    found, waiting = {keras.Layer}, [keras.Layer]
+    while waiting:
+        for cls in waiting.pop().__subclasses__():
+            if cls not in found:
+                waiting.append(cls)
+            found.add(cls)
+    return {_calling_class(cls) for cls in found}
+
+
 def leaves(structure: Any) -> list[Leaf]:
     """Return the leaves of nested lists, tuples and mappings, each with its place.
 
@@ -185,7 +218,7 @@ def _name(calls: list[Call]) -> None:
     siblings: dict[tuple[int, int], list[Call]] = {}
     for call in calls:
         siblings.setdefault((id(call.parent), id(call.operation)), []).append(call)
-    namesakes: dict[tuple[str, str], list[Any]] = {}
+    segments: dict[tuple[str, str], Any] = {}
     indices: dict[str, int] = {}
     named: set[int] = set()
 
@@ -195,11 +228,10 @@ def _name(calls: list[Call]) -> None:
         named.add(id(call))
         name(call.parent)
         parent_path = call.parent.layer_path
-        same_name = namesakes.setdefault((parent_path, call.operation.name), [])
-        if not any(operation is call.operation for operation in same_name):
-            same_name.append(call.operation)
-        position = next(i for i, other in enumerate(same_name) if other is call.operation)
-        segment = call.operation.name + (f"#{position + 1}" if position else "")
+        segment, position = call.operation.name, 1
+        while segments.setdefault((parent_path, segment), call.operation) is not call.operation:
+            position += 1
+            segment = f"{call.operation.name}#{position}"
         again = siblings[id(call.parent), id(call.operation)]
         repeat = next(i for i, other in enumerate(again) if other is call)
         call.layer_path = f"{parent_path}/{segment}" if parent_path else segment

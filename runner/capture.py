@@ -78,15 +78,18 @@ class Capture:
         self._selection = selection or Selection()
         self._training = training
         _build(model, inputs)
+        rows = _rows(inputs)
+        self._fixed = rows if _has_fixed_batches(model) else None
         self._variables: list[keras.Variable] = model.variables
         self._values = [tf.convert_to_tensor(variable.value) for variable in self._variables]
         self._changing: list[int] = []
         self._inventory = Inventory()
+        self._expected: list[tuple[str, str]] | None = None
         self._function, self.eager_because = self._trace(inputs)
         arrays = self._run(inputs)
         found = self._inventory
+        self._expected = [(spec.kind, spec.name) for spec in found.tensors]
         self._selection.check(found.candidates)
-        rows = _rows(inputs)
         specs = {
             place: dataclasses.replace(spec, shape=array.shape[1:], dtype=array.dtype.name)
             for place, (spec, array) in enumerate(zip(found.tensors, arrays, strict=True))
@@ -133,35 +136,83 @@ class Capture:
 
     def _trace(self, inputs: Any) -> tuple[Callable[..., Any], str | None]:
         signature = tf.nest.map_structure(
-            lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), inputs
+            lambda array: (
+                None if array is None else tf.TensorSpec((None, *array.shape[1:]), array.dtype)
+            ),
+            inputs,
         )
         function = tf.function(self._forward, autograph=False)
         try:
-            return function.get_concrete_function(self._values, signature), None
+            traced = function.get_concrete_function(self._values, signature)
+            if len(self._values) < len(self._variables):  # it drew from a stream of Keras's own
+                self._values += [
+                    tf.convert_to_tensor(variable.value)
+                    for variable in self._variables[len(self._values) :]
+                ]
+                traced = function.get_concrete_function(self._values, signature)
         except Exception as error:  # a model may raise anything; one that is real comes again
             return self._forward, _in_one_line(error)
+        else:
+            return traced, None
 
     def _forward(self, values: list[Any], inputs: Any) -> tuple[list[Any], list[Any]]:
         """Return the chosen tensors, and the new values of the variables that change."""
-        state = list(zip(self._variables, values, strict=True))
-        with keras.StatelessScope(state, collect_losses=True) as scope:
+        state = list(zip(self._variables, values, strict=False))
+        with _Scope(state, collect_losses=True) as scope:
             calls = watch(
                 lambda: self._model(inputs, training=self._training),
                 pre_activations="pre_activation" in self._selection.kinds,
             )
-            self._inventory, tensors = take_inventory(self._model, calls, self._selection)
-        after = [scope.get_current_value(variable) for variable in self._variables]
+            self._inventory, tensors = take_inventory(
+                self._model, calls, self._selection, self._fixed
+            )
+        after = [scope.get_current_value(v) for v in self._variables[: len(values)]]
         self._changing = [i for i, value in enumerate(after) if value is not values[i]]
+        known = {id(variable) for variable in self._variables}
+        self._variables += [v for key, v in scope.assigned.items() if key not in known]
         return tensors, [after[i] for i in self._changing]
 
     def _run(self, inputs: Any) -> list[np.ndarray]:
         with unfused(), _explained():
             tensors, changed = self._function(
-                self._values, tf.nest.map_structure(tf.convert_to_tensor, inputs)
+                self._values,
+                tf.nest.map_structure(
+                    lambda array: None if array is None else tf.convert_to_tensor(array), inputs
+                ),
+            )
+        found = [(spec.kind, spec.name) for spec in self._inventory.tensors]
+        if self._expected is not None and found != self._expected:
+            raise RunError(
+                "the model took another way through its layers than for the first batch: "
+                + ", ".join(sorted({name for _, name in {*found} ^ {*self._expected}}))
             )
         for place, value in zip(self._changing, changed, strict=True):
             self._values[place] = value
         return [_as_array(tensor) for tensor in tensors]
+
+
+class _Scope(keras.StatelessScope):  # type: ignore[misc]
+    """Remembers which variables would have been assigned."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.assigned: dict[int, keras.Variable] = {}
+
+    def add_update(self, update: Any) -> None:
+        self.assigned[id(update[0])] = update[0]
+        super().add_update(update)
+
+
+def _has_fixed_batches(model: keras.Model) -> bool:
+    """Tell whether a model is made for batches of one size: its tensors say so then."""
+    return any(
+        tensor.shape[0] is not None for tensor in getattr(model, "inputs", None) or []
+    ) or any(getattr(layer, "stateful", False) for layer in model._flatten_layers())
+
+
+# What in TensorFlow's optimizer changes arithmetic, depending on which tensors are asked for:
+# x * a * b becomes x * (a * b) unless x * a is wanted too.
+_REWRITES = ("remapping", "arithmetic_optimization", "constant_folding")
 
 
 @contextlib.contextmanager
@@ -173,15 +224,16 @@ def unfused() -> Iterator[None]:
     `Capture` enters it for every batch; enter it once around many to save the switching.
     """
     options = tf.config.optimizer
-    fusing = options.get_experimental_options().get("remapping", True)
-    if not fusing:
+    found = options.get_experimental_options()
+    before = {name: found.get(name, True) for name in _REWRITES}
+    if not any(before.values()):
         yield
         return
-    options.set_experimental_options({"remapping": False})
+    options.set_experimental_options(dict.fromkeys(_REWRITES, False))
     try:
         yield
     finally:
-        options.set_experimental_options({"remapping": fusing})
+        options.set_experimental_options(before)
 
 
 def padded(inputs: Any, size: int) -> Any:
@@ -191,7 +243,9 @@ def padded(inputs: Any, size: int) -> Any:
     depend on how many samples happen to come with it.
     """
 
-    def pad(array: np.ndarray) -> np.ndarray:
+    def pad(array: np.ndarray | None) -> np.ndarray | None:
+        if array is None:
+            return None
         missing = size - len(array)
         return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)])
 
@@ -202,11 +256,16 @@ def _build(model: keras.Model, inputs: Any) -> None:
     """Build what is not built by one call on the inputs, leaving what is as it was."""
     if all(layer.built for layer in model._flatten_layers()):
         return
-    before = [(variable, value_of(variable)) for variable in model.variables]
+    before = {id(layer) for layer in model._flatten_layers() if layer.built}
+    state = [v for layer in model._flatten_layers() for v in layer.metrics_variables]
+    values = [(variable, value_of(variable)) for variable in (*model.variables, *state)]
     with _explained():
         model(inputs, training=False)
-    for variable, value in before:
+    for variable, value in values:
         variable.assign(value)
+    for layer in model._flatten_layers():  # states made by this call, and already moved on
+        if id(layer) not in before and getattr(layer, "stateful", False):
+            layer.reset_state()
 
 
 @contextlib.contextmanager
@@ -242,6 +301,6 @@ def _rows(inputs: Any) -> int:
 
 
 def _as_array(tensor: Any) -> np.ndarray:
-    if tensor.dtype == tf.bfloat16:  # the buffer protocol has no such type
+    if np.dtype(tensor.dtype.as_numpy_dtype).isbuiltin != 1:  # bfloat16, float8: no buffer has it
         return np.asarray(tensor.numpy())
     return np.asarray(memoryview(tensor))

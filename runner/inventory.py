@@ -76,7 +76,7 @@ class Inventory:
 
 
 def take_inventory(
-    model: keras.Model, calls: list[Call], selection: Selection
+    model: keras.Model, calls: list[Call], selection: Selection, rows: int | None = None
 ) -> tuple[Inventory, list[Any]]:
     """Sort what a forward pass went through.
 
@@ -88,6 +88,8 @@ def take_inventory(
         All its calls in the order of completion, its own the last.
     selection
         What to keep.
+    rows
+        The number of samples, if the model was made for batches of just that size.
 
     Returns
     -------
@@ -101,17 +103,20 @@ def take_inventory(
     values: list[Any] = []
     places: dict[tuple[int, str | None], int] = {}
     names: dict[int, str] = {}
+    taken: set[tuple[Kind, str]] = set()
     *calls, root = calls
     graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
     for order, call in enumerate(calls):
         kept = False
-        reason = "left out by the selection"
+        reason = "left out by the selection" if call.outputs else "it returned nothing"
         for kind, output, tensor in _put_out(call):
-            if unfit := _unfit(call, tensor, graph):
+            if unfit := _unfit(call, tensor, graph, rows):
                 reason = unfit
                 continue
             spec = TensorSpec(
-                name=f"{call.name}:{output}" if output is not None else call.name,
+                name=_unique(
+                    kind, f"{call.name}:{output}" if output is not None else call.name, taken
+                ),
                 kind=kind,
                 layer_path=call.layer_path,
                 layer_class=type(call.operation).__name__,
@@ -158,7 +163,17 @@ def _put_out(call: Call) -> Iterator[tuple[Kind, str | None, Any]]:
         yield "input", place if len(given) > 1 else None, tensor
 
 
-def _unfit(call: Call, tensor: Any, graph: tf.Graph | None) -> str | None:
+def _unique(kind: Kind, name: str, taken: set[tuple[Kind, str]]) -> str:
+    """Tell a name apart from others of its kind: a layer may itself be called ``a@0``."""
+    found, position = name, 1
+    while (kind, found) in taken:
+        position += 1
+        found = f"{name}#{position}"
+    taken.add((kind, found))
+    return found
+
+
+def _unfit(call: Call, tensor: Any, graph: tf.Graph | None, rows: int | None) -> str | None:
     """Return why a tensor cannot be captured, if it cannot."""
     if call.loop is not None:
         return f"opaque: runs step by step inside the loop of '{call.loop.layer_path}'"
@@ -166,11 +181,15 @@ def _unfit(call: Call, tensor: Any, graph: tf.Graph | None) -> str | None:
         return f"opaque: its output is a {type(tensor).__name__}"
     if not isinstance(tensor, tf.Tensor):
         return f"opaque: its output is a {type(tensor).__name__}, not a tensor"
+    if graph is not None and hasattr(tensor, "numpy"):  # made before the pass, the same for all
+        return f"no sample axis: its output is a constant of shape {tuple(tensor.shape)}"
     if graph is not None and tensor.graph is not graph:
         return "opaque: runs inside a loop or a branch of the graph"
     if tensor.dtype == tf.string or not (tensor.dtype.is_bool or tensor.dtype.is_numpy_compatible):
         return f"opaque: its output is of type {tensor.dtype.name}"
-    if tensor.shape.rank == 0 or (graph is not None and tensor.shape[:1].is_fully_defined()):
+    if tensor.shape.rank == 0 or (
+        graph is not None and tensor.shape[:1].is_fully_defined() and tensor.shape[0] != rows
+    ):
         return f"no sample axis: its output has shape {tuple(tensor.shape)}"
     return None
 
@@ -190,20 +209,23 @@ def _add_the_rest(
     for call in calls:
         paths.setdefault(id(call.operation), call.layer_path)
         layers.setdefault(call.layer_path, call.operation)
-    for layer, path, parent in _uncalled(model, "", paths):
+    for layer, path, parent in _uncalled(model, "", paths, {"", *layers}, set()):
         reason = "never called"
         if isinstance(layer, keras.layers.InputLayer):
             reason = "an input of the model: it is in the probe"
+            if parent:
+                reason = f"an input of '{parent}': it puts out what that is given"
         elif parent in inventory.layers and inventory.layers[parent].order is not None:
             reason = f"opaque: not called as a layer while '{parent}' ran"
         inventory.layers[path] = Layer(path, type(layer).__name__, None, reason)
         layers[path] = layer
     owners: dict[int, TensorSpec] = {}
+    taken: set[tuple[Kind, str]] = set()
     for order, (path, layer) in enumerate([*layers.items(), (model.name, model)]):
         position = inventory.layers[path].order if path in inventory.layers else None
         for name, variable in _own_weights(layer):
             spec = TensorSpec(
-                name=f"{path}/{name}",
+                name=_unique("weight", f"{path}/{name}", taken),
                 kind="weight",
                 layer_path=path,
                 layer_class=type(layer).__name__,
@@ -234,19 +256,22 @@ def _children(layer: Any) -> list[Any]:
 
 
 def _uncalled(
-    parent: Any, parent_path: str, paths: dict[int, str]
+    parent: Any, parent_path: str, paths: dict[int, str], taken: set[str], seen: set[int]
 ) -> Iterator[tuple[Any, str, str]]:
     """Walk the tree of layers: yield each without a path, give it one, and go on below."""
+    seen.add(id(parent))
     for layer in _children(parent):
         if id(layer) not in paths:
-            path = f"{parent_path}/{layer.name}" if parent_path else layer.name
-            while path in paths.values():
-                path += "#2"
+            path = own = f"{parent_path}/{layer.name}" if parent_path else layer.name
+            position = 1
+            while path in taken:
+                position += 1
+                path = f"{own}#{position}"
+            taken.add(path)
             paths[id(layer)] = path
             yield layer, path, parent_path
-            yield from _uncalled(layer, path, paths)
-        elif layer is not parent:
-            yield from _uncalled(layer, paths[id(layer)], paths)
+        if id(layer) not in seen:
+            yield from _uncalled(layer, paths[id(layer)], paths, taken, seen)
 
 
 def _own_weights(layer: Any) -> Iterator[tuple[str, keras.Variable]]:

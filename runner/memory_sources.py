@@ -198,7 +198,7 @@ def array_probe(
         raise InputError.of("probe", "expected arrays with a sample axis, found a single number")
     rows = len(next(iter(named.values())))
     samples = np.arange(rows, dtype="int64") if ids is None else identifiers(ids, "probe")
-    given = {f"input '{name}'": array for name, array in named.items()}
+    given = {f"rows of input '{name}'": array for name, array in named.items()}
     given |= {"sample ids": samples}
     known_labels = None if labels is None else categories(labels, "probe")
     known_targets = None if targets is None else np.asarray(targets)

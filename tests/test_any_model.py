@@ -55,11 +55,15 @@ def flat(value: Any) -> Iterator[tuple[str, Any]]:
 
 @contextlib.contextmanager
 def nothing_fused() -> Iterator[None]:
-    tf.config.optimizer.set_experimental_options({"remapping": False})
+    tf.config.optimizer.set_experimental_options(
+        dict.fromkeys(("remapping", "arithmetic_optimization", "constant_folding"), False)
+    )
     try:
         yield
     finally:
-        tf.config.optimizer.set_experimental_options({"remapping": True})
+        tf.config.optimizer.set_experimental_options(
+            dict.fromkeys(("remapping", "arithmetic_optimization", "constant_folding"), True)
+        )
 
 
 def graph_run(function: Callable[[Any], Any], x: Any) -> Any:

@@ -16,7 +16,7 @@ from runner.capture import Capture, unfused
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     keras_hub = pytest.importorskip(
-        "keras_hub", reason="keras-hub is not installed: pip install keras-hub"
+        "keras_hub", reason='keras-hub is not installed: pip install "activation-runner[hub]"'
     )
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -51,7 +51,14 @@ def llama() -> tuple[keras.Model, dict[str, np.ndarray]]:
     return model, {"token_ids": tokens, "padding_mask": np.ones_like(tokens)}
 
 
-@pytest.mark.parametrize("backbone", [bert, gpt2, llama])
+def vit() -> tuple[keras.Model, np.ndarray]:
+    model = keras_hub.models.ViTBackbone(
+        image_shape=(16, 16, 3), patch_size=8, num_layers=2, num_heads=2, hidden_dim=8, mlp_dim=16
+    )
+    return model, np.random.default_rng(0).uniform(size=(3, 16, 16, 3)).astype("float32")
+
+
+@pytest.mark.parametrize("backbone", [bert, gpt2, llama, vit])
 def test_every_layer_of_a_backbone(backbone: Callable[[], tuple[keras.Model, Any]]) -> None:
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
