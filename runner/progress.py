@@ -27,8 +27,11 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:,.0f}/s" if task.speed else "")
 
 
-def _bar() -> Progress:
+def _bar() -> Progress | None:
+    """Return a bar on stderr; none where that is no terminal."""
     console = Console(stderr=True)
+    if not console.is_terminal:
+        return None
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -36,7 +39,6 @@ def _bar() -> Progress:
         _Rate(),
         TimeRemainingColumn(),
         console=console,
-        disable=not console.is_terminal,
         transient=True,
     )
 
@@ -45,6 +47,9 @@ def _bar() -> Progress:
 def progress_bar() -> Iterator[Callable[[int, int | None], None]]:
     """Show a bar of samples; yields the function that moves it on."""
     bar = _bar()
+    if bar is None:
+        yield lambda _samples, _total: None
+        return
     task = bar.add_task("samples", total=None)
     with bar:
         yield lambda samples, total: bar.update(task, advance=samples, total=total)
@@ -68,22 +73,26 @@ class Sweep:
         self.failed: dict[str, RunnerError] = {}
         self._done = 0
         self._bar = _bar()
-        self._task = self._bar.add_task("runs", total=jobs)
+        if self._bar is not None:
+            self._task = self._bar.add_task("runs", total=jobs)
 
     def start(self) -> None:
         """Show the bar."""
-        self._bar.start()
+        if self._bar is not None:
+            self._bar.start()
 
     def stop(self) -> None:
         """Take the bar away."""
-        self._bar.stop()
+        if self._bar is not None:
+            self._bar.stop()
 
     def finished(self, folder: Path, error: RunnerError | None = None) -> None:
         """Count a job."""
         self._done += 1
         if error is not None:
             self.failed[folder.name] = error
-        self._bar.update(self._task, advance=1)
+        if self._bar is not None:
+            self._bar.update(self._task, advance=1)
 
     def closing(self, folder: Path) -> str:
         """Return what became of the jobs, the failed ones in a table."""

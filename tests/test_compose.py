@@ -117,7 +117,8 @@ def test_a_mistake_is_said_in_one_line(words: str, line: str) -> None:
 
 def test_all_mistakes_are_said_together() -> None:
     words = ("seed=-1", "model.hiden_units=8", "capture.batch_size=0", "loss.class_name=mes")
-    assert refused(*words) == [
+    said = [line.partition(" (names are those of")[0] for line in refused(*words)]
+    assert said == [
         "model.hiden_units: unknown key; did you mean 'hidden_units'?",
         "seed: must be 0 to 4294967295, found -1",
         "loss.class_name: unknown loss 'mes'; did you mean 'mse'? "
