@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+import re
 import tokenize
 import zipfile
 import zlib
@@ -22,6 +24,17 @@ from runner.probe_config import NpyConfig, NpzConfig
 _BLOCK_BYTES = 16 * 2**20
 # Members of an .npz that are not inputs.
 _IDS, _LABELS, _TARGETS = "id", "label", "target"
+_HEADER_BYTES = 64 * 2**10
+_KINDS = {
+    b"PK\x03\x04": "a zip file (an .npz?)",
+    b"PAR1": "a Parquet file",
+    b"ARROW1": "an Arrow file",
+    npy_format.MAGIC_PREFIX: "a .npy file",
+    b"\x89HDF": "an HDF5 file",
+    b"\x1f\x8b": "a gzip file",
+    b"\x89PNG": "a picture (PNG)",
+    b"\xff\xd8\xff": "a picture (JPEG)",
+}
 
 
 def npy(config: NpyConfig) -> Probe:
@@ -49,16 +62,18 @@ def npz(config: NpzConfig) -> Probe:
     arrays: dict[str, np.ndarray] = {}
     try:
         with zipfile.ZipFile(path) as archive:
+            limit = config.max_bytes
             for member in archive.infolist():
                 name = member.filename.removesuffix(".npy")
                 if name in arrays:
                     raise InputError.of("probe.path", f"{path} holds '{name}' twice")
                 with archive.open(member) as file:
                     size = member.file_size
-                    arrays[name] = _read(file, f"{path}: {name}", size, config.max_bytes)
+                    arrays[name] = _read(file, f"{path}: {name}", size, limit)
+                limit -= arrays[name].nbytes
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
         if not zipfile.is_zipfile(path):
-            raise InputError.of("probe.path", f"{path} is no .npz file: {_what(path)}") from error
+            raise InputError.of("probe.path", f"{path} is no .npz file: {what(path)}") from error
         raise InputError.of("probe.path", f"{path} is damaged: {error}") from error
     except (RuntimeError, NotImplementedError) as error:
         # What the zip format allows and NumPy never writes: a password, another compression.
@@ -104,14 +119,20 @@ def _header(
     file: IO[bytes], name: str, size: int, limit: int
 ) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Read an array's header and check what it declares before anything is allocated."""
-    start = file.read(8)
+    start = file.read(12)
     if not start.startswith(npy_format.MAGIC_PREFIX):
         raise InputError.of("probe.path", f"{name} is no .npy array: it {_begins(start)}")
     read = {b"\1": npy_format.read_array_header_1_0, b"\2": npy_format.read_array_header_2_0}
     if start[6:7] not in read:
         raise InputError.of("probe.path", f"{name} is of an unknown version, or cut short")
+    # NumPy itself reads a header as long as it claims to be, be it 4 GiB.
+    ends = 10 if start[6] == 1 else 12
+    length = int.from_bytes(start[8:ends], "little")
+    if length > _HEADER_BYTES:
+        raise InputError.of("probe.path", f"{name} has a header of {readable(length)}")
     try:
-        shape, fortran, dtype = read[start[6:7]](file)
+        text = start[8:] + file.read(length + ends - len(start))
+        shape, fortran, dtype = read[start[6:7]](io.BytesIO(text))
     except (ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:
         raise InputError.of("probe.path", f"{name} has a broken header: {error}") from error
     if dtype.hasobject:
@@ -125,11 +146,13 @@ def _header(
             "probe.path", f"{name} declares {dtype} of shape {shape}, expected numbers"
         )
     declared = math.prod(shape) * dtype.itemsize
+    if not declared and shape[:1] != (0,):
+        raise InputError.of("probe.path", f"{name} holds no values, its shape is {shape}")
     held = size - file.tell()
     if declared > limit:
         raise InputError.of(
             "probe.max_bytes",
-            f"{name} declares {readable(declared)}, the limit is {readable(limit)}",
+            f"{name} declares {readable(declared)}, the limit leaves {readable(limit)}",
             "raise probe.max_bytes if that is meant",
         )
     if declared > held:
@@ -139,19 +162,23 @@ def _header(
     return shape, fortran, dtype
 
 
-def _what(path: Path) -> str:
+def kind_of(path: Path) -> str | None:
+    """Return what kind of binary file it is; ``None`` if it may be text, or is of no known kind."""
+    with path.open("rb") as file:
+        start = file.read(4096)
+    return _kind(start) if re.search(rb"[\0-\x08]", start) else None
+
+
+def what(path: Path) -> str:
+    """Return what a file is as far as its first bytes tell."""
     with path.open("rb") as file:
         return f"it {_begins(file.read(8))}"
 
 
+def _kind(start: bytes) -> str | None:
+    return next((kind for magic, kind in _KINDS.items() if start.startswith(magic)), None)
+
+
 def _begins(start: bytes) -> str:
-    known = {
-        b"PK": "is a zip file (an .npz?)",
-        b"PAR1": "is a Parquet file",
-        npy_format.MAGIC_PREFIX: "is a .npy file",
-        b"\x89HDF": "is an HDF5 file",
-    }
-    if not start:
-        return "is empty"
-    kind = next((kind for magic, kind in known.items() if start.startswith(magic)), None)
-    return kind or f"begins with {start!r}"
+    kind = _kind(start)
+    return f"is {kind}" if kind else f"begins with {start[:8]!r}" if start else "is empty"

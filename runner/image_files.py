@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from runner.errors import InputError
-from runner.memory_sources import categories
+from runner.memory_sources import categories, identifiers, numbers_or_text
 from runner.probe import Batch, Probe
 from runner.probe_config import ImagesConfig
 from runner.tensors import InputSpec
@@ -31,7 +31,11 @@ def images(config: ImagesConfig, expected: Sequence[InputSpec]) -> Probe:
     folder = Path(config.path)
     if not folder.is_dir():
         raise InputError.of("probe.path", f"no folder '{config.path}' (looked in {Path.cwd()})")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in _SUFFIXES and path.name[0] != "." and path.is_file()
+    )
     if not paths:
         raise InputError.of("probe.path", f"no pictures in '{config.path}'")
     shape = expected[0].shape if len(expected) == 1 else ()
@@ -44,7 +48,8 @@ def images(config: ImagesConfig, expected: Sequence[InputSpec]) -> Probe:
     height, width, channels = (int(axis) for axis in shape if axis is not None)
     pillow, ops = _pillow()
     names = [path.relative_to(folder).as_posix() for path in paths]
-    labels = categories([name.rpartition("/")[0] for name in names], "probe")
+    labels = categories(numbers_or_text([name.rpartition("/")[0] for name in names]), "probe")
+    ids = identifiers(names, "probe")
     labelled = all("/" in name for name in names)
     scale = 255.0 if config.scale == "0-1" else 1.0
 
@@ -65,10 +70,8 @@ def images(config: ImagesConfig, expected: Sequence[InputSpec]) -> Probe:
     def blocks() -> Iterator[Batch]:
         for start in range(0, len(paths), _BLOCK):
             rows = slice(start, start + _BLOCK)
-            ids = np.empty(len(paths[rows]), dtype=object)
-            ids[:] = names[rows]
             shown = np.stack([pixels(path) for path in paths[rows]])
-            yield Batch(ids, shown, labels[rows] if labelled else None)
+            yield Batch(ids[rows], shown, labels[rows] if labelled else None)
 
     source = f"images {config.path}, bilinear, {config.scale}"
     inputs = (InputSpec(expected[0].name, (height, width, channels)),)
@@ -80,5 +83,5 @@ def _pillow() -> tuple[Any, Any]:
         return importlib.import_module("PIL.Image"), importlib.import_module("PIL.ImageOps")
     except ModuleNotFoundError as error:
         raise InputError.of(
-            "probe", "pictures are read by Pillow", 'type: pip install "activation-runner[images]"'
+            "probe", "needs Pillow", 'type: pip install "activation-runner[images]"'
         ) from error

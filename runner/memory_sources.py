@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
+import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -11,16 +12,12 @@ import numpy as np
 
 from runner.errors import InputError, Problem
 from runner.probe import Batch, Probe, each_input, is_text, named_inputs
-from runner.probe_config import (
-    DigitsConfig,
-    InlineConfig,
-    IrisConfig,
-    RandomConfig,
-)
+from runner.probe_config import InlineConfig, RandomConfig
 from runner.tensors import InputSpec
 
 # Random rows are drawn in blocks of their own seed, so that any batch size sees the same.
-_RANDOM_BLOCK = 1024
+_RANDOM_ROWS = 1024
+_RANDOM_VALUES = 2**21
 
 
 def tutorial() -> Probe:
@@ -44,35 +41,6 @@ def inline(config: InlineConfig) -> Probe:
     )
 
 
-def digits(config: DigitsConfig, expected: Sequence[InputSpec]) -> Probe:
-    """Return scikit-learn's handwritten digits, from 0 to 1, in the shape the model expects."""
-    data = _scikit_learn("load_digits")
-    shape = expected[0].shape if expected else (64,)
-    images = (data.images / 16).astype("float32")
-    if len(shape) <= 1:
-        images = images.reshape(len(images), 64)
-    elif len(shape) == 3:
-        images = images[..., None]
-    rows = _first(config.rows, len(images), "digits")
-    return array_probe(
-        "digits (scikit-learn)", images[rows], None, data.target[rows], data.target[rows]
-    )
-
-
-def iris(config: IrisConfig) -> Probe:
-    """Return scikit-learn's flowers: lengths and widths of sepal and petal in centimetres."""
-    data = _scikit_learn("load_iris")
-    rows = _first(config.rows, len(data.data), "iris")
-    labels = data.target_names[data.target].astype(object)
-    return array_probe(
-        "iris (scikit-learn)",
-        data.data[rows].astype("float32"),
-        None,
-        labels[rows],
-        data.target[rows],
-    )
-
-
 def random(config: RandomConfig, expected: Sequence[InputSpec]) -> Probe:
     """Return seeded random numbers in the shapes of a model's inputs."""
     if not expected:
@@ -91,22 +59,29 @@ def random(config: RandomConfig, expected: Sequence[InputSpec]) -> Probe:
         )
     integers = {spec.name for spec in expected if spec.dtype.startswith(("int", "uint"))}
     dtypes = {spec.name: spec.dtype.replace("bfloat16", "float32") for spec in expected}
+    for name in sorted(integers):
+        if config.high - 1 > np.iinfo(dtypes[name]).max:
+            raise InputError.of("probe.high", f"{config.high} is too large for {dtypes[name]}")
+    widest = max(math.prod(axis or 1 for axis in spec.shape) for spec in expected)
+    step = min(_RANDOM_ROWS, max(1, _RANDOM_VALUES // widest))
 
     def blocks() -> Iterator[Batch]:
-        for start in range(0, config.rows, _RANDOM_BLOCK):
-            count = min(_RANDOM_BLOCK, config.rows - start)
-            generator = np.random.default_rng([config.seed, start // _RANDOM_BLOCK])
+        for start in range(0, config.rows, step):
+            count = min(step, config.rows - start)
             inputs = {}
-            for spec in expected:
-                size = (_RANDOM_BLOCK, *(axis or 0 for axis in spec.shape))
+            for place, spec in enumerate(expected):
+                generator = np.random.default_rng([config.seed, start // step, place])
+                size = (count, *(axis or 0 for axis in spec.shape))
                 drawn: np.ndarray
                 if spec.name in integers:
                     drawn = generator.integers(config.high, size=size)
+                elif spec.dtype == "bool":
+                    drawn = generator.integers(2, size=size)
                 elif config.distribution == "normal":
                     drawn = generator.normal(size=size)
                 else:
                     drawn = generator.uniform(size=size)
-                inputs[spec.name] = drawn[:count].astype(dtypes[spec.name])
+                inputs[spec.name] = drawn.astype(dtypes[spec.name])
             only = inputs if len(inputs) > 1 else next(iter(inputs.values()))
             yield Batch(np.arange(start, start + count, dtype="int64"), only)
 
@@ -232,7 +207,9 @@ def array_probe(
     )
 
 
-def identifiers(ids: Iterable[Any], place: str) -> np.ndarray:
+def identifiers(
+    ids: Iterable[Any], place: str, locate: Callable[[int], str] | None = None
+) -> np.ndarray:
     """Return sample ids as int64 if all are whole numbers, else as text.
 
     Raises
@@ -244,8 +221,13 @@ def identifiers(ids: Iterable[Any], place: str) -> np.ndarray:
     seen: dict[Any, int] = {}
     for row, sample in enumerate(array.tolist()):
         if sample == "":
+            if locate is not None:
+                raise InputError.of(locate(row), "the sample id is empty")
             raise InputError.of(place, f"row {row}: the sample id is empty")
         if sample in seen:
+            if locate is not None:
+                other = locate(seen[sample])
+                raise InputError.of(locate(row), f"the sample id {sample!r} is that of {other}")
             raise InputError.of(
                 place, f"rows {seen[sample]} and {row} have the same sample id {sample!r}"
             )
@@ -272,8 +254,18 @@ def categories(values: Iterable[Any], place: str) -> np.ndarray:
             raise InputError.of(
                 place, f"row {row}: expected one id or label, found {len(value)} values"
             )
-        array[row] = value.decode() if isinstance(value, bytes) else str(value)
+        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        if not text.isascii() and re.search("[\ud800-\udfff]", text):
+            raise InputError.of(place, f"row {row}: {text!r} is no valid text")
+        array[row] = text
     return array
+
+
+def numbers_or_text(values: list[Any]) -> list[Any]:
+    """Return texts as whole numbers if all are written as one would write these."""
+    if all(re.fullmatch(r"0|-?[1-9][0-9]{0,17}", value) for value in values):
+        return [int(value) for value in values]
+    return values
 
 
 def _specs(inputs: Any) -> tuple[InputSpec, ...]:
@@ -353,12 +345,6 @@ def _once(source: str, batches: Iterator[Any]) -> Probe:
     return _stream(source, resumed)
 
 
-def _first(rows: int | None, known: int, source: str) -> slice:
-    if rows is not None and rows > known:
-        raise InputError.of("probe.rows", f"{source} has {known:,} samples, found {rows:,}")
-    return slice(rows)
-
-
 def _even(rows: Sequence[Any]) -> np.ndarray:
     try:
         return np.asarray(rows)
@@ -370,15 +356,14 @@ def _rectangular(rows: list[Any], place: str) -> np.ndarray:
     lengths = [len(row) if isinstance(row, list) else None for row in rows]
     for row, length in enumerate(lengths):
         if length != lengths[0]:
-            raise InputError.of(
-                place, f"row {row}: {_values(length)}, expected {_values(lengths[0])}"
-            )
+            expected = "a single number" if lengths[0] is None else lengths[0]
+            raise InputError.of(place, f"row {row}: {_values(length)}, expected {expected}")
     try:
         array = np.asarray(rows)
     except ValueError as error:
         raise InputError.of(place, "rows differ in their shape") from error
     if array.dtype.kind not in "biuf":
-        for at, value in np.ndenumerate(array.astype(object)):
+        for at, value in np.ndenumerate(np.asarray(rows, dtype=object)):
             if not isinstance(value, (int, float)) or abs(value) >= 2**63:
                 inside = ", ".join(map(str, at[1:]))
                 where = f"row {at[0]}" + (f", column {inside}" if inside else "")
@@ -391,15 +376,6 @@ def _or_none(rows: list[Any] | None, place: str) -> np.ndarray | None:
 
 
 def _values(count: int | None) -> str:
-    return "a single number" if count is None else f"{count} values"
-
-
-def _scikit_learn(name: str) -> Any:
-    try:
-        return getattr(importlib.import_module("sklearn.datasets"), name)()
-    except ModuleNotFoundError as error:
-        raise InputError.of(
-            "probe",
-            "needs scikit-learn",
-            'type: pip install "activation-runner[data]"',
-        ) from error
+    if count is None:
+        return "a single number"
+    return "1 value" if count == 1 else f"{count} values"

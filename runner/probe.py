@@ -14,6 +14,8 @@ from runner.tensors import InputSpec
 
 SampleType = Literal["int64", "string"]
 
+_KEEP_NAN = "set probe.allow_nan=true to keep it"
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -72,6 +74,8 @@ class Probe:
         Whether samples carry them.
     columns
         Names for the entries of the one input, where it comes from a table.
+    locate
+        Returns where a row stands in a text file (``data.csv:7``).
     """
 
     source: str
@@ -82,12 +86,15 @@ class Probe:
     has_labels: bool = False
     has_targets: bool = False
     columns: tuple[str, ...] = ()
+    locate: Callable[[int], str] | None = None
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Yield all samples in batches of `size`, the last one as short as it is."""
         waiting: list[Batch] = []
         count = 0
         for block in self.blocks():
+            if not len(block):
+                continue
             waiting.append(block)
             count += len(block)
             if count < size:
@@ -120,8 +127,8 @@ class Probe:
         InputError
             If names, shapes or values do not fit; says in which row and column.
         """
-        first = next(self.blocks(), None)
-        if first is None or not len(first):
+        first = next((block for block in self.blocks() if len(block)), None)
+        if first is None:
             raise InputError.of("probe", f"{self.source} has 0 rows", "give at least one sample")
         specs = tuple(expected) or self.inputs
         fit = _Fit(self, specs, allow_nan, ordered=isinstance(first.inputs, (list, tuple)))
@@ -138,13 +145,25 @@ class Probe:
         known = tuple(replace(spec, shape=shapes[spec.name]) for spec in specs)
         return replace(self, inputs=known, blocks=blocks)
 
+    def mistake(
+        self, row: int, message: str, advice: str = "", which: str = "", column: str = ""
+    ) -> InputError:
+        """Return the error that says what is wrong in a row, which counts from 0 as its id does."""
+        place, at = "probe", [which, f"row {row}", column]
+        if self.locate is not None:
+            place, at = self.locate(row), [which, column]
+        where = ", ".join(filter(None, at))
+        if self.locate is None:
+            where = f"{self.source}: counted from 0, {where}"
+        return InputError.of(place, f"{where}: {message}" if where else message, advice)
+
 
 def each_input(inputs: Any, change: Callable[[np.ndarray], np.ndarray]) -> Any:
     """Return inputs of the same structure, every array changed."""
     if isinstance(inputs, Mapping):
         return {name: change(array) for name, array in inputs.items()}
     if isinstance(inputs, (list, tuple)):
-        return type(inputs)(change(array) for array in inputs)
+        return [change(array) for array in inputs]
     return change(inputs)
 
 
@@ -174,7 +193,7 @@ class ProbeHasher:
         for name, array in named_inputs(batch.inputs).items():
             if name not in self._values:
                 dtype = "string" if is_text(array) else array.dtype.str
-                self._values[name] = hashlib.sha256(f"{name} {dtype} {array.shape[1:]}".encode())
+                self._values[name] = hashlib.sha256(f"{name} {dtype} {array.shape[1:]}\n".encode())
             self._values[name].update(_bytes(array))
         self._ids.update(_bytes(batch.samples))
 
@@ -250,6 +269,9 @@ class _Fit:
             spec.name: self._array(arrays[self._given[spec.name]], spec, row)
             for spec in self._specs
         }
+        targets = block.targets
+        if targets is not None and targets.dtype.kind == "f" and not self._allow_nan:
+            self._refuse(~np.isfinite(targets), targets, row, _KEEP_NAN, "target")
         if len(fitted) == 1:
             return replace(block, inputs=next(iter(fitted.values())))
         if isinstance(block.inputs, (list, tuple)):
@@ -272,44 +294,40 @@ class _Fit:
                 "probe", f"{self._probe.source} has {array.dtype}, the model expects {spec.dtype}"
             )
         if array.dtype.kind == "f" and not self._allow_nan:
-            wrong = ~np.isfinite(array)
-            self._refuse(wrong, array, spec, row, "set probe.allow_nan=true to keep it")
+            self._refuse(~np.isfinite(array), array, row, _KEEP_NAN, self._which(spec))
         dtype = np.dtype(spec.dtype if spec.dtype != "bfloat16" else "float32")
         with np.errstate(over="ignore", invalid="ignore"):
             cast = array.astype(dtype, copy=False)
             if array.dtype.kind == dtype.kind == "f":
                 # Rounding is what a narrower type is chosen for; only infinity is an error.
                 wrong = np.isinf(cast) & np.isfinite(array)
-                self._refuse(wrong, array, spec, row, f"it is too large for {spec.dtype}")
+                why = f"it is too large for {spec.dtype}"
+                self._refuse(wrong, array, row, why, self._which(spec))
             elif not np.can_cast(array.dtype, dtype):
                 # A negative number comes back unharmed from an unsigned type of its size.
                 wrong = (cast.astype(array.dtype) != array) | ((cast < 0) != (array < 0))
-                self._refuse(wrong, array, spec, row, f"the model expects {spec.dtype}")
+                why = f"the model expects {spec.dtype}"
+                self._refuse(wrong, array, row, why, self._which(spec))
         return cast
 
     def _check_shape(self, array: np.ndarray, spec: InputSpec, row: int) -> None:
         if not _shapes_fit(array.shape[1:], spec.shape):
-            raise InputError.of(
-                "probe",
-                f"row {row}: {_shape(array.shape[1:])} values, the model expects "
-                f"{_shape(spec.shape)}",
-            )
+            message = f"{_shape(array.shape[1:])} values, the model expects {_shape(spec.shape)}"
+            raise self._probe.mistake(row, message)
+
+    def _which(self, spec: InputSpec) -> str:
+        return f"input '{spec.name}'" if len(self._specs) > 1 else ""
 
     def _refuse(
-        self, wrong: np.ndarray, array: np.ndarray, spec: InputSpec, row: int, advice: str
+        self, wrong: np.ndarray, array: np.ndarray, row: int, advice: str, which: str
     ) -> None:
         if not wrong.any():
             return
-        first, *inside = (int(axis) for axis in np.argwhere(wrong)[0])
-        place = f"{self._probe.source}: "
-        if len(self._specs) > 1:
-            place += f"input '{spec.name}', "
-        place += f"row {row + first}"
-        if self._probe.columns and len(inside) == 1:
-            place += f", column '{self._probe.columns[inside[0]]}'"
-        elif inside:
-            place += f", column {', '.join(map(str, inside))}"
-        raise InputError.of("probe", f"{place}: found {array[first, *inside]}", advice)
+        place = tuple(map(int, np.unravel_index(wrong.argmax(), wrong.shape)))
+        column = f"column {', '.join(map(str, place[1:]))}" if place[1:] else ""
+        if self._probe.columns and len(place) == 2 and not which:
+            column = f"column '{self._probe.columns[place[1]]}'"
+        raise self._probe.mistake(row + place[0], f"found {array[place]}", advice, which, column)
 
 
 def _bytes(array: np.ndarray) -> Any:

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from runner.array_files import npy, npz
 from runner.errors import InputError
 from runner.image_files import images
-from runner.memory_sources import as_probe, digits, inline, iris, random, tutorial
+from runner.memory_sources import array_probe, as_probe, inline, random, tutorial
 from runner.probe import Probe
 from runner.probe_config import (
     CsvConfig,
@@ -66,13 +67,42 @@ def _opened(config: ProbeConfig, expected: Sequence[InputSpec]) -> Probe:
         case ImagesConfig():
             return images(config, expected)
         case DigitsConfig():
-            return digits(config, expected)
+            return _digits(config, expected)
         case IrisConfig():
-            return iris(config)
+            return _iris(config)
         case RandomConfig():
             return random(config, expected)
         case FunctionConfig():
             return _function(config)
+
+
+def _digits(config: DigitsConfig, expected: Sequence[InputSpec]) -> Probe:
+    """Return scikit-learn's handwritten digits, from 0 to 1, in the shape the model expects."""
+    data = _scikit_learn("load_digits")
+    shape = expected[0].shape if expected else (64,)
+    pixels = (data.images / 16).astype("float32")
+    if len(shape) <= 1:
+        pixels = pixels.reshape(len(pixels), 64)
+    elif len(shape) == 3:
+        pixels = pixels[..., None]
+    rows = _first(config.rows, len(pixels), "digits")
+    return array_probe(
+        "digits (scikit-learn)", pixels[rows], None, data.target[rows], data.target[rows]
+    )
+
+
+def _iris(config: IrisConfig) -> Probe:
+    """Return scikit-learn's flowers: lengths and widths of sepal and petal in centimetres."""
+    data = _scikit_learn("load_iris")
+    rows = _first(config.rows, len(data.data), "iris")
+    labels = data.target_names[data.target].astype(object)
+    return array_probe(
+        "iris (scikit-learn)",
+        data.data[rows].astype("float32"),
+        None,
+        labels[rows],
+        data.target[rows],
+    )
 
 
 def _function(config: FunctionConfig) -> Probe:
@@ -102,3 +132,20 @@ def _function(config: FunctionConfig) -> Probe:
     if isinstance(made, tuple) and len(made) == 2:
         return as_probe(made[0], targets=made[1], source=config.function)
     return as_probe(made, source=config.function)
+
+
+def _first(rows: int | None, known: int, source: str) -> slice:
+    if rows is not None and rows > known:
+        raise InputError.of("probe.rows", f"{source} has {known:,} samples, found {rows:,}")
+    return slice(rows)
+
+
+def _scikit_learn(name: str) -> Any:
+    try:
+        return getattr(importlib.import_module("sklearn.datasets"), name)()
+    except ModuleNotFoundError as error:
+        raise InputError.of(
+            "probe",
+            "needs scikit-learn",
+            'type: pip install "activation-runner[data]"',
+        ) from error

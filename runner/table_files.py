@@ -5,7 +5,8 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +15,31 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from runner.array_files import found
+from runner.array_files import found, kind_of, what
 from runner.errors import InputError, suggest
-from runner.memory_sources import categories, identifiers
+from runner.memory_sources import categories, identifiers, numbers_or_text
 from runner.probe import Batch, Probe
 from runner.probe_config import CsvConfig, ParquetConfig
 from runner.tensors import InputSpec
 
 _NUMBER = re.compile(
-    r"\s*[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|nan|inf(inity)?)\s*", re.I
+    r"[ \t]*[+-]?(\d+\.?\d*(e[+-]?\d+)?|\.\d+(e[+-]?\d+)?|nan|inf(inity)?)[ \t]*", re.I | re.A
 )
-_BLOCK_BYTES = 4 * 2**20
+_BLOCK_BYTES = 2**20
+# What a number takes in a text at most; a row must fit in a block.
+_NUMBER_BYTES = 32
 
 
 def read_csv(config: CsvConfig) -> Probe:
-    """Return a text table, read in blocks of a few megabytes."""
+    """Return a text table, read in blocks of a megabyte, of which Arrow holds some ahead."""
     path = found(config.path, "probe.path")
     names, above = _header(path, config)
-    columns = _Columns(config, names, f"csv {config.path}")
+
+    def locate(row: int) -> str:
+        rows = (line for line, _, _ in _rows(path, config) if line > above)
+        return f"{path}:{next(islice(rows, row, None))}"
+
+    columns = _Columns(config, names, f"csv {config.path}", locate)
     types = {name: pa.string() if name in columns.texts else pa.float64() for name in names}
 
     def tables(include: Sequence[str]) -> Iterator[pa.Table]:
@@ -45,7 +53,7 @@ def read_csv(config: CsvConfig) -> Probe:
             reader = pa.csv.open_csv(
                 path,
                 read_options=pa.csv.ReadOptions(
-                    block_size=_BLOCK_BYTES,
+                    block_size=max(_BLOCK_BYTES, _NUMBER_BYTES * len(names)),
                     column_names=names,
                     skip_rows=above,
                     encoding=config.encoding,
@@ -58,7 +66,7 @@ def read_csv(config: CsvConfig) -> Probe:
             )
             for batch in reader:
                 yield pa.table(batch)
-        except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        except (pa.ArrowInvalid, UnicodeError) as error:
             raise _diagnosed(path, config, names, above, columns.numbers, error) from error
 
     return columns.probe(tables)
@@ -70,7 +78,9 @@ def read_parquet(config: ParquetConfig) -> Probe:
     try:
         file = pa.parquet.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        raise InputError.of("probe.path", f"{path} is no Parquet file: {error}") from error
+        kind = what(path)
+        wrong = "is damaged" if "Parquet" in kind else f"is no Parquet file: {kind}"
+        raise InputError.of("probe.path", f"{path} {wrong}") from error
     _check_names(file.schema_arrow.names, "probe.path")
     columns = _Columns(config, file.schema_arrow.names, f"parquet {config.path}")
     for name in columns.numbers:
@@ -87,21 +97,28 @@ def read_parquet(config: ParquetConfig) -> Probe:
     def tables(include: Sequence[str]) -> Iterator[pa.Table]:
         try:
             with pa.parquet.ParquetFile(path) as opened:
-                for batch in opened.iter_batches(columns=list(include)):
+                rows = max(1, _BLOCK_BYTES // (8 * len(include)))
+                for batch in opened.iter_batches(rows, columns=list(include)):
                     yield pa.table(batch)
         except (pa.ArrowException, OSError) as error:
             raise InputError.of(str(path), f"cannot be read: {error}") from error
 
-    return columns.probe(tables)
+    empty = file.schema_arrow.empty_table()
+    return columns.probe(tables, _matrix(empty, columns.inputs).dtype.name)
 
 
 class _Columns:
     """Which columns of a table are ids, labels, targets and inputs."""
 
     def __init__(
-        self, config: CsvConfig | ParquetConfig, names: Sequence[str], source: str
+        self,
+        config: CsvConfig | ParquetConfig,
+        names: Sequence[str],
+        source: str,
+        locate: Callable[[int], str] | None = None,
     ) -> None:
         self._source = source
+        self._locate = locate
         self._names = names
         self.id = self._named(config.id_column, "id", "probe.id_column")
         self.label = self._named(config.label_column, "label", "probe.label_column")
@@ -137,7 +154,9 @@ class _Columns:
             raise InputError.of(place, f"{self._source} has no column '{name}'", advice)
         return name
 
-    def probe(self, tables: Any) -> Probe:
+    def probe(
+        self, tables: Callable[[Sequence[str]], Iterator[pa.Table]], dtype: str = "float64"
+    ) -> Probe:
         """Return the table as a probe.
 
         Ids and labels are read first: whether all are whole numbers, and whether an id is
@@ -149,22 +168,21 @@ class _Columns:
         rows = 0
         for table in tables(first):
             for name in texts:
-                values = table.column(name).to_pylist()
-                if None in values:
-                    row = rows + values.index(None)
-                    raise InputError.of(self._source, f"row {row}: column '{name}' is empty")
-                found[name] += values
+                self._refuse_null(table, name, rows)
+                found[name] += table.column(name).to_pylist()
             rows += table.num_rows
+        if self._locate is not None:  # a text tells numbers by their look alone
+            found = {name: numbers_or_text(values) for name, values in found.items()}
         ids = np.arange(rows, dtype="int64")
         if self.id is not None:
-            ids = identifiers(_numbers_or_text(found[self.id]), self._source)
-        labels = None
-        if self.label is not None:
-            labels = categories(_numbers_or_text(found[self.label]), self._source)
+            ids = identifiers(found[self.id], self._source, self._locate)
+        labels = None if self.label is None else categories(found[self.label], self._source)
 
         def blocks() -> Iterator[Batch]:
             start = 0
             for table in tables(self.numbers):
+                for name in self.numbers:
+                    self._refuse_null(table, name, start)
                 end = start + table.num_rows
                 yield Batch(
                     ids[start:end],
@@ -176,14 +194,21 @@ class _Columns:
 
         return Probe(
             self._source,
-            (InputSpec("input", (len(self.inputs),), "float64"),),
+            (InputSpec("input", (len(self.inputs),), dtype),),
             blocks,
             rows,
             "string" if ids.dtype == object else "int64",
             labels is not None,
             bool(self.targets),
             tuple(self.inputs),
+            self._locate,
         )
+
+    def _refuse_null(self, table: pa.Table, name: str, start: int) -> None:
+        if table.column(name).null_count:
+            row = start + table.column(name).is_null().to_pylist().index(True)
+            message = f"{self._source}: counted from 0, row {row}, column '{name}'"
+            raise InputError.of("probe", f"{message}: found an empty cell")
 
 
 def _matrix(table: pa.Table, names: Sequence[str]) -> np.ndarray:
@@ -195,15 +220,6 @@ def _matrix(table: pa.Table, names: Sequence[str]) -> np.ndarray:
     return np.stack([column.to_numpy() for column in numbers], axis=1)
 
 
-def _numbers_or_text(values: list[Any]) -> list[Any]:
-    """Return whole numbers as such if all are written as one would write them."""
-    if all(
-        isinstance(value, str) and re.fullmatch(r"0|-?[1-9]\d{0,17}", value) for value in values
-    ):
-        return [int(value) for value in values]
-    return values
-
-
 def _header(path: Path, config: CsvConfig) -> tuple[list[str], int]:
     """Return the names of a text table's columns, and how many lines stand above its rows."""
     place = str(path)
@@ -211,18 +227,21 @@ def _header(path: Path, config: CsvConfig) -> tuple[list[str], int]:
         "".encode(config.encoding)  # codecs.lookup also knows encodings that are not of text
     except LookupError as error:
         raise InputError.of("probe.encoding", f"unknown encoding '{config.encoding}'") from error
-    if config.delimiter in '"\r\n':
+    if config.delimiter in '"\r\n' or not config.delimiter.isascii():
         raise InputError.of("probe.delimiter", f"cannot be {config.delimiter!r}")
+    kind = kind_of(path)
+    if kind is not None:
+        raise InputError.of("probe.path", f"{path} is no text: it is {kind}")
     first = next(_rows(path, config), None)
     if first is None:
         raise InputError.of("probe", f"{place} has 0 rows", "give at least one sample")
     line, end, cells = first
     place = f"{path}:{line}"
     if len(cells) == 1 and (other := re.search(r"[;\t|]", cells[0])):
-        shown = {"\t": "\\t"}.get(other[0], other[0])
-        raise InputError.of(
-            place, "one column found", f"set 'probe.delimiter=\"{shown}\"' to split it"
-        )
+        typed = f"'probe.delimiter=\"{other[0]}\"'"
+        if other[0] == "\t":  # Hydra reads no escapes, so the shell must
+            typed = "$'probe.delimiter=\"\\t\"'"
+        raise InputError.of(place, "one column found", f"set {typed} to split it")
     if not config.header:
         return [f"c{column}" for column in range(len(cells))], 0
     if all(_NUMBER.fullmatch(cell) for cell in cells):
@@ -256,7 +275,7 @@ def _rows(path: Path, config: CsvConfig) -> Iterator[tuple[int, int, list[str]]]
                 if cells:
                     yield line, reader.line_num, cells
                 line = reader.line_num + 1
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             raise InputError.of(
                 str(path),
                 f"not {config.encoding} at byte {_undecodable(path, encoding)}",
@@ -276,8 +295,10 @@ def _undecodable(path: Path, encoding: str) -> int:
                 end += len(block)
                 decoder.decode(block)
             decoder.decode(b"", final=True)
-        except UnicodeDecodeError as error:
-            return end - len(error.object) + error.start
+        except UnicodeError as error:
+            if isinstance(error, UnicodeDecodeError):
+                return end - len(error.object) + error.start
+            return 0  # no byte-order mark where the encoding needs one
     return end
 
 
@@ -300,16 +321,11 @@ def _diagnosed(
             for name in numbers:
                 text = cells[names.index(name)]
                 if not _NUMBER.fullmatch(text):
-                    advice = (
-                        "write decimals with a point"
-                        if re.fullmatch(r"[\d.]+,\d+", text)
-                        else ("give it a number, or name the inputs in probe.input_columns")
-                    )
-                    return InputError.of(
-                        f"{path}:{line}",
-                        f"column '{name}': expected a number, found {text!r}",
-                        advice,
-                    )
+                    wrong = f"expected a number, found {text!r}" if text else "found an empty cell"
+                    advice = "give it a number, or name the inputs in probe.input_columns"
+                    if re.fullmatch(r"\s*[+-]?[\d.]+,\d+\s*", text):
+                        advice = "write decimals with a point"
+                    return InputError.of(f"{path}:{line}", f"column '{name}': {wrong}", advice)
     except InputError as found_error:
         return found_error
     return InputError.of(str(path), f"cannot be read: {error}")

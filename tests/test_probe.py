@@ -102,7 +102,8 @@ def test_inline_feeds_several_inputs_by_name() -> None:
     ("inputs", "message"),
     [
         ([[1, 2, 3], [1, 2, 3], [1, 2]], r"^probe.inputs: row 2: 2 values, expected 3$"),
-        ([[1], 2], r"^probe.inputs: row 1: a single number, expected 1 values$"),
+        ([[1], 2], r"^probe.inputs: row 1: a single number, expected 1$"),
+        ([1, [2]], r"^probe.inputs: row 1: 1 value, expected a single number$"),
         ([[[1, 2], [3]], [[1, 2], [3]]], r"^probe.inputs: rows differ in their shape$"),
         ([[1, 2], [3, "x"]], r"^probe.inputs: row 1, column 1: expected a number, found 'x'$"),
         ([[1, None]], r"^probe.inputs: row 0, column 1: expected a number, found None$"),
@@ -276,7 +277,7 @@ def test_what_is_found_later_in_a_stream_is_said_by_its_row() -> None:
 
 def test_one_among_several_inputs_is_named() -> None:
     expected = vector(1, name="a"), vector(1, "int32", name="b")
-    with pytest.raises(InputError, match="input 'b', row 0, column 0: found 0.5"):
+    with pytest.raises(InputError, match=r"input 'b', row 0, column 0: found 0\.5"):
         fitted({"a": np.ones((1, 1)), "b": np.full((1, 1), 0.5)}, *expected)
 
 
@@ -427,7 +428,8 @@ def test_a_function_that_is_not_there_is_said() -> None:
     with pytest.raises(InputError, match=r"^probe.function: no module 'shown' \(looked in /"):
         opened(source="function", function="shown:data")
     write_module("")
-    with pytest.raises(InputError, match="^probe.function: module 'shown' has no function 'data'$"):
+    match = r"^probe.function: module 'shown' has no function 'data'$"
+    with pytest.raises(InputError, match=match):
         opened(source="function", function="shown:data")
 
 

@@ -1,0 +1,567 @@
+"""Probes in files: what is read, in bounded memory, and where in a file the fault is."""
+
+from __future__ import annotations
+
+import io
+import sys
+import tracemalloc
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from PIL import Image
+from pydantic import TypeAdapter
+
+from runner import table_files
+from runner.errors import InputError
+from runner.probe import Batch, Probe
+from runner.probe_config import ProbeConfig
+from runner.sources import open_probe
+from runner.tensors import InputSpec
+
+
+def opened(shape: tuple[int | None, ...], dtype: str = "float32", **config: Any) -> Probe:
+    expected = [InputSpec("input", shape, dtype)]
+    return open_probe(TypeAdapter(ProbeConfig).validate_python(config), expected)
+
+
+def whole(probe: Probe) -> Batch:
+    [batch] = probe.batches(100_000)
+    return batch
+
+
+def csv(text: str | bytes, width: int = 2, dtype: str = "float32", **config: Any) -> Probe:
+    Path("t.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    return opened((width,), dtype, source="csv", path="t.csv", **config)
+
+
+def parquet(columns: dict[str, Any], width: int = 2, **config: Any) -> Probe:
+    pa.parquet.write_table(pa.table(columns), "t.parquet", row_group_size=2)
+    return opened((width,), source="parquet", path="t.parquet", **config)
+
+
+def npy_bytes(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def npy_header(shape: tuple[int, ...], descr: str = "<f8") -> bytes:
+    header = repr({"descr": descr, "fortran_order": False, "shape": shape}).encode() + b"\n"
+    return b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header
+
+
+def npy(data: bytes | np.ndarray, width: int = 3, **config: Any) -> Probe:
+    Path("a.npy").write_bytes(data if isinstance(data, bytes) else npy_bytes(data))
+    return opened((width,), source="npy", path="a.npy", **config)
+
+
+def npz(width: int = 3, /, limit: int = 10**6, **members: bytes | np.ndarray) -> Probe:
+    with zipfile.ZipFile("a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(f"{name}.npy", data if isinstance(data, bytes) else npy_bytes(data))
+    return opened((width,), source="npz", path="a.npz", max_bytes=limit)
+
+
+@pytest.mark.parametrize("source", ["csv", "npy", "npz", "parquet"])
+def test_a_missing_file_is_said_with_the_folder_looked_in(source: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        opened((1,), source=source, path="data/none")
+    assert str(caught.value) == f"probe.path: no file 'data/none' (looked in {tmp_path})"
+
+
+def test_csv_columns_have_their_meaning_by_name() -> None:
+    probe = csv("label,a,id,b,y\ncat,1,x7,2,0.5\ndog,3,x8,4,1\n", target_columns=["y"])
+    batch = whole(probe)
+    assert (probe.rows, probe.sample_type, probe.columns) == (2, "string", ("a", "b"))
+    assert probe.source == "csv t.csv"
+    assert batch.samples.tolist() == ["x7", "x8"]
+    assert batch.labels is not None
+    assert batch.labels.tolist() == ["cat", "dog"]
+    assert batch.targets is not None
+    assert batch.targets.tolist() == [[0.5], [1]]
+    np.testing.assert_array_equal(batch.inputs, np.float32([[1, 2], [3, 4]]), strict=True)
+
+
+def test_csv_columns_may_be_named() -> None:
+    probe = csv(
+        "a,name,b,kind\n1,5,2,0\n3,6,4,1\n",
+        width=1,
+        id_column="name",
+        label_column="kind",
+        input_columns=["b"],
+    )
+    batch = whole(probe)
+    assert probe.sample_type == "int64"
+    assert (batch.samples.tolist(), batch.inputs.tolist()) == ([5, 6], [[2], [4]])
+    assert batch.labels is not None
+    assert batch.labels.tolist() == [0, 1]
+
+
+def test_ids_keep_their_leading_zeros() -> None:
+    assert whole(csv("id,a\n01,5\n1,6\n", width=1)).samples.tolist() == ["01", "1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "config"),
+    [
+        (b"a,b\n1,2\n3,4\n", {}),
+        (b"a,b\r\n1,2\r\n3,4", {}),
+        (b"\xef\xbb\xbfa,b\n1,2\n3,4\n", {}),
+        (b"\xef\xbb\xbf1,2\n3,4\n", {"header": False}),
+        (b"\n\na,b\n\n1,2\n\n3,4\n\n", {}),
+        (b'"a\nx","b,y"\n"1",2\n 3 ,4.\n', {}),
+        (b"a;b\n1;2\n3;+4e0\n", {"delimiter": ";"}),
+        (b"a\tb\n1\t2\n3\t4\n", {"delimiter": "\t"}),
+        ("가,b\n1,2\n3,4\n".encode("cp949"), {"encoding": "cp949"}),
+        ("é,b\n1,2\n3,4\n".encode("latin-1"), {"encoding": "latin-1"}),
+        ("a,b\n1,2\n3,4\n".encode("utf-16"), {"encoding": "utf-16"}),
+    ],
+)
+def test_csv_is_read_as_people_write_it(text: bytes, config: dict[str, Any]) -> None:
+    assert whole(csv(text, **config)).inputs.tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("text", "config", "line"),
+    [
+        ("a,b\n1,2\n3\n", {}, "t.csv:3: 1 field, expected 2"),
+        ("a,b\n1,2\n3,4,5\n", {}, "t.csv:3: 3 fields, expected 2"),
+        (
+            "a,b\n1,2\n\n3,n/a\n",
+            {},
+            "t.csv:4: column 'b': expected a number, found 'n/a'; give it a number, or name the "
+            "inputs in probe.input_columns",
+        ),
+        (
+            "a,b\n1,2\n3,\n",
+            {},
+            "t.csv:3: column 'b': found an empty cell; give it a number, or name the "
+            "inputs in probe.input_columns",
+        ),
+        (
+            "a;b\n1,5;2\n",
+            {"delimiter": ";"},
+            "t.csv:2: column 'a': expected a number, found '1,5'; write decimals with a point",
+        ),
+        (
+            "1,2\n3,4\n",
+            {},
+            "t.csv:1: expected the columns' names, found numbers; set probe.header=false",
+        ),
+        (
+            "a;b\n1;2\n",
+            {},
+            "t.csv:1: one column found; set 'probe.delimiter=\";\"' to split it",
+        ),
+        (
+            "a\tb\n1\t2\n",
+            {},
+            "t.csv:1: one column found; set $'probe.delimiter=\"\\t\"' to split it",
+        ),
+        (
+            "a,b\n1,2\n3,nan\n",
+            {},
+            "t.csv:3: column 'b': found nan; set probe.allow_nan=true to keep it",
+        ),
+        (
+            "a,b\n-inf,2\n",
+            {},
+            "t.csv:2: column 'a': found -inf; set probe.allow_nan=true to keep it",
+        ),
+        ("", {}, "probe: t.csv has 0 rows; give at least one sample"),
+        ("a,b\n", {}, "probe: csv t.csv has 0 rows; give at least one sample"),
+        ("a,b,c\n1,2,3\n", {}, "probe: csv t.csv has 3 values a sample, the model expects 2"),
+        ("id,a,b\n7,1,2\n7,3,4\n", {}, "t.csv:3: the sample id 7 is that of t.csv:2"),
+        ("a,a\n1,2\n", {}, "t.csv:1: two columns are named 'a'"),
+        ("a,\n1,2\n", {}, "t.csv:1: column 1 has no name"),
+        ("id,label\n1,2\n", {}, "probe.path: csv t.csv has no column of inputs"),
+        (
+            "a,b\n1,2\n",
+            {"label_column": "lable"},
+            "probe.label_column: csv t.csv has no column 'lable'; columns are a, b",
+        ),
+        (
+            "alpha,b\n1,2\n",
+            {"input_columns": ["alhpa"]},
+            "probe.input_columns: csv t.csv has no column 'alhpa'; did you mean 'alpha'?",
+        ),
+        ("a,b\n1,2\n", {"delimiter": "\n"}, "probe.delimiter: cannot be '\\n'"),
+        ("id,a,b\n,1,2\n", {}, "t.csv:2: the sample id is empty"),
+        ("PK\3\4", {}, "probe.path: t.csv is no text: it is a zip file (an .npz?)"),
+        ("a,b\n1,2\n", {"delimiter": "가"}, "probe.delimiter: cannot be '가'"),
+        ("a,b\n1,2\n", {"encoding": "utf8000"}, "probe.encoding: unknown encoding 'utf8000'"),
+        ("a,b\n1,2\n", {"encoding": "rot13"}, "probe.encoding: unknown encoding 'rot13'"),
+    ],
+)
+def test_a_wrong_csv_is_said(text: str, config: dict[str, Any], line: str) -> None:
+    with pytest.raises(InputError) as caught:
+        csv(text, **config)
+    assert str(caught.value) == line
+
+
+def test_a_fraction_where_a_whole_number_is_needed_is_said() -> None:
+    match = r"^t.csv:3: column 'b': found 0\.7; the model expects int32$"
+    with pytest.raises(InputError, match=match):
+        csv("a,b\n1,2\n3,0.7\n", dtype="int32")
+
+
+@pytest.mark.parametrize("rows", [1, 60_000])
+def test_the_byte_that_is_not_utf_8_is_counted_from_the_beginning(rows: int) -> None:
+    above = b"a,label\n" + b"1,x\n" * rows + b"1,"
+    match = rf"^t.csv: not utf-8 at byte {len(above)}; set probe.encoding, such as cp949"
+    for text in (above + "가\n".encode("cp949"), above + "é".encode()[:1]):
+        with pytest.raises(InputError, match=match):
+            csv(text, width=1)
+
+
+def test_a_row_longer_than_a_block_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_files, "_BLOCK_BYTES", 64)
+    names = ",".join(f"c{column}" for column in range(50))
+    text = names + "\n" + ("0.123456789," * 50)[:-1] + "\n"
+    assert whole(csv(text, width=50)).inputs.shape == (1, 50)
+
+
+def test_nan_may_be_kept() -> None:
+    values = whole(csv("a,b\n1,nan\ninf,2\n", allow_nan=True)).inputs
+    np.testing.assert_array_equal(values, np.float32([[1, np.nan], [np.inf, 2]]))
+
+
+def test_a_fault_far_down_a_csv_is_found_while_it_is_read() -> None:
+    rows = 700_000
+    probe = csv("a,b\n" + "1.25,2.5\n" * rows + "3,x\n")
+    batches = probe.batches(1000)
+    assert len(next(batches)) == 1000
+    with pytest.raises(InputError, match=rf"^t.csv:{rows + 2}: column 'b': expected a number"):
+        list(batches)
+
+
+def peak(probe: Callable[[], Probe]) -> int:
+    before = pa.default_memory_pool().bytes_allocated()
+    arrow = 0
+    tracemalloc.start()
+    for _ in probe().batches(512):
+        arrow = max(arrow, pa.default_memory_pool().bytes_allocated() - before)
+    _, python = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return python + arrow
+
+
+@pytest.mark.parametrize("source", ["csv", "npy", "parquet"])
+def test_a_file_need_not_fit_in_memory(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Arrow reads 32 blocks ahead; of the usual size they would hold all of a quick test's file.
+    monkeypatch.setattr(table_files, "_BLOCK_BYTES", 2**16)
+    values = np.zeros((200_000, 50))
+    path = f"large.{source}"
+    names = [f"c{unit}" for unit in range(50)]
+    if source == "npy":
+        np.save(path, values)
+    elif source == "csv":
+        row = ",".join(["0"] * 50) + "\n"
+        Path(path).write_text(",".join(names) + "\n" + row * len(values), encoding="ascii")
+    else:
+        table = pa.table(dict(zip(names, values.T, strict=True)))
+        pa.parquet.write_table(table, path, row_group_size=20_000)
+        del table
+    size = values.nbytes
+    del values
+    assert peak(lambda: opened((50,), source=source, path=path)) < size / 2
+
+
+def test_parquet_columns_have_their_meaning_by_name() -> None:
+    probe = parquet(
+        {
+            "a": pa.array([1, 2, 3], pa.int16()),
+            "b": [True, False, True],
+            "id": ["p", "q", "r"],
+            "label": [0, 1, 1],
+        }
+    )
+    batch = whole(probe)
+    assert (probe.rows, probe.sample_type, probe.has_labels) == (3, "string", True)
+    assert batch.samples.tolist() == ["p", "q", "r"]
+    np.testing.assert_array_equal(batch.inputs, np.float32([[1, 1], [2, 0], [3, 1]]), strict=True)
+    assert [len(batch) for batch in probe.batches(2)] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        (
+            {"a": [1.0, 2.0], "b": ["x", "y"]},
+            "probe.path: t.parquet: column 'b' holds string, not numbers; name the inputs in "
+            "probe.input_columns",
+        ),
+        (
+            {"a": [1.0, 2.0], "b": [1, None]},
+            "probe: parquet t.parquet: counted from 0, row 1, column 'b': found an empty cell",
+        ),
+        (
+            {"a": [1.0], "b": [1], "id": pa.array([None], pa.string())},
+            "probe: parquet t.parquet: counted from 0, row 0, column 'id': found an empty cell",
+        ),
+        (
+            {"a": pa.array([], pa.float32()), "b": pa.array([], pa.float32())},
+            "probe: parquet t.parquet has 0 rows; give at least one sample",
+        ),
+    ],
+)
+def test_a_wrong_parquet_is_said(columns: dict[str, Any], line: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parquet(columns)
+    assert str(caught.value) == line
+
+
+def test_a_damaged_parquet_is_said() -> None:
+    Path("t.parquet").write_bytes(b"a,b\n1,2\n")
+    with pytest.raises(InputError, match=r"^probe.path: t.parquet is no Parquet file: "):
+        opened((2,), source="parquet", path="t.parquet")
+
+
+@pytest.mark.parametrize("dtype", ["float32", ">f8", "int16", "uint8", "bool"])
+def test_npy_is_read_in_any_type_and_order(dtype: str) -> None:
+    array = np.arange(6).reshape(2, 3).astype(dtype)
+    for ordered in (array, np.asfortranarray(array)):
+        np.testing.assert_array_equal(
+            whole(npy(ordered)).inputs, array.astype("float32"), strict=True
+        )
+
+
+def test_npy_has_ids_labels_and_targets_beside_it() -> None:
+    np.save("ids.npy", np.array(["a", "b"]))
+    np.save("labels.npy", np.array([3, 4], "uint8"))
+    np.save("targets.npy", np.array([[0.5], [1]]))
+    beside = {f"{what}_path": f"{what}.npy" for what in ("ids", "labels", "targets")}
+    batch = whole(npy(np.ones((2, 3)), **beside))
+    assert batch.samples.tolist() == ["a", "b"]
+    assert batch.labels is not None
+    assert batch.labels.tolist() == [3, 4]
+    assert batch.targets is not None
+    assert batch.targets.tolist() == [[0.5], [1]]
+    match = r"^probe: has 2 sample ids for 5 rows\nprobe: has 2 labels for 5 rows\n"
+    with pytest.raises(InputError, match=match):
+        npy(np.ones((5, 3)), **beside)
+
+
+WRONG_ARRAYS = [
+    (npy_header((10**12, 3)), r"declares 24\.0 TB, the limit leaves .*; raise probe\.max_bytes"),
+    (npy_header((10, 3)), "declares 240 bytes of values, it holds 0$"),
+    (npy_bytes(np.eye(3))[:-1], "declares 72 bytes of values, it holds 71$"),
+    (npy_header((1, 3), "|O") + b"x" * 99, "holds pickled Python objects, which can run code"),
+    (npy_header((-1, 3)) + b"x" * 99, r"declares float64 of shape \(-1, 3\), expected numbers$"),
+    (npy_header((1, 3), "|V0"), r"declares \|V0 of shape \(1, 3\), expected numbers$"),
+    (npy_bytes(np.zeros((2, 0))), r"holds no values, its shape is \(2, 0\)$"),
+    (b"\x93NUMPY\2\0" + b"\xff" * 99, r"has a header of 4\.3 GB$"),
+    (npy_header((1, 3), "<c16") + b"x" * 99, "declares complex128 of shape"),
+    (b"\x93NUMPY", "is of an unknown version, or cut short$"),
+    (b"\x93NUMPY\1\0\x76\0{'shape': (", "has a broken header: "),
+    (b"", r"is no \.npy array: it is empty$"),
+    (b"PK\3\4....", r"is no \.npy array: it is a zip file \(an \.npz\?\)$"),
+    (b"PAR1\x15...", r"is no \.npy array: it is a Parquet file$"),
+    (b"a,b\n1,2\n", r"is no \.npy array: it begins with b'a,b\\n1,2\\n'$"),
+]
+
+
+@pytest.mark.parametrize(("data", "message"), WRONG_ARRAYS)
+def test_a_wrong_npy_is_said_before_anything_is_allocated(data: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=rf"^probe\.(path|max_bytes): a\.npy {message}"):
+        npy(data)
+    with pytest.raises(InputError, match=rf"^probe\.(path|max_bytes): a\.npz: x {message}"):
+        npz(x=data)
+
+
+def test_npy_without_samples_is_said() -> None:
+    with pytest.raises(InputError, match=r"^probe: npy a\.npy has 0 rows"):
+        npy(np.zeros((0, 3)))
+    with pytest.raises(InputError, match="expected arrays with a sample axis, found a single"):
+        npy(np.array(3.0))
+
+
+def test_npz_has_inputs_by_name_and_ids_labels_and_targets() -> None:
+    members = {"id": np.array([5, 6]), "label": np.array(["u", "v"]), "target": np.zeros((2, 1))}
+    probe = npz(anything=np.ones((2, 3)), **members)
+    assert (probe.sample_type, probe.has_labels, probe.has_targets) == ("int64", True, True)
+    assert whole(probe).samples.tolist() == [5, 6]
+    assert whole(npz(x=np.ones((2, 3)), other=np.zeros((2, 9)))).inputs.tolist() == [[1] * 3] * 2
+
+
+def test_an_npz_bomb_is_refused_by_its_size() -> None:
+    match = r"^probe.max_bytes: a.npz: x declares 2\.4 MB, the limit leaves 1\.0 MB; raise probe"
+    with pytest.raises(InputError, match=match):
+        npz(x=np.zeros((100_000, 3)))
+
+
+def test_the_limit_is_for_all_arrays_of_an_npz_together() -> None:
+    match = r"^probe.max_bytes: a.npz: y declares 600 B, the limit leaves 400 B; raise probe"
+    with pytest.raises(InputError, match=match):
+        npz(limit=1000, x=np.zeros((25, 3)), y=np.zeros((25, 3)))
+
+
+def test_a_wrong_npz_is_said() -> None:
+    with pytest.raises(InputError, match=r"^probe.path: a.npz holds no input$"):
+        npz()
+    npz(x=np.random.default_rng(0).normal(size=(50, 3)))
+    data = bytearray(Path("a.npz").read_bytes())
+    data[700] ^= 255
+    Path("a.npz").write_bytes(data)
+    with pytest.raises(InputError, match=r"^probe.path: a.npz is damaged: "):
+        opened((3,), source="npz", path="a.npz")
+    Path("a.npz").write_bytes(b"hello")
+    with pytest.raises(InputError, match=r"a.npz is no .npz file: it begins with b'hello'$"):
+        opened((3,), source="npz", path="a.npz")
+
+
+def picture(path: str, colour: Any = 0, size: tuple[int, int] = (4, 4), mode: str = "RGB") -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path)
+
+
+def images(shape: tuple[int | None, ...] = (2, 2, 3), **config: Any) -> Probe:
+    return opened(shape, source="images", path="pictures", **config)
+
+
+def test_pictures_come_sorted_with_their_folder_as_label() -> None:
+    for name, colour in {"dog/2.png": "blue", "cat/1.PNG": "red", "dog/10.bmp": "white"}.items():
+        picture(f"pictures/{name}", colour)
+    Path("pictures/notes.txt").write_text("no picture", encoding="ascii")
+    probe = images()
+    batch = whole(probe)
+    assert (probe.rows, probe.sample_type, probe.has_labels) == (3, "string", True)
+    assert batch.samples.tolist() == ["cat/1.PNG", "dog/10.bmp", "dog/2.png"]
+    assert batch.labels is not None
+    assert batch.labels.tolist() == ["cat", "dog", "dog"]
+    assert (batch.inputs.shape, batch.inputs.dtype) == ((3, 2, 2, 3), np.float32)
+    assert batch.inputs[:, 0, 0].tolist() == [[1, 0, 0], [1, 1, 1], [0, 0, 1]]
+    assert whole(images(scale="0-255")).inputs.max() == 255
+
+
+def test_what_a_system_leaves_beside_pictures_is_not_one() -> None:
+    picture("pictures/1/a.png")
+    Path("pictures/1/._a.png").write_bytes(b"left by a Mac")
+    Path("pictures/album.png").mkdir()
+    batch = whole(images())
+    assert batch.samples.tolist() == ["1/a.png"]
+    assert batch.labels is not None
+    assert batch.labels.tolist() == [1]
+
+
+def test_pictures_without_folders_have_no_labels() -> None:
+    picture("pictures/a.png")
+    assert not images().has_labels
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK"])
+def test_any_colours_become_the_channels_of_the_model(channels: int, mode: str) -> None:
+    picture("pictures/a.tif", mode=mode)
+    assert whole(images((2, 2, channels))).inputs.shape == (1, 2, 2, channels)
+
+
+def test_the_rotation_noted_by_a_camera_is_applied() -> None:
+    Path("pictures").mkdir()
+    upright = Image.new("L", (2, 1))
+    upright.putpixel((1, 0), 255)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown after a quarter turn clockwise
+    upright.save("pictures/a.png", exif=exif)
+    assert whole(images((2, 1, 1))).inputs.ravel().tolist() == [0, 1]
+
+
+def test_more_pictures_than_a_block_come_in_order() -> None:
+    for shade in range(70):
+        picture(f"pictures/{shade:02}.png", shade, (1, 1), "L")
+    batches = list(images((1, 1, 1), scale="0-255").batches(50))
+    assert [len(batch) for batch in batches] == [50, 20]
+    assert np.concatenate([batch.inputs for batch in batches]).ravel().tolist() == [*range(70)]
+
+
+def test_wrong_pictures_are_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        images()
+    assert str(caught.value) == f"probe.path: no folder 'pictures' (looked in {tmp_path})"
+    Path("pictures").mkdir()
+    with pytest.raises(InputError, match=r"^probe.path: no pictures in 'pictures'$"):
+        images()
+    picture("pictures/a.png")
+    with pytest.raises(InputError, match=r"^probe: pictures go to a model with one input of heig"):
+        images((3,))
+    Path("pictures/a.png").write_bytes(Path("pictures/a.png").read_bytes()[:40])
+    with pytest.raises(InputError, match=r"^pictures/a.png: cannot be read as a picture: "):
+        images()
+    picture("pictures/a.png", mode="I;16")
+    with pytest.raises(InputError, match=r"^pictures/a.png: has pixels of more than 8 bits \(I"):
+        images()
+
+
+def test_without_pillow_what_to_install_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture("pictures/a.png")
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    match = r'^probe: needs Pillow; type: pip install "activation-runner\[images\]"$'
+    with pytest.raises(InputError, match=match):
+        images()
+
+
+def test_the_line_is_right_below_quoted_lines_and_empty_ones() -> None:
+    above = 'id,a,b\r\n"one\r\ntwo",1,2\r\n\r\n"say ""so"", yes",3,4\r\n'
+    for row, match in [
+        ("x,5,nan", r"^t.csv:6: column 'b': found nan; set probe.allow_nan=true"),
+        ("x,5", r"^t.csv:6: 2 fields, expected 3$"),
+        ("x,5, ", r"^t.csv:6: column 'b': expected a number, found ' '"),
+        (",5,6", r"^t.csv:6: the sample id is empty$"),
+        ('"one\r\ntwo",5,6', r"^t.csv:6: the sample id 'one\\r\\ntwo' is that of t.csv:2$"),
+    ]:
+        with pytest.raises(InputError, match=match):
+            csv(f"{above}{row}\r\n")
+    probe = csv(above)
+    assert whole(probe).samples.tolist() == ["one\r\ntwo", 'say "so", yes']
+
+
+def test_an_empty_cell_is_no_nan_even_if_that_is_allowed() -> None:
+    with pytest.raises(InputError, match=r"^t.csv:2: column 'b': found an empty cell"):
+        csv("a,b\n1,\n", allow_nan=True)
+    with pytest.raises(InputError, match=r"row 1, column 'b': found an empty cell$"):
+        parquet({"a": [1.0, 2.0], "b": [0.5, None]}, allow_nan=True)
+
+
+def test_a_target_that_is_no_number_is_said() -> None:
+    with pytest.raises(InputError, match=r"^t.csv:3: target, column 0: found inf; set probe"):
+        csv("a,b,y\n1,2,3\n1,2,inf\n", target_columns=["y"])
+
+
+def test_parquet_tells_text_from_numbers_by_its_types() -> None:
+    probe = parquet({"id": ["7", "8"], "label": ["0", "1"], "a": [1, 2], "b": [0.5, 1]})
+    assert probe.sample_type == "string"
+    assert whole(probe).samples.tolist() == ["7", "8"]
+
+
+def test_a_model_that_cannot_tell_takes_a_parquet_in_its_own_type() -> None:
+    columns = {"a": pa.array([1, 2], pa.float32()), "b": pa.array([3, 4], pa.float32())}
+    pa.parquet.write_table(pa.table(columns), "t.parquet")
+    config = TypeAdapter(ProbeConfig).validate_python({"source": "parquet", "path": "t.parquet"})
+    assert open_probe(config, []).inputs == (InputSpec("input", (2,), "float32"),)
+
+
+def test_file_names_may_be_korean() -> None:
+    Path("자료").mkdir()
+    Path("자료/표본.csv").write_text("id,가\n하나,1\n", encoding="utf-8")
+    batch = whole(opened((1,), source="csv", path="자료/표본.csv"))
+    assert (batch.samples.tolist(), batch.inputs.tolist()) == (["하나"], [[1]])
+    with pytest.raises(InputError, match="^probe.path: no file '자료/없음.csv'"):
+        opened((1,), source="csv", path="자료/없음.csv")
+
+
+def test_an_array_of_gigabytes_is_mapped() -> None:
+    with Path("a.npy").open("wb") as file:
+        file.write(npy_header((1000, 10**6), "<f4"))
+        file.truncate(file.tell() + 4 * 10**9)  # a hole: it takes no room on the disk
+    tracemalloc.start()
+    first = next(opened((10**6,), source="npy", path="a.npy").batches(2))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert first.inputs.shape == (2, 10**6)
+    assert most < 100e6

@@ -1,0 +1,138 @@
+"""The probe is kept as shown; what is too large leaves its ids, labels and targets."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from runner import probe_table
+from runner.layout import MAX_CSV_COLUMNS
+from runner.memory_sources import as_probe
+from runner.probe_table import ProbeTable
+from runner.tables import write_table
+
+
+def kept(x: Any, *, format: str = "parquet", size: int = 2, **others: Any) -> pa.Table:
+    shown = ProbeTable(format)
+    for batch in as_probe(x, **others).batches(size):
+        shown.add(batch)
+    table = shown.table()
+    write_table(io.BytesIO(), table, format)
+    has_inputs = any(name.startswith("input") for name in table.column_names)
+    assert shown.has_inputs is has_inputs or isinstance(x, dict)
+    return table
+
+
+def test_a_vector_gets_a_column_an_entry() -> None:
+    values = np.arange(12, dtype="float32").reshape(3, 4)
+    table = kept(values, sample_ids=["가", "b", "c"], labels=[1, 2, 3], targets=[0.5, 1, 2])
+    assert table.column_names == [
+        "sample",
+        "label",
+        "target",
+        "input0",
+        "input1",
+        "input2",
+        "input3",
+    ]
+    assert table.column("sample").to_pylist() == ["가", "b", "c"]
+    assert table.column("label").type == pa.int64()
+    assert table.column("input1").type == pa.float32()
+    assert table.column("input1").to_pylist() == [1, 5, 9]
+
+
+def test_targets_of_several_entries_are_numbered() -> None:
+    table = kept(np.eye(3), targets=np.eye(3, 2), labels=["x", "y", "z"])
+    assert table.column_names[:4] == ["sample", "label", "target0", "target1"]
+    assert table.column("label").type == pa.string()
+
+
+def test_the_size_of_batches_does_not_matter() -> None:
+    values = np.random.default_rng(0).normal(size=(7, 3))
+    assert kept(values, size=1).equals(kept(values, size=7))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "int8", "bool"])
+def test_pictures_get_one_column(dtype: str) -> None:
+    values = np.arange(24).reshape(2, 3, 4).astype(dtype)
+    column = kept(values).column("input").combine_chunks()
+    stored = column.storage.flatten().to_numpy(zero_copy_only=False)
+    np.testing.assert_array_equal(stored.reshape(values.shape), values, strict=True)
+
+
+def test_nan_stays_nan_and_is_no_empty_cell() -> None:
+    column = kept(np.array([[np.nan], [np.inf]])).column("input0")
+    assert column.null_count == 0
+    assert np.isnan(column.to_numpy()[0])
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">i8", ml_dtypes.bfloat16])
+def test_types_that_arrow_lacks_are_kept_as_others(dtype: Any) -> None:
+    for shape in ((2, 3), (2, 3, 1)):
+        table = kept(np.ones(shape).astype(dtype))
+        assert table.num_rows == 2
+
+
+def test_text_is_kept() -> None:
+    assert kept(np.array(["a", "나"])).column("input").to_pylist() == ["a", "나"]
+    assert kept(np.array([["a", "b"]])).column_names == ["sample", "input0", "input1"]
+    assert kept(np.full((1, 2, 2), "a")).column_names == ["sample"]
+
+
+def test_inputs_are_kept_by_name_even_if_that_is_taken() -> None:
+    x = {
+        "label": np.array([1.0, 2]),
+        "a": np.ones((2, 11)),
+        "a1": np.zeros((2, 1)),
+        "sample": 2 * np.eye(2),
+    }
+    table = kept(x, labels=["u", "v"])
+    assert len(set(table.column_names)) == table.num_columns == 2 + 1 + 11 + 1 + 2
+    assert table.column("label").to_pylist() == ["u", "v"]
+    assert table.column("label_").to_pylist() == [1, 2]
+    assert table.column("a10").to_pylist() == [1, 1]
+    assert table.column("a10_").to_pylist() == [0, 0]
+
+
+def test_of_a_large_probe_ids_labels_and_targets_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe_table, "_LIMIT_BYTES", 1000)
+    values = np.ones((40, 4))
+    names = [f"s{row}" for row in range(40)]
+    table = kept(values, sample_ids=names, labels=range(40), targets=np.arange(40), size=7)
+    assert table.column_names == ["sample", "label", "target"]
+    assert table.column("sample").to_pylist() == names
+    assert table.column("target").to_pylist() == list(range(40))
+    assert kept(values[:20], size=7).num_columns == 5
+
+
+def test_targets_that_are_too_large_by_themselves_are_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(probe_table, "_LIMIT_BYTES", 1000)
+    table = kept(np.ones((40, 4)), labels=range(40), targets=np.ones((40, 9)), size=7)
+    assert table.column_names == ["sample", "label"]
+
+
+@pytest.mark.parametrize("shape", [(1, MAX_CSV_COLUMNS + 1), (1, 128, 129)])
+def test_what_is_too_wide_for_csv_is_left_out_of_it_alone(shape: tuple[int, ...]) -> None:
+    values = np.zeros(shape, "float32")
+    assert kept(values, labels=["x"], format="csv").column_names == ["sample", "label"]
+    for format in ("parquet", "arrow"):
+        assert kept(values, format=format).column_names == ["sample", "input"]
+
+
+def test_a_csv_as_wide_as_may_be_keeps_its_inputs() -> None:
+    assert kept(np.zeros((1, 128, 128)), format="csv").column_names == ["sample", "input"]
+
+
+@pytest.mark.parametrize("shape", [(2, 0), (2, 0, 3)])
+def test_inputs_without_values_need_no_column(shape: tuple[int, ...]) -> None:
+    shown = ProbeTable()
+    for batch in as_probe(np.zeros(shape)).batches(2):
+        shown.add(batch)
+    assert shown.table().column_names == ["sample"]
