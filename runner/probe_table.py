@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 
 from runner.layout import MAX_CSV_COLUMNS, MAX_UNIT_COLUMNS
 from runner.probe import Batch, is_text, named_inputs
+from runner.tensors import InputSpec
 
 # Larger inputs are recorded by their source and hash alone.
 _LIMIT_BYTES = 64 * 2**20
@@ -28,10 +30,13 @@ class ProbeTable:
     ----------
     table_format
         ``parquet``, ``csv`` or ``arrow``.
+    inputs
+        The probe's inputs, for the name of a single one.
     """
 
-    def __init__(self, table_format: str = "parquet") -> None:
+    def __init__(self, table_format: str = "parquet", inputs: Sequence[InputSpec] = ()) -> None:
         self._format = table_format
+        self._inputs = inputs
         self._batches: list[Batch] = []
         self._bytes = {"inputs": 0, "targets": 0}
 
@@ -42,15 +47,20 @@ class ProbeTable:
 
     def add(self, batch: Batch) -> None:
         """Add the next batch."""
-        inputs = named_inputs(batch.inputs)
+        inputs = named_inputs(batch.inputs, self._inputs)
         self._bytes["inputs"] += sum(array.nbytes for array in inputs.values())
         self._bytes["targets"] += 0 if batch.targets is None else batch.targets.nbytes
+        if self._batches and self._batches[0].inputs is None:
+            batch = replace(batch, inputs=None)
+        if self._batches and self._batches[0].targets is None:
+            batch = replace(batch, targets=None)
         self._batches.append(batch)
         fits = all(_fits(array, self._format) for array in inputs.values())
-        if not fits or sum(self._bytes.values()) > _LIMIT_BYTES:
+        if batch.inputs is not None and (not fits or sum(self._bytes.values()) > _LIMIT_BYTES):
             self._batches = [replace(kept, inputs=None) for kept in self._batches]
         targets_fit = batch.targets is None or _fits(batch.targets, self._format)
-        if not targets_fit or self._bytes["targets"] > _LIMIT_BYTES:
+        too_large = self._bytes["targets"] > _LIMIT_BYTES
+        if batch.targets is not None and (not targets_fit or too_large):
             self._batches = [replace(kept, targets=None) for kept in self._batches]
 
     def table(self) -> pa.Table:
@@ -65,7 +75,7 @@ class ProbeTable:
         if targets:
             arrays.append(("target", _joined(targets)))
         if self.has_inputs:
-            named = [named_inputs(batch.inputs) for batch in batches]
+            named = [named_inputs(batch.inputs, self._inputs) for batch in batches]
             arrays += [(name, _joined([inputs[name] for inputs in named])) for name in named[0]]
         for name, array in arrays:
             for column, values in _columns(name, array).items():

@@ -189,10 +189,7 @@ class Run:
     def probe(self) -> pd.DataFrame:
         """The inputs as shown, with labels and targets, indexed by ``sample``.
 
-        Raises
-        ------
-        InputError
-            If they were too large to be kept.
+        Inputs that were too large to be kept are not in it.
         """
         probe = self._plain("probe").set_index("sample")
         if self.record.format == "csv":  # which has no types: float32 comes back as float64

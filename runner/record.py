@@ -119,7 +119,9 @@ class ProbeRecord:
     sample_ids_sha256
         Hash over the sample ids in their order.
     file
-        Name of the file that holds them; ``None`` where they are too large to be kept.
+        Name of the file that holds sample ids, labels, targets and inputs.
+    has_inputs
+        Whether it does hold the inputs: not those too large, or too wide for the format.
     """
 
     source: str
@@ -130,7 +132,8 @@ class ProbeRecord:
     has_targets: bool
     sha256: str
     sample_ids_sha256: str
-    file: str | None
+    file: str
+    has_inputs: bool
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ class _Tables:
         self._probe = probe
         self._format = table_format
         self._hasher = ProbeHasher()
-        self._shown = ProbeTable()
+        self._shown = ProbeTable(table_format, probe.inputs)
         self._summary: list[dict[str, str | int | float]] = []
         self._rows = 0
         budgets = _buffers(capture.tensors, table_format)
@@ -199,9 +199,8 @@ class _Tables:
             self._summary.append(statistics.row())
         single = {"probe": self._shown.table(), "summary": summary_table(self._summary)}
         for name, table in single.items():
-            if table is not None:
-                with self._publication.open(name + FORMATS[self._format]) as sink:
-                    write_table(sink, table, self._format)
+            with self._publication.open(name + FORMATS[self._format]) as sink:
+                write_table(sink, table, self._format)
 
     def record(self, model: keras.Model, header: Header) -> RunRecord:
         """Return the record of the completed run."""
@@ -230,7 +229,6 @@ class _Tables:
             LayerRecord(path, type(model).__name__, None, tuple(own), "the model itself")
             for path, own in tensors.items()
         ]
-        shown = "probe" + FORMATS[self._format]
         return header.record(
             self._format,
             status="COMPLETED",
@@ -250,7 +248,8 @@ class _Tables:
                 has_targets=self._probe.has_targets,
                 sha256=self._hasher.content(),
                 sample_ids_sha256=self._hasher.sample_ids(),
-                file=shown if shown in files else None,
+                file="probe" + FORMATS[self._format],
+                has_inputs=self._shown.has_inputs,
             ),
             layers=tuple(layers),
             files=files,

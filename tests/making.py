@@ -139,6 +139,7 @@ def make_run(
                 sha256="b" * 64,
                 sample_ids_sha256="c" * 64,
                 file=f"probe{FORMATS[format]}",
+                has_inputs=True,
             ),
             "layers": tuple(
                 LayerRecord(layer, "Dense", order, tuple(own), None)

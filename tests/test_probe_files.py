@@ -551,7 +551,7 @@ def test_file_names_may_be_korean() -> None:
     Path("자료/표본.csv").write_text("id,가\n하나,1\n", encoding="utf-8")
     batch = whole(opened((1,), source="csv", path="자료/표본.csv"))
     assert (batch.samples.tolist(), batch.inputs.tolist()) == (["하나"], [[1]])
-    with pytest.raises(InputError, match="^probe.path: no file '자료/없음.csv'"):
+    with pytest.raises(InputError, match=r"^probe.path: no file '자료/없음.csv'"):
         opened((1,), source="csv", path="자료/없음.csv")
 
 
