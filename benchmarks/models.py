@@ -30,8 +30,10 @@ class Case:
         Samples shown at once.
     selection
         What is captured.
-    csv
-        Whether CSV is measured too; it takes minutes for maps.
+    others
+        Whether CSV, the bare writer and the ways of a sub-model are measured too.
+    memory
+        Whether peak memory is measured.
     """
 
     name: str
@@ -41,7 +43,8 @@ class Case:
     quick_rows: int
     batch_size: int = 256
     selection: Selection = field(default_factory=Selection)
-    csv: bool = False
+    others: bool = False
+    memory: bool = False
 
     def probe(self, rows: int) -> np.ndarray:
         """Return samples of shape (rows, *shape), float32."""
@@ -85,8 +88,8 @@ def transformer() -> keras.Model:
 
 
 CASES = (
-    Case("mlp", mlp, (784,), 60_000, 15_000, csv=True),
-    Case("cnn", cnn, (28, 28, 1), 8_192, 2_048),
+    Case("mlp", mlp, (784,), 60_000, 15_000, others=True, memory=True),
+    Case("cnn", cnn, (28, 28, 1), 8_192, 1_024, others=True, memory=True),
     Case(
         "resnet50, means",
         resnet,

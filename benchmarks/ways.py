@@ -1,0 +1,96 @@
+"""The ways to get at activations that are compared."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.models import Case
+from runner.capture import unfused
+from runner.memory_sources import as_probe
+from runner.publication import Publication
+from runner.record import Header
+from runner.saving import save
+from runner.showing import Settings, Showing
+from runner.tables import TableWriter
+
+PLAIN = "plain forward"
+Way = Callable[[], Any]
+
+
+def ways(case: Case, rows: int, *, all_of_them: bool) -> dict[str, Way]:
+    """Return every way by its name; each shows the same samples to the same model.
+
+    Parameters
+    ----------
+    case
+        What to measure.
+    rows
+        Samples to show.
+    all_of_them
+        Whether to add CSV and the ways of a sub-model, which take many times as long.
+    """
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(0)
+    model = case.build()
+    x = case.probe(rows)
+    size = case.batch_size
+    forward = tf.function(lambda inputs: model(inputs, training=False))
+    forward = forward.get_concrete_function(tf.TensorSpec((None, *case.shape), "float32"))
+
+    def plain() -> None:
+        for start in range(0, rows, size):
+            np.asarray(memoryview(forward(tf.convert_to_tensor(x[start : start + size]))))
+
+    def settings(table_format: str) -> Settings:
+        return Settings(case.selection, size, format=table_format, max_bytes=2**40)
+
+    def capture() -> None:
+        with unfused():
+            for _ in Showing(model, as_probe(x), settings("arrow")):
+                pass
+
+    def saved(table_format: str) -> Way:
+        def way() -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                target = Path(folder) / "run"
+                save(model, as_probe(x), target, Header("0"), settings(table_format))
+
+        return way
+
+    found: dict[str, Way] = {PLAIN: plain, "capture only": capture}
+    found["arrow"] = saved("arrow")
+    found["parquet"] = saved("parquet")
+    if not case.others:
+        return found
+    found["bare arrow writer"] = lambda: _bare_writer(model, x, settings("arrow"))
+    if all_of_them:
+        outputs = [layer.output for layer in model.layers]
+        many = keras.Model(model.inputs, outputs)
+        each = [keras.Model(model.inputs, output) for output in outputs]
+        found["csv"] = saved("csv")
+        found["multi-output predict"] = lambda: many.predict(x, batch_size=size, verbose=0)
+        found["predict per layer"] = lambda: [
+            one.predict(x, batch_size=size, verbose=0) for one in each
+        ]
+    return found
+
+
+def _bare_writer(model: keras.Model, x: np.ndarray, settings: Settings) -> None:
+    """Write the values of one batch over and over: tables, hashes and disk without the model."""
+    first = Showing(model, as_probe(x[: settings.batch_size]), settings).capture
+    samples = np.arange(len(first.first[0]))
+    with tempfile.TemporaryDirectory() as folder, Publication(Path(folder) / "run") as publication:
+        for spec, values in zip(first.tensors, first.first, strict=True):
+            with publication.open(f"{spec.order}") as sink:
+                writer = TableWriter(sink, spec, "arrow", "int64")
+                for _ in range(0, len(x), settings.batch_size):
+                    writer.write(samples, values)
+                writer.close()
+        publication.publish(b"")
