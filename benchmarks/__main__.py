@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.memory import peak_memory
+from benchmarks.memory import WAYS, peak_memory
 from benchmarks.models import CASES, Case
 from benchmarks.timing import interleaved, ratios
 from benchmarks.ways import PLAIN, ways
@@ -35,7 +35,7 @@ def measured(case: Case, quick: bool) -> dict[str, Any]:
         small = case.quick_rows
         found["peak_mb"] = {
             f"{way}, {count:,} rows": peak_memory(case.name, way, count)
-            for way in (PLAIN, "parquet")
+            for way in WAYS
             for count in (small, 10 * small)
         }
     return found

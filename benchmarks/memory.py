@@ -1,12 +1,25 @@
-"""Peak memory of a process that does one thing."""
+"""Peak memory of a process that shows a stream of samples to a model."""
 
 from __future__ import annotations
 
 import resource
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
 
 from benchmarks.models import CASES
+from runner.memory_sources import as_probe
+from runner.record import Header
+from runner.saving import save
+from runner.showing import Settings
+
+WAYS = ("plain forward", "parquet")
 
 
 def peak_memory(case: str, way: str, rows: int) -> float:
@@ -16,12 +29,25 @@ def peak_memory(case: str, way: str, rows: int) -> float:
     return float(done.stdout.split()[-1])
 
 
-def _measure(case: str, way: str, rows: int) -> None:
-    from benchmarks.ways import ways
+def _measure(name: str, way: str, rows: int) -> None:
+    [case] = [known for known in CASES if known.name == name]
+    keras.utils.set_random_seed(0)
+    model = case.build()
+    block = case.probe(case.batch_size)
 
-    [found] = [known for known in CASES if known.name == case]
-    ways(found, rows, all_of_them=False)[way]()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    def batches() -> Iterator[np.ndarray]:
+        for _ in range(0, rows, len(block)):
+            yield block
+
+    if way == "plain forward":
+        forward = tf.function(lambda inputs: model(inputs, training=False))
+        for batch in batches():
+            np.asarray(forward(tf.convert_to_tensor(batch)))
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            settings = Settings(case.selection, case.batch_size, format=way, max_bytes=2**40)
+            save(model, as_probe(batches), Path(folder) / "run", Header("0"), settings)
+    sys.stdout.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}\n")
 
 
 if __name__ == "__main__":

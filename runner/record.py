@@ -311,3 +311,8 @@ def _plain(value: Any) -> Any:
 
 
 _ADAPTER = pydantic.TypeAdapter(RunRecord)
+
+
+def record_schema() -> dict[str, Any]:
+    """Return the JSON schema of ``run.json``."""
+    return _ADAPTER.json_schema(mode="serialization")

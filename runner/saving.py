@@ -38,7 +38,8 @@ from runner.tensors import TensorSpec
 
 Progress = Callable[[int, int | None], None]
 
-# Batches that may wait between the model and the disk.
+# What may wait between the model and the disk: this much, four batches at the most.
+_QUEUE_BYTES = 64 * 2**20
 _QUEUE_LENGTH = 4
 # For all tables together, to gather rows in before they are written.
 _BUFFER_BYTES = 64 * 2**20
@@ -93,7 +94,9 @@ def save(
         )
         check_disk(needed, publication.target.parent)
         tables = _Tables(publication, showing.capture, probe, settings.format)
-        with unfused(), _WriterThread(tables.write) as writer:
+        batch_bytes = max(1, sum(array.nbytes for array in showing.capture.first))
+        length = min(_QUEUE_LENGTH, max(1, _QUEUE_BYTES // batch_bytes))
+        with unfused(), _WriterThread(tables.write, length) as writer:
             for batch, arrays in showing:
                 writer.put(batch, arrays)
                 if progress is not None:
@@ -118,11 +121,11 @@ class _WriterThread(threading.Thread):
     is then dropped, as it is when the other thread stops first.
     """
 
-    def __init__(self, write: Callable[[Batch, list[np.ndarray]], None]) -> None:
+    def __init__(self, write: Callable[[Batch, list[np.ndarray]], None], length: int) -> None:
         super().__init__(name="runner-writer", daemon=True)
         self._write = write
         self._waiting: queue.Queue[tuple[Batch, list[np.ndarray]] | None]
-        self._waiting = queue.Queue(_QUEUE_LENGTH)
+        self._waiting = queue.Queue(length)
         self._error: BaseException | None = None
         self._dropping = False
 

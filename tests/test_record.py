@@ -13,7 +13,9 @@ from making import make_run
 from runner.backend import read_backend
 from runner.environment import read_environment
 from runner.errors import InputError
-from runner.record import RunRecord
+from runner.record import RunRecord, record_schema
+
+SCHEMA = Path(__file__).parent.parent / "docs" / "run.schema.json"
 
 
 def record_of(run: Path) -> RunRecord:
@@ -130,3 +132,12 @@ def test_the_backend_tells_how_it_computes() -> None:
     assert backend.deterministic is False
     assert backend.onednn in (True, False)
     assert backend.intra_op_threads >= 0
+
+
+def test_the_documented_schema_is_that_of_the_record() -> None:
+    # pydantic words it differently from version to version: names are compared.
+    documented = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    assert set(documented["properties"]) == set(record_schema()["properties"])
+    for name in ("LayerRecord", "TensorRecord", "ProbeRecord"):
+        found = record_schema()["$defs"][name]["properties"]
+        assert set(documented["$defs"][name]["properties"]) == set(found)
