@@ -20,6 +20,7 @@ from runner.compose import admit, job_composition, parse_arguments, validate
 from runner.errors import InputError, RunnerError, suggest
 from runner.loading import CONFIG_DIRECTORY, CONFIG_NAME
 from runner.progress import Sweep, progress_bar
+from runner.publication import make_folder
 
 # What else is needed is imported where it is used: it brings pandas, for which neither help
 # nor a mistake should wait.
@@ -84,6 +85,8 @@ def _experiment(arguments: Sequence[str]) -> int:
     else:
         jobs, folder = validate(parsed, run_id)
     invocation = _Invocation(run_id, jobs, folder)
+    if jobs:  # Hydra would make the folder too, and end in a traceback where it cannot
+        make_folder(folder)
     hydra_main = hydra.main(config_path=str(CONFIG_DIRECTORY), config_name=CONFIG_NAME, **_BASE)
     try:
         with _command_line(arguments):
@@ -99,10 +102,11 @@ class _Invocation:
     def __init__(self, run_id: str, jobs: int, folder: Path) -> None:
         self._run_id = run_id
         self._jobs = jobs
-        # Hydra makes the folder and its parents; those that are there already are not ours.
-        self._existing = next(path for path in folder.absolute().parents if path.exists())
+        # The folder and its parents are made for the run; those there already are not ours.
+        self._folder = folder.absolute()
+        own = (self._folder, *self._folder.parents)
+        self._existing = next(path for path in own if path.exists())
         self._sweep: Sweep | None = None
-        self._folder = Path()
         self._error: BaseException | None = None
 
     def job(self, cfg: DictConfig) -> None:

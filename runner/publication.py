@@ -67,6 +67,22 @@ def check_target(target: Path) -> None:
         )
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents.
+
+    Raises
+    ------
+    InputError
+        If the file system does not let us.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError.of(
+            str(folder), f"the output folder cannot be made: {error.strerror}", "name another one"
+        ) from error
+
+
 class Publication:
     """Files that become one folder in a single step.
 

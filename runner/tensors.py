@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["activation", "weight", "pre_activation", "input", "gradient"]
+Kind = Literal["activation", "weight", "pre_activation", "input"]
 
 FOLDERS: dict[Kind, str] = {
     "activation": "activations",
     "weight": "weights",
     "pre_activation": "pre_activations",
     "input": "inputs",
-    "gradient": "gradients",
 }
 
 

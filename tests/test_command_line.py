@@ -190,3 +190,11 @@ def test_ctrl_c_ends_both_threads_and_keeps_nothing() -> None:
     assert process.returncode == 130
     assert said.strip() == "interrupted; the run in hand was not published"
     assert left() == []
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder nobody can write to")
+@pytest.mark.parametrize("words", [["hydra.run.dir=/proc/a/b"], ["-m", "hydra.sweep.dir=/proc/a"]])
+def test_a_folder_that_cannot_be_made_is_one_line(words: list[str]) -> None:
+    said = typed(*words, code=2).stderr
+    assert said.startswith(f"error: {words[-1].partition('=')[2]}: the output folder cannot be made")
+    assert len(said.splitlines()) == 1
