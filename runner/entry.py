@@ -85,8 +85,8 @@ def _experiment(arguments: Sequence[str]) -> int:
     else:
         jobs, folder = validate(parsed, run_id)
     invocation = _Invocation(run_id, jobs, folder)
-    if jobs:  # Hydra would make the folder too, and end in a traceback where it cannot
-        make_folder(folder)
+    if jobs:
+        invocation.try_folder()
     hydra_main = hydra.main(config_path=str(CONFIG_DIRECTORY), config_name=CONFIG_NAME, **_BASE)
     try:
         with _command_line(arguments):
@@ -150,6 +150,14 @@ class _Invocation:
         except RunnerError as error:
             failure = error
         self._sweep.finished(self._folder, failure)
+
+    def try_folder(self) -> None:
+        """Refuse a folder that cannot be made, which Hydra would end in a traceback.
+
+        It is made for a moment only: its name may hold the time at which Hydra asks for it.
+        """
+        make_folder(self._folder)
+        self._remove_empty()
 
     def stop(self) -> None:
         """Give the terminal back."""

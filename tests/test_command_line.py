@@ -196,5 +196,6 @@ def test_ctrl_c_ends_both_threads_and_keeps_nothing() -> None:
 @pytest.mark.parametrize("words", [["hydra.run.dir=/proc/a/b"], ["-m", "hydra.sweep.dir=/proc/a"]])
 def test_a_folder_that_cannot_be_made_is_one_line(words: list[str]) -> None:
     said = typed(*words, code=2).stderr
-    assert said.startswith(f"error: {words[-1].partition('=')[2]}: the output folder cannot be made")
+    folder = words[-1].partition("=")[2]
+    assert said.startswith(f"error: {folder}: the output folder cannot be made")
     assert len(said.splitlines()) == 1
