@@ -14,6 +14,8 @@ import tensorflow as tf
 
 Leaf = tuple[str | None, Any]
 
+_TracedFunction: Any = type(tf.function(lambda: None))
+
 _watching = threading.RLock()  # Keras's classes are wrapped for one pass at a time
 
 
@@ -93,7 +95,7 @@ class _Watcher:
         operation_class, graph_class = keras.Operation, tf.Graph
         operation_call, name_scope = operation_class.__call__, graph_class.name_scope
         layer_calls = {cls: cls.__call__ for cls in _calling_classes()}
-        in_graphs = not tf.config.functions_run_eagerly()
+        function_call = _TracedFunction.__call__
 
         def wrapped(calling_class: type, layer_call: Callable[..., Any]) -> Callable[..., Any]:
             def call_layer(layer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -112,6 +114,12 @@ class _Watcher:
                 return operation_call(operation, *args, **kwargs)
             return self._call(operation_call, operation, args, kwargs)
 
+        def call_function(function: Any, *args: Any, **kwargs: Any) -> Any:
+            # One that is compiled computes by other kernels, and is left to do so.
+            if threading.get_ident() != self._thread or getattr(function, "_jit_compile", None):
+                return function_call(function, *args, **kwargs)
+            return function.python_function(*args, **kwargs)
+
         def scope_of_any_name(graph: Any, name: str | None) -> Any:
             # A layer may be called anything; a scope of TensorFlow's graph may not.
             return name_scope(graph, re.sub(r"[^A-Za-z0-9_./-]", "_", name) if name else name)
@@ -120,7 +128,7 @@ class _Watcher:
             cls.__call__ = wrapped(cls, layer_call)
         operation_class.__call__ = call_operation
         graph_class.name_scope = scope_of_any_name
-        tf.config.run_functions_eagerly(True)
+        _TracedFunction.__call__ = call_function
         try:
             yield
         finally:
@@ -128,7 +136,7 @@ class _Watcher:
                 cls.__call__ = layer_call
             operation_class.__call__ = operation_call
             graph_class.name_scope = name_scope
-            tf.config.run_functions_eagerly(not in_graphs)
+            _TracedFunction.__call__ = function_call
 
     def _is_node(self, operation: Any) -> bool:
         """Tell whether an operation is a node of the Functional model being called."""
