@@ -72,9 +72,10 @@ def ways(case: Case, rows: int, *, all_of_them: bool) -> dict[str, Way]:
     found["bare arrow writer"] = lambda: _bare_writer(model, x, settings("arrow"))
     if all_of_them:
         outputs = [layer.output for layer in model.layers]
-        many = keras.Model(model.inputs, outputs)
-        each = [keras.Model(model.inputs, output) for output in outputs]
-        found["csv"] = saved("csv")
+        many = keras.Model(model.input, outputs)
+        each = [keras.Model(model.input, output) for output in outputs]
+        if case.csv:
+            found["csv"] = saved("csv")
         found["multi-output predict"] = lambda: many.predict(x, batch_size=size, verbose=0)
         found["predict per layer"] = lambda: [
             one.predict(x, batch_size=size, verbose=0) for one in each
