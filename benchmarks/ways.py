@@ -72,8 +72,8 @@ def ways(case: Case, rows: int, *, all_of_them: bool) -> dict[str, Way]:
     found["bare arrow writer"] = lambda: _bare_writer(model, x, settings("arrow"))
     if all_of_them:
         outputs = [layer.output for layer in model.layers]
-        many = keras.Model(model.input, outputs)
-        each = [keras.Model(model.input, output) for output in outputs]
+        many = keras.Model(model.inputs[0], outputs)
+        each = [keras.Model(model.inputs[0], output) for output in outputs]
         if case.csv:
             found["csv"] = saved("csv")
         found["multi-output predict"] = lambda: many.predict(x, batch_size=size, verbose=0)
