@@ -42,16 +42,18 @@ def measured(case: Case, quick: bool) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print one table, and write the figures as JSON if asked to."""
+    """Print a table a model, and write the figures as JSON if asked to."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer samples, minutes in all")
     parser.add_argument("--only", default="", help="names of models, separated by commas")
     parser.add_argument("--json", type=Path, help="file for the figures")
     arguments = parser.parse_args()
     chosen = [case for case in CASES if case.name.split(",")[0] in arguments.only.split(",")]
-    results = [measured(case, arguments.quick) for case in chosen or CASES]
-    table = Table("model", "rows", "way", "seconds", "ratio", box=None)
-    for result in results:
+    results = []
+    for case in chosen or CASES:
+        result = measured(case, arguments.quick)
+        results.append(result)
+        table = Table("model", "rows", "way", "seconds", "ratio", box=None)
         for name, seconds in result["seconds"].items():
             ratio = result["ratios"][name]
             table.add_row(
@@ -59,7 +61,7 @@ def main() -> None:
             )
         for name, peak in result.get("peak_mb", {}).items():
             table.add_row(result["case"], "", f"peak memory: {name}", f"{peak:.0f} MB", "")
-    Console(width=100).print(table)
+        Console(width=100).print(table)
     if arguments.json is not None:
         machine = {"cores": os.cpu_count(), "platform": platform.platform()}
         figures = {"machine": machine, "results": results}
