@@ -13,10 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.models import CASES
-from runner.memory_sources import as_probe
-from runner.record import Header
-from runner.saving import save
-from runner.showing import Settings
+from runner.experiment.saving import save
+from runner.experiment.showing import Settings
+from runner.probe.memory_sources import as_probe
+from runner.record.record import Header
 
 WAYS = ("plain forward", "parquet")
 

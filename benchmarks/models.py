@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from runner.selection import Selection
+from runner.capture.selection import Selection
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.models import Case
-from runner.capture import unfused
-from runner.memory_sources import as_probe
-from runner.publication import Publication
-from runner.record import Header
-from runner.saving import save
-from runner.showing import Settings, Showing
-from runner.tables import TableWriter
+from runner.capture.capture import unfused
+from runner.experiment.saving import save
+from runner.experiment.showing import Settings, Showing
+from runner.probe.memory_sources import as_probe
+from runner.record.publication import Publication
+from runner.record.record import Header
+from runner.tables.tables import TableWriter
 
 PLAIN = "plain forward"
 Way = Callable[[], Any]

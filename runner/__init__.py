@@ -6,12 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runner.activations import Activation, capture_activations
     from runner.api import run, save_run
     from runner.errors import InputError, RunError, RunnerError
-    from runner.locate import open_run, open_runs
-    from runner.published_run import Run
-    from runner.runs import Runs
+    from runner.experiment.activations import Activation, capture_activations
+    from runner.runs.locate import open_run, open_runs
+    from runner.runs.published_run import Run
+    from runner.runs.runs import Runs
 
 __all__ = [
     "Activation",
@@ -28,17 +28,17 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Activation": "activations",
-    "capture_activations": "activations",
+    "Activation": "experiment.activations",
+    "capture_activations": "experiment.activations",
     "run": "api",
     "save_run": "api",
     "InputError": "errors",
     "RunError": "errors",
     "RunnerError": "errors",
-    "open_run": "locate",
-    "open_runs": "locate",
-    "Run": "published_run",
-    "Runs": "runs",
+    "open_run": "runs.locate",
+    "open_runs": "runs.locate",
+    "Run": "runs.published_run",
+    "Runs": "runs.runs",
 }
 
 

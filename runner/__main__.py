@@ -1,5 +1,5 @@
 """``python -m runner``."""
 
-from runner.entry import script
+from runner.command_line.entry import script
 
 script()

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.compose import compose_one
-from runner.experiment import run_experiment
-from runner.locate import open_run
-from runner.published_run import Run
-from runner.record import Header
-from runner.selection import Selection
+from runner.capture.selection import Selection
+from runner.config.compose import compose_one
+from runner.experiment.experiment import run_experiment
+from runner.record.record import Header
+from runner.runs.locate import open_run
+from runner.runs.published_run import Run
 from runner.tensors import Kind
 
 if TYPE_CHECKING:
@@ -96,9 +96,9 @@ def save_run(
     RunError
         If the model fails or the disk is full; nothing is published.
     """
-    from runner.memory_sources import as_probe
-    from runner.saving import save
-    from runner.showing import Settings
+    from runner.experiment.saving import save
+    from runner.experiment.showing import Settings
+    from runner.probe.memory_sources import as_probe
 
     config = dict(config or {})
     seed = config.get("seed")

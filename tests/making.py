@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from runner.backend import Backend
-from runner.environment import Environment
-from runner.layout import FORMATS, file_name
-from runner.publication import Publication
-from runner.record import (
+from runner.model.backend import Backend
+from runner.record.environment import Environment
+from runner.record.publication import Publication
+from runner.record.record import (
     Headline,
     LayerRecord,
     ModelRecord,
@@ -23,8 +22,9 @@ from runner.record import (
     RunRecord,
     TensorRecord,
 )
-from runner.statistics import RunningStatistics, summary_table
-from runner.tables import TableWriter, write_table, write_weight
+from runner.tables.layout import FORMATS, file_name
+from runner.tables.statistics import RunningStatistics, summary_table
+from runner.tables.tables import TableWriter, write_table, write_weight
 from runner.tensors import InputSpec, TensorSpec
 
 _BEGINNING = datetime(2024, 1, 1, tzinfo=UTC)

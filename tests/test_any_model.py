@@ -18,9 +18,9 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from runner.capture import Capture
+from runner.capture.capture import Capture
+from runner.capture.selection import Selection
 from runner.errors import RunError
-from runner.selection import Selection
 
 ALL_KINDS = frozenset(("activation", "weight", "input", "pre_activation"))
 told: dict[str, Any] = {}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from runner.capture import Capture, unfused
+from runner.capture.capture import Capture, unfused
 
 pytestmark = pytest.mark.slow
 

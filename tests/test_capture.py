@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from runner.capture import Capture, padded, unfused
+from runner.capture.capture import Capture, padded, unfused
+from runner.capture.selection import Selection
 from runner.errors import InputError, RunError
-from runner.selection import Selection
 
 
 @pytest.fixture(autouse=True)

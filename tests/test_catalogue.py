@@ -8,7 +8,7 @@ import inspect
 import keras
 import pytest
 
-from runner import catalogue
+from runner.config import catalogue
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,7 @@ def test_mistakes_that_only_keras_can_see_leave_nothing_either() -> None:
 def test_asking_does_not_import_tensorflow(words: list[str], code: int) -> None:
     program = (
         "import sys\n"
-        "from runner.entry import main\n"
+        "from runner.command_line.entry import main\n"
         f"try: code = main({words!r})\n"
         "except SystemExit as exit: code = exit.code or 0\n"
         "loaded = {'tensorflow', 'keras'} & set(sys.modules)\n"

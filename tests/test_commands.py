@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 from making import make_run
 
-from runner.commands import NAMES, main
+from runner.command_line.commands import NAMES, main
 
 
 def run_command(*arguments: str, after: str = "") -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own; `after` is code to run at its end."""
     code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent.parent)!r})\n"
-    code += f"from runner.commands import main; code = main({list(arguments)!r})\n{after}"
+    code += (
+        f"from runner.command_line.commands import main; code = main({list(arguments)!r})\n{after}"
+    )
     return subprocess.run(
         [sys.executable, "-c", f"{code}\nsys.exit(code)"],
         capture_output=True,
@@ -139,7 +141,8 @@ def test_no_command_imports_tensorflow(tmp_path: Path, arguments: list[str]) -> 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     for number in range(50):
         make_run(tmp_path / f"outputs/{number}", overrides=("x" * 5000,))
-    code = "import sys; from runner.commands import main; sys.exit(main(['list', '--limit', '50']))"
+    code = "import sys; from runner.command_line.commands import main; "
+    code += "sys.exit(main(['list', '--limit', '50']))"
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,

@@ -12,8 +12,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.compose import Composition, compose_one, parse_arguments, validate
-from runner.config import DeclaredModel
+from runner.config.compose import Composition, compose_one, parse_arguments, validate
+from runner.config.experiment_config import DeclaredModel
 from runner.errors import InputError
 
 MODEL = """
@@ -219,7 +219,7 @@ def test_a_file_that_unfolds_to_gigabytes_is_refused_unread() -> None:
 
 
 def test_code_is_refused_where_only_help_is_asked_for_too() -> None:
-    from runner.entry import main
+    from runner.command_line.entry import main
 
     text = "# @package _global_\nhydra: {callbacks: {mine: {_target_: os.system}}}\n"
     assert main([*own("experiment/mine.yaml", text), "experiment=mine", "--help"]) == 2

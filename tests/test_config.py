@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from runner import catalogue
-from runner.config import (
+from runner.config import catalogue
+from runner.config.experiment_config import (
     ApplicationModel,
     CsvConfig,
     DeclaredModel,
@@ -477,7 +477,7 @@ def test_a_newer_keras_may_know_names_that_the_catalogue_does_not(
 
 def test_checking_loads_neither_keras_nor_tensorflow() -> None:
     code = (
-        "import sys; from runner.config import parse; "
+        "import sys; from runner.config.experiment_config import parse; "
         f"parse({json.loads(json.dumps(experiment()))!r}); "
         "print({'tensorflow', 'keras'} & set(sys.modules))"
     )

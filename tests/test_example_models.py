@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 import runner
-from runner import catalogue
-from runner.compose import compose_one
-from runner.config import DeclaredModel
+from runner.config import catalogue
+from runner.config.compose import compose_one
+from runner.config.experiment_config import DeclaredModel
+from runner.config.loading import CONFIG_DIRECTORY
 from runner.errors import InputError
-from runner.loading import CONFIG_DIRECTORY
 
 FILES = sorted(CONFIG_DIRECTORY.rglob("*.yaml"))
 EXPERIMENTS = sorted(path.stem for path in (CONFIG_DIRECTORY / "experiment").glob("*.yaml"))

@@ -9,9 +9,9 @@ import pytest
 from making import make_run
 from tutorial import FIGURES, tutorial_config, tutorial_run
 
-from runner import dense, explain
 from runner.errors import InputError
-from runner.published_run import Run
+from runner.runs.published_run import Run
+from runner.screen import dense, explain
 
 
 def test_a_value_of_the_tutorial_is_spelled_out() -> None:

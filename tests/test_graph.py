@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.graph import CallArguments, LayerGraph, name_problems, tensors_of
+from runner.config.graph import CallArguments, LayerGraph, name_problems, tensors_of
 
 
 def said(graph: LayerGraph) -> list[str]:

@@ -11,9 +11,9 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from runner.capture import Capture
+from runner.capture.capture import Capture
+from runner.capture.selection import Selection
 from runner.errors import RunError
-from runner.selection import Selection
 
 # Keras warns of models that have no build().
 pytestmark = pytest.mark.filterwarnings("ignore:.*unbuilt state")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from runner.capture import Capture, unfused
+from runner.capture.capture import Capture, unfused
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

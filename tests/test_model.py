@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from runner.config import parse
+from runner.config.experiment_config import parse
 from runner.errors import InputError
-from runner.model import build_model, input_specs
+from runner.model.building import build_model, input_specs
 
 
 def built(model: dict[str, Any], **rest: Any) -> keras.Model:

@@ -17,11 +17,11 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
-from runner import table_files
+from runner.config.probe_config import ProbeConfig
 from runner.errors import InputError
-from runner.probe import Batch, Probe
-from runner.probe_config import ProbeConfig
-from runner.sources import open_probe
+from runner.probe import table_files
+from runner.probe.probe import Batch, Probe
+from runner.probe.sources import open_probe
 from runner.tensors import InputSpec
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from runner import probe_table
-from runner.layout import MAX_CSV_COLUMNS
-from runner.memory_sources import as_probe
-from runner.probe_table import ProbeTable
-from runner.tables import write_table
+from runner.experiment import probe_table
+from runner.experiment.probe_table import ProbeTable
+from runner.probe.memory_sources import as_probe
+from runner.tables.layout import MAX_CSV_COLUMNS
+from runner.tables.tables import write_table
 
 
 def kept(x: Any, *, format: str = "parquet", size: int = 2, **others: Any) -> pa.Table:

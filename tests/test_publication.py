@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import InputError, RunError
-from runner.publication import FileDigest, Publication, _StagedFile, check_target
+from runner.record.publication import FileDigest, Publication, _StagedFile, check_target
 
 
 def names(folder: Path) -> set[str]:
@@ -162,7 +162,7 @@ def test_of_several_processes_one_wins_and_the_others_are_told(tmp_path: Path) -
         import sys, time
         from pathlib import Path
         from runner.errors import RunnerError
-        from runner.publication import Publication
+        from runner.record.publication import Publication
         me, ready = sys.argv[1], Path(sys.argv[2])
         with Publication(Path("run")) as publication:
             publication.write("who", me.encode())
@@ -192,7 +192,7 @@ def test_a_killed_process_leaves_no_run(tmp_path: Path) -> None:
     code = """
         import time
         from pathlib import Path
-        from runner.publication import Publication
+        from runner.record.publication import Publication
         with Publication(Path("run")) as publication:
             publication.write("a", b"1")
             print("staged", flush=True)

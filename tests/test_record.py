@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from making import make_run
 
-from runner.backend import read_backend
-from runner.environment import read_environment
 from runner.errors import InputError
-from runner.record import RunRecord, record_schema
+from runner.model.backend import read_backend
+from runner.record.environment import read_environment
+from runner.record.record import RunRecord, record_schema
 
 SCHEMA = Path(__file__).parent.parent / "docs" / "run.schema.json"
 

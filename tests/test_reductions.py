@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from runner.capture import Capture
-from runner.selection import Selection
+from runner.capture.capture import Capture
+from runner.capture.selection import Selection
 
 
 def captured(reduction: str) -> tuple[np.ndarray, np.ndarray]:

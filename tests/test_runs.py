@@ -9,10 +9,10 @@ import pytest
 from making import make_run
 
 from runner.errors import InputError
-from runner.layout import FORMATS
-from runner.locate import find_runs, open_run, open_runs
-from runner.published_run import Run, UnknownTensorError
-from runner.runs import Runs
+from runner.runs.locate import find_runs, open_run, open_runs
+from runner.runs.published_run import Run, UnknownTensorError
+from runner.runs.runs import Runs
+from runner.tables.layout import FORMATS
 
 HIDDEN = np.array([[0.1, np.nan], [-0.0, np.inf], [3, 4]], np.float32)
 MAP = np.arange(3 * 2 * 2 * 3, dtype=np.float32).reshape(3, 2, 2, 3)

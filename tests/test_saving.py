@@ -18,8 +18,8 @@ from keras import layers
 from tutorial import FIGURES
 
 import runner
-from runner.capture import Capture
-from runner.showing import Settings, Showing
+from runner.capture.capture import Capture
+from runner.experiment.showing import Settings, Showing
 
 
 @pytest.fixture(autouse=True)
@@ -231,7 +231,7 @@ def test_the_record_is_plain_json() -> None:
 
 
 def test_showing_needs_no_folder() -> None:
-    from runner.memory_sources import as_probe
+    from runner.probe.memory_sources import as_probe
 
     showing = Showing(small(), as_probe(random(10)), Settings(batch_size=4))
     assert isinstance(showing.capture, Capture)

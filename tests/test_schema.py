@@ -10,7 +10,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from runner.schema import json_schema
+from runner.config.schema import json_schema
 
 CONF = Path(__file__).parent.parent / "conf"
 GROUPS = ("probe", "loss", "optimizer", "capture")

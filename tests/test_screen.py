@@ -9,9 +9,9 @@ import pytest
 from making import make_run
 from tutorial import FIGURES, tutorial_config, tutorial_run
 
-from runner import screen
-from runner.published_run import Run
-from runner.record import LayerRecord
+from runner.record.record import LayerRecord
+from runner.runs.published_run import Run
+from runner.screen import screen
 
 TUTORIAL = """\
 1 Inputs

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from runner.capture.selection import Selection
 from runner.errors import InputError
-from runner.selection import Selection
 from runner.tensors import TensorSpec
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.statistics import RunningStatistics, summary_table
+from runner.tables.statistics import RunningStatistics, summary_table
 from runner.tensors import Kind, TensorSpec
 
 

@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.errors import InputError
-from runner.layout import FORMATS, file_name, layout_of
-from runner.tables import (
+from runner.tables.layout import FORMATS, file_name, layout_of
+from runner.tables.tables import (
     TableWriter,
     read_array,
     read_frame,

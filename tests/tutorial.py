@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from making import make_run
 
-from runner.published_run import Run
+from runner.runs.published_run import Run
 
 FIGURES: dict[str, list[Any]] = {
     "hidden": [

@@ -1,0 +1,1 @@
+"""What every layer puts out during a forward pass."""

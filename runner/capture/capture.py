@@ -1,0 +1,306 @@
+"""What every layer of a model puts out for the inputs shown to it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from runner.capture.calls import leaves, watch
+from runner.capture.inventory import Inventory, Layer, take_inventory, value_of
+from runner.capture.selection import Selection
+from runner.errors import InputError, RunError
+from runner.tensors import TensorSpec
+
+
+class Capture:
+    """A model made ready to give up every layer's output, batch by batch.
+
+    The forward pass is traced once into a TensorFlow function that returns all chosen
+    tensors; where it cannot be traced it runs eagerly. Variables enter as arguments and
+    nothing is assigned, so the model is left as it was; what its layers update with
+    ``training=True`` is carried from batch to batch here.
+
+    Parameters
+    ----------
+    model
+        Any Keras model. One that is not built yet is built by calling it on `inputs`.
+    inputs
+        The first batch, as the model is called: an array of shape (sample, ...), or a
+        list or mapping of such. Later batches must have the same shapes.
+    selection
+        What to keep; everything of the default kinds if not given.
+    training
+        Whether the layers run as in training.
+
+    Attributes
+    ----------
+    tensors : tuple[TensorSpec, ...]
+        What is captured per sample, in call order.
+    weights : tuple[tuple[TensorSpec, keras.Variable], ...]
+        The chosen weights of every layer, in call order.
+    aliases : tuple[tuple[TensorSpec, TensorSpec], ...]
+        Chosen tensors that are the very same as one of `tensors` or `weights`, each
+        with that one.
+    layers : tuple[Layer, ...]
+        Every layer of the model in call order, those never called last.
+    first : list[numpy.ndarray]
+        The values for the first batch, in the order of `tensors`.
+    outputs : tuple[str, ...]
+        Names of the activations that the model itself returns.
+    eager_because : str or None
+        Why the forward pass could not be traced.
+
+    Raises
+    ------
+    InputError
+        If a pattern of the selection matches no layer, or an index of the inputs lies
+        outside an embedding.
+    RunError
+        If the model cannot be called on the inputs; names the layer where it failed.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        inputs: Any,
+        selection: Selection | None = None,
+        *,
+        training: bool = False,
+    ) -> None:
+        self._model = model
+        self._selection = selection or Selection()
+        self._training = training
+        _build(model, inputs)
+        rows = _rows(inputs)
+        self._fixed = rows if _has_fixed_batches(model) else None
+        self._variables: list[keras.Variable] = model.variables
+        self._values = [tf.convert_to_tensor(variable.value) for variable in self._variables]
+        self._changing: list[int] = []
+        self._inventory = Inventory()
+        self._expected: list[tuple[str, str]] | None = None
+        self._function, self.eager_because = self._trace(inputs)
+        arrays = self._run(inputs)
+        found = self._inventory
+        self._expected = [(spec.kind, spec.name) for spec in found.tensors]
+        self._selection.check(found.candidates)
+        specs = {
+            place: dataclasses.replace(spec, shape=array.shape[1:], dtype=array.dtype.name)
+            for place, (spec, array) in enumerate(zip(found.tensors, arrays, strict=True))
+            if array.shape[:1] == (rows,)
+        }
+        for place, spec in enumerate(found.tensors):
+            if place not in specs:
+                shape = arrays[place].shape
+                found.leave_out(
+                    spec.layer_path, f"no sample axis: {rows} samples gave an output of {shape}"
+                )
+        self._places = list(specs)
+        self.first = [arrays[place] for place in self._places]
+        self.tensors: tuple[TensorSpec, ...] = tuple(specs.values())
+        self.weights: tuple[tuple[TensorSpec, keras.Variable], ...] = tuple(found.weights)
+        shaped = [
+            (
+                dataclasses.replace(alias, shape=specs[place].shape, dtype=specs[place].dtype),
+                specs[place],
+            )
+            for alias, place in found.aliases
+            if place in specs
+        ]
+        self.aliases: tuple[tuple[TensorSpec, TensorSpec], ...] = (*shaped, *found.weight_aliases)
+        self.layers: tuple[Layer, ...] = tuple(found.layers.values())
+        self.outputs = found.outputs
+
+    def __call__(self, inputs: Any) -> list[np.ndarray]:
+        """Show the model one more batch.
+
+        Parameters
+        ----------
+        inputs
+            As the first batch.
+
+        Returns
+        -------
+        list[numpy.ndarray]
+            The values of `tensors`, each of shape (sample, ...): views of TensorFlow's
+            memory, not to be written to.
+        """
+        arrays = self._run(inputs)
+        return [arrays[place] for place in self._places]
+
+    def _trace(self, inputs: Any) -> tuple[Callable[..., Any], str | None]:
+        signature = tf.nest.map_structure(
+            lambda array: (
+                None if array is None else tf.TensorSpec((None, *array.shape[1:]), array.dtype)
+            ),
+            inputs,
+        )
+        function = tf.function(self._forward, autograph=False)
+        try:
+            traced = function.get_concrete_function(self._values, signature)
+            if len(self._values) < len(self._variables):  # it drew from a stream of Keras's own
+                self._values += [
+                    tf.convert_to_tensor(variable.value)
+                    for variable in self._variables[len(self._values) :]
+                ]
+                traced = function.get_concrete_function(self._values, signature)
+        except Exception as error:  # a model may raise anything; one that is real comes again
+            return self._forward, _in_one_line(error)
+        else:
+            return traced, None
+
+    def _forward(self, values: list[Any], inputs: Any) -> tuple[list[Any], list[Any]]:
+        """Return the chosen tensors, and the new values of the variables that change."""
+        state = list(zip(self._variables, values, strict=False))
+        with _Scope(state, collect_losses=True) as scope:
+            calls = watch(
+                lambda: self._model(inputs, training=self._training),
+                pre_activations="pre_activation" in self._selection.kinds,
+            )
+            self._inventory, tensors = take_inventory(
+                self._model, calls, self._selection, self._fixed
+            )
+        after = [scope.get_current_value(v) for v in self._variables[: len(values)]]
+        self._changing = [i for i, value in enumerate(after) if value is not values[i]]
+        known = {id(variable) for variable in self._variables}
+        self._variables += [v for key, v in scope.assigned.items() if key not in known]
+        return tensors, [after[i] for i in self._changing]
+
+    def _run(self, inputs: Any) -> list[np.ndarray]:
+        with unfused(), _explained():
+            tensors, changed = self._function(
+                self._values,
+                tf.nest.map_structure(
+                    lambda array: None if array is None else tf.convert_to_tensor(array), inputs
+                ),
+            )
+        found = [(spec.kind, spec.name) for spec in self._inventory.tensors]
+        if self._expected is not None and found != self._expected:
+            raise RunError(
+                "the model took another way through its layers than for the first batch: "
+                + ", ".join(sorted({name for _, name in {*found} ^ {*self._expected}}))
+            )
+        for place, value in zip(self._changing, changed, strict=True):
+            self._values[place] = value
+        return [_as_array(tensor) for tensor in tensors]
+
+
+class _Scope(keras.StatelessScope):  # type: ignore[misc]
+    """Remembers which variables would have been assigned."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.assigned: dict[int, keras.Variable] = {}
+
+    def add_update(self, update: Any) -> None:
+        self.assigned[id(update[0])] = update[0]
+        super().add_update(update)
+
+
+def _has_fixed_batches(model: keras.Model) -> bool:
+    """Tell whether a model is made for batches of one size: its tensors say so then."""
+    return any(
+        tensor.shape[0] is not None for tensor in getattr(model, "inputs", None) or []
+    ) or any(getattr(layer, "stateful", False) for layer in model._flatten_layers())
+
+
+# What in TensorFlow's optimizer changes arithmetic, depending on which tensors are asked for:
+# x * a * b becomes x * (a * b) unless x * a is wanted too.
+_REWRITES = ("remapping", "arithmetic_optimization", "constant_folding")
+
+
+@contextlib.contextmanager
+def unfused() -> Iterator[None]:
+    """Keep TensorFlow from fusing operations of different layers inside the scope.
+
+    Which ones it fuses depends on which tensors are asked for, and a fused operation
+    rounds differently: without this, a value would depend on what else is captured.
+    `Capture` enters it for every batch; enter it once around many to save the switching.
+    """
+    options = tf.config.optimizer
+    found = options.get_experimental_options()
+    before = {name: found.get(name, True) for name in _REWRITES}
+    if not any(before.values()):
+        yield
+        return
+    options.set_experimental_options(dict.fromkeys(_REWRITES, False))
+    try:
+        yield
+    finally:
+        options.set_experimental_options(before)
+
+
+def padded(inputs: Any, size: int) -> Any:
+    """Repeat the last sample of a batch until it has `size` samples.
+
+    Every batch then has the same shape, and the arithmetic of a sample does not
+    depend on how many samples happen to come with it.
+    """
+
+    def pad(array: np.ndarray | None) -> np.ndarray | None:
+        if array is None:
+            return None
+        missing = size - len(array)
+        return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)])
+
+    return inputs if _rows(inputs) >= size else tf.nest.map_structure(pad, inputs)
+
+
+def _build(model: keras.Model, inputs: Any) -> None:
+    """Build what is not built by one call on the inputs, leaving what is as it was."""
+    if all(layer.built for layer in model._flatten_layers()):
+        return
+    before = {id(layer) for layer in model._flatten_layers() if layer.built}
+    state = [v for layer in model._flatten_layers() for v in layer.metrics_variables]
+    values = [(variable, value_of(variable)) for variable in (*model.variables, *state)]
+    with _explained():
+        model(inputs, training=False)
+    for variable, value in values:
+        variable.assign(value)
+    for layer in model._flatten_layers():  # states made by this call, and already moved on
+        if id(layer) not in before and getattr(layer, "stateful", False):
+            layer.reset_state()
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Say in one line what made a forward pass fail, and in which layer."""
+    try:
+        yield
+    except Exception as error:
+        text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+        index = re.search(r"indices\[.*?\] = (-?\d+) is not in \[(\d+), (\d+)\)", text)
+        if index:
+            found, low, high = index.groups()
+            raise InputError.of(
+                "probe", f"index {found} is outside an embedding of {low} to {int(high) - 1}"
+            ) from error
+        where = " ".join(getattr(error, "__notes__", []))
+        raise RunError(
+            f"the model cannot be called on the probe{where and f' ({where})'}: "
+            f"{_in_one_line(error)}"
+        ) from error
+
+
+def _in_one_line(error: Exception) -> str:
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip() or type(error).__name__
+    if isinstance(error, tf.errors.OpError):  # a graph tells where its code stood, first
+        text = text.partition("\n\t [[")[0].rpartition("\n")[2]
+    text = " ".join(text.split())
+    return text if len(text) <= 300 else f"{text[:297]}..."
+
+
+def _rows(inputs: Any) -> int:
+    return len(leaves(inputs)[0][1])
+
+
+def _as_array(tensor: Any) -> np.ndarray:
+    if np.dtype(tensor.dtype.as_numpy_dtype).isbuiltin != 1:  # bfloat16, float8: no buffer has it
+        return np.asarray(tensor.numpy())
+    return np.asarray(memoryview(tensor))

@@ -1,0 +1,100 @@
+"""Which tensors to keep, and how small to make them."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from runner.errors import InputError, Problem, suggest
+from runner.tensors import Kind, TensorSpec
+
+_CLASS = "class:"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a capture keeps of what the layers put out.
+
+    A pattern is a name, a glob (``*`` stops at ``/``, ``**`` crosses it) or
+    ``class:Conv2D``, a glob on the name of the layer's class. It is held against a
+    tensor's name and its layer's path; where several patterns of ``reduce`` fit,
+    the last one counts.
+
+    Attributes
+    ----------
+    include, exclude
+        A tensor is kept if a pattern of ``include`` fits it and none of ``exclude``.
+    kinds
+        The kinds to keep.
+    reduce
+        Pattern to reduction (see `runner.capture.reductions`).
+    dtype
+        Type to cast floating-point activations to before they are stored, or ``None``.
+    """
+
+    include: tuple[str, ...] = ("**",)
+    exclude: tuple[str, ...] = ()
+    kinds: frozenset[Kind] = frozenset(("activation", "weight"))
+    reduce: Mapping[str, str] = field(default_factory=dict)
+    dtype: str | None = None
+
+    def keeps(self, spec: TensorSpec) -> bool:
+        """Tell whether a tensor is to be kept."""
+        return (
+            spec.kind in self.kinds
+            and any(_fits(pattern, spec) for pattern in self.include)
+            and not any(_fits(pattern, spec) for pattern in self.exclude)
+        )
+
+    def reduction(self, spec: TensorSpec) -> str | None:
+        """Return how a tensor is to be reduced, ``None`` where it is stored whole."""
+        chosen: str | None = None
+        for pattern, reduction in self.reduce.items():
+            if _fits(pattern, spec):
+                chosen = reduction
+        return None if chosen == "none" else chosen
+
+    def check(self, specs: Iterable[TensorSpec]) -> None:
+        """Refuse patterns that fit none of a model's tensors.
+
+        Raises
+        ------
+        InputError
+            One problem a pattern, each naming the layers that there are.
+        """
+        specs = list(specs)
+        names = list(dict.fromkeys(spec.layer_path for spec in specs))
+        shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+        groups: dict[str, Iterable[str]] = {
+            "capture.include": self.include,
+            "capture.exclude": self.exclude,
+            "capture.reduce": self.reduce,
+        }
+        problems = [
+            Problem(
+                place,
+                f"'{pattern}' matches no layer",
+                suggest(pattern, names) or f"layers are: {shown}",
+            )
+            for place, patterns in groups.items()
+            for pattern in patterns
+            if not any(_fits(pattern, spec) for spec in specs)
+        ]
+        if problems:
+            raise InputError(problems)
+
+
+def _fits(pattern: str, spec: TensorSpec) -> bool:
+    if pattern.startswith(_CLASS):
+        return _glob(pattern.removeprefix(_CLASS)).fullmatch(spec.layer_class) is not None
+    glob = _glob(pattern)
+    return any(glob.fullmatch(name) is not None for name in (spec.name, spec.layer_path))
+
+
+@functools.lru_cache
+def _glob(pattern: str) -> re.Pattern[str]:
+    wild = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    parts = re.split(r"(\*\*/?|\*|\?)", pattern)
+    return re.compile("".join(wild.get(part) or re.escape(part) for part in parts), re.DOTALL)

@@ -1,0 +1,206 @@
+"""What Keras's objects take, checked without Keras."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from runner.config import catalogue
+from runner.errors import Problem, suggest
+
+# What the names of a namespace are called, and the page of Keras that lists them.
+_NOUNS = {
+    "layers": ("layer class", "layers"),
+    "initializers": ("initializer", "layers/initializers"),
+    "regularizers": ("regularizer", "layers/regularizers"),
+    "constraints": ("constraint", "layers/weight_constraints"),
+    "losses": ("loss", "losses"),
+    "optimizers": ("optimizer", "optimizers"),
+    "optimizers.schedules": ("learning rate schedule", "optimizers/learning_rate_schedules"),
+    "applications": ("application", "applications"),
+    "activations": ("activation", "layers/activations"),
+}
+
+TYPES: dict[type, str] = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
+"""The types of plain values, as they are called in an error."""
+
+
+class _Rule(NamedTuple):
+    type: type
+    admits: Callable[[float], bool]
+    range: str
+
+
+_COUNT = _Rule(int, lambda value: value >= 1, ">= 1")
+_POSITIVE = _Rule(float, lambda value: value > 0, "> 0")
+_SHARE = _Rule(float, lambda value: 0 <= value < 1, "in [0, 1)")
+_NUMBER = _Rule(float, math.isfinite, "finite")  # where the default is whole by chance
+
+_COUNTS = (
+    "units", "filters", "kernel_size", "pool_size", "strides", "dilation_rate", "size", "n",
+    "depth_multiplier", "height", "width", "input_dim", "output_dim", "num_tokens", "classes",
+    "num_heads", "key_dim", "value_dim", "head_dim", "num_query_heads", "num_key_value_heads",
+)  # fmt: skip
+
+# What a name means in whichever class has it, where its default does not tell.
+_RULES = {
+    **dict.fromkeys(_COUNTS, _COUNT),
+    **dict.fromkeys(("learning_rate", "initial_learning_rate"), _POSITIVE),
+    **dict.fromkeys(("rate", "dropout", "recurrent_dropout"), _SHARE),
+    **dict.fromkeys(("max_value", "adam_lr_ratio"), _NUMBER),
+    "seed": _Rule(int, lambda value: value >= 0, ">= 0"),
+}
+
+
+def argument_problems(
+    namespace: str,
+    class_name: str,
+    arguments: Mapping[str, Any],
+    place: str = "",
+    *,
+    custom: bool = False,
+) -> Iterator[Problem]:
+    """Yield what is wrong with one object's class and arguments, those nested in it too.
+
+    Parameters
+    ----------
+    namespace
+        Where the class is looked up: one of `runner.config.catalogue.NAMESPACES`.
+    class_name, arguments
+        As declared.
+    place
+        Key path of the object.
+    custom
+        Whether modules of the user's own may register names that Keras does not have;
+        a name unknown here is then left to whoever builds the model.
+    """
+    keras = catalogue.load()
+    signature = keras.signature(namespace, class_name)
+    if signature is None and class_name in catalogue.NEEDS_CODE:
+        yield Problem(
+            join(place, "class_name"),
+            f"{class_name} takes Python code, which a configuration cannot hold",
+            "build the model in Python and name the function that does with model=function",
+        )
+    elif signature is None and not custom:
+        yield from _unknown(namespace, class_name, join(place, "class_name"))
+    for name in signature.required if signature is not None else ():
+        if name not in arguments:
+            yield Problem(join(place, name), f"{class_name} needs it, and it is not given")
+    for name, value in arguments.items():
+        below = join(place, name)
+        if signature is not None and name in signature.names:
+            yield from _type_problems(name, value, signature.optional.get(name, ...), below)
+        elif signature is not None and keras.complete:
+            known = ", ".join(signature.names)
+            advice = suggest(name, signature.names) or f"it takes {known or 'no arguments'}"
+            yield Problem(below, f"{class_name} has no '{name}'", advice + _as_of())
+        yield from _nested_problems(name, value, below, custom)
+
+
+def dtype_problems(value: str, place: str) -> Iterator[Problem]:
+    """Yield a problem if text names neither a dtype nor a dtype policy of Keras."""
+    keras = catalogue.load()
+    known = value.rpartition("_from_")[2] in keras.dtypes  # int8_from_float32: a quantized one
+    if not known and keras.complete:
+        advice = suggest(value, keras.dtypes) or f"there are {', '.join(keras.dtypes)}"
+        yield Problem(place, f"unknown dtype '{value}'", advice)
+
+
+def expected_type(name: str, default: Any) -> type | None:
+    """Return the type of an argument's plain values, ``None`` where nothing tells.
+
+    Parameters
+    ----------
+    name
+        The argument's name.
+    default
+        Its default; ``...`` where it has none.
+    """
+    if name in _RULES:
+        return _RULES[name].type
+    return type(default) if type(default) in TYPES else None
+
+
+def join(*parts: str) -> str:
+    """Return a key path from its parts; empty ones leave no dot."""
+    return ".".join(part for part in parts if part)
+
+
+def shown(value: Any) -> str:
+    """Return a value as the author of a YAML file would recognise it."""
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    return {None: "null", True: "true", False: "false"}[value] if _is_word(value) else repr(value)
+
+
+def _is_word(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+def _type_problems(name: str, value: Any, default: Any, place: str) -> Iterator[Problem]:
+    kind = expected_type(name, default)
+    if kind is None or isinstance(value, Mapping) or (value is None and default is not ...):
+        return
+    if isinstance(value, list):
+        for position, item in enumerate(value if kind is int else ()):
+            yield from _type_problems(name, item, default, f"{place}.{position}")
+        return
+    rule = _RULES.get(name)
+    if not _has_type(value, kind) and not (default == "auto" and isinstance(value, bool)):
+        yield Problem(place, f"expected {TYPES[kind]}, found {shown(value)}")
+    elif rule is not None and value != default and not rule.admits(value):
+        yield Problem(place, f"must be {rule.range}, found {shown(value)}")
+
+
+def _has_type(value: Any, kind: type) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def _nested_problems(name: str, value: Any, place: str, custom: bool) -> Iterator[Problem]:
+    """Yield what is wrong with the names and objects that an argument holds, at any depth."""
+    namespace = catalogue.namespace_of(name)
+    if isinstance(value, list):
+        for position, item in enumerate(value):
+            if isinstance(item, (Mapping, list)):
+                yield from _nested_problems(name, item, f"{place}.{position}", custom)
+    elif isinstance(value, Mapping) and "class_name" in value:
+        arguments = {key: item for key, item in value.items() if key != "class_name"}
+        class_name = value["class_name"]
+        if isinstance(class_name, str):
+            yield from argument_problems(namespace, class_name, arguments, place, custom=custom)
+        else:
+            yield from _unknown(namespace, class_name, f"{place}.class_name")
+    elif isinstance(value, Mapping) or value is None:
+        return
+    elif name.endswith("activation"):
+        if not custom and value not in catalogue.load().activations:
+            yield from _unknown("activations", value, place)
+    elif namespace in ("initializers", "regularizers", "constraints"):
+        if not custom and value not in catalogue.load().names(namespace):
+            yield from _unknown(namespace, value, place)
+    elif name == "dtype" and isinstance(value, str):
+        yield from dtype_problems(value, place)
+
+
+def _unknown(namespace: str, value: Any, place: str) -> Iterator[Problem]:
+    keras = catalogue.load()
+    if isinstance(value, str) and not keras.complete:
+        return
+    noun, page = _NOUNS[namespace]
+    names = keras.activations if namespace == "activations" else keras.names(namespace)
+    listed = f"all are at https://keras.io/api/{page}/"
+    if value in ("Input", "InputLayer"):
+        listed = "declare the model's inputs with input_shape or inputs"
+    advice = f"{suggest(str(value), names)} {listed}".lstrip()
+    yield Problem(place, f"unknown {noun} {shown(value)}", advice + _as_of())
+
+
+def _as_of() -> str:
+    keras = catalogue.load()
+    return "" if keras.installed == keras.keras else f" (names are those of Keras {keras.keras})"

@@ -1,0 +1,241 @@
+"""Keras's public names and what they take, known without importing Keras.
+
+``catalogue.json`` is generated from an installed Keras by ``python -m runner.config.catalogue``.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).with_name("catalogue.json")
+
+NAMESPACES = (
+    "layers",
+    "initializers",
+    "regularizers",
+    "constraints",
+    "losses",
+    "optimizers",
+    "optimizers.schedules",
+    "applications",
+)
+
+NEEDS_CODE = frozenset((
+    "FlaxLayer", "JaxLayer", "Lambda", "TFSMLayer", "TorchModuleWrapper",
+    "MultiOptimizer", "OptimizerMap",
+))  # fmt: skip
+"""Classes that take Python objects, which a configuration cannot hold."""
+
+# Not for use by themselves, or (inputs) declared elsewhere.
+_BASES = frozenset((
+    "Layer", "Wrapper", "InputLayer", "InputSpec", "Initializer", "Regularizer", "Constraint",
+    "Loss", "Optimizer", "LearningRateSchedule",
+))  # fmt: skip
+
+# By the end of an argument's name; a layer is what the others hold.
+_ENDINGS = {
+    "initializer": "initializers",
+    "regularizer": "regularizers",
+    "constraint": "constraints",
+    "optimizer": "optimizers",
+    "learning_rate": "optimizers.schedules",
+}
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The arguments of one class, or of one function of ``keras.applications``.
+
+    Attributes
+    ----------
+    required
+        Names that must be given.
+    optional
+        Name to default; ``None`` also where the default is no plain value.
+    """
+
+    required: tuple[str, ...]
+    optional: Mapping[str, Any]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All arguments, the required ones first."""
+        return (*self.required, *self.optional)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What one version of Keras offers to a configuration.
+
+    Attributes
+    ----------
+    keras
+        The version.
+    activations, dtypes
+        Names that an ``activation`` and a ``dtype`` can have.
+    signatures
+        Namespace (one of `NAMESPACES`) to class to its arguments.
+    aliases
+        Namespace to other name (``mse``, ``adam``, ``AvgPool2D``) to class.
+    """
+
+    keras: str
+    activations: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    signatures: Mapping[str, Mapping[str, Signature]]
+    aliases: Mapping[str, Mapping[str, str]]
+
+    def names(self, namespace: str) -> tuple[str, ...]:
+        """Return every name that a namespace knows, short ones last."""
+        return (*self.signatures[namespace], *self.aliases[namespace])
+
+    def class_of(self, namespace: str, name: str) -> str:
+        """Return the class that a name stands for: itself, unless it is an alias."""
+        return self.aliases[namespace].get(name, name)
+
+    def signature(self, namespace: str, name: str) -> Signature | None:
+        """Return what a class takes; ``None`` for a name that is not known."""
+        return self.signatures[namespace].get(self.class_of(namespace, name))
+
+    @functools.cached_property
+    def installed(self) -> str:
+        """Version of the Keras that is installed."""
+        return importlib.metadata.version("keras")
+
+    @functools.cached_property
+    def complete(self) -> bool:
+        """Whether a name that is not here cannot be in the installed Keras either.
+
+        Only one newer than the catalogue has more: the few names that Keras dropped are
+        kept by `generate`.
+        """
+        return _feature_release(self.installed) <= _feature_release(self.keras)
+
+
+def namespace_of(argument: str) -> str:
+    """Return where the ``class_name`` in an argument's value is looked up.
+
+    ``kernel_initializer`` is for ``initializers``; what has no namespace of its own
+    (``layer``, ``cell``, ``activation``) holds a layer.
+    """
+    return next((space for end, space in _ENDINGS.items() if argument.endswith(end)), "layers")
+
+
+@functools.cache
+def load() -> Catalogue:
+    """Return the catalogue that comes with Runner."""
+    stored = json.loads(FILE.read_text(encoding="utf-8"))
+    signatures = {
+        namespace: {
+            name: Signature(tuple(arguments["required"]), arguments["optional"])
+            for name, arguments in classes.items()
+        }
+        for namespace, classes in stored["signatures"].items()
+    }
+    return Catalogue(
+        keras=stored["keras"],
+        activations=tuple(stored["activations"]),
+        dtypes=tuple(stored["dtypes"]),
+        signatures=signatures,
+        aliases=stored["aliases"],
+    )
+
+
+def generate() -> dict[str, Any]:
+    """Make the content of ``catalogue.json`` from the installed Keras, which it imports."""
+    import keras
+    from keras.src.backend.common.dtypes import ALLOWED_DTYPES
+
+    signatures: dict[str, Any] = {}
+    aliases: dict[str, Any] = {}
+    for namespace in NAMESPACES:
+        offered = _offered(importlib.import_module(f"keras.{namespace}"))
+        is_kind = inspect.isfunction if namespace == "applications" else inspect.isclass
+        classes = {
+            name: thing
+            for name, thing in offered.items()
+            if is_kind(thing) and name == thing.__name__ and name not in _BASES | NEEDS_CODE
+        }
+        signatures[namespace] = {name: _arguments(cls) for name, cls in sorted(classes.items())}
+        # A loss function (`mean_squared_error`, `mse`) stands for the class of the same name.
+        by_folded = {_folded(name): name for name in classes}
+        others = {name: thing for name, thing in offered.items() if inspect.isclass(thing)}
+        aliases[namespace] = {
+            name: by_folded[_folded(thing.__name__)]
+            for name, thing in sorted((others | _accepted(namespace)).items())
+            if name not in classes and _folded(thing.__name__) in by_folded
+        }
+    # What Keras 3.6 to 3.10 know and later ones dropped.
+    signatures["layers"]["LayerNormalization"]["optional"].setdefault("rms_scaling", False)
+    aliases["initializers"].setdefault("orthogonal_initializer", "Orthogonal")
+    return {
+        "keras": keras.__version__,
+        "activations": sorted(_accepted("activations")),
+        "dtypes": [*ALLOWED_DTYPES, "mixed_bfloat16", "mixed_float16"],
+        "signatures": signatures,
+        "aliases": aliases,
+    }
+
+
+def text_of(content: Mapping[str, Any]) -> str:
+    """Return generated content as it stands in the file."""
+    return json.dumps(content, indent=1) + "\n"
+
+
+def _offered(module: Any) -> dict[str, Any]:
+    return {name: thing for name, thing in vars(module).items() if not name.startswith("_")}
+
+
+def _accepted(namespace: str) -> dict[str, Any]:
+    """Return what Keras takes for a name, short forms that it does not export included."""
+    if namespace in ("layers", "applications", "optimizers.schedules"):
+        return {}
+    return dict(importlib.import_module(f"keras.src.{namespace}").ALL_OBJECTS_DICT)
+
+
+def _arguments(thing: Any) -> dict[str, Any]:
+    """Return what a class takes by itself, and what its ``**kwargs`` hand to its bases."""
+    required: list[str] = []
+    optional: dict[str, Any] = {}
+    owners = thing.__mro__ if inspect.isclass(thing) else (thing,)
+    makers = [vars(owner).get("__init__") for owner in owners] if len(owners) > 1 else [thing]
+    for position, maker in enumerate(filter(None, makers)):
+        parameters = list(inspect.signature(maker).parameters.values())
+        for parameter in parameters:
+            name, default = parameter.name, parameter.default
+            variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+            if variadic or name in {"self", "input_tensor", *required, *optional}:
+                continue
+            if default is not parameter.empty:
+                optional[name] = _literal(default)
+            elif position == 0:  # what a base requires, the class gives it
+                required.append(name)
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return {"required": required, "optional": optional}
+
+
+def _literal(default: Any) -> Any:
+    if isinstance(default, tuple):
+        return [_literal(item) for item in default]
+    return default if isinstance(default, (bool, int, float, str)) else None
+
+
+def _folded(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def _feature_release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2])
+
+
+if __name__ == "__main__":
+    FILE.write_text(text_of(generate()), encoding="utf-8")

@@ -1,0 +1,236 @@
+"""The typed configuration: what may be asked for, checked before anything is built."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, ValidationInfo
+
+from runner.config.arguments import TYPES, argument_problems, join, shown
+from runner.config.graph import printable
+from runner.config.model_config import (
+    MODEL_KEYS,
+    ApplicationModel,
+    DeclaredModel,
+    FunctionModel,
+    LayerNode,
+    ModelConfig,
+    ModelInput,
+    NamedObject,
+    SavedModel,
+)
+from runner.config.probe_config import (
+    SOURCES,
+    CsvConfig,
+    DigitsConfig,
+    FunctionConfig,
+    ImagesConfig,
+    InlineConfig,
+    IrisConfig,
+    NpyConfig,
+    NpzConfig,
+    ParquetConfig,
+    ProbeConfig,
+    RandomConfig,
+    TutorialConfig,
+)
+from runner.config.strict import Length, Seed, Strict, checked, has_custom_modules, refuse
+from runner.errors import InputError, Problem, suggest
+from runner.tensors import Kind
+
+__all__ = [
+    "ApplicationModel",
+    "CaptureConfig",
+    "CsvConfig",
+    "DeclaredModel",
+    "DigitsConfig",
+    "ExperimentConfig",
+    "FunctionConfig",
+    "FunctionModel",
+    "ImagesConfig",
+    "InlineConfig",
+    "IrisConfig",
+    "LayerNode",
+    "ModelConfig",
+    "ModelInput",
+    "NamedObject",
+    "NpyConfig",
+    "NpzConfig",
+    "ParquetConfig",
+    "ProbeConfig",
+    "RandomConfig",
+    "SavedModel",
+    "TutorialConfig",
+    "parse",
+]
+
+
+def _run_name_problems(name: str) -> Iterator[Problem]:
+    unsafe = any(c in "/\\" or unicodedata.category(c) == "Cc" for c in name)
+    if unsafe or name.strip() in ("", ".", ".."):
+        yield Problem("", f"{name!r} cannot name a run", "use a plain name, without a path")
+    elif re.fullmatch(r"last(~\d+)?", name):
+        yield Problem("", f"'{name}' already means the latest run", "use another name")
+
+
+def _reduction_problems(name: str) -> Iterator[Problem]:
+    if not re.fullmatch(r"none|mean|max|std|flatten|projection:[1-9]\d*", name):
+        known = ("mean", "max", "std", "flatten", "projection:16", "none")
+        advice = suggest(name, known) or f"there are {', '.join(known)}"
+        yield Problem("", f"unknown reduction '{name}'", advice)
+
+
+def _module_problems(name: str) -> Iterator[Problem]:
+    if not all(part.isidentifier() for part in name.split(".")):
+        yield Problem("", f"expected a module such as my_package.layers, found '{name}'")
+
+
+def _of_keras(namespace: str) -> AfterValidator:
+    def check(named: NamedObject, info: ValidationInfo) -> NamedObject:
+        custom = has_custom_modules(info)
+        refuse(argument_problems(namespace, named.class_name, named.arguments, custom=custom))
+        return named
+
+    return AfterValidator(check)
+
+
+class CaptureConfig(Strict):
+    """Which tensors are kept, and how; patterns as in `runner.capture.selection.Selection`."""
+
+    include: list[str] = Field(default=["**"])
+    exclude: list[str] = Field(default=[])
+    kinds: list[Kind] = Field(default=["activation", "weight"])
+    reduce: dict[str, Annotated[str, checked(_reduction_problems)]] = Field(default={})
+    batch_size: Length = 256
+    training: bool = False
+    dtype: Literal["float16", "bfloat16", "float32", "float64"] | None = None
+    max_bytes: Length = 10 * 2**30
+
+
+class ExperimentConfig(Strict):
+    """One experiment: a model, what it is shown, and what is kept of it."""
+
+    seed: Seed = 0
+    name: Annotated[str, checked(_run_name_problems)] | None = None
+    custom_modules: list[Annotated[str, checked(_module_problems)]] = Field(default=[])
+    model: ModelConfig
+    probe: ProbeConfig
+    loss: Annotated[NamedObject, _of_keras("losses")] | None = None
+    optimizer: Annotated[NamedObject, _of_keras("optimizers")] | None = None
+    capture: CaptureConfig = CaptureConfig()
+    format: Literal["parquet", "csv", "arrow"] = "parquet"
+    train: None = None
+    dry_run: bool = False
+
+
+def parse(config: Mapping[str, Any]) -> ExperimentConfig:
+    """Return the experiment that plain data describes.
+
+    Parameters
+    ----------
+    config
+        Nested dicts and lists, interpolations resolved.
+
+    Raises
+    ------
+    InputError
+        With all that is wrong with it, each problem at its full key path.
+    """
+    try:
+        return ExperimentConfig.model_validate(config, context=config)
+    except ValidationError as error:
+        found = (problem for detail in error.errors() for problem in _explained(detail))
+        raise InputError(dict.fromkeys(found)) from error
+
+
+def _explained(error: Mapping[str, Any]) -> Iterator[Problem]:
+    """Say one of pydantic's errors in the words of a configuration's author."""
+    kind, found, context = error["type"], error["input"], error.get("ctx", {})
+    location = tuple(error["loc"])
+    place = _place(location)
+    cause = context.get("error")
+    if isinstance(cause, InputError):
+        for problem in cause.problems:
+            yield Problem(join(place, problem.place), problem.message, problem.advice)
+    elif kind == "extra_forbidden":
+        keys = _keys_beside(location)
+        yield Problem(
+            place, "unknown key", suggest(str(location[-1]), keys) or f"keys are {', '.join(keys)}"
+        )
+    elif kind == "missing":
+        yield Problem(place, "required, and not given", f"set {place}=...")
+    elif kind.startswith("union_tag"):
+        yield _no_model(found) if place == "model" else _no_probe(found)
+    elif kind == "literal_error":
+        choices = re.findall(r"'([^']*)'", context["expected"])
+        yield _not_among(place, found, choices)
+    elif (expected := _EXPECTED.get(kind)) is not None:
+        unquoted = expected == TYPES[str] and isinstance(found, (bool, int, float))
+        advice = "write it in quotes" if unquoted else ""
+        yield Problem(place, f"expected {expected}, found {shown(found)}", advice)
+    elif kind == "greater_than_equal":
+        yield Problem(place, f"must be >= {context['ge']}, found {found}")
+    else:
+        yield Problem(place, f"{error['msg']}, found {shown(found)}")
+
+
+_EXPECTED = {
+    "int_type": TYPES[int],
+    "int_from_float": TYPES[int],
+    "float_type": TYPES[float],
+    "bool_type": TYPES[bool],
+    "string_type": TYPES[str],
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "none_required": "null",
+    "string_too_short": "one character",
+    "string_too_long": "one character",
+}
+
+
+def _place(location: tuple[Any, ...]) -> str:
+    """Return a key path; pydantic's own says which kind of model or probe it went into."""
+    if location[0] in ("model", "probe"):
+        location = location[:1] + location[2:]
+    return ".".join(printable(str(part)) for part in location if part != "[key]")
+
+
+def _keys_beside(location: tuple[Any, ...]) -> list[str]:
+    """Return the keys that are known where an unknown one was found."""
+    known: type[BaseModel] = ModelInput
+    if len(location) == 1:
+        known = ExperimentConfig
+    elif location[0] == "capture":
+        known = CaptureConfig
+    elif location[:2] == ("model", "path"):
+        known = SavedModel
+    elif location[:2] == ("model", "function"):
+        known = FunctionModel
+    elif location[0] == "probe":
+        known = SOURCES[location[1]]
+    return list(known.model_fields)
+
+
+def _no_model(found: Any) -> Problem:
+    if not isinstance(found, Mapping):
+        return Problem("model", f"expected a mapping, found {shown(found)}")
+    advice = next(filter(None, (suggest(str(key), MODEL_KEYS) for key in found)), "")
+    return Problem("model", f"expected one of the keys {', '.join(MODEL_KEYS)}", advice)
+
+
+def _no_probe(found: Any) -> Problem:
+    if not isinstance(found, Mapping):
+        return Problem("probe", f"expected a mapping, found {shown(found)}")
+    if "source" not in found:
+        return Problem("probe.source", "required, and not given", f"one of {', '.join(SOURCES)}")
+    return _not_among("probe.source", found["source"], SOURCES)
+
+
+def _not_among(place: str, found: Any, choices: Collection[str]) -> Problem:
+    message = f"expected one of {', '.join(choices)}, found {shown(found)}"
+    return Problem(place, message, suggest(str(found), choices))

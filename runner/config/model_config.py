@@ -1,0 +1,206 @@
+"""What model an experiment is about: declared layer by layer, or from somewhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Discriminator, Field, Tag, ValidationInfo, model_validator
+
+from runner.config.arguments import argument_problems, join
+from runner.config.graph import CallArguments, LayerGraph, name_problems, printable
+from runner.config.strict import (
+    Dtype,
+    Function,
+    Length,
+    Open,
+    Strict,
+    expecting,
+    has_custom_modules,
+    refuse,
+)
+from runner.errors import Problem, suggest
+from runner.tensors import InputSpec
+
+
+class NamedObject(Open):
+    """An object of Keras: its class, and beside it the arguments."""
+
+    class_name: str
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the class; a value may be an object itself (``{class_name: ...}``)."""
+        return self.others
+
+
+class ModelInput(Strict):
+    """One input of a declared model: axes of one sample, ``null`` for any length."""
+
+    shape: list[Length | None]
+    dtype: Dtype = "float32"
+
+
+class LayerNode(Open):
+    """One layer, or with `reuse` another call of one; its arguments beside these keys."""
+
+    class_name: str | None = None
+    reuse: str | None = None
+    inputs: Annotated[
+        str | list[str] | dict[str, Any] | None,
+        expecting("a layer's name, a list of names, or a mapping from argument to name"),
+    ] = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the class; a value may be an object itself (``{class_name: ...}``)."""
+        return self.others
+
+
+class DeclaredModel(Open):
+    """A model written out layer by layer; keys that it does not know are its parameters."""
+
+    layers: dict[str, LayerNode]
+    input_shape: list[Length | None] | None = None
+    inputs: dict[str, ModelInput] | None = None
+    outputs: list[str] | None = None
+    seeding: Literal["keras", "tf_global"] = "keras"
+    dtype: Dtype | None = None
+    weights: str | None = None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Values that other keys refer to, such as ``hidden_units``."""
+        return self.others
+
+    def input_specs(self) -> tuple[InputSpec, ...]:
+        """Return the model's inputs; one declared by its shape alone is called ``input``."""
+        if self.inputs is None:
+            return (InputSpec("input", tuple(self.input_shape or ())),)
+        return tuple(
+            InputSpec(name, tuple(given.shape), given.dtype) for name, given in self.inputs.items()
+        )
+
+    def call_order(self) -> tuple[str, ...]:
+        """Return the layers so that each comes after those that feed it."""
+        return self._graph.call_order()
+
+    def call_arguments(self, layer: str) -> CallArguments:
+        """Return what a layer is called on (see `runner.config.graph.LayerGraph.calls`)."""
+        return self._graph.calls[layer]
+
+    def output_names(self) -> tuple[str, ...]:
+        """Return the tensors that the model returns: the last layer's where none is named."""
+        return self._graph.outputs
+
+    @cached_property
+    def _graph(self) -> LayerGraph:
+        inputs = tuple(spec.name for spec in self.input_specs())
+        # With several inputs the first layer must say which it takes.
+        before: CallArguments = inputs[0] if len(inputs) == 1 else []
+        calls = {}
+        for name, node in self.layers.items():
+            calls[name] = before if node.inputs is None else node.inputs
+            before = name
+        outputs = [*self.layers][-1:] if self.outputs is None else self.outputs
+        return LayerGraph(inputs, calls, tuple(outputs))
+
+    @model_validator(mode="after")
+    def _check(self, info: ValidationInfo) -> Self:
+        refuse(self._problems(has_custom_modules(info)))
+        return self
+
+    def _problems(self, custom: bool) -> Iterator[Problem]:
+        if (self.inputs is None) == (self.input_shape is None):
+            found = "neither" if self.inputs is None else "both"
+            yield Problem("", f"expected input_shape or inputs, found {found}")
+        elif self.inputs == {}:
+            yield Problem("inputs", "expected at least one input, found none")
+        if not self.layers:
+            yield Problem("layers", "expected at least one layer, found none")
+            return
+        inputs = [("input", "input_shape")]
+        if self.inputs is not None:
+            inputs = [(name, f"inputs.{printable(name)}") for name in self.inputs]
+        yield from name_problems(inputs, list(self.layers))
+        for name, node in self.layers.items():
+            yield from self._node_problems(name, node, custom)
+        if not self.layers.keys() & {name for name, _ in inputs}:  # else it is said above
+            yield from self._graph.problems()
+
+    def _node_problems(self, name: str, node: LayerNode, custom: bool) -> Iterator[Problem]:
+        place = f"layers.{printable(name)}"
+        if node.class_name is not None and node.reuse is not None:
+            yield Problem(place, "has both class_name and reuse", "keep one")
+        elif node.class_name is not None:
+            if "name" in node.arguments:
+                yield Problem(f"{place}.name", f"a layer's name is its key, '{name}'", "remove it")
+            yield from argument_problems(
+                "layers", node.class_name, node.arguments, place, custom=custom
+            )
+        elif node.reuse is None:
+            typed = ((key, suggest(key, ("class_name", "reuse"))) for key in node.arguments)
+            key, advice = next((hit for hit in typed if hit[1]), ("", "add class_name: ..."))
+            yield Problem(join(place, key), "expected class_name or reuse, found neither", advice)
+        else:
+            yield from self._reuse_problems(place, node.reuse, node.arguments)
+
+    def _reuse_problems(
+        self, place: str, reused: str, arguments: Mapping[str, Any]
+    ) -> Iterator[Problem]:
+        layers = [name for name, node in self.layers.items() if node.reuse is None]
+        if reused not in self.layers:
+            advice = suggest(reused, layers) or f"layers are {', '.join(layers)}"
+            yield Problem(f"{place}.reuse", f"layer '{reused}' is undefined", advice)
+        elif (original := self.layers[reused].reuse) is not None:
+            advice = f"reuse that layer: {original}"
+            yield Problem(f"{place}.reuse", f"'{reused}' is a reuse of '{original}'", advice)
+        for argument in arguments:
+            yield Problem(
+                f"{place}.{argument}",
+                f"a reused layer keeps its arguments, found '{argument}'",
+                f"set it on '{reused}'",
+            )
+
+
+class SavedModel(Strict):
+    """A model from a ``.keras`` file."""
+
+    path: str
+    weights: str | None = None
+
+
+class ApplicationModel(NamedObject):
+    """A model of ``keras.applications``: the function's name, and beside it the arguments."""
+
+    weights: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        refuse(argument_problems("applications", self.class_name, self.arguments))
+        return self
+
+
+class FunctionModel(Strict):
+    """A model that Python code returns; naming it runs that code."""
+
+    function: Function
+    arguments: dict[str, Any] = Field(default={})
+
+
+# A model is told apart by the one of these keys that it has.
+MODEL_KEYS = ("layers", "path", "class_name", "function")
+
+
+def _key_of(model: Any) -> str | None:
+    return next((key for key in MODEL_KEYS if isinstance(model, dict) and key in model), None)
+
+
+ModelConfig = Annotated[
+    Annotated[DeclaredModel, Tag("layers")]
+    | Annotated[SavedModel, Tag("path")]
+    | Annotated[ApplicationModel, Tag("class_name")]
+    | Annotated[FunctionModel, Tag("function")],
+    Discriminator(_key_of),
+]

@@ -1,0 +1,87 @@
+"""What all parts of the configuration share: nothing unknown, nothing converted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+
+from runner.config.arguments import dtype_problems, shown
+from runner.errors import InputError, Problem
+
+
+class Strict(BaseModel):
+    """No unknown keys, no change after validation, no type turned into another."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Open(Strict):
+    """A mapping that has keys of its own beside the declared ones."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @property
+    def others(self) -> dict[str, Any]:
+        """The keys that are not declared."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+def refuse(problems: Iterable[Problem]) -> None:
+    """Raise what was found in a value, placed below it; `parse` places it."""
+    if found := list(problems):
+        raise InputError(found)
+
+
+def checked(problems: Callable[[Any], Iterator[Problem]]) -> AfterValidator:
+    """Return a validator from a function that yields the problems of a value."""
+
+    def check(value: Any) -> Any:
+        refuse(problems(value))
+        return value
+
+    return AfterValidator(check)
+
+
+def expecting(what: str) -> WrapValidator:
+    """Return a validator that says one thing where none of several types fits."""
+
+    def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            raise InputError.of("", f"expected {what}, found {shown(value)}") from error
+
+    return WrapValidator(check)
+
+
+def has_custom_modules(info: ValidationInfo) -> bool:
+    """Tell whether names that Keras does not know may be registered by the user's modules."""
+    return bool((info.context or {}).get("custom_modules"))
+
+
+def _seed_problems(seed: int) -> Iterator[Problem]:
+    if not 0 <= seed < 2**32:
+        yield Problem("", f"must be 0 to 4294967295, found {seed}")
+
+
+def _function_problems(name: str) -> Iterator[Problem]:
+    module, _, function = name.partition(":")
+    if not all(part.isidentifier() for part in [*module.split("."), *function.split(".")]):
+        yield Problem("", f"expected package.module:function, found '{name}'")
+
+
+Length = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, checked(_seed_problems)]
+Function = Annotated[str, checked(_function_problems)]
+Dtype = Annotated[str, checked(lambda dtype: dtype_problems(dtype, ""))]

@@ -1,0 +1,1 @@
+"""One configuration from end to end."""

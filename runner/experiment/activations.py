@@ -1,0 +1,99 @@
+"""Every layer's output as values in memory, without any file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from runner.capture.capture import unfused
+from runner.capture.inventory import value_of
+from runner.capture.selection import Selection
+from runner.experiment.showing import Settings, Showing
+from runner.probe.memory_sources import as_probe
+from runner.tensors import Kind, TensorSpec
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Activation(TensorSpec):
+    """One captured tensor with its values.
+
+    Attributes
+    ----------
+    value
+        Array of shape (sample, ...); of a weight, its own shape.
+    """
+
+    value: np.ndarray
+
+
+def capture_activations(
+    model: keras.Model,
+    x: Any,
+    *,
+    include: Iterable[str] = ("**",),
+    exclude: Iterable[str] = (),
+    kind: Kind = "activation",
+    reduce: Mapping[str, str] | None = None,
+    batch_size: int = 256,
+    training: bool = False,
+    dtype: str | None = None,
+) -> dict[str, Activation]:
+    """Show a model some inputs and return what every layer put out.
+
+    Parameters
+    ----------
+    model
+        Any Keras model. Its weights, statistics and random streams are left alone.
+    x
+        What to show it: an array of shape (sample, ...), a list or mapping of such for
+        several inputs, a ``tf.data.Dataset`` or an iterable of batches.
+    include, exclude
+        Patterns on names, as in `runner.capture.selection.Selection`.
+    kind
+        Which kind of tensor to return.
+    reduce
+        Pattern to reduction, as in the configuration.
+    batch_size
+        Samples shown at once.
+    training
+        Whether the layers run as in training.
+    dtype
+        Type to cast floating-point values to.
+
+    Returns
+    -------
+    dict[str, Activation]
+        By name, in call order. A layer that hands on the very tensor of another has an
+        entry that shares that one's array.
+
+    Raises
+    ------
+    InputError
+        If the inputs do not fit the model or a pattern matches no layer.
+    RunError
+        If the model cannot be called; names the layer where it failed.
+    """
+    selection = Selection(
+        tuple(include), tuple(exclude), frozenset((kind,)), dict(reduce or {}), dtype
+    )
+    showing = Showing(model, as_probe(x), Settings(selection, batch_size, training))
+    capture = showing.capture
+    if kind == "weight":
+        found = [
+            Activation(**vars(spec), value=value_of(variable)) for spec, variable in capture.weights
+        ]
+        return {activation.name: activation for activation in found}
+    with unfused():
+        batches = [arrays for _, arrays in showing]
+    values = {
+        spec: np.concatenate([arrays[place] for arrays in batches])
+        for place, spec in enumerate(capture.tensors)
+    }
+    found = [Activation(**vars(spec), value=value) for spec, value in values.items()]
+    found += [Activation(**vars(alias), value=values[spec]) for alias, spec in capture.aliases]
+    found.sort(key=lambda activation: activation.order)
+    return {activation.name: activation for activation in found}

@@ -1,0 +1,175 @@
+"""One experiment, from its configuration to its published run."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner.capture.selection import Selection
+from runner.config.compose import Composition
+from runner.config.experiment_config import DeclaredModel, ExperimentConfig
+from runner.errors import InputError, RunError, RunnerError
+from runner.model.backend import load_backend
+from runner.probe.probe import Probe
+from runner.probe.sources import open_probe
+from runner.record.publication import Publication, check_target
+from runner.record.record import Header
+
+if TYPE_CHECKING:
+    import keras
+
+    from runner.experiment.saving import Progress
+    from runner.experiment.showing import Settings, Showing
+
+
+def run_experiment(
+    composition: Composition,
+    folder: Path,
+    *,
+    run_id: str,
+    sweep: str | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Build the model, show it the probe and publish what comes out.
+
+    Parameters
+    ----------
+    composition
+        The experiment.
+    folder
+        Where to publish the run: absent, or empty.
+    run_id, sweep
+        As in `runner.record.record.RunRecord`.
+    progress
+        Called with the samples shown since the last call and their number, if known.
+
+    Returns
+    -------
+    Path
+        The published folder.
+
+    Raises
+    ------
+    InputError
+        If what was asked for cannot be done. Nothing is published then, but for a job
+        of a sweep: a record that says so.
+    RunError
+        If the run began and failed. A record that says so is published.
+    """
+    check_target(folder)
+    header = _header(composition, run_id, sweep)
+    try:
+        model, probe = make_ready(composition)
+        from runner.experiment.saving import save
+
+        settings = settings_of(composition.experiment)
+        return save(model, probe, folder, header, settings, progress)
+    except RunnerError as error:
+        if sweep is not None or not isinstance(error, InputError):
+            _publish_failure(header, composition, folder, error)
+        raise
+    except Exception as error:
+        _publish_failure(header, composition, folder, error)
+        raise RunError(
+            f"{type(error).__name__}: {error}; {folder / 'run.log'} says where"
+        ) from error
+
+
+def show_plan(composition: Composition) -> Showing:
+    """Show the first batch to the model, so that what would be written is known."""
+    model, probe = make_ready(composition)
+    from runner.experiment.showing import Showing
+
+    return Showing(model, probe, settings_of(composition.experiment))
+
+
+def make_ready(composition: Composition) -> tuple[keras.Model, Probe]:
+    """Open the probe and build the model.
+
+    What can be checked without TensorFlow is checked before it is imported.
+
+    Raises
+    ------
+    InputError
+        If the probe cannot be read, or the model not be built.
+    """
+    config = composition.experiment
+    probe = None
+    if isinstance(config.model, DeclaredModel):
+        with _pairing_advised(composition.paired):
+            probe = open_probe(config.probe, config.model.input_specs())
+    load_backend()
+    from runner.model.building import build_model, input_specs
+
+    model = build_model(config)
+    probe = probe or open_probe(config.probe, input_specs(model))
+    return model, replace(probe, source=composition.scrubbed(probe.source))
+
+
+@contextlib.contextmanager
+def _pairing_advised(experiment: str | None) -> Iterator[None]:
+    """Where a probe does not fit a packaged model, name the experiment that pairs it."""
+    try:
+        yield
+    except InputError as error:
+        if experiment is None:
+            raise
+        advice = f"experiment={experiment} shows this model a probe that fits"
+        raise InputError(
+            problem
+            if problem.place != "probe" or problem.advice
+            else replace(problem, advice=advice)
+            for problem in error.problems
+        ) from error
+
+
+def settings_of(config: ExperimentConfig) -> Settings:
+    """Return how a configured probe is shown and what is kept."""
+    from runner.experiment.showing import Settings
+
+    capture = config.capture
+    selection = Selection(
+        tuple(capture.include),
+        tuple(capture.exclude),
+        frozenset(capture.kinds),
+        dict(capture.reduce),
+        capture.dtype,
+    )
+    return Settings(
+        selection, capture.batch_size, capture.training, config.format, capture.max_bytes
+    )
+
+
+def _header(composition: Composition, run_id: str, sweep: str | None) -> Header:
+    config = composition.experiment
+    return Header(
+        run_id=run_id,
+        name=composition.config["name"],
+        sweep=sweep,
+        config=composition.config,
+        overrides=composition.overrides,
+        seed=config.seed,
+        seeding=getattr(config.model, "seeding", "keras"),
+        files=composition.files,
+    )
+
+
+def _publish_failure(
+    header: Header, composition: Composition, folder: Path, error: Exception
+) -> None:
+    log = composition.scrubbed("".join(traceback.format_exception(error)))
+    with Publication(folder) as publication:
+        for name, data in header.files.items():
+            publication.write(name, data)
+        publication.write("run.log", log.encode())
+        record = header.record(
+            composition.experiment.format,
+            status="FAILED",
+            error=composition.scrubbed(str(error)),
+            files=dict(publication.files),
+        )
+        publication.publish(record.to_json())

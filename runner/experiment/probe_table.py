@@ -1,0 +1,123 @@
+"""The probe as shown, kept beside what it brought forth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from runner.probe.probe import Batch, is_text, named_inputs
+from runner.tables.layout import MAX_CSV_COLUMNS, MAX_UNIT_COLUMNS
+from runner.tensors import InputSpec
+
+# Larger inputs are recorded by their source and hash alone.
+_LIMIT_BYTES = 64 * 2**20
+
+
+class ProbeTable:
+    """Gathers the batches of a probe into one table.
+
+    Its columns are ``sample``, ``label`` and the targets where there are any, then the
+    inputs: a vector gets a column an entry (``input0, input1, ...``, several inputs under
+    their own names), anything with more axes one column of fixed-shape tensors. Inputs that
+    are too large to be kept twice, or too wide for the format, are left out; so are targets
+    that are too large by themselves.
+
+    Parameters
+    ----------
+    table_format
+        ``parquet``, ``csv`` or ``arrow``.
+    inputs
+        The probe's inputs, for the name of a single one.
+    """
+
+    def __init__(self, table_format: str = "parquet", inputs: Sequence[InputSpec] = ()) -> None:
+        self._format = table_format
+        self._inputs = inputs
+        self._batches: list[Batch] = []
+        self._bytes = {"inputs": 0, "targets": 0}
+
+    @property
+    def has_inputs(self) -> bool:
+        """Whether the table holds the inputs."""
+        return self._batches[0].inputs is not None
+
+    def add(self, batch: Batch) -> None:
+        """Add the next batch."""
+        inputs = named_inputs(batch.inputs, self._inputs)
+        self._bytes["inputs"] += sum(array.nbytes for array in inputs.values())
+        self._bytes["targets"] += 0 if batch.targets is None else batch.targets.nbytes
+        if self._batches and self._batches[0].inputs is None:
+            batch = replace(batch, inputs=None)
+        if self._batches and self._batches[0].targets is None:
+            batch = replace(batch, targets=None)
+        self._batches.append(batch)
+        fits = all(_fits(array, self._format) for array in inputs.values())
+        if batch.inputs is not None and (not fits or sum(self._bytes.values()) > _LIMIT_BYTES):
+            self._batches = [replace(kept, inputs=None) for kept in self._batches]
+        targets_fit = batch.targets is None or _fits(batch.targets, self._format)
+        too_large = self._bytes["targets"] > _LIMIT_BYTES
+        if batch.targets is not None and (not targets_fit or too_large):
+            self._batches = [replace(kept, targets=None) for kept in self._batches]
+
+    def table(self) -> pa.Table:
+        """Return the whole probe, without the inputs where these do not fit."""
+        batches = self._batches
+        columns: dict[str, pa.Array] = {"sample": _arrow(_joined([b.samples for b in batches]))}
+        labels = [batch.labels for batch in batches if batch.labels is not None]
+        if labels:
+            columns["label"] = _arrow(_joined(labels))
+        arrays = []
+        targets = [batch.targets for batch in batches if batch.targets is not None]
+        if targets:
+            arrays.append(("target", _joined(targets)))
+        if self.has_inputs:
+            named = [named_inputs(batch.inputs, self._inputs) for batch in batches]
+            arrays += [(name, _joined([inputs[name] for inputs in named])) for name in named[0]]
+        for name, array in arrays:
+            for column, values in _columns(name, array).items():
+                free = column
+                while free in columns:  # as an input named `label`
+                    free += "_"
+                columns[free] = values
+        return pa.table(columns)
+
+
+def _joined(arrays: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(arrays)
+
+
+def _fits(array: np.ndarray, table_format: str) -> bool:
+    """Tell whether there are columns that hold an array."""
+    size = math.prod(array.shape[1:])
+    if is_text(array) and array.ndim > 2:
+        return False
+    return size <= (MAX_CSV_COLUMNS if table_format == "csv" else 2**31 - 1)
+
+
+def _columns(name: str, array: np.ndarray) -> dict[str, pa.Array]:
+    if array.ndim == 1:
+        return {name: _arrow(array)}
+    if array.ndim == 2 and (array.shape[1] <= MAX_UNIT_COLUMNS or is_text(array)):
+        return {f"{name}{unit}": _arrow(array[:, unit]) for unit in range(array.shape[1])}
+    if not array.size:
+        return {}
+    tensors = np.ascontiguousarray(_plain(array))
+    return {name: pa.FixedShapeTensorArray.from_numpy_ndarray(tensors)}
+
+
+def _arrow(column: np.ndarray) -> pa.Array:
+    if is_text(column):
+        texts = [value.decode() if isinstance(value, bytes) else value for value in column.tolist()]
+        return pa.array(texts, pa.string())
+    return pa.array(np.ascontiguousarray(_plain(column)), from_pandas=False)
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """Return an array of a type that Arrow knows."""
+    if array.dtype.name == "bfloat16":
+        return array.astype("float32")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)

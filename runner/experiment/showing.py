@@ -1,0 +1,107 @@
+"""A probe being shown to a model, batch by batch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+from runner.capture.capture import Capture, padded
+from runner.capture.selection import Selection
+from runner.errors import InputError
+from runner.preflight import check_size
+from runner.probe.probe import Batch, Probe
+from runner.tensors import TensorSpec
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a probe is shown and its tables are written.
+
+    Attributes
+    ----------
+    selection
+        What to keep.
+    batch_size
+        Samples shown at once.
+    training
+        Whether the layers run as in training.
+    format
+        Of the tables.
+    max_bytes
+        Tables estimated to be larger are refused.
+    """
+
+    selection: Selection = field(default_factory=Selection)
+    batch_size: int = 256
+    training: bool = False
+    format: str = "parquet"
+    max_bytes: int = 10 * 2**30
+
+
+class Showing:
+    """A probe being shown to a model.
+
+    Making one shows the first batch: everything about the tables is then known but
+    their values, and nothing is written.
+
+    Attributes
+    ----------
+    capture : Capture
+        The model, traced.
+    rows : int or None
+        Samples in all, where that is known before the end.
+
+    Raises
+    ------
+    InputError
+        If the probe is empty or the selection names nothing of the model, or the
+        tables would be too large.
+    RunError
+        If the model cannot be called on the probe.
+    """
+
+    def __init__(self, model: keras.Model, probe: Probe, settings: Settings) -> None:
+        self.rows = probe.rows
+        size = settings.batch_size if self.rows is None else min(settings.batch_size, self.rows)
+        # A lone sample may be computed by other kernels than one among several, so a batch
+        # has two at least; in training a sample changes what the others get: none is added.
+        self._size = size if settings.training else max(size, 2)
+        self._pad = not settings.training
+        self._batches = probe.batches(self._size)
+        first = next(self._batches, None)
+        if first is None:
+            raise InputError.of("probe", "has 0 rows")
+        self._first = first
+        self._settings = settings
+        self.capture = Capture(
+            model, self._inputs(first), settings.selection, training=settings.training
+        )
+        self.check_size(self.rows or len(first.samples))
+
+    @property
+    def specs(self) -> Iterator[TensorSpec]:
+        """Every tensor that gets a table."""
+        return itertools.chain(self.capture.tensors, (spec for spec, _ in self.capture.weights))
+
+    def check_size(self, rows: int) -> None:
+        """Refuse tables that are too large for `rows` samples."""
+        check_size(self.specs, rows, self._settings.format, self._settings.max_bytes)
+
+    def __iter__(self) -> Iterator[tuple[Batch, list[np.ndarray]]]:
+        """Yield every batch with the values of ``capture.tensors`` for its samples."""
+        shown = 0
+        for batch in itertools.chain([self._first], self._batches):
+            arrays = self.capture(self._inputs(batch)) if shown else self.capture.first
+            count = len(batch.samples)
+            shown += count
+            if self.rows is None:
+                self.check_size(shown)
+            yield batch, [array[:count] for array in arrays]
+
+    def _inputs(self, batch: Batch) -> Any:
+        return padded(batch.inputs, self._size) if self._pad else batch.inputs

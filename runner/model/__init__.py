@@ -1,0 +1,1 @@
+"""From a declared model and a seed to a compiled Keras model."""

@@ -1,0 +1,326 @@
+"""From a declared model to a built and compiled Keras model."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from runner.config import catalogue
+from runner.config.experiment_config import (
+    ApplicationModel,
+    DeclaredModel,
+    ExperimentConfig,
+    FunctionModel,
+    LayerNode,
+    ModelConfig,
+    NamedObject,
+    SavedModel,
+)
+from runner.errors import InputError, suggest
+from runner.model.seeding import Seeding, draws_unseen, seeded
+from runner.tensors import InputSpec
+
+
+def build_model(config: ExperimentConfig) -> keras.Model:
+    """Build and compile the model of an experiment, its weights drawn from the seed.
+
+    Names that Keras makes up do not depend on what the process built before.
+
+    Raises
+    ------
+    InputError
+        If a layer cannot take what it is given, a file cannot be loaded, or code that the
+        configuration names cannot be imported.
+    """
+    keras.backend.clear_session()
+    for module in config.custom_modules:
+        _imported(module, "custom_modules")
+    policy = keras.config.dtype_policy()
+    try:
+        if isinstance(config.model, DeclaredModel) and config.model.dtype is not None:
+            keras.config.set_dtype_policy(config.model.dtype)
+        with seeded(config.seed, getattr(config.model, "seeding", "keras")):
+            model = _built(config.model)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    if config.optimizer is not None:
+        model.compile(
+            optimizer=_made(config.optimizer, "optimizers", "optimizer"),
+            loss=config.loss and _made(config.loss, "losses", "loss"),
+        )
+    return model
+
+
+def input_specs(model: keras.Model) -> tuple[InputSpec, ...]:
+    """Return the inputs of a model; none where only calling it can tell.
+
+    A single input is called ``input``, since it is shown without a name.
+    """
+    inputs = getattr(model, "inputs", None) or []
+    names = ["input"] if len(inputs) == 1 else [tensor.name for tensor in inputs]
+    return tuple(
+        InputSpec(name, tuple(tensor.shape[1:]), keras.backend.standardize_dtype(tensor.dtype))
+        for name, tensor in zip(names, inputs, strict=True)
+    )
+
+
+def _built(config: ModelConfig) -> keras.Model:
+    match config:
+        case DeclaredModel():
+            return _declared(config)
+        case SavedModel():
+            return _saved(config)
+        case ApplicationModel():
+            return _application(config)
+        case FunctionModel():
+            return _from_function(config)
+
+
+def _declared(config: DeclaredModel) -> keras.Model:
+    tensors: dict[str, Any] = {
+        spec.name: keras.Input(spec.shape, dtype=spec.dtype, name=spec.name)
+        for spec in config.input_specs()
+    }
+    inputs = dict(tensors)
+    layers = {
+        name: _layer(node, name, config.seeding)
+        for name, node in config.layers.items()
+        if node.reuse is None
+    }
+    for name in config.call_order():
+        arguments = config.call_arguments(name)
+        node = config.layers[name]
+        tensors[name] = _called(layers[node.reuse or name], arguments, tensors, name)
+    outputs = [_part(tensors, name) for name in config.output_names()]
+    model = keras.Model(
+        inputs if len(inputs) > 1 else next(iter(inputs.values())),
+        outputs if len(outputs) > 1 else outputs[0],
+        name="model",
+    )
+    if config.weights is not None:
+        _load_weights(model, config.weights, "model.weights")
+    return model
+
+
+def _layer(node: LayerNode, name: str, seeding: Seeding) -> keras.Layer:
+    place = f"model.layers.{name}"
+    layer = _object(str(node.class_name), {**node.arguments, "name": name}, "layers", place)
+    for initializer in vars(layer).values():
+        if (
+            seeding == "tf_global"
+            and isinstance(initializer, keras.initializers.Initializer)
+            and draws_unseen(initializer)
+        ):
+            raise InputError.of(
+                place,
+                f"seeding tf_global does not know what {type(initializer).__name__} draws",
+                "use an initializer of Keras, or model.seeding=keras",
+            )
+    return layer
+
+
+def _object(class_name: str, arguments: Mapping[str, Any], namespace: str, place: str) -> Any:
+    """Make one object of Keras or of a custom module, and those in its arguments."""
+    module: Any = importlib.import_module(f"keras.{namespace}")
+    name = catalogue.load().class_of(namespace, class_name)
+    cls = getattr(module, name, None) or _registered(class_name, place)
+    made = {key: _value(key, value, f"{place}.{key}") for key, value in arguments.items()}
+    try:
+        return cls(**made)
+    except (TypeError, ValueError) as error:
+        raise InputError.of(place, f"{class_name} cannot be made: {_first_line(error)}") from error
+
+
+def _value(key: str, value: Any, place: str) -> Any:
+    if isinstance(value, Mapping) and "class_name" in value:
+        arguments = {name: item for name, item in value.items() if name != "class_name"}
+        namespace = catalogue.namespace_of(key)
+        return _object(value["class_name"], arguments, namespace, place)
+    if isinstance(value, list):
+        return [_value(key, item, f"{place}.{position}") for position, item in enumerate(value)]
+    return value
+
+
+def _called(layer: keras.Layer, arguments: Any, tensors: Mapping[str, Any], name: str) -> Any:
+    """Call a layer on tensors by name: one, a list of them, or keyword arguments."""
+    place = f"model.layers.{name}"
+    if isinstance(arguments, Mapping):
+        given: tuple[Any, ...] = ()
+        named = {
+            key: _part(tensors, value) if isinstance(value, str) else value
+            for key, value in arguments.items()
+        }
+    elif isinstance(arguments, str):
+        given, named = (_part(tensors, arguments),), {}
+    else:
+        given, named = ([_part(tensors, argument) for argument in arguments],), {}
+    if isinstance(arguments, str):
+        _check_fits(layer, tuple(given[0].shape), place)
+    try:
+        return layer(*given, **named)
+    except (TypeError, ValueError) as error:
+        shapes = ", ".join(
+            f"'{tensor}' {tuple(_part(tensors, tensor).shape)}" for tensor in _names(arguments)
+        )
+        raise InputError.of(
+            place, f"{type(layer).__name__} cannot take {shapes}: {_first_line(error)}"
+        ) from error
+
+
+def _check_fits(layer: keras.Layer, shape: tuple[int | None, ...], place: str) -> None:
+    """Refuse an input of the wrong rank, or one smaller than the layer's window."""
+    kind = type(layer).__name__
+    spec = layer.input_spec
+    for limit, more in (
+        (getattr(spec, "ndim", None), ""),
+        (getattr(spec, "min_ndim", None), " or more"),
+    ):
+        if limit is not None and (len(shape) < limit or (not more and len(shape) > limit)):
+            raise InputError.of(
+                place,
+                f"{kind} expects an input of {limit}{more} axes with the sample axis, "
+                f"found {len(shape)}: {shape}",
+            )
+    window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
+    if not isinstance(window, tuple) or getattr(layer, "padding", "valid") == "same":
+        return
+    first = 1 if getattr(layer, "data_format", "channels_last") == "channels_last" else 2
+    reached = shape[first : first + len(window)]
+    if any(size is not None and size < step for size, step in zip(reached, window, strict=True)):
+        raise InputError.of(
+            place,
+            f"{kind} has a window of {_by(window)}, larger than its input of {_by(reached)}",
+            "make it smaller, or set padding: same",
+        )
+
+
+def _by(sizes: tuple[int | None, ...]) -> str:
+    return " x ".join(str(size) for size in sizes)
+
+
+def _names(arguments: Any) -> list[str]:
+    if isinstance(arguments, str):
+        return [arguments]
+    values = arguments.values() if isinstance(arguments, Mapping) else arguments
+    return [value for value in values if isinstance(value, str)]
+
+
+def _part(tensors: Mapping[str, Any], reference: str) -> Any:
+    """Return the tensor of a layer, or with ``lstm:1`` one part of what it returned."""
+    name, _, part = reference.partition(":")
+    found = tensors[name]
+    if not part:
+        if isinstance(found, (list, tuple, dict)):
+            keys = found.keys() if isinstance(found, dict) else range(len(found))
+            raise InputError.of(
+                f"model.layers.{name}",
+                f"it returns {len(found)} tensors",
+                "name one of them: " + ", ".join(f"'{name}:{key}'" for key in keys),
+            )
+        return found
+    try:
+        return found[part] if isinstance(found, dict) else found[int(part)]
+    except (LookupError, ValueError, TypeError) as error:
+        raise InputError.of(f"model.layers.{name}", f"it returns no part '{part}'") from error
+
+
+def _registered(class_name: str, place: str) -> Any:
+    """Return a class that a custom module registered, with or without its package."""
+    objects = keras.saving.get_custom_objects()
+    by_name = {name.rpartition(">")[2]: cls for name, cls in objects.items()} | objects
+    if class_name not in by_name:
+        raise InputError.of(
+            place,
+            f"no class '{class_name}' in Keras or in custom_modules",
+            suggest(class_name, by_name)
+            or "register it with @keras.saving.register_keras_serializable()",
+        )
+    return by_name[class_name]
+
+
+def _made(config: NamedObject, namespace: str, place: str) -> Any:
+    return _object(config.class_name, config.arguments, namespace, place)
+
+
+def _saved(config: SavedModel) -> keras.Model:
+    path = Path(config.path)
+    if not path.is_file():
+        raise InputError.of("model.path", f"no file '{path}' (looked in {Path.cwd()})")
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # what a broken or hostile file raises has no common class
+        line = _first_line(error)
+        advice = ""
+        if "safe_mode" in line or "unsafe" in line.lower():
+            line = "it holds Python code (a Lambda), which is not run from a file"
+            advice = "build a model that you trust in Python and use model=function"
+        elif "Could not locate class" in str(error) or "register" in str(error):
+            advice = (
+                "register its classes with @keras.saving.register_keras_serializable() "
+                "and name their module in custom_modules"
+            )
+        raise InputError.of("model.path", f"{path} cannot be loaded: {line}", advice) from error
+    if config.weights is not None:
+        _load_weights(model, config.weights, "model.weights")
+    return model
+
+
+def _application(config: ApplicationModel) -> keras.Model:
+    builder = getattr(keras.applications, config.class_name)
+    arguments = {"weights": None, **config.arguments}
+    try:
+        model = builder(**arguments)
+    except (TypeError, ValueError) as error:
+        raise InputError.of(
+            "model", f"{config.class_name} cannot be made: {_first_line(error)}"
+        ) from error
+    if config.weights is not None:
+        _load_weights(model, config.weights, "model.weights")
+    return model
+
+
+def _from_function(config: FunctionModel) -> keras.Model:
+    module, _, name = config.function.partition(":")
+    function = getattr(_imported(module, "model.function"), name, None)
+    if not callable(function):
+        raise InputError.of("model.function", f"module '{module}' has no function '{name}'")
+    model = function(**config.arguments)
+    if not isinstance(model, keras.Model):
+        raise InputError.of(
+            "model.function",
+            f"{config.function} must return a keras.Model, it returned {type(model).__name__}",
+        )
+    return model
+
+
+def _load_weights(model: keras.Model, path: str, place: str) -> None:
+    if not Path(path).is_file():
+        raise InputError.of(place, f"no file '{path}' (looked in {Path.cwd()})")
+    try:
+        model.load_weights(path)
+    except Exception as error:  # what a broken or hostile file raises has no common class
+        raise InputError.of(place, f"{path} cannot be loaded: {_first_line(error)}") from error
+
+
+def _imported(module: str, place: str) -> Any:
+    """Import a module that the configuration names, from the working directory too."""
+    directory = str(Path.cwd())
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise InputError.of(
+            place,
+            f"no module '{error.name}' (looked in {directory} and in what is installed)",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,1 @@
+"""The inputs shown to a model, from wherever they come."""

@@ -1,0 +1,184 @@
+"""Probes in NumPy's files."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import tokenize
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy_format
+
+from runner.config.probe_config import NpyConfig, NpzConfig
+from runner.errors import InputError
+from runner.preflight import readable
+from runner.probe.memory_sources import array_probe
+from runner.probe.probe import Probe
+
+# Rows of a memory-mapped array that are read at once.
+_BLOCK_BYTES = 16 * 2**20
+# Members of an .npz that are not inputs.
+_IDS, _LABELS, _TARGETS = "id", "label", "target"
+_HEADER_BYTES = 64 * 2**10
+_KINDS = {
+    b"PK\x03\x04": "a zip file (an .npz?)",
+    b"PAR1": "a Parquet file",
+    b"ARROW1": "an Arrow file",
+    npy_format.MAGIC_PREFIX: "a .npy file",
+    b"\x89HDF": "an HDF5 file",
+    b"\x1f\x8b": "a gzip file",
+    b"\x89PNG": "a picture (PNG)",
+    b"\xff\xd8\xff": "a picture (JPEG)",
+}
+
+
+def npy(config: NpyConfig) -> Probe:
+    """Return one array, memory-mapped and read in blocks."""
+    array = _mapped(config.path, "probe.path", config.max_bytes)
+    beside = {
+        key: _mapped(path, f"probe.{key}", config.max_bytes)
+        for key in ("ids_path", "labels_path", "targets_path")
+        if (path := getattr(config, key)) is not None
+    }
+    block = max(1, _BLOCK_BYTES // max(1, array[:1].nbytes)) if array.ndim else None
+    return array_probe(
+        f"npy {config.path}",
+        array,
+        beside.get("ids_path"),
+        beside.get("labels_path"),
+        beside.get("targets_path"),
+        block=block,
+    )
+
+
+def npz(config: NpzConfig) -> Probe:
+    """Return the arrays of an ``.npz``: inputs by name, and ``id``, ``label``, ``target``."""
+    path = found(config.path, "probe.path")
+    arrays: dict[str, np.ndarray] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            limit = config.max_bytes
+            for member in archive.infolist():
+                name = member.filename.removesuffix(".npy")
+                if name in arrays:
+                    raise InputError.of("probe.path", f"{path} holds '{name}' twice")
+                with archive.open(member) as file:
+                    size = member.file_size
+                    arrays[name] = _read(file, f"{path}: {name}", size, limit)
+                limit -= arrays[name].nbytes
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
+        if not zipfile.is_zipfile(path):
+            raise InputError.of("probe.path", f"{path} is no .npz file: {what(path)}") from error
+        raise InputError.of("probe.path", f"{path} is damaged: {error}") from error
+    except (RuntimeError, NotImplementedError) as error:
+        # What the zip format allows and NumPy never writes: a password, another compression.
+        raise InputError.of("probe.path", f"{path} cannot be read: {error}") from error
+    ids, labels, targets = (arrays.pop(name, None) for name in (_IDS, _LABELS, _TARGETS))
+    if not arrays:
+        raise InputError.of("probe.path", f"{path} holds no input")
+    inputs: Any = arrays if len(arrays) > 1 else next(iter(arrays.values()))
+    return array_probe(f"npz {config.path}", inputs, ids, labels, targets)
+
+
+def found(path: str, place: str) -> Path:
+    """Return the path of a file that is there.
+
+    Raises
+    ------
+    InputError
+        If it is not; names the folder it was looked up from.
+    """
+    if not Path(path).is_file():
+        raise InputError.of(place, f"no file '{path}' (looked in {Path.cwd()})")
+    return Path(path)
+
+
+def _mapped(name: str, place: str, limit: int) -> np.ndarray:
+    path = found(name, place)
+    with path.open("rb") as file:
+        _header(file, str(path), path.stat().st_size, limit)
+    mapped: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    return mapped
+
+
+def _read(file: IO[bytes], name: str, size: int, limit: int) -> np.ndarray:
+    shape, fortran, dtype = _header(file, name, size, limit)
+    count = math.prod(shape) * dtype.itemsize
+    data = file.read(count)
+    if len(data) != count:
+        raise InputError.of("probe.path", f"{name} declares {count:,} bytes, holds {len(data):,}")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _header(
+    file: IO[bytes], name: str, size: int, limit: int
+) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read an array's header and check what it declares before anything is allocated."""
+    start = file.read(12)
+    if not start.startswith(npy_format.MAGIC_PREFIX):
+        raise InputError.of("probe.path", f"{name} is no .npy array: it {_begins(start)}")
+    read = {b"\1": npy_format.read_array_header_1_0, b"\2": npy_format.read_array_header_2_0}
+    if start[6:7] not in read:
+        raise InputError.of("probe.path", f"{name} is of an unknown version, or cut short")
+    # NumPy itself reads a header as long as it claims to be, be it 4 GiB.
+    ends = 10 if start[6] == 1 else 12
+    length = int.from_bytes(start[8:ends], "little")
+    if length > _HEADER_BYTES:
+        raise InputError.of("probe.path", f"{name} has a header of {readable(length)}")
+    try:
+        text = start[8:] + file.read(length + ends - len(start))
+        shape, fortran, dtype = read[start[6:7]](io.BytesIO(text))
+    except (ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:
+        raise InputError.of("probe.path", f"{name} has a broken header: {error}") from error
+    if dtype.hasobject:
+        raise InputError.of(
+            "probe.path",
+            f"{name} holds pickled Python objects, which can run code when read",
+            "save it as an array of numbers",
+        )
+    if dtype.kind not in "biufSU" or not dtype.itemsize or any(axis < 0 for axis in shape):
+        raise InputError.of(
+            "probe.path", f"{name} declares {dtype} of shape {shape}, expected numbers"
+        )
+    declared = math.prod(shape) * dtype.itemsize
+    if not declared and shape[:1] != (0,):
+        raise InputError.of("probe.path", f"{name} holds no values, its shape is {shape}")
+    held = size - file.tell()
+    if declared > limit:
+        raise InputError.of(
+            "probe.max_bytes",
+            f"{name} declares {readable(declared)}, the limit leaves {readable(limit)}",
+            "raise probe.max_bytes if that is meant",
+        )
+    if declared > held:
+        raise InputError.of(
+            "probe.path", f"{name} declares {declared:,} bytes of values, it holds {held:,}"
+        )
+    return shape, fortran, dtype
+
+
+def kind_of(path: Path) -> str | None:
+    """Return what kind of binary file it is; ``None`` if it may be text, or is of no known kind."""
+    with path.open("rb") as file:
+        start = file.read(4096)
+    return _kind(start) if re.search(rb"[\0-\x08]", start) else None
+
+
+def what(path: Path) -> str:
+    """Return what a file is as far as its first bytes tell."""
+    with path.open("rb") as file:
+        return f"it {_begins(file.read(8))}"
+
+
+def _kind(start: bytes) -> str | None:
+    return next((kind for magic, kind in _KINDS.items() if start.startswith(magic)), None)
+
+
+def _begins(start: bytes) -> str:
+    kind = _kind(start)
+    return f"is {kind}" if kind else f"begins with {start[:8]!r}" if start else "is empty"

@@ -1,0 +1,381 @@
+"""Probes that are in memory, or made on the way."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from runner.config.probe_config import InlineConfig, RandomConfig
+from runner.errors import InputError, Problem
+from runner.probe.probe import Batch, Probe, each_input, is_text, named_inputs
+from runner.tensors import InputSpec
+
+# Random rows are drawn in blocks of their own seed, so that any batch size sees the same.
+_RANDOM_ROWS = 1024
+_RANDOM_VALUES = 2**21
+
+
+def tutorial() -> Probe:
+    """Return the tutorial's three samples: the rows of the identity matrix."""
+    identity = np.eye(3, dtype="float32")
+    return array_probe(
+        "the tutorial's identity matrix", identity, targets=np.array([[0], [1], [1]])
+    )
+
+
+def inline(config: InlineConfig) -> Probe:
+    """Return samples written out in a configuration."""
+    if isinstance(config.inputs, dict):
+        inputs: Any = {
+            name: _rectangular(rows, f"probe.inputs.{name}") for name, rows in config.inputs.items()
+        }
+    else:
+        inputs = _rectangular(config.inputs, "probe.inputs")
+    return array_probe(
+        "inline", inputs, config.ids, config.labels, _or_none(config.targets, "probe.targets")
+    )
+
+
+def random(config: RandomConfig, expected: Sequence[InputSpec]) -> Probe:
+    """Return seeded random numbers in the shapes of a model's inputs."""
+    if not expected:
+        raise InputError.of(
+            "probe", "random needs a model that tells its inputs", "use another probe"
+        )
+    unknown = [spec.name for spec in expected if None in spec.shape]
+    if unknown:
+        raise InputError.of(
+            "probe", f"random needs to know every axis of input '{unknown[0]}'", "declare its shape"
+        )
+    texts = [spec.name for spec in expected if spec.dtype == "string"]
+    if texts:
+        raise InputError.of(
+            "probe", f"random makes no text, which input '{texts[0]}' takes", "use another probe"
+        )
+    integers = {spec.name for spec in expected if spec.dtype.startswith(("int", "uint"))}
+    dtypes = {spec.name: spec.dtype.replace("bfloat16", "float32") for spec in expected}
+    for name in sorted(integers):
+        if config.high - 1 > np.iinfo(dtypes[name]).max:
+            raise InputError.of("probe.high", f"{config.high} is too large for {dtypes[name]}")
+    widest = max(math.prod(axis or 1 for axis in spec.shape) for spec in expected)
+    step = min(_RANDOM_ROWS, max(1, _RANDOM_VALUES // widest))
+
+    def blocks() -> Iterator[Batch]:
+        for start in range(0, config.rows, step):
+            count = min(step, config.rows - start)
+            inputs = {}
+            for place, spec in enumerate(expected):
+                generator = np.random.default_rng([config.seed, start // step, place])
+                size = (count, *(axis or 0 for axis in spec.shape))
+                drawn: np.ndarray
+                if spec.name in integers:
+                    drawn = generator.integers(config.high, size=size)
+                elif spec.dtype == "bool":
+                    drawn = generator.integers(2, size=size)
+                elif config.distribution == "normal":
+                    drawn = generator.normal(size=size)
+                else:
+                    drawn = generator.uniform(size=size)
+                inputs[spec.name] = drawn.astype(dtypes[spec.name])
+            only = inputs if len(inputs) > 1 else next(iter(inputs.values()))
+            yield Batch(np.arange(start, start + count, dtype="int64"), only)
+
+    kinds = ([] if len(integers) == len(expected) else [config.distribution]) + (
+        [f"whole numbers below {config.high}"] if integers else []
+    )
+    source = f"random, {', '.join(kinds)}, seed {config.seed}"
+    return Probe(source, tuple(expected), blocks, config.rows)
+
+
+def as_probe(
+    x: Any,
+    sample_ids: Iterable[Any] | None = None,
+    labels: Iterable[Any] | None = None,
+    targets: Any = None,
+    source: str = "given in Python",
+) -> Probe:
+    """Return anything that a person may show to a model as a probe.
+
+    Parameters
+    ----------
+    x
+        An array of shape (sample, ...); a list, tuple or mapping of such for several
+        inputs; a ``tf.data.Dataset`` of batches (with their targets as second part of a
+        pair); or an iterable, or a function that returns one, of batches of any size.
+        A generator can be read only once.
+    sample_ids, labels, targets
+        One of each per sample; with arrays only.
+    source
+        Where it comes from, in one line.
+
+    Raises
+    ------
+    InputError
+        If lengths differ or nothing of this kind is given.
+    """
+    if isinstance(x, Mapping) or hasattr(x, "__array__"):
+        return array_probe(source, x, sample_ids, labels, targets)
+    if isinstance(x, (list, tuple)):
+        several = bool(x) and all(hasattr(part, "__array__") for part in x)
+        return array_probe(source, list(x) if several else _even(x), sample_ids, labels, targets)
+    if any(given is not None for given in (sample_ids, labels, targets)):
+        raise InputError.of("probe", "sample ids, labels and targets go with arrays, not streams")
+    if hasattr(x, "as_numpy_iterator"):
+        return _stream(source, x.as_numpy_iterator)
+    if callable(x):
+        return _stream(source, x)
+    if isinstance(x, Iterator):
+        return _once(source, x)
+    if isinstance(x, Iterable):
+        return _stream(source, lambda: x)
+    raise InputError.of("probe", f"expected arrays or batches, found {type(x).__name__}")
+
+
+def array_probe(
+    source: str,
+    inputs: Any,
+    ids: Iterable[Any] | None = None,
+    labels: Iterable[Any] | None = None,
+    targets: Any = None,
+    columns: tuple[str, ...] = (),
+    block: int | None = None,
+) -> Probe:
+    """Return arrays as a probe.
+
+    Parameters
+    ----------
+    source
+        Where they come from, in one line.
+    inputs
+        An array of shape (sample, ...), or a mapping or list of such.
+    ids, labels, targets
+        One of each per sample; row numbers where there are no ids.
+    columns
+        Names for the entries of the one input.
+    block
+        Read so many rows at once; all of them if not given.
+
+    Raises
+    ------
+    InputError
+        If lengths differ, or an id is there twice.
+    """
+    inputs = each_input(inputs, np.asarray)
+    named = named_inputs(inputs)
+    if not named:
+        raise InputError.of("probe", f"{source} has no input")
+    if any(array.ndim == 0 for array in named.values()):
+        raise InputError.of("probe", "expected arrays with a sample axis, found a single number")
+    rows = len(next(iter(named.values())))
+    samples = np.arange(rows, dtype="int64") if ids is None else identifiers(ids, "probe")
+    given = {f"rows of input '{name}'": array for name, array in named.items()}
+    given |= {"sample ids": samples}
+    known_labels = None if labels is None else categories(labels, "probe")
+    known_targets = None if targets is None else np.asarray(targets)
+    if known_targets is not None and known_targets.ndim == 0:
+        raise InputError.of("probe", "expected one target for each sample, found a single one")
+    given |= {} if known_labels is None else {"labels": known_labels}
+    given |= {} if known_targets is None else {"targets": known_targets}
+    problems = [
+        Problem("probe", f"has {len(array)} {what} for {rows} rows")
+        for what, array in given.items()
+        if len(array) != rows
+    ]
+    if problems:
+        raise InputError(problems)
+    whole = Batch(samples, inputs, known_labels, known_targets)
+    step = block or max(rows, 1)
+
+    def blocks() -> Iterator[Batch]:
+        for start in range(0, rows, step):
+            yield whole[start : start + step]
+
+    return Probe(
+        source,
+        _specs(inputs),
+        blocks,
+        rows,
+        "string" if samples.dtype == object else "int64",
+        labels is not None,
+        targets is not None,
+        columns,
+    )
+
+
+def identifiers(
+    ids: Iterable[Any], place: str, locate: Callable[[int], str] | None = None
+) -> np.ndarray:
+    """Return sample ids as int64 if all are whole numbers, else as text.
+
+    Raises
+    ------
+    InputError
+        If one is there twice, or is empty.
+    """
+    array = categories(ids, place)
+    seen: dict[Any, int] = {}
+    for row, sample in enumerate(array.tolist()):
+        if sample == "":
+            if locate is not None:
+                raise InputError.of(locate(row), "the sample id is empty")
+            raise InputError.of(place, f"row {row}: the sample id is empty")
+        if sample in seen:
+            if locate is not None:
+                other = locate(seen[sample])
+                raise InputError.of(locate(row), f"the sample id {sample!r} is that of {other}")
+            raise InputError.of(
+                place, f"rows {seen[sample]} and {row} have the same sample id {sample!r}"
+            )
+        seen[sample] = row
+    return array
+
+
+def categories(values: Iterable[Any], place: str) -> np.ndarray:
+    """Return labels as int64 if all are whole numbers, else as text.
+
+    Raises
+    ------
+    InputError
+        If one of them is not a single value.
+    """
+    found = [value.item() if isinstance(value, np.generic) else value for value in values]
+    if all(isinstance(value, int) and not isinstance(value, bool) for value in found) and all(
+        -(2**63) <= value < 2**63 for value in found
+    ):
+        return np.asarray(found, dtype="int64")
+    array = np.empty(len(found), dtype=object)
+    for row, value in enumerate(found):
+        if isinstance(value, (list, tuple, dict, np.ndarray)):
+            raise InputError.of(
+                place, f"row {row}: expected one id or label, found {len(value)} values"
+            )
+        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        if not text.isascii() and re.search("[\ud800-\udfff]", text):
+            raise InputError.of(place, f"row {row}: {text!r} is no valid text")
+        array[row] = text
+    return array
+
+
+def numbers_or_text(values: list[Any]) -> list[Any]:
+    """Return texts as whole numbers if all are written as one would write these."""
+    if all(re.fullmatch(r"0|-?[1-9][0-9]{0,17}", value) for value in values):
+        return [int(value) for value in values]
+    return values
+
+
+def _specs(inputs: Any) -> tuple[InputSpec, ...]:
+    return tuple(
+        InputSpec(name, array.shape[1:], "string" if is_text(array) else array.dtype.name)
+        for name, array in named_inputs(inputs).items()
+    )
+
+
+def _stream(source: str, batches: Callable[[], Iterable[Any]]) -> Probe:
+    """Return batches as a probe; the first one tells what the others are like."""
+
+    def blocks() -> Iterator[Batch]:
+        row = 0
+        first: Batch | None = None
+        for item in batches():
+            batch = _streamed(item, source, row)
+            first = first or batch
+            if _described(batch) != _described(first):
+                raise InputError.of(
+                    "probe",
+                    f"{source}: from row {row} on it has {_described(batch)}, "
+                    f"before {_described(first)}",
+                    "make all samples alike",
+                )
+            yield batch
+            row += len(batch)
+
+    start = next(blocks(), None)
+    if start is None:
+        raise InputError.of("probe", f"{source} has 0 rows", "give at least one sample")
+    return Probe(source, _specs(start.inputs), blocks, has_targets=start.targets is not None)
+
+
+def _streamed(item: Any, source: str, row: int) -> Batch:
+    pair = isinstance(item, tuple) and len(item) in (2, 3)
+    inputs = each_input(item[0] if pair else item, np.asarray)
+    targets = np.asarray(item[1]) if pair and item[1] is not None else None
+    arrays = [*named_inputs(inputs).values(), *([] if targets is None else [targets])]
+    lengths = [len(array) if array.ndim else None for array in arrays]
+    if None in lengths or len(set(lengths)) != 1:
+        found = " and ".join("no" if length is None else str(length) for length in lengths)
+        raise InputError.of(
+            "probe",
+            f"{source}: the batch from row {row} on has {found} samples",
+            "give every array of a batch the same sample axis",
+        )
+    samples = np.arange(row, row + len(arrays[0]), dtype="int64")
+    return Batch(samples, inputs, None, targets)
+
+
+def _described(batch: Batch) -> str:
+    """Return the names and shapes that all batches of a stream share."""
+    arrays = named_inputs(batch.inputs)
+    if batch.targets is not None:
+        arrays["target"] = batch.targets
+    return ", ".join(f"{name} {array.shape[1:]}" for name, array in arrays.items())
+
+
+def _once(source: str, batches: Iterator[Any]) -> Probe:
+    """Return a generator, which can be read only once, as a probe."""
+    first = list(islice(batches, 1))
+    read = False
+
+    def resumed() -> Iterator[Any]:
+        nonlocal read
+        if read:
+            raise InputError.of(
+                "probe", f"{source} can be read only once", "give a function that returns it"
+            )
+        # Whoever looks at the first batch and stops has read nothing that is lost.
+        yield from first
+        read = True
+        first.clear()
+        yield from batches
+
+    return _stream(source, resumed)
+
+
+def _even(rows: Sequence[Any]) -> np.ndarray:
+    try:
+        return np.asarray(rows)
+    except ValueError as error:
+        raise InputError.of("probe", "rows differ in their shape") from error
+
+
+def _rectangular(rows: list[Any], place: str) -> np.ndarray:
+    lengths = [len(row) if isinstance(row, list) else None for row in rows]
+    for row, length in enumerate(lengths):
+        if length != lengths[0]:
+            expected = "a single number" if lengths[0] is None else lengths[0]
+            raise InputError.of(place, f"row {row}: {_values(length)}, expected {expected}")
+    try:
+        array = np.asarray(rows)
+    except ValueError as error:
+        raise InputError.of(place, "rows differ in their shape") from error
+    if array.dtype.kind not in "biuf":
+        for at, value in np.ndenumerate(np.asarray(rows, dtype=object)):
+            if not isinstance(value, (int, float)) or abs(value) >= 2**63:
+                inside = ", ".join(map(str, at[1:]))
+                where = f"row {at[0]}" + (f", column {inside}" if inside else "")
+                raise InputError.of(place, f"{where}: expected a number, found {value!r}")
+    return array
+
+
+def _or_none(rows: list[Any] | None, place: str) -> np.ndarray | None:
+    return None if rows is None else _rectangular(rows, place)
+
+
+def _values(count: int | None) -> str:
+    if count is None:
+        return "a single number"
+    return "1 value" if count == 1 else f"{count} values"

@@ -1,0 +1,151 @@
+"""Every source of a probe, by the configuration that names it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from runner.config.probe_config import (
+    CsvConfig,
+    DigitsConfig,
+    FunctionConfig,
+    ImagesConfig,
+    InlineConfig,
+    IrisConfig,
+    NpyConfig,
+    NpzConfig,
+    ParquetConfig,
+    ProbeConfig,
+    RandomConfig,
+    TutorialConfig,
+)
+from runner.errors import InputError
+from runner.probe.array_files import npy, npz
+from runner.probe.image_files import images
+from runner.probe.memory_sources import array_probe, as_probe, inline, random, tutorial
+from runner.probe.probe import Probe
+from runner.probe.table_files import read_csv, read_parquet
+from runner.tensors import InputSpec
+
+
+def open_probe(config: ProbeConfig, expected: Sequence[InputSpec]) -> Probe:
+    """Open what a configuration says is to be shown to a model.
+
+    Parameters
+    ----------
+    config
+        Which source, and how to read it.
+    expected
+        The model's inputs; empty where only calling it can tell.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or does not fit the model.
+    """
+    return _opened(config, expected).fitted(expected, allow_nan=config.allow_nan)
+
+
+def _opened(config: ProbeConfig, expected: Sequence[InputSpec]) -> Probe:
+    match config:
+        case TutorialConfig():
+            return tutorial()
+        case InlineConfig():
+            return inline(config)
+        case CsvConfig():
+            return read_csv(config)
+        case ParquetConfig():
+            return read_parquet(config)
+        case NpyConfig():
+            return npy(config)
+        case NpzConfig():
+            return npz(config)
+        case ImagesConfig():
+            return images(config, expected)
+        case DigitsConfig():
+            return _digits(config, expected)
+        case IrisConfig():
+            return _iris(config)
+        case RandomConfig():
+            return random(config, expected)
+        case FunctionConfig():
+            return _function(config)
+
+
+def _digits(config: DigitsConfig, expected: Sequence[InputSpec]) -> Probe:
+    """Return scikit-learn's handwritten digits, from 0 to 1, in the shape the model expects."""
+    data = _scikit_learn("load_digits")
+    shape = expected[0].shape if expected else (64,)
+    pixels = (data.images / 16).astype("float32")
+    if len(shape) <= 1:
+        pixels = pixels.reshape(len(pixels), 64)
+    elif len(shape) == 3:
+        pixels = pixels[..., None]
+    rows = _first(config.rows, len(pixels), "digits")
+    return array_probe(
+        "digits (scikit-learn)", pixels[rows], None, data.target[rows], data.target[rows]
+    )
+
+
+def _iris(config: IrisConfig) -> Probe:
+    """Return scikit-learn's flowers: lengths and widths of sepal and petal in centimetres."""
+    data = _scikit_learn("load_iris")
+    rows = _first(config.rows, len(data.data), "iris")
+    labels = data.target_names[data.target].astype(object)
+    return array_probe(
+        "iris (scikit-learn)",
+        data.data[rows].astype("float32"),
+        None,
+        labels[rows],
+        data.target[rows],
+    )
+
+
+def _function(config: FunctionConfig) -> Probe:
+    """Return what Python code named by the configuration returns.
+
+    A pair is inputs and targets; anything else is read as by `as_probe`. A function that
+    returns a generator is called again where the probe is read again.
+    """
+    module_name, _, name = config.function.partition(":")
+    directory = str(Path.cwd())
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise InputError.of(
+            "probe.function",
+            f"no module '{error.name}' (looked in {directory} and in what is installed)",
+        ) from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise InputError.of("probe.function", f"module '{module_name}' has no function '{name}'")
+    make = partial(function, **config.arguments)
+    made = make()
+    if isinstance(made, Iterator):
+        return as_probe(make, source=config.function)
+    if isinstance(made, tuple) and len(made) == 2:
+        return as_probe(made[0], targets=made[1], source=config.function)
+    return as_probe(made, source=config.function)
+
+
+def _first(rows: int | None, known: int, source: str) -> slice:
+    if rows is not None and rows > known:
+        raise InputError.of("probe.rows", f"{source} has {known:,} samples, found {rows:,}")
+    return slice(rows)
+
+
+def _scikit_learn(name: str) -> Any:
+    try:
+        return getattr(importlib.import_module("sklearn.datasets"), name)()
+    except ModuleNotFoundError as error:
+        raise InputError.of(
+            "probe",
+            "needs scikit-learn",
+            'type: pip install "activation-runner[data]"',
+        ) from error

@@ -1,0 +1,318 @@
+"""The record of a run: what was run, on what, and which files hold what came out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import pydantic
+
+from runner.errors import InputError
+from runner.model.backend import Backend
+from runner.record.environment import Environment, read_environment
+from runner.record.publication import FileDigest
+from runner.tensors import InputSpec, TensorSpec
+
+SCHEMA_VERSION: Final = 1
+
+Status = Literal["COMPLETED", "FAILED"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorRecord(TensorSpec):
+    """One captured tensor and the file that holds it.
+
+    Attributes
+    ----------
+    file
+        Path inside the run's folder, with ``/``.
+    bytes, sha256
+        Size and hash of the file.
+    alias_of
+        Name of the tensor that this is the very same as, and whose file it shares;
+        ``None`` where the file is its own.
+    """
+
+    file: str
+    bytes: int
+    sha256: str
+    alias_of: str | None = None
+
+    @classmethod
+    def of(
+        cls, spec: TensorSpec, file: str, digest: FileDigest, alias_of: str | None = None
+    ) -> TensorRecord:
+        """Return the record of a tensor that was written to `file`."""
+        return cls(**vars(spec), file=file, **vars(digest), alias_of=alias_of)
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """One layer of the model.
+
+    Attributes
+    ----------
+    path
+        Its layer path.
+    layer_class
+        Name of its class.
+    order
+        Position of its first call among the calls of the model; ``None`` if never called.
+    tensors
+        What was captured of it, weights last.
+    reason
+        Why none of its outputs was captured; ``None`` where one was.
+    """
+
+    path: str
+    layer_class: str
+    order: int | None
+    tensors: tuple[TensorRecord, ...]
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """The model as built.
+
+    Attributes
+    ----------
+    model_class
+        Name of its class.
+    weights
+        How many numbers its weights hold.
+    outputs
+        Names of its outputs' tensors, empty where they could not be told.
+    sha256
+        Hash over all its weights before the probe was shown.
+    """
+
+    model_class: str
+    weights: int
+    outputs: tuple[str, ...]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ProbeRecord:
+    """The inputs shown to the model.
+
+    Attributes
+    ----------
+    source
+        Where they came from, in one line.
+    rows
+        How many samples.
+    inputs
+        Name, shape and dtype of each.
+    sample_type
+        Type of the sample ids.
+    has_labels, has_targets
+        Whether samples carry them.
+    sha256
+        Hash over all values.
+    sample_ids_sha256
+        Hash over the sample ids in their order.
+    file
+        Name of the file that holds sample ids, labels, targets and inputs.
+    has_inputs
+        Whether it does hold the inputs: not those too large, or too wide for the format.
+    """
+
+    source: str
+    rows: int
+    inputs: tuple[InputSpec, ...]
+    sample_type: Literal["int64", "string"]
+    has_labels: bool
+    has_targets: bool
+    sha256: str
+    sample_ids_sha256: str
+    file: str
+    has_inputs: bool
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The statistics of a run in four numbers.
+
+    Attributes
+    ----------
+    tensors
+        How many were captured per sample, aliases apart.
+    dead_units
+        How many of their units were 0 for every sample.
+    nan, inf
+        How many values were NaN, and how many infinite.
+    """
+
+    tensors: int
+    dead_units: int
+    nan: int
+    inf: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """Everything known about a run apart from its tables; the content of ``run.json``.
+
+    Attributes
+    ----------
+    run_id
+        Eight hexadecimal characters; ``<sweep>-<job>`` for a job of a sweep.
+    name
+        The name given to the run, if any.
+    status
+        Whether it came to its end.
+    error
+        What stopped it; ``None`` for a completed run.
+    started, ended
+        When, in UTC.
+    seconds
+        How long it took.
+    sweep
+        Id of the sweep that it belongs to, if any.
+    config
+        The configuration as composed, ``${oc.env:NAME}`` left as text.
+    overrides
+        What the command line changed.
+    seed, seeding
+        The seed and how weights were drawn from it; ``None`` for a model made by hand.
+    format
+        Of the tables.
+    environment, backend
+        What it ran on; no backend where it failed before one was loaded.
+    model, probe
+        What was shown to what; ``None`` where it failed before.
+    layers
+        Every layer of the model in call order.
+    files
+        The digests of the files that hold no captured tensor.
+    headline
+        Statistics over all tables; ``None`` for a failed run.
+    schema_version
+        Version of this structure.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    run_id: str
+    name: str | None = None
+    status: Status
+    error: str | None = None
+    started: datetime
+    ended: datetime
+    seconds: float
+    sweep: str | None = None
+    config: dict[str, Any]
+    overrides: tuple[str, ...] = ()
+    seed: int | None = None
+    seeding: str | None = None
+    format: str
+    environment: Environment
+    backend: Backend | None = None
+    model: ModelRecord | None = None
+    probe: ProbeRecord | None = None
+    layers: tuple[LayerRecord, ...] = ()
+    files: dict[str, FileDigest]
+    headline: Headline | None = None
+
+    @property
+    def tensors(self) -> tuple[TensorRecord, ...]:
+        """Every captured tensor, layer by layer."""
+        return tuple(tensor for layer in self.layers for tensor in layer.tensors)
+
+    def to_json(self) -> bytes:
+        """Return the record as indented JSON."""
+        plain = dataclasses.asdict(self)
+        return json.dumps(plain, indent=2, ensure_ascii=False, default=_plain).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, text: bytes, place: str) -> RunRecord:
+        """Read a record.
+
+        Parameters
+        ----------
+        text
+            Content of a ``run.json``.
+        place
+            Where it was found, for messages.
+
+        Raises
+        ------
+        InputError
+            If it is no record, or one of another version.
+        """
+        try:
+            return _ADAPTER.validate_json(text)
+        except pydantic.ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if key == "schema_version":
+            raise InputError.of(
+                place, f"a run record of another version; this Runner reads {SCHEMA_VERSION}"
+            )
+        where = f"'{key}': " if key else ""
+        raise InputError.of(place, f"not a run record: {where}{first['msg']}")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known about a run before anything is shown to its model.
+
+    Attributes
+    ----------
+    run_id, name, sweep, config, overrides, seed, seeding, started
+        As in `RunRecord`.
+    files
+        Further files of the run's folder, by their path in it.
+    """
+
+    run_id: str
+    name: str | None = None
+    sweep: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
+    seed: int | None = None
+    seeding: str | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def record(self, table_format: str, **known: Any) -> RunRecord:
+        """Return the record of a run that ends now."""
+        ended = datetime.now(UTC)
+        return RunRecord(
+            run_id=self.run_id,
+            name=self.name,
+            sweep=self.sweep,
+            config=dict(self.config),
+            overrides=self.overrides,
+            seed=self.seed,
+            seeding=self.seeding,
+            started=self.started,
+            ended=ended,
+            seconds=(ended - self.started).total_seconds(),
+            format=table_format,
+            environment=read_environment(Path.cwd()),
+            **known,
+        )
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON has for a value that a configuration made in Python may hold."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if hasattr(value, "tolist"):  # NumPy's scalars and arrays
+        return value.tolist()
+    return str(value)
+
+
+_ADAPTER = pydantic.TypeAdapter(RunRecord)
+
+
+def record_schema() -> dict[str, Any]:
+    """Return the JSON schema of ``run.json``."""
+    return _ADAPTER.json_schema(mode="serialization")

@@ -1,0 +1,1 @@
+"""Published runs, found and read back."""

@@ -1,0 +1,158 @@
+"""Which runs there are, and which of them a person means."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from runner.errors import InputError, suggest
+from runner.record.publication import RECORD
+from runner.runs.published_run import Run, some
+from runner.runs.runs import Runs
+
+OUTPUTS = Path("outputs")
+
+
+def find_runs(folder: Path) -> list[Run]:
+    """Return every run below a folder, the one that ended first first.
+
+    Folders whose name begins with a dot are left out: they are staged or superseded.
+    A record that cannot be read is left out with a warning that says why.
+    """
+    runs = []
+    for place, folders, files in os.walk(folder):
+        if RECORD in files:
+            folders.clear()
+            try:
+                runs.append(Run.read(Path(place)))
+            except InputError as error:
+                warnings.warn(f"left out: {error}", stacklevel=2)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+    return sorted(runs, key=lambda run: (run.record.ended, run.record.started, run.id))
+
+
+def open_run(run: str | Path = "last", outputs: str | Path = OUTPUTS) -> Run:
+    """Open a published run.
+
+    Parameters
+    ----------
+    run
+        Its folder, its id or the beginning of it, its name, or ``last``, ``last~1``...:
+        the one that ended last, the one before.
+    outputs
+        The folder where runs are looked for.
+
+    Raises
+    ------
+    InputError
+        If there is no such run, or if several are meant; says what there is.
+    """
+    path = Path(run)
+    if (path / RECORD).is_file():
+        return Run.read(path)
+    runs = find_runs(Path(outputs))
+    [found] = _latest(str(run), [[run] for run in runs], outputs) or [_named(run, runs, outputs)]
+    return found
+
+
+def open_runs(
+    runs: str | Path | Iterable[str | Path] = "last", outputs: str | Path = OUTPUTS
+) -> Runs:
+    """Open several published runs.
+
+    Parameters
+    ----------
+    runs
+        ``last``, ``last~1``...: the last sweep, all its jobs, or the last single run.
+        A sweep's id, or the beginning of it; a folder with runs below it; a glob of
+        folders; whatever `open_run` takes; or several of all these.
+    outputs
+        The folder where runs are looked for.
+
+    Raises
+    ------
+    InputError
+        If there is no such run, or if several are meant; says what there is.
+    """
+    asked = [runs] if isinstance(runs, str | Path) else list(runs)
+    found = [run for what in asked for run in _several(what, outputs)]
+    return Runs({run.path.resolve(): run for run in found}.values())
+
+
+def _several(what: str | Path, outputs: str | Path) -> list[Run]:
+    below = [run for path in _paths(what) for run in find_runs(path)]
+    if below:
+        return _by_job(below)
+    runs = find_runs(Path(outputs))
+    sweeps: dict[str, list[Run]] = {}
+    for run in runs:
+        key = run.record.sweep or run.id
+        sweeps[key] = [*sweeps.pop(key, []), run]  # moves to the end: ordered by its last run
+    text = str(what)
+    if last := _latest(text, list(sweeps.values()), outputs):
+        return _by_job(last)
+    fitting = [
+        jobs
+        for key, jobs in sweeps.items()
+        if (text and key.startswith(text)) or jobs[0].record.name == text
+    ]
+    if len(fitting) == 1:
+        return _by_job(fitting[0])
+    return [_named(what, runs, outputs)]
+
+
+def _paths(what: str | Path) -> list[Path]:
+    if Path(what).is_dir():
+        return [Path(what)]
+    # A Path globs no pattern that is absolute.
+    return [Path(path) for path in sorted(glob.glob(str(what)))]  # noqa: PTH207
+
+
+def _latest(text: str, choices: Sequence[list[Run]], outputs: str | Path) -> list[Run] | None:
+    """Return what ``last`` or ``last~n`` means, ``None`` if `text` is neither."""
+    match = re.fullmatch(r"last(?:~(\d+))?", text)
+    if match is None:
+        return None
+    back = int(match[1] or 0)
+    if back < len(choices):
+        return choices[-1 - back]
+    if not choices:
+        raise InputError.of(text, f"there is no run in {outputs}", "python -m runner makes one")
+    raise InputError.of(text, f"there are only {len(choices)} in {outputs}", "last is the newest")
+
+
+def _named(what: str | Path, runs: Sequence[Run], outputs: str | Path) -> Run:
+    """Return the one run that has this id or name, or whose id begins like this."""
+    text = str(what)
+    found = (
+        [run for run in runs if run.id == text]
+        or [run for run in runs if run.record.name == text]
+        or [run for run in runs if text and run.id.startswith(text)]
+    )
+    if len(found) == 1:
+        return found[0]
+    if found:
+        fitting = some([_described(run) for run in found])
+        raise InputError.of(text, f"{len(found)} runs fit: {fitting}", "type more of the id")
+    names = {name for run in runs for name in (run.id, run.record.name) if name}
+    newest = some([_described(run) for run in reversed(runs)]) or "none"
+    raise InputError.of(
+        text,
+        f"no folder of a run, and no id or name in {outputs}",
+        suggest(text, names) or f"there are {newest}",
+    )
+
+
+def _described(run: Run) -> str:
+    return f"{run.id} ({run.record.name})" if run.record.name else run.id
+
+
+def _by_job(runs: list[Run]) -> list[Run]:
+    """Return the jobs of one sweep in the order of their numbers, other runs as they are."""
+    if len({run.record.sweep for run in runs}) > 1 or runs[0].record.sweep is None:
+        return runs
+    return sorted(runs, key=lambda run: int(run.id.rpartition("-")[2]))

@@ -1,0 +1,257 @@
+"""A published run read back: its record, and its tables by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+
+from runner.errors import InputError, suggest
+from runner.record.publication import RECORD
+from runner.record.record import ProbeRecord, RunRecord, TensorRecord
+from runner.tables.layout import FORMATS
+from runner.tables.tables import read_array, read_frame, read_table
+from runner.tensors import Kind
+
+
+class UnknownTensorError(InputError, KeyError):
+    """A run has no tensor of the name that was asked for."""
+
+    __str__ = Exception.__str__  # KeyError's would quote the message
+
+
+class Run:
+    """One published run: its record, and its tables by the names of their tensors.
+
+    ``run["hidden"]`` reads a table, ``"hidden" in run`` and iteration go over the names
+    of what was captured per sample. Nothing is read before it is asked for.
+
+    Parameters
+    ----------
+    path
+        The run's folder.
+    record
+        Content of its ``run.json``.
+    """
+
+    def __init__(self, path: Path, record: RunRecord) -> None:
+        self.path = path
+        self.record = record
+
+    @classmethod
+    def read(cls, path: Path) -> Run:
+        """Read the record of the run in a folder.
+
+        Raises
+        ------
+        InputError
+            If the folder holds no ``run.json`` or one that is no record.
+        """
+        file = path / RECORD
+        try:
+            text = file.read_bytes()
+        except OSError as error:
+            raise InputError.of(str(file), f"no run is there: {error.strerror}") from error
+        return cls(path, RunRecord.from_json(text, str(file)))
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.record.run_id
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration that it ran with."""
+        return self.record.config
+
+    @property
+    def seed(self) -> int | None:
+        """The seed that its weights were drawn from."""
+        return self.record.seed
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id} {self.record.status} {str(self.path)!r}>"
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        """Return the table of a tensor, as `table` does."""
+        return self.table(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name for kind, name in self._tensors if kind != "weight"))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, name: object) -> bool:
+        return any(name == known for known in self)
+
+    def tensor(self, name: str, kind: Kind | None = None) -> TensorRecord:
+        """Return what is recorded of a tensor.
+
+        Parameters
+        ----------
+        name
+            Its name, such as ``encoder/dense``, ``dense@1`` or ``dense/kernel``.
+        kind
+            What it is. If not given, an activation is preferred to a tensor of another
+            kind that has the same name.
+
+        Raises
+        ------
+        UnknownTensorError
+            An `InputError` and a `KeyError`, if there is none; says what there is.
+        """
+        for known in (kind,) if kind is not None else get_args(Kind):
+            if (known, name) in self._tensors:
+                return self._tensors[known, name]
+        raise UnknownTensorError.of(f"run {self.id}", *self._unknown(name, kind))
+
+    def table(self, name: str, kind: Kind | None = None) -> pd.DataFrame:
+        """Return a tensor's table.
+
+        Parameters
+        ----------
+        name, kind
+            As in `tensor`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            In the tensor's own dtype. Per sample: indexed by ``sample``, a column per unit
+            (``u0``, ``u1``...), a map's columns being its coordinates. A weight: a column
+            per entry of its last axis, indexed by the others.
+
+        Raises
+        ------
+        UnknownTensorError
+            As in `tensor`.
+        InputError
+            If a map has too many coordinates for columns; `array` has them all.
+        """
+        stored = self._stored(self.tensor(name, kind))
+        path = self.path / stored.file
+        return read_frame(path, stored, self.record.format, rows=self._shown.rows)
+
+    def array(self, name: str, kind: Kind | None = None) -> np.ndarray:
+        """Return a tensor's values in their full shape.
+
+        Parameters
+        ----------
+        name, kind
+            As in `tensor`.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (sample, *axes of a sample), or that of the weight; memory-mapped where
+            the format allows it.
+        """
+        stored = self._stored(self.tensor(name, kind))
+        path = self.path / stored.file
+        return read_array(path, stored, self.record.format, rows=self._shown.rows)
+
+    def weights(self, name: str) -> pd.DataFrame:
+        """Return the table of a weight, such as ``hidden/kernel``."""
+        return self.table(name, "weight")
+
+    @property
+    def layers(self) -> pd.DataFrame:
+        """Every layer in call order: a row per captured tensor, or one that says why not."""
+        rows = [
+            {
+                "layer": layer.path,
+                "class": layer.layer_class,
+                "order": layer.order,
+                "kind": tensor and tensor.kind,
+                "tensor": tensor and tensor.name,
+                "shape": tensor and tensor.shape,
+                "dtype": tensor and tensor.dtype,
+                "file": tensor and tensor.file,
+                "alias_of": tensor and tensor.alias_of,
+                "reason": layer.reason,
+            }
+            for layer in self.record.layers
+            for tensor in layer.tensors or (None,)
+        ]
+        return pd.DataFrame(rows, dtype=object).astype({"order": "Int64"})
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """A row per captured tensor: shape, dtype and statistics."""
+        return self._plain("summary")
+
+    @property
+    def probe(self) -> pd.DataFrame:
+        """The inputs as shown, with labels and targets, indexed by ``sample``.
+
+        Inputs that were too large to be kept are not in it.
+        """
+        probe = self._plain("probe").set_index("sample")
+        if self.record.format == "csv":  # which has no types: float32 comes back as float64
+            for given in self._shown.inputs:
+                entries = probe.filter(regex=rf"^{re.escape(given.name)}[\d_]*$").columns
+                probe = probe.astype(dict.fromkeys(entries, given.dtype))
+        return probe
+
+    @property
+    def labels(self) -> pd.Series | None:
+        """The labels, indexed by ``sample``; ``None`` if the probe had none."""
+        return self.probe["label"] if self._shown.has_labels else None
+
+    @property
+    def targets(self) -> pd.DataFrame | None:
+        """The targets, indexed by ``sample``; ``None`` if the probe had none."""
+        return self.probe.filter(regex=r"^target\d*$") if self._shown.has_targets else None
+
+    def _plain(self, stem: str) -> pd.DataFrame:
+        """Read one of the run's tables that hold no captured tensor."""
+        suffix = FORMATS[self.record.format]
+        if stem + suffix not in self.record.files:
+            raise self._lacks(stem)
+        return read_table(self.path / (stem + suffix), self.record.format)
+
+    @cached_property
+    def _tensors(self) -> dict[tuple[Kind, str], TensorRecord]:
+        return {(tensor.kind, tensor.name): tensor for tensor in self.record.tensors}
+
+    @property
+    def _shown(self) -> ProbeRecord:
+        if self.record.probe is None:
+            raise self._lacks("probe")
+        return self.record.probe
+
+    def _lacks(self, what: str) -> InputError:
+        why = f", since it failed: {self.record.error}" if self.record.error else ""
+        return InputError.of(f"run {self.id}", f"holds no {what}{why}")
+
+    def _stored(self, tensor: TensorRecord) -> TensorRecord:
+        """Return the tensor as its file has it: of an alias, the one it is the same as."""
+        if tensor.alias_of is None:
+            return tensor
+        owners = (other for other in self.record.tensors if other.alias_of is None)
+        return next(other for other in owners if other.file == tensor.file)
+
+    def _unknown(self, name: str, kind: Kind | None) -> tuple[str, str]:
+        """Return what is wrong with a name, and what to ask for instead."""
+        if self.record.error is not None:
+            return f"has no '{name}', since it failed: {self.record.error}", ""
+        what = f"no {kind or 'tensor'} '{name}'"
+        layer = next((layer for layer in self.record.layers if layer.path == name), None)
+        known = [n for k, n in self._tensors if kind in (k, None)]
+        if layer is not None and layer.reason is not None:
+            return f"{what}: {layer.reason}", ""
+        if layer is not None:
+            known = [t.name for t in layer.tensors if kind in (t.kind, None)]
+            return what, f"this layer has {', '.join(known) or 'none'}"
+        return what, suggest(name, known) or f"there are {some(known)}"
+
+
+def some(names: list[str], most: int = 6) -> str:
+    """Return names in one line, saying how many more there are than are shown."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,223 @@
+"""Several runs side by side: one frame of their configs, one table of a tensor."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable, Iterator
+from functools import reduce
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from runner.errors import InputError, suggest
+from runner.runs.published_run import Run, some
+
+_ABSENT = object()
+
+
+class Runs:
+    """Several runs, side by side.
+
+    Parameters
+    ----------
+    runs
+        The runs, in the order in which they will be listed.
+
+    Attributes
+    ----------
+    differing : list[str]
+        The config keys in which the runs differ, dotted; a key that only some have
+        is one of them. Of keys that have the same values in every run, as one that
+        refers to another does, the outermost.
+    """
+
+    def __init__(self, runs: Iterable[Run]) -> None:
+        self._runs = list(runs)
+        self._configs = [dict(_flat(run.config)) for run in self._runs]
+        keys = sorted(
+            dict.fromkeys(key for config in self._configs for key in config),
+            key=lambda key: key.count("."),
+        )
+        columns = {key: [config.get(key, _ABSENT) for config in self._configs] for key in keys}
+        self.differing: list[str] = []
+        for key, column in columns.items():
+            # A value that others refer to differs wherever they do: it alone is named.
+            same = any(columns[known] == column for known in self.differing)
+            if not same and any(value != column[0] for value in column):
+                self.differing.append(key)
+
+    def __repr__(self) -> str:
+        return f"<Runs {some([run.id for run in self])}>"
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self._runs)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __getitem__(self, index: int) -> Run:
+        return self._runs[index]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """A row per run: ``run``, ``status``, the config keys that differ, headline statistics.
+
+        The statistics are ``tensors``, ``dead_units``, ``nan`` and ``inf``, missing for a
+        failed run. Where a run failed, a last column ``error`` says why.
+        """
+        rows = [
+            {
+                "run": run.id,
+                "status": run.record.status,
+                **{key: config.get(key) for key in self.differing},
+                **(vars(run.record.headline) if run.record.headline is not None else {}),
+            }
+            for run, config in zip(self._runs, self._configs, strict=True)
+        ]
+        frame = pd.DataFrame(rows)
+        if any(run.record.error is not None for run in self):
+            frame["error"] = [run.record.error for run in self]
+        return frame
+
+    def where(self, **conditions: Any) -> Runs:
+        """Return the runs that meet all conditions.
+
+        Parameters
+        ----------
+        **conditions
+            For a config key (``**{"model.hidden_units": 4}`` where it is dotted), or for
+            ``run`` or ``status``: the value to have, or a list of such.
+
+        Raises
+        ------
+        InputError
+            If no run has such a key, or none meets a condition.
+        """
+        kept = list(zip(self._runs, self._configs, strict=True))
+        for key, wanted in conditions.items():
+            found = [_facts(run, config).get(key, _ABSENT) for run, config in kept]
+            if all(value is _ABSENT for value in found):
+                known = {name for run, config in kept for name in _facts(run, config)}
+                raise InputError.of(key, "no run has this config key", suggest(key, known))
+            choices = list(wanted) if pd.api.types.is_list_like(wanted) else [wanted]
+            kept = [pair for pair, value in zip(kept, found, strict=True) if value in choices]
+            if not kept:
+                there = some(sorted({str(value) for value in found if value is not _ABSENT}))
+                raise InputError.of(key, f"no run has {wanted!r}", f"there are {there}")
+        return Runs(run for run, _ in kept)
+
+    def table(self, name: str, align: Literal["union"] | None = None) -> pd.DataFrame:
+        """Return one tensor's table of all runs, one below the other.
+
+        Failed runs have no tables: a warning names them and
+        ``where(status="COMPLETED")`` leaves them out knowingly.
+
+        Parameters
+        ----------
+        name
+            The tensor's name, as in `Run.tensor`.
+        align
+            What to do where runs differ in their units: ``union`` takes the units of
+            all and fills those that a run does not have with NaN.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Indexed by the config keys that differ, then ``sample`` (a weight: its leading
+            axes); by ``run`` first, where those keys do not tell all runs apart.
+
+        Raises
+        ------
+        InputError
+            If a run has no such tensor, or if runs differ in its units and `align` is
+            not given.
+        """
+        runs = self._completed()
+        frames = [run[name] for run in runs]
+        if align == "union":
+            columns = _union([frame.columns for frame in frames])
+            frames = [_aligned(frame, columns) for frame in frames]
+        else:
+            _refuse_differing(name, runs, frames)
+        levels = runs._levels()
+        lengths = [len(frame) for frame in frames]
+        rows = frames[0].index.append([frame.index for frame in frames[1:]])
+        index = pd.MultiIndex.from_arrays(
+            [
+                *(pd.Index(values).repeat(lengths) for values in levels.values()),
+                *(rows.get_level_values(level) for level in range(rows.nlevels)),
+            ],
+            names=[*levels, *rows.names],
+        )
+        values = np.concatenate([frame.to_numpy() for frame in frames])
+        return pd.DataFrame(values, index, frames[0].columns)
+
+    def _completed(self) -> Runs:
+        failed = [run.id for run in self if run.record.error is not None]
+        if not failed:
+            return self
+        if len(failed) == len(self):
+            raise InputError.of("", f"all {len(failed)} runs failed, none has tables")
+        warnings.warn(
+            f"{len(failed)} of {len(self)} runs failed and have no tables: {some(failed)}",
+            stacklevel=3,
+        )
+        return Runs(run for run in self if run.record.error is None)
+
+    def _levels(self) -> dict[str, list[Any]]:
+        """Return what tells the runs apart: per config key, its value in each run."""
+        levels = {
+            key: [_hashable(config.get(key)) for config in self._configs] for key in self.differing
+        }
+        if len(set(zip(*levels.values(), strict=True))) < len(self):
+            return {"run": [run.id for run in self], **levels}
+        return levels
+
+
+def _flat(config: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value of a nested configuration with its dotted key."""
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _facts(run: Run, config: dict[str, Any]) -> dict[str, Any]:
+    return {**config, "run": run.id, "status": run.record.status}
+
+
+def _hashable(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list | dict) else value
+
+
+def _union(columns: list[pd.Index]) -> pd.Index:
+    """Return all columns in their order: units by number, a map's by coordinates."""
+    if len({index.nlevels for index in columns}) > 1:
+        raise InputError.of("align", "units and maps have no union", "narrow with where(...)")
+    together = reduce(lambda left, right: left.union(right, sort=False), columns)
+    return together.sort_values() if together.nlevels > 1 else together
+
+
+def _aligned(frame: pd.DataFrame, columns: pd.Index) -> pd.DataFrame:
+    """Return a table with more columns, NaN where it has none, in its own dtype if that can."""
+    given = frame.to_numpy()
+    values = np.full((len(frame), len(columns)), np.nan, np.result_type(given, np.float16))
+    values[:, columns.get_indexer(frame.columns)] = given
+    return pd.DataFrame(values, frame.index, columns)
+
+
+def _refuse_differing(name: str, runs: Runs, frames: list[pd.DataFrame]) -> None:
+    """Refuse tables whose columns are not the same."""
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for run, frame in zip(runs, frames, strict=True):
+        groups.setdefault(tuple(frame.columns), []).append(run.id)
+    if len(groups) > 1:
+        found = "; ".join(f"{len(units)} in {some(ids)}" for units, ids in groups.items())
+        raise InputError.of(
+            name,
+            f"the runs differ in its units ({found})",
+            'narrow them with where(...), or pass align="union" to fill with NaN',
+        )

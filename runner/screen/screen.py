@@ -1,0 +1,148 @@
+"""What a run prints."""
+
+from __future__ import annotations
+
+import io
+import shlex
+from collections.abc import Hashable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from runner.preflight import readable
+from runner.record.record import TensorRecord
+from runner.runs.locate import OUTPUTS
+from runner.runs.published_run import Run, some
+from runner.screen import story
+from runner.screen.dense import DenseCall
+from runner.screen.figures import WIDTH
+from runner.tables.layout import FORMATS
+
+_LONGEST_NAME = 30
+
+
+def show(run: Run) -> str:
+    """Return what a person wants to see of a run: plain text, 80 columns wide.
+
+    A small chain of Dense layers is told step by step; of any other model each layer has
+    a row. A path is not cut, however long.
+    """
+    if run.record.error is not None:
+        parts = [_header(run), f"failed: {run.record.error}", _saved(run)]
+    else:
+        layers = story.chain(run)
+        told = [story.retell(run, layers)] if layers else []
+        if not told or max(map(len, told[0].splitlines())) > WIDTH:
+            told = [_header(run), *_layers(run)]
+        parts = [*told, *_warning(run), f"{_saved(run)}\n{_next(run, layers)}"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _header(run: Run) -> str:
+    record = run.record
+    lines = [f"run    {run.id}" + (f", {record.name}" if record.name else "")]
+    if record.model is not None:
+        lines.append(f"model  {record.model.model_class}, {record.model.weights:,} weights")
+    if record.seed is not None:
+        lines.append(f"seed   {record.seed}")
+    if record.probe is not None:
+        lines.append(f"probe  {record.probe.source}, {record.probe.rows:,} samples")
+    return "\n".join(lines)
+
+
+def _layers(run: Run) -> Iterator[str]:
+    """Yield a table with a row a captured tensor, and one of the layers without any."""
+    rows = {(row["kind"], row["name"]): row for row in run.summary.to_dict("records")}
+    statistics = {
+        tensor.file: rows[tensor.kind, tensor.name]
+        for tensor in run.record.tensors
+        if tensor.alias_of is None
+    }
+    captured = Table("layer", "class", box=None, pad_edge=False)
+    for title in ("shape", "mean", "zeros", "dead units"):
+        captured.add_column(title, justify="right", no_wrap=True)
+    others = Table("no table", "class", "why", box=None, pad_edge=False)
+    for layer in run.record.layers:
+        tensors = [tensor for tensor in layer.tensors if tensor.per_sample]
+        for tensor in tensors:
+            captured.add_row(*map(Text, _cells(tensor, statistics[tensor.file])))
+        if not tensors:
+            cells = (_cut(layer.path), layer.layer_class, layer.reason or "")
+            others.add_row(*map(Text, cells))
+    for table in (captured, others):
+        if table.rows:
+            yield _text(table)
+
+
+def _cells(tensor: TensorRecord, row: Mapping[Hashable, Any]) -> tuple[str, ...]:
+    kind = "" if tensor.kind == "activation" else f" ({tensor.kind})"
+    same = "" if tensor.alias_of is None else f" = {_cut(tensor.alias_of)}"
+    return (
+        f"{_cut(tensor.name)}{kind}{same}",
+        tensor.layer_class,
+        " x ".join(map(str, tensor.shape)) or "1",
+        f"{row['mean']:.4g}",
+        f"{row['zeros']:.1%}",
+        f"{row['dead_units']} of {row['units']}",
+    )
+
+
+def _cut(name: str) -> str:
+    """Return a name without its middle where it is long."""
+    if len(name) <= _LONGEST_NAME:
+        return name
+    half = (_LONGEST_NAME - 3) // 2
+    return f"{name[:half]}...{name[-half:]}"
+
+
+def _text(table: Table) -> str:
+    text = io.StringIO()
+    for column in table.columns:
+        column.overflow = "fold"
+    Console(width=WIDTH, file=text).print(table)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+def _warning(run: Run) -> Iterator[str]:
+    """Yield how many values are no numbers, and where."""
+    headline = run.record.headline
+    if headline is not None and (headline.nan or headline.inf):
+        summary = run.summary
+        names = summary["name"][(summary["nan"] > 0) | (summary["inf"] > 0)]
+        where = some(list(names), most=3)
+        yield f"warning: {headline.nan:,} NaN and {headline.inf:,} infinite values: {where}"
+
+
+def _saved(run: Run) -> str:
+    lines = [f"saved  {_place(run)}"]
+    files = {name: digest.bytes for name, digest in run.record.files.items()}
+    files |= {tensor.file: tensor.bytes for tensor in run.record.tensors}
+    suffix = FORMATS[run.record.format]
+    sizes = [size for name, size in files.items() if name.endswith(suffix)]
+    if sizes:
+        lines.append(f"       {len(sizes)} tables as {run.record.format}, {readable(sum(sizes))}")
+    return "\n".join(lines)
+
+
+def _place(run: Run) -> Path:
+    folder = run.path.resolve()
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+
+
+def _next(run: Run, layers: list[DenseCall]) -> str:
+    """Return commands to go on with."""
+    found = run.path.resolve().is_relative_to(OUTPUTS.resolve())
+    commands = [["list"]]
+    if layers:
+        layer, row, column = story.telling_value(layers)
+        unit, sample = layer.output.columns[column], str(layer.output.index[row])
+        name = run.id if found else str(_place(run))
+        commands = [["explain", layer.name, unit, name, "--sample", sample]]
+    if run.seed is not None and "probe" in run.config:
+        kept = [given for given in run.record.overrides if not given.startswith(("seed=", "name="))]
+        commands.append([*kept, f"seed={run.seed + 1}"])
+    return "\n".join(f"next   python -m runner {shlex.join(words)}" for words in commands)

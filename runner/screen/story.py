@@ -1,0 +1,133 @@
+"""A small run of Dense layers, told step by step as a tutorial tells it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from runner.errors import InputError
+from runner.runs.published_run import Run
+from runner.screen.dense import DenseCall
+from runner.screen.figures import WIDTH, digits, text_table
+
+_MOST_SAMPLES = 12
+_MOST_UNITS = 8
+_MOST_LAYERS = 4
+
+_FIRST_LAYER_STEP = 5
+
+_DRAWN = {
+    "keras": "as keras.utils.set_random_seed({}) draws them",
+    "tf_global": "as tf.random.set_seed({}) drew them before Keras 3",
+}
+
+
+def chain(run: Run) -> list[DenseCall]:
+    """Return the Dense layers of a run, each called on the one before.
+
+    Empty if the model is no such chain or was made by hand, or if it is too large to be
+    told step by step: more than 12 samples, 4 layers, or 8 inputs or units of a layer.
+    """
+    probe = run.record.probe
+    if probe is None or run.record.seeding is None:
+        return []
+    named = [layer for layer in run.record.layers if layer.layer_class != "InputLayer"]
+    if probe.rows > _MOST_SAMPLES or len(named) > _MOST_LAYERS:
+        return []
+    try:
+        layers = [DenseCall.read(run, layer.path) for layer in named]
+    except InputError:  # what cannot be spelled out cannot be told step by step
+        return []
+    linked = all(after.source == before.name for before, after in pairwise(layers))
+    small = all(max(layer.kernel.shape) <= _MOST_UNITS for layer in layers)
+    return layers if linked and small else []
+
+
+def retell(run: Run, layers: list[DenseCall]) -> str:
+    """Return the steps from inputs to outputs, and the arithmetic of one value."""
+    steps = [
+        f"1 Inputs\n\n{text_table(layers[0].inputs)}",
+        _network(run, layers),
+        _compiled(run.config),
+        *(_computed(step, layer) for step, layer in enumerate(layers, _FIRST_LAYER_STEP)),
+        f"Why? One value of {telling_value(layers)[0].name}:\n\n{_arithmetic(layers)}",
+    ]
+    return "\n\n".join(steps)
+
+
+def telling_value(layers: list[DenseCall]) -> tuple[DenseCall, int, int]:
+    """Return a layer, and the row and column of a value that shows what it does.
+
+    It is the middle sample's first that is not 0, of the first layer without a softmax,
+    which mixes all units.
+    """
+    layer = next((layer for layer in layers if layer.activation != "softmax"), layers[0])
+    row = len(layer.output) // 2
+    return layer, row, int(np.argmax(layer.output.iloc[row].to_numpy() != 0))
+
+
+def _network(run: Run, layers: list[DenseCall]) -> str:
+    counts = {
+        layer.path: sum(math.prod(own.shape) for own in layer.tensors if own.kind == "weight")
+        for layer in run.record.layers
+    }
+    listed = [
+        f"  {layer.name} = Dense({len(layer.bias)}, {layer.activation}): "
+        f"{counts[layer.name]} weights"
+        for layer in layers
+    ]
+    sizes = [layers[0].kernel.shape[0], *(len(layer.bias) for layer in layers)]
+    file = run.config["model"].get("weights")
+    drawn = _DRAWN[str(run.record.seeding)].format(run.seed)
+    origin = f"loaded from {file}" if file else f"drawn from seed {run.seed},\n  {drawn}"
+    return (
+        "2 Layers\n" + "\n".join(listed) + "\n\n"
+        f"3 Network\n  {' -> '.join(map(str, sizes))}: {sum(counts.values())} weights, {origin}"
+    )
+
+
+def _compiled(config: Mapping[str, Any]) -> str:
+    if config.get("optimizer") is None:
+        return "4 Compile\n  without an optimizer nothing is compiled; nothing is trained"
+    parts = [f"{key} {_called(config[key])}" for key in ("loss", "optimizer") if config.get(key)]
+    said = fill(", ".join(parts), WIDTH, initial_indent="  ", subsequent_indent="  ")
+    return f"4 Compile\n{said}\n  nothing is trained: the weights stay as they are"
+
+
+def _called(config: Mapping[str, Any]) -> str:
+    arguments = [f"{key}={value}" for key, value in config.items() if key != "class_name"]
+    return str(config["class_name"]) + (f"({', '.join(arguments)})" if arguments else "")
+
+
+def _computed(step: int, layer: DenseCall) -> str:
+    kernel = pd.DataFrame(layer.kernel, layer.inputs.columns, layer.output.columns)
+    bias = "\nbias 0"
+    if layer.bias.any():
+        kernel.loc["bias"] = layer.bias
+        bias = ""
+    source = "inputs" if step == _FIRST_LAYER_STEP else layer.source
+    told = "; each row sums to 1" if layer.activation == "softmax" else ""
+    return (
+        f"{step} {layer.name} = {layer.activation}({source} x kernel + bias){told}\n\n"
+        f"{text_table(kernel.rename_axis('kernel'))}{bias}\n\n"
+        f"{text_table(layer.output.rename_axis(layer.name))}"
+    )
+
+
+def _arithmetic(layers: list[DenseCall]) -> str:
+    layer, row, column = telling_value(layers)
+    pairs = zip(layer.inputs.iloc[row], layer.kernel[:, column], strict=True)
+    terms = [f"{digits(value)}*{digits(weight)}" for value, weight in pairs]
+    told = " + ".join([*terms, digits(layer.bias[column])])
+    among = f" among {len(layer.bias)} units" if layer.activation == "softmax" else ""
+    return fill(
+        f"sample {layer.output.index[row]}, {layer.output.columns[column]} = "
+        f"{layer.activation}({told}){among} = {digits(layer.output.iloc[row, column])}",
+        WIDTH,
+    )

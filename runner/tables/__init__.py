@@ -1,0 +1,1 @@
+"""Values as Arrow columns in files, and back."""

@@ -1,0 +1,124 @@
+"""Arrays as Arrow columns, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+import pyarrow as pa
+
+from runner.tables.layout import Layout, check_csv_width, unit_places
+from runner.tensors import TensorSpec
+
+SCHEMA_VERSION = 1
+"""Of a table's columns and of what its metadata say; raised when either changes meaning."""
+
+
+def value_type(layout: Layout) -> pa.DataType:
+    """Return the type of the columns that hold values."""
+    cell = pa.from_numpy_dtype(layout.cell)
+    return cell if layout.column is None else pa.fixed_shape_tensor(cell, layout.row_shape)
+
+
+def schema_of(spec: TensorSpec, layout: Layout, index: Sequence[pa.Field]) -> pa.Schema:
+    """Return the columns of a tensor's table, with what the tensor is as metadata.
+
+    NumPy's NaN is a value, not a missing one, so no column admits null. (Parquet then
+    keeps no definition levels either, which makes it almost three times as fast.)
+
+    Parameters
+    ----------
+    spec, layout
+        The tensor and its layout.
+    index
+        The columns before the values.
+    """
+    kind = value_type(layout)
+    values = [pa.field(name, kind, nullable=False) for name in layout.value_columns()]
+    about = {
+        "schema_version": SCHEMA_VERSION,
+        "name": spec.name,
+        "kind": spec.kind,
+        "shape": spec.shape,
+        "dtype": spec.dtype,
+    }
+    return pa.schema([*index, *values], metadata={"runner": json.dumps(about)})
+
+
+def to_columns(rows: np.ndarray, layout: Layout) -> list[pa.Array]:
+    """Return an array as columns that share its memory.
+
+    Parameters
+    ----------
+    rows
+        Shape (rows, layout.row_size), contiguous along what becomes a column.
+    layout
+        Which columns there are.
+    """
+    if layout.column is None:
+        return [pa.array(rows[:, unit]) for unit in range(layout.row_size)]
+    storage = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), layout.row_size)
+    return [pa.ExtensionArray.from_storage(value_type(layout), storage)]
+
+
+def to_array(table: pa.Table, layout: Layout) -> np.ndarray:
+    """Return columns of values as an array.
+
+    Parameters
+    ----------
+    table
+        Some or all of the columns that hold values, and no other.
+    layout
+        That of the whole table.
+
+    Returns
+    -------
+    ndarray
+        Shape (rows, columns), or (rows, layout.row_size) of tensors. Those share the
+        table's memory if they are in one piece and not bits.
+    """
+    if layout.column is None:
+        columns = np.empty((table.num_columns, len(table)), layout.cell)
+        for place, column in zip(columns, table.columns, strict=True):
+            place[:] = column.to_numpy()
+        return columns.T
+    return _flat(table.column(0)).reshape(len(table), layout.row_size)
+
+
+def flattened(table: pa.Table) -> pa.Table:
+    """Return a table as CSV can hold it: a tensor as a column per entry, float16 as float32.
+
+    Raises
+    ------
+    InputError
+        If a tensor has more entries than CSV takes columns.
+    """
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if isinstance(column.type, pa.FixedShapeTensorType):
+            shape = tuple(column.type.shape)
+            check_csv_width(name, prod(shape))
+            entries = _flat(column).reshape(len(table), prod(shape)).T
+            for place, values in zip(unit_places(shape), entries, strict=True):
+                columns[name + place] = pa.array(values)
+        else:
+            columns[name] = column
+    return pa.table(
+        {
+            name: column.cast(pa.float32()) if column.type == pa.float16() else column
+            for name, column in columns.items()
+        }
+    )
+
+
+def _flat(tensors: pa.ChunkedArray) -> np.ndarray:
+    """Return the values of a column of tensors, one tensor after another."""
+    chunks = [
+        chunk.storage.flatten().to_numpy(zero_copy_only=False)  # only bits are copied
+        for chunk in tensors.chunks
+    ]
+    if len(chunks) == 1:
+        return np.asarray(chunks[0])
+    return np.concatenate([np.empty(0, tensors.type.value_type.to_pandas_dtype()), *chunks])

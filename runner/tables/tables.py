@@ -1,0 +1,367 @@
+"""Arrays to tables in files, and back, to the last bit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from runner.errors import InputError, suggest
+from runner.tables.columns import flattened, schema_of, to_array, to_columns, value_type
+from runner.tables.formats import TableFile, read_file
+from runner.tables.layout import MAX_UNIT_COLUMNS, Layout, layout_of, stored_dtype
+from runner.tensors import TensorSpec
+
+SampleType = Literal["int64", "string"]
+
+_SAMPLE_TYPES: dict[SampleType, pa.DataType] = {"int64": pa.int64(), "string": pa.string()}
+_MAX_GROUP_ROWS = 65_536
+
+
+class TableWriter:
+    """The table of one tensor that comes in batches of samples.
+
+    Rows are gathered into groups of up to `buffer_bytes`, since a reader pays for
+    every group and the writer for every column of one. A batch that is a group on
+    its own is written as it is. Dropped without `close`, the file stays unfinished.
+
+    In CSV, sample ids stand as they are, a leading ``=`` included: an id is what
+    joins a row to the user's own data, so it is not rewritten for spreadsheets.
+
+    Parameters
+    ----------
+    sink
+        Where the bytes go; it is not closed. Its ``write`` takes any bytes-like object.
+    spec
+        The tensor, one with a row per sample.
+    format
+        A key of `runner.tables.layout.FORMATS`.
+    sample_type
+        What sample ids are: ``int64`` or ``string``.
+    buffer_bytes
+        Memory for the rows that wait for their group to fill.
+
+    Raises
+    ------
+    InputError
+        If the format cannot hold the tensor.
+    """
+
+    def __init__(
+        self,
+        sink: BinaryIO,
+        spec: TensorSpec,
+        format: str,
+        sample_type: SampleType,
+        buffer_bytes: int = 32 << 20,
+    ) -> None:
+        self.spec = spec
+        self._layout = layout_of(spec, format)
+        self._sample_type = _SAMPLE_TYPES[sample_type]
+        samples = pa.field("sample", self._sample_type, nullable=False)
+        self._file = TableFile(sink, schema_of(spec, self._layout, [samples]), format)
+        row_bytes = max(1, self._layout.row_size * self._layout.cell.itemsize)
+        self._capacity = min(_MAX_GROUP_ROWS, buffer_bytes // row_bytes)
+        self._group: np.ndarray | None = None
+        self._samples: list[np.ndarray] = []
+        self._rows = 0
+
+    def write(self, samples: np.ndarray, values: np.ndarray) -> None:
+        r"""Add rows.
+
+        Parameters
+        ----------
+        samples
+            Shape (samples,): int64, or objects that are text.
+        values
+            Shape (samples, \*spec.shape), of `spec.dtype`. Not kept: the caller may
+            use the memory again.
+
+        Raises
+        ------
+        ValueError
+            If `values` are not what the tensor's spec promised.
+        """
+        _check(self.spec, values, (len(samples), *self.spec.shape))
+        rows = values.reshape(len(samples), self._layout.row_size)
+        if self._rows + len(rows) > self._capacity:
+            self._flush()
+        if len(rows) >= self._capacity:
+            self._write_group([samples], self._arranged(rows))
+            return
+        if self._group is None:
+            self._group = _empty(self._capacity, self._layout)
+        _copy(rows, self._group[self._rows : self._rows + len(rows)])
+        self._samples.append(samples)
+        self._rows += len(rows)
+
+    def close(self) -> None:
+        """Write what waits and finish the file."""
+        self._flush()
+        self._group = None
+        self._file.finish()
+
+    def _arranged(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows as they must lie in memory: themselves, if they already do."""
+        if self._layout.column is not None:
+            return np.ascontiguousarray(rows, self._layout.cell)
+        arranged = _empty(len(rows), self._layout)
+        _copy(rows, arranged)
+        return arranged
+
+    def _flush(self) -> None:
+        if self._group is not None and self._rows:
+            self._write_group(self._samples, self._group[: self._rows])
+            self._rows, self._samples = 0, []
+
+    def _write_group(self, samples: Sequence[np.ndarray], rows: np.ndarray) -> None:
+        ids = pa.array(np.concatenate(samples), self._sample_type)
+        self._file.add([ids, *to_columns(rows, self._layout)])
+
+
+def write_weight(sink: BinaryIO, spec: TensorSpec, value: np.ndarray, format: str) -> None:
+    """Write the table of one weight.
+
+    Parameters
+    ----------
+    sink
+        Where the bytes go; it is not closed.
+    spec
+        The weight.
+    value
+        Shape spec.shape, of `spec.dtype`. A row per entry of all axes but the last,
+        which number it in the columns ``i0``, ``i1``...
+    format
+        A key of `runner.tables.layout.FORMATS`.
+
+    Raises
+    ------
+    InputError
+        If the format cannot hold the weight.
+    ValueError
+        If `value` is not what the weight's spec promised.
+    """
+    _check(spec, value, spec.shape)
+    layout = layout_of(spec, format)
+    places = spec.shape[: len(layout.index)]
+    rows = _empty(prod(places), layout)
+    _copy(value.reshape(rows.shape), rows)
+    index = [pa.array(axis.reshape(-1), pa.int64()) for axis in np.indices(places)]
+    numbers = [pa.field(name, pa.int64(), nullable=False) for name in layout.index]
+    file = TableFile(sink, schema_of(spec, layout, numbers), format)
+    file.add([*index, *to_columns(rows, layout)])
+    file.finish()
+
+
+def write_table(sink: BinaryIO, table: pa.Table, format: str) -> None:
+    """Write a plain table (the probe, the summary); the sink is not closed.
+
+    CSV gets a column per entry of a column of tensors: ``input0_1_2`` of ``input``.
+
+    Raises
+    ------
+    InputError
+        If a column of tensors is too wide for CSV.
+    """
+    if format == "csv":
+        table = flattened(table)
+    file = TableFile(sink, table.schema, format)
+    for batch in table.to_batches():
+        file.add(batch.columns)
+    file.finish()
+
+
+def read_frame(
+    path: Path,
+    spec: TensorSpec,
+    format: str,
+    columns: Sequence[str] | None = None,
+    rows: int | None = None,
+) -> pd.DataFrame:
+    """Return a tensor's table for pandas.
+
+    Parameters
+    ----------
+    path
+        The table's file.
+    spec
+        The tensor that it holds.
+    format
+        A key of `runner.tables.layout.FORMATS`.
+    columns
+        Units to read (``u3``; ``u0_1_2`` of a map), or ``None`` for all of them.
+    rows
+        How many samples the table must have, where that is known.
+
+    Returns
+    -------
+    DataFrame
+        A row per sample (index ``sample``) or per entry of a weight's leading axes
+        (``i0``...). The columns are ``u0``...; those of a map are its coordinates, a
+        MultiIndex.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged or not that of the tensor, if a unit is
+        unknown, or if there are more units than a frame is good for.
+    """
+    layout = layout_of(spec, format)
+    size = layout.row_size if columns is None else len(columns)
+    if size > MAX_UNIT_COLUMNS:
+        raise InputError.of(
+            spec.name,
+            f"a frame has at most {MAX_UNIT_COLUMNS:,} columns, this one would have {size:,}",
+            f"use run.array('{spec.name}'), which keeps the shape {spec.shape}",
+        )
+    places = {name: place for place, name in enumerate(layout.unit_names())}
+    chosen = list(places) if columns is None else list(columns)
+    for name in chosen:
+        if name not in places:
+            raise InputError.of(spec.name, f"there is no unit '{name}'", suggest(name, places))
+    stored = chosen if layout.column is None else [layout.column]
+    table = _read(path, spec, format, layout, stored, rows)
+    values = to_array(table.select(stored), layout).astype(stored_dtype(spec), copy=False)
+    if layout.column is not None and columns is not None:
+        values = values[:, [places[name] for name in chosen]]
+    frame = pd.DataFrame(values, copy=not values.flags.writeable)
+    frame.columns = pd.Index(chosen)
+    if len(layout.row_shape) > 1:
+        coordinates = pd.MultiIndex.from_product(
+            [range(length) for length in layout.row_shape],
+            names=[f"i{axis}" for axis in range(len(layout.row_shape))],
+        )
+        frame.columns = coordinates[[places[name] for name in chosen]]
+    index = _index_columns(spec, layout)
+    if index:
+        frame.index = table.select(index).to_pandas().set_index(index).index
+    return frame
+
+
+def read_array(path: Path, spec: TensorSpec, format: str, rows: int | None = None) -> np.ndarray:
+    r"""Return a tensor in its full shape.
+
+    Parameters
+    ----------
+    path
+        The table's file.
+    spec
+        The tensor that it holds.
+    format
+        A key of `runner.tables.layout.FORMATS`.
+    rows
+        How many samples the table must have, where that is known.
+
+    Returns
+    -------
+    ndarray
+        Shape (samples, \*spec.shape), or spec.shape of a weight, of the dtype as
+        stored. Of an Arrow file, a map in a single group of rows stays on disk and is
+        read-only.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged or not that of the tensor.
+    """
+    layout = layout_of(spec, format)
+    stored = layout.value_columns()
+    table = _read(path, spec, format, layout, stored, rows)
+    values = to_array(table.select(stored), layout).astype(stored_dtype(spec), copy=False)
+    return values.reshape((len(table), *spec.shape) if spec.per_sample else spec.shape)
+
+
+def read_samples(path: Path, format: str) -> np.ndarray:
+    """Return the sample ids of a table.
+
+    Returns
+    -------
+    ndarray
+        Shape (samples,): int64, or objects that are text.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged, or has no sample ids.
+    """
+    return np.asarray(read_file(path, format, ["sample"]).column("sample").to_numpy())
+
+
+def read_table(path: Path, format: str) -> pd.DataFrame:
+    """Return a plain table that `write_table` wrote; a tensor is an array in its cell.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged.
+    """
+    table = read_file(path, format)
+    return pd.DataFrame(
+        {
+            name: _tensor_cells(column)
+            if isinstance(column.type, pa.FixedShapeTensorType)
+            else column.to_pandas()
+            for name, column in zip(table.column_names, table.columns, strict=True)
+        }
+    )
+
+
+def _tensor_cells(column: pa.ChunkedArray) -> pd.Series:
+    tensors = [tensor for chunk in column.chunks for tensor in chunk.to_numpy_ndarray()]
+    return pd.Series(tensors, dtype=object)
+
+
+def _check(spec: TensorSpec, values: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Refuse values that are not what their spec promised."""
+    if values.shape != shape or values.dtype.name != spec.dtype:
+        raise ValueError(
+            f"{spec.name}: expected {spec.dtype} of shape {shape}, "
+            f"found {values.dtype.name} of shape {values.shape}"
+        )
+
+
+def _index_columns(spec: TensorSpec, layout: Layout) -> list[str]:
+    """Return the columns that stand before the values."""
+    return ["sample"] if spec.per_sample else list(layout.index)
+
+
+def _empty(rows: int, layout: Layout) -> np.ndarray:
+    """Return room for rows, ordered in memory as the file will have them."""
+    order: Literal["C", "F"] = "F" if layout.column is None else "C"
+    return np.empty((rows, layout.row_size), layout.cell, order=order)
+
+
+def _copy(rows: np.ndarray, place: np.ndarray) -> None:
+    """Copy in strips, since a transpose that outgrows the cache takes twice as long.
+
+    Sixteen rows of float32 are a cache line in each column.
+    """
+    strip = max(16, 8192 // max(1, rows.shape[1]))
+    for start in range(0, len(rows), strip):
+        place[start : start + strip] = rows[start : start + strip]
+
+
+def _read(
+    path: Path,
+    spec: TensorSpec,
+    format: str,
+    layout: Layout,
+    columns: Sequence[str],
+    rows: int | None,
+) -> pa.Table:
+    """Read columns of a tensor's table, and those before the values, if the file is its own."""
+    index = _index_columns(spec, layout)
+    every = [*index, *layout.value_columns()]
+    types = dict.fromkeys(layout.index, pa.int64()) | dict.fromkeys(columns, value_type(layout))
+    table = read_file(path, format, [*index, *columns], types, every)
+    expected = rows if spec.per_sample else prod(spec.shape[: len(layout.index)])
+    if expected is not None and len(table) != expected:
+        raise InputError.of(
+            str(path), f"expected {expected:,} rows of '{spec.name}', found {len(table):,}"
+        )
+    return table
