@@ -92,12 +92,12 @@ def transformer() -> keras.Model:
 
 CASES = (
     Case("mlp", mlp, (784,), 60_000, 15_000, others=True, csv=True, memory=True),
-    Case("cnn", cnn, (28, 28, 1), 8_192, 1_024, others=True, memory=True),
+    Case("cnn", cnn, (28, 28, 1), 8_192, 1_024, 64, others=True, memory=True),
     Case(
         "resnet50, means",
         resnet,
         (224, 224, 3),
-        48,
+        256,
         16,
         batch_size=16,
         selection=Selection(reduce={"**": "mean"}),
@@ -106,7 +106,7 @@ CASES = (
         "resnet50, 3 maps",
         resnet,
         (224, 224, 3),
-        48,
+        256,
         16,
         batch_size=16,
         selection=Selection(include=("conv2_block3_out", "conv3_block4_out", "conv4_block6_out")),

@@ -37,10 +37,13 @@ ORDER = (
     "config.yaml_files",
     "config.loading",
     "config.resolve",
+    "config.composition",
     "config.compose",
+    "config.jobs",
     "model.backend",
     "model.seeding",
     "model.building",
+    "model.redrawing",
     "probe.probe",
     "probe.memory_sources",
     "probe.array_files",
@@ -64,7 +67,10 @@ ORDER = (
     "experiment.activations",
     "experiment.probe_table",
     "experiment.saving",
+    "experiment.fingerprint",
     "experiment.experiment",
+    "experiment.earlier",
+    "experiment.sweep",
     "runs.published_run",
     "runs.runs",
     "runs.locate",
@@ -76,6 +82,7 @@ ORDER = (
     "api",
     "command_line.progress",
     "command_line.commands",
+    "command_line.sweep_task",
     "command_line.entry",
     "__init__",
     "__main__",
@@ -84,6 +91,7 @@ ORDER = (
 LOADS_KERAS = {
     "model.seeding",
     "model.building",
+    "model.redrawing",
     "capture.calls",
     "capture.reductions",
     "capture.inventory",
@@ -124,7 +132,10 @@ def test_omegaconf_stays_at_the_boundary() -> None:
         for module in SOURCES
         if any(name.startswith("omegaconf") for name in imported(module))
     }
-    assert users <= {"config.loading", "config.resolve", "config.compose", "command_line.entry"}
+    assert users <= {
+        *(f"config.{name}" for name in ("loading", "resolve", "composition", "compose", "jobs")),
+        *(f"command_line.{name}" for name in ("entry", "sweep_task")),
+    }
 
 
 def test_the_other_modules_load_without_tensorflow_and_keras() -> None:

@@ -134,6 +134,22 @@ class Capture:
         arrays = self._run(inputs)
         return [arrays[place] for place in self._places]
 
+    def restart(self, inputs: Any) -> None:
+        """Begin again with the values that the model's variables have now.
+
+        Parameters
+        ----------
+        inputs
+            The first batch, which `first` is computed for anew.
+        """
+        self._values = [tf.convert_to_tensor(variable.value) for variable in self._variables]
+        self.first = self(inputs)
+
+    @property
+    def draws_outside(self) -> bool:
+        """Whether a random stream that is no part of the model changes its values."""
+        return len(self._variables) > len(self._model.variables)
+
     def _trace(self, inputs: Any) -> tuple[Callable[..., Any], str | None]:
         signature = tf.nest.map_structure(
             lambda array: (

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import secrets
+import shlex
+import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from runner.command_line.progress import Sweep, progress_bar
-from runner.config.compose import admit, job_composition, parse_arguments, validate
+from runner.command_line.progress import closing, progress_bar, sweep_bar
+from runner.config.compose import Asked, admit, parse_arguments, validate
+from runner.config.composition import composition_of
 from runner.config.loading import CONFIG_DIRECTORY, CONFIG_NAME
 from runner.errors import InputError, RunnerError, suggest
 from runner.record.publication import make_folder
@@ -33,7 +37,16 @@ def script() -> None:
     """Run the command line and exit with its code."""
     for stream in (sys.stdout, sys.stderr):  # a legacy console may lack a letter of a name
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    signal.signal(signal.SIGTERM, _stop)  # else nothing would be tidied up
     sys.exit(main(sys.argv[1:]))
+
+
+class _Stopped(KeyboardInterrupt):
+    """What a signal is taken for, with its number."""
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    raise _Stopped(number)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -42,7 +55,8 @@ def main(arguments: Sequence[str]) -> int:
     Returns
     -------
     int
-        0 done, 1 a run failed or a comparison found a difference, 2 bad input.
+        0 done, 1 a run failed or a comparison found a difference, 2 bad input, 128 and the
+        number of the signal that stopped it.
     """
     try:
         if arguments and re.fullmatch(r"[^\W\d][\w-]*", arguments[0]):
@@ -60,9 +74,9 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader has seen enough; nothing is left to flush at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         sys.stderr.write("interrupted; the run in hand was not published\n")
-        return 130
+        return 128 + (stopped.args[0] if isinstance(stopped, _Stopped) else signal.SIGINT)
     return code
 
 
@@ -79,110 +93,108 @@ def _command(arguments: Sequence[str]) -> int:
 def _experiment(arguments: Sequence[str]) -> int:
     parsed = parse_arguments(arguments)
     run_id = secrets.token_hex(4)
-    jobs, folder = 0, Path()
     if parsed.help or parsed.hydra_help or parsed.cfg or parsed.info or parsed.shell_completion:
         admit(parsed, run_id)
-    else:
-        jobs, folder = validate(parsed, run_id)
-    invocation = _Invocation(run_id, jobs, folder)
-    if jobs:
-        invocation.try_folder()
-    hydra_main = hydra.main(config_path=str(CONFIG_DIRECTORY), config_name=CONFIG_NAME, **_BASE)
-    try:
-        with _command_line(arguments):
-            hydra_main(invocation.job)()
-    finally:
-        invocation.stop()
-    return invocation.close()
-
-
-class _Invocation:
-    """What Hydra calls for every job; no error passes through Hydra, which would print it."""
-
-    def __init__(self, run_id: str, jobs: int, folder: Path) -> None:
-        self._run_id = run_id
-        self._jobs = jobs
-        # The folder and its parents are made for the run; those there already are not ours.
-        self._folder = folder.absolute()
-        own = (self._folder, *self._folder.parents)
-        self._existing = next(path for path in own if path.exists())
-        self._sweep: Sweep | None = None
-        self._error: BaseException | None = None
-
-    def job(self, cfg: DictConfig) -> None:
-        """Run one job and keep what became of it."""
-        context = HydraConfig.get()
-        self._folder = Path(context.runtime.output_dir)
-        if context.mode is RunMode.MULTIRUN:
-            self._job_of_sweep(cfg, f"{self._run_id}-{context.job.num}")
-            return
-        try:
-            self._single(cfg)
-        except BaseException as error:  # raised again when Hydra is through
-            self._error = error
-
-    def _single(self, cfg: DictConfig) -> None:
-        from runner.experiment.experiment import run_experiment, show_plan
-        from runner.preflight import plan
-        from runner.runs.locate import open_run
-        from runner.screen import screen
-
-        composition = job_composition(cfg)
-        if composition.experiment.dry_run:
-            showing = show_plan(composition)
-            sys.stdout.write(plan(showing.specs, showing.rows, composition.experiment.format))
-            return
-        with progress_bar() as progress:
-            published = run_experiment(
-                composition, self._folder, run_id=self._run_id, progress=progress
-            )
-        sys.stdout.write(screen.show(open_run(published)))
-
-    def _job_of_sweep(self, cfg: DictConfig, run_id: str) -> None:
-        from runner.experiment.experiment import run_experiment
-
-        if self._sweep is None:
-            self._sweep = Sweep(self._jobs)
-            self._sweep.start()
-        failure = None
-        try:
-            run_experiment(job_composition(cfg), self._folder, run_id=run_id, sweep=self._run_id)
-        except RunnerError as error:
-            failure = error
-        self._sweep.finished(self._folder, failure)
-
-    def try_folder(self) -> None:
-        """Refuse a folder that cannot be made, which Hydra would end in a traceback.
-
-        It is made for a moment only: its name may hold the time at which Hydra asks for it.
-        """
-        make_folder(self._folder)
-        self._remove_empty()
-
-    def stop(self) -> None:
-        """Give the terminal back."""
-        if self._sweep is not None:
-            self._sweep.stop()
-
-    def close(self) -> int:
-        """Say what became of the jobs and return the exit code."""
-        if self._sweep is not None:
-            sys.stdout.write(self._sweep.closing(self._folder.parent))
-            return 1 if self._sweep.failed else 0
-        self._remove_empty()
-        if self._error is not None:
-            raise self._error
+        _call_hydra(_no_job, arguments)
         return 0
+    asked = validate(parsed, run_id)
+    with _folder_tried(asked.folder):
+        return (_sweep if asked.is_sweep else _single)(arguments, parsed.overrides, asked, run_id)
 
-    def _remove_empty(self) -> None:
-        """Remove the folders that Hydra made for a run that was not published."""
-        for path in (self._folder, *self._folder.parents):
-            if path == self._existing:
-                return
+
+def _no_job(cfg: DictConfig) -> None:
+    raise AssertionError(f"Hydra was only to show something, and began {cfg}")
+
+
+def _single(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, run_id: str) -> int:
+    """Run one experiment; no error passes through Hydra, which would print it."""
+    errors: list[BaseException] = []
+
+    def job(cfg: DictConfig) -> None:
+        try:
+            _run(cfg, asked.folder, run_id)
+        except BaseException as error:  # raised again when Hydra is through
+            errors.append(error)
+
+    _call_hydra(job, _with(arguments, overrides, asked.folder_word))
+    for error in errors:
+        raise error
+    return 0
+
+
+def _run(cfg: DictConfig, folder: Path, run_id: str) -> None:
+    from runner.experiment.experiment import run_experiment, show_plan
+    from runner.preflight import plan
+    from runner.runs.locate import open_run
+    from runner.screen import screen
+
+    composition = composition_of(cfg, HydraConfig.instance().cfg)
+    if composition.experiment.dry_run:
+        showing = show_plan(composition)
+        sys.stdout.write(plan(showing.specs, showing.rows, composition.experiment.format))
+        return
+    with progress_bar() as progress:
+        published = run_experiment(composition, folder, run_id=run_id, progress=progress)
+    sys.stdout.write(screen.show(open_run(published)))
+
+
+def _sweep(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, run_id: str) -> int:
+    """Run the jobs of a sweep; what became of them, their records say."""
+    from runner.command_line.sweep_task import SweepTask
+    from runner.experiment.earlier import outcomes_of, sweep_of
+
+    sweep_id = sweep_of(asked.folder) or run_id
+    # Said outright, so that every process means the same folder and the same sweep.
+    ids = f"hydra.sweeper.run_id={run_id}", f"hydra.sweeper.sweep_id={sweep_id}"
+    stopped = None
+    with sweep_bar(asked.jobs) as advance:
+        try:
+            words = _with(arguments, overrides, asked.folder_word, *ids)
+            _call_hydra(SweepTask(advance), words)
+        except KeyboardInterrupt as interruption:
+            stopped = interruption
+    outcomes = outcomes_of(asked.folder, sweep_id, asked.jobs)
+    sys.stdout.write(closing(asked.folder, outcomes, asked.jobs))
+    if stopped is not None:
+        again = shlex.join(_with(arguments, overrides, asked.folder_word))
+        sys.stdout.write(f"\nto go on: python -m runner {again}\n")
+        raise stopped
+    return 1 if len(outcomes) < asked.jobs or any(outcomes.values()) else 0
+
+
+def _with(arguments: Sequence[str], overrides: Sequence[str], *more: str) -> list[str]:
+    """Return a command line with more overrides, which must stand beside those it has."""
+    words = list(arguments)
+    place = words.index(overrides[-1]) + 1 if overrides else len(words)
+    said = {word.partition("=")[0] for word in words if "${" not in word}
+    new = [word for word in more if word.partition("=")[0] not in said]
+    return [*words[:place], *new, *words[place:]]
+
+
+def _call_hydra(task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
+    hydra_main = hydra.main(config_path=str(CONFIG_DIRECTORY), config_name=CONFIG_NAME, **_BASE)
+    with _command_line(arguments):
+        hydra_main(task)()
+
+
+@contextlib.contextmanager
+def _folder_tried(folder: Path) -> Iterator[None]:
+    """Refuse a folder that cannot be made, which Hydra would end in a traceback.
+
+    Of the folders made for it, those that are empty in the end are removed.
+    """
+    folder = folder.absolute()
+    own = (folder, *folder.parents)
+    made = list(itertools.takewhile(lambda path: not path.exists(), own))
+    make_folder(folder)
+    try:
+        yield
+    finally:
+        for path in made:
             try:
                 path.rmdir()
             except OSError:  # not empty, or not there
-                return
+                break
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -18,8 +18,6 @@ from rich.progress import (
 )
 from rich.table import Table
 from rich.text import Text
-
-from runner.errors import RunnerError
 
 
 class _Rate(ProgressColumn):
@@ -55,56 +53,42 @@ def progress_bar() -> Iterator[Callable[[int, int | None], None]]:
         yield lambda samples, total: bar.update(task, advance=samples, total=total)
 
 
-class Sweep:
-    """Counts the jobs of a sweep behind one bar.
+@contextlib.contextmanager
+def sweep_bar(jobs: int) -> Iterator[Callable[[], None]]:
+    """Show a bar of runs; yields the function that moves it on by one."""
+    bar = _bar()
+    if bar is None:
+        yield lambda: None
+        return
+    task = bar.add_task("runs", total=jobs)
+    with bar:
+        yield lambda: bar.update(task, advance=1)
+
+
+def closing(folder: Path, outcomes: Mapping[str, str | None], jobs: int) -> str:
+    """Return what became of a sweep's jobs, the failed ones in a table.
 
     Parameters
     ----------
+    folder
+        Where the runs are.
+    outcomes
+        For every run that left a record, by the name of its folder: its error, if it failed.
     jobs
-        How many there will be.
-
-    Attributes
-    ----------
-    failed : dict[str, RunnerError]
-        The error of every job that failed, by the name of its folder.
+        How many there were to be.
     """
-
-    def __init__(self, jobs: int) -> None:
-        self.failed: dict[str, RunnerError] = {}
-        self._done = 0
-        self._bar = _bar()
-        if self._bar is not None:
-            self._task = self._bar.add_task("runs", total=jobs)
-
-    def start(self) -> None:
-        """Show the bar."""
-        if self._bar is not None:
-            self._bar.start()
-
-    def stop(self) -> None:
-        """Take the bar away."""
-        if self._bar is not None:
-            self._bar.stop()
-
-    def finished(self, folder: Path, error: RunnerError | None = None) -> None:
-        """Count a job."""
-        self._done += 1
-        if error is not None:
-            self.failed[folder.name] = error
-        if self._bar is not None:
-            self._bar.update(self._task, advance=1)
-
-    def closing(self, folder: Path) -> str:
-        """Return what became of the jobs, the failed ones in a table."""
-        folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-        said = f"{self._done - len(self.failed)} of {self._done} runs completed: {folder}\n"
-        if self.failed:
-            table = Table("failed", "why", box=None)
-            for name, error in self.failed.items():
-                table.add_row(Text(name), Text(str(error)))
-            console = Console(width=80)
-            with console.capture() as captured:
-                console.print(table)
-            lines = captured.get().splitlines()
-            said += "\n" + "".join(f"{line.rstrip()}\n" for line in lines)
-        return said + "\nnext: runner list\n"
+    folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    failed = {name: error for name, error in outcomes.items() if error is not None}
+    said = f"{len(outcomes) - len(failed)} of {jobs} runs completed: {folder}\n"
+    if (missing := jobs - len(outcomes)) > 0:
+        said += f"{missing} left no record\n"
+    if failed:
+        table = Table("failed", "why", box=None)
+        for name, error in failed.items():
+            table.add_row(Text(name), Text(error))
+        console = Console(width=80)
+        with console.capture() as captured:
+            console.print(table)
+        lines = captured.get().splitlines()
+        said += "\n" + "".join(f"{line.rstrip()}\n" for line in lines)
+    return said + "\nnext: runner list\n"

@@ -1,64 +1,53 @@
-"""From Hydra's arguments to a validated experiment; the only module that knows OmegaConf."""
+"""From Hydra's arguments to validated experiments, before Hydra does anything."""
 
 from __future__ import annotations
 
 import argparse
-import functools
 import math
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.utils import get_args_parser
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from runner.config.experiment_config import DeclaredModel, ExperimentConfig, parse
-from runner.config.loading import CONFIG_DIRECTORY, Loader, check_hydra_keys
+from runner.config.composition import Composition, composition_of, experiment_of
+from runner.config.experiment_config import DeclaredModel
+from runner.config.loading import ForbiddenError, Loader, check_hydra_keys
 from runner.config.resolve import (
-    environment_as_text,
     register_resolvers,
-    resolved,
-    source_of,
-    without_environment,
 )
 from runner.config.yaml_files import check_yaml_files
 from runner.errors import InputError, Problem, suggest
 
 
 @dataclass(frozen=True)
-class Composition:
-    """One experiment as composed.
+class Asked:
+    """What a command line asks for.
 
     Attributes
     ----------
-    experiment
-        Validated and typed.
-    config
-        The same as plain data, interpolations resolved, ``${oc.env:NAME}`` left as text.
-    overrides
-        What the command line changed.
-    files
-        Hydra's account of it: ``.hydra/config.yaml`` and its siblings.
-    paired
-        A packaged experiment that shows this model a probe that fits it, if there is one.
-    scrubbed
-        Takes the values of environment variables out of a message.
+    jobs
+        How many runs; 1 for a single one.
+    is_sweep
+        Whether they are a sweep, be it of one.
+    folder
+        Where they are to be published.
+    folder_word
+        The override that says so outright.
     """
 
-    experiment: ExperimentConfig
-    config: Mapping[str, Any]
-    overrides: tuple[str, ...]
-    files: Mapping[str, bytes]
-    paired: str | None = None
-    scrubbed: Callable[[str], str] = str
+    jobs: int
+    is_sweep: bool
+    folder: Path
+    folder_word: str
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -118,45 +107,50 @@ def admit(parsed: argparse.Namespace, run_id: str) -> tuple[Loader, list[Overrid
     return loader, overrides
 
 
-def validate(parsed: argparse.Namespace, run_id: str) -> tuple[int, Path]:
+def validate(parsed: argparse.Namespace, run_id: str) -> Asked:
     """Compose and check what a command line asks for, before Hydra does anything.
 
     Parameters
     ----------
     parsed
         Hydra's arguments. Of a sweep, every config that it chooses is checked here, and
-        of its values the first; every job checks itself.
+        of its values the first; every job checks itself, and one that is wrong stops no
+        other.
     run_id
         Id of this invocation, for the names of folders.
 
     Returns
     -------
-    jobs
-        How many it asks for; 1 for a single run.
-    folder
-        Where they are to be published.
+    Asked
+        What it asks for.
 
     Raises
     ------
     InputError
-        With everything found wrong.
+        With everything found wrong; of a sweep, only if no choice is right.
     """
     loader, overrides = admit(parsed, run_id)
     groups = [override for override in overrides if loader.is_group(override)]
     values = [override for override in overrides if not loader.is_group(override)]
     problems: dict[Problem, None] = {}
+    cfg = None
     for chosen in _choices(groups):
         try:
             cfg = _checked(loader, chosen, values)
+        except ForbiddenError:
+            raise
         except InputError as error:
             problems |= dict.fromkeys(error.problems)
+    if cfg is None:
+        raise InputError(problems)
     sweeps = [override for override in overrides if override.is_sweep_override()]
-    if not problems and not (multirun := parsed.multirun or cfg.hydra.mode is RunMode.MULTIRUN):
-        problems |= dict.fromkeys(map(_no_sweep, sweeps))
-    if problems:
+    multirun = parsed.multirun or cfg.hydra.mode is RunMode.MULTIRUN
+    if not multirun and (problems := problems or dict.fromkeys(map(_no_sweep, sweeps))):
         raise InputError(problems)
     jobs = math.prod(sum(1 for _ in override.sweep_iterator()) for override in sweeps)
-    return jobs, Path(str(OmegaConf.select(cfg, f"hydra.{'sweep' if multirun else 'run'}.dir")))
+    place = "hydra.sweep.dir" if multirun else "hydra.run.dir"
+    folder = str(OmegaConf.select(cfg, place))
+    return Asked(jobs, multirun, Path(folder), _hydra_word(place, folder))
 
 
 def compose_one(arguments: Sequence[str], run_id: str) -> tuple[Composition, Path]:
@@ -177,84 +171,8 @@ def compose_one(arguments: Sequence[str], run_id: str) -> tuple[Composition, Pat
     parsed = parse_arguments(list(arguments))
     validate(parsed, run_id)
     cfg = Loader(parsed).load(parsed.overrides)
-    composition = _composition(_own_part(cfg), OmegaConf.masked_copy(cfg, ["hydra"]))
+    composition = composition_of(_own_part(cfg), OmegaConf.masked_copy(cfg, ["hydra"]))
     return composition, Path(str(OmegaConf.select(cfg, "hydra.run.dir")))
-
-
-def job_composition(cfg: DictConfig) -> Composition:
-    """Return the composition of the job that Hydra is running.
-
-    Parameters
-    ----------
-    cfg
-        What Hydra gives to a job.
-    """
-    return _composition(cfg, HydraConfig.instance().cfg)
-
-
-def _composition(own: DictConfig, hydra: Any) -> Composition:
-    # Iterating would resolve what an override holds, the environment included.
-    overrides: Any = OmegaConf.to_container(hydra.hydra.overrides.task, resolve=False)
-    model = OmegaConf.select(hydra, "hydra.runtime.choices.model")
-    paired = (CONFIG_DIRECTORY / "experiment" / f"{model}.yaml").is_file()
-    return Composition(
-        experiment=experiment_of(own),
-        config=environment_as_text(own),
-        overrides=tuple(map(str, overrides)),
-        files={
-            ".hydra/config.yaml": OmegaConf.to_yaml(own).encode(),
-            ".hydra/hydra.yaml": OmegaConf.to_yaml(hydra).encode(),
-            ".hydra/overrides.yaml": OmegaConf.to_yaml(hydra.hydra.overrides.task).encode(),
-        },
-        paired=model if paired else None,
-        scrubbed=functools.partial(without_environment, cfg=own),
-    )
-
-
-def experiment_of(cfg: DictConfig) -> ExperimentConfig:
-    """Cross the boundary: from what Hydra composed to a typed experiment.
-
-    Raises
-    ------
-    InputError
-        With every problem under the key that a person can change: where a value came
-        by an interpolation, the key that it came from.
-    """
-    plain, unresolved = resolved(cfg)
-    places = {problem.place for problem in unresolved}
-    problems = [  # what refers to a value that is not there is not wrong itself
-        problem
-        for problem in unresolved
-        if (source := source_of(cfg, problem.place)) == problem.place or source not in places
-    ]
-    problems += [
-        Problem(place, "names code, which a config may not", "remove it")
-        for place in _code_places(plain)
-    ]
-    try:
-        experiment = parse(plain)
-    except InputError as error:
-        known = [f"{problem.place}." for problem in (*unresolved, *problems)]
-        problems += [
-            Problem(source_of(cfg, problem.place), problem.message, problem.advice)
-            for problem in error.problems
-            if not any(place.startswith(f"{problem.place}.") for place in known)
-        ]
-    if problems:
-        raise InputError(dict.fromkeys(problems))
-    return experiment
-
-
-def _code_places(value: Any, place: str = "") -> Iterator[str]:
-    """Yield the paths of all keys ``_target_``, which Hydra would take for code."""
-    if isinstance(value, list):
-        value = dict(enumerate(value))
-    if isinstance(value, dict):
-        for key, item in value.items():
-            below = f"{place}.{key}" if place else str(key)
-            if key == "_target_":
-                yield below
-            yield from _code_places(item, below)
 
 
 def _checked(loader: Loader, chosen: Sequence[str], values: Sequence[Override]) -> DictConfig:
@@ -322,8 +240,13 @@ def _no_sweep(override: Override) -> Problem:
 
 def _quoted(key: str, value: str) -> str:
     """Return the word to type so that shell and Hydra leave a value as it is."""
+    return shlex.quote(_hydra_word(key, value))
+
+
+def _hydra_word(key: str, value: str) -> str:
+    """Return the word that Hydra reads as this value, whatever is in it."""
     escaped = re.sub(r'\\+(?="|\Z)', lambda match: match[0] * 2, value).replace('"', '\\"')
-    return shlex.quote(f'{key}="{escaped}"')
+    return f'{key}="{escaped}"'
 
 
 def _first(override: Override) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_automatic_config_search_path
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
@@ -34,6 +35,10 @@ _OPEN_HYDRA_KEYS = re.compile(
 )
 # Where the classes of Hydra's launchers and sweepers may come from.
 _PLUGIN_MODULES = ("hydra._internal.", "hydra_plugins.")
+
+
+class ForbiddenError(InputError):
+    """A configuration that could run code: nothing of the command line it is part of is done."""
 
 
 def check_hydra_keys(overrides: Iterable[Override]) -> None:
@@ -102,7 +107,7 @@ class Loader:
         except yaml.MarkedYAMLError as error:
             raise InputError([yaml_problem(error)]) from error
         except (HydraException, OmegaConfBaseException) as error:
-            raise InputError([self._explained(error)]) from error
+            raise InputError([explained(error, self._loader)]) from error
 
     def _check_search_path(self) -> None:
         """Refuse a search path before it is followed: one to a package imports that package."""
@@ -112,23 +117,6 @@ class Loader:
             raise InputError([yaml_problem(error)]) from error
         if primary is not None and OmegaConf.select(primary.config, "hydra.searchpath"):
             raise InputError.of("hydra.searchpath", "can run code", "use --config-dir")
-
-    def _explained(self, error: Exception) -> Problem:
-        cause = error.__cause__ or error
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        missing = re.search(r"Could not find '([^']+)'", str(error))
-        if missing:
-            group, _, name = missing[1].rpartition("/")
-            options = self._loader.get_group_options(group) if group else []
-            advice = suggest(name, options) or (
-                f"there are {', '.join(options)}" if options else ""
-            )
-            return Problem(group or "defaults", f"there is no config '{name}'", advice)
-        if primary := re.search(r"Cannot find primary config '([^']+)'", str(error)):
-            return Problem("--config-name", f"there is no config '{primary[1]}'")
-        if twice := re.search(r"Multiple values for ([\w/]+)\.", str(error)):
-            return Problem(twice[1], "is chosen already", f"change it without a plus: {twice[1]}=")
-        return Problem("config", " ".join(lines) or str(cause))
 
     def check_hydra(self, cfg: DictConfig) -> None:
         """Refuse keys of ``hydra`` in a person's configs that can name code."""
@@ -156,4 +144,21 @@ class Loader:
                         Problem(f"hydra.{key}", "can run code or misplace files", advice)
                     )
         if problems:
-            raise InputError(problems)
+            raise ForbiddenError(problems)
+
+
+def explained(error: Exception, loader: ConfigLoader) -> Problem:
+    """Say why Hydra cannot compose."""
+    cause = error.__cause__ or error
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    missing = re.search(r"Could not find '([^']+)'", str(error))
+    if missing:
+        group, _, name = missing[1].rpartition("/")
+        options = loader.get_group_options(group) if group else []
+        advice = suggest(name, options) or (f"there are {', '.join(options)}" if options else "")
+        return Problem(group or "defaults", f"there is no config '{name}'", advice)
+    if primary := re.search(r"Cannot find primary config '([^']+)'", str(error)):
+        return Problem("--config-name", f"there is no config '{primary[1]}'")
+    if twice := re.search(r"Multiple values for ([\w/]+)\.", str(error)):
+        return Problem(twice[1], "is chosen already", f"change it without a plus: {twice[1]}=")
+    return Problem("config", " ".join(lines) or str(cause))

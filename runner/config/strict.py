@@ -19,6 +19,9 @@ from pydantic import (
 from runner.config.arguments import dtype_problems, shown
 from runner.errors import InputError, Problem
 
+MAX_SEED = 2**32 - 1
+"""What NumPy takes, and so Keras."""
+
 
 class Strict(BaseModel):
     """No unknown keys, no change after validation, no type turned into another."""
@@ -71,7 +74,7 @@ def has_custom_modules(info: ValidationInfo) -> bool:
 
 
 def _seed_problems(seed: int) -> Iterator[Problem]:
-    if not 0 <= seed < 2**32:
+    if not 0 <= seed <= MAX_SEED:
         yield Problem("", f"must be 0 to 4294967295, found {seed}")
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.capture.selection import Selection
-from runner.config.compose import Composition
+from runner.config.composition import Composition
 from runner.config.experiment_config import DeclaredModel, ExperimentConfig
 from runner.errors import InputError, RunError, RunnerError
+from runner.experiment.fingerprint import fingerprint_of
 from runner.model.backend import load_backend
 from runner.probe.probe import Probe
 from runner.probe.sources import open_probe
@@ -32,6 +33,7 @@ def run_experiment(
     *,
     run_id: str,
     sweep: str | None = None,
+    own_build_because: str | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Build the model, show it the probe and publish what comes out.
@@ -42,7 +44,7 @@ def run_experiment(
         The experiment.
     folder
         Where to publish the run: absent, or empty.
-    run_id, sweep
+    run_id, sweep, own_build_because
         As in `runner.record.record.RunRecord`.
     progress
         Called with the samples shown since the last call and their number, if known.
@@ -61,19 +63,32 @@ def run_experiment(
         If the run began and failed. A record that says so is published.
     """
     check_target(folder)
-    header = _header(composition, run_id, sweep)
-    try:
+    header = header_of(composition, run_id, sweep, own_build_because)
+    with failure_published(header, folder, composition):
         model, probe = make_ready(composition)
         from runner.experiment.saving import save
 
         settings = settings_of(composition.experiment)
         return save(model, probe, folder, header, settings, progress)
+
+
+@contextlib.contextmanager
+def failure_published(header: Header, folder: Path, composition: Composition) -> Iterator[None]:
+    """Publish a record of what goes wrong inside, unless nothing was begun.
+
+    Raises
+    ------
+    InputError, RunError
+        What was raised inside; another kind of exception as a `RunError`.
+    """
+    try:
+        yield
     except RunnerError as error:
-        if sweep is not None or not isinstance(error, InputError):
-            _publish_failure(header, composition, folder, error)
+        if header.sweep is not None or not isinstance(error, InputError):
+            publish_failure(header, folder, error, composition)
         raise
     except Exception as error:
-        _publish_failure(header, composition, folder, error)
+        publish_failure(header, folder, error, composition)
         raise RunError(
             f"{type(error).__name__}: {error}; {folder / 'run.log'} says where"
         ) from error
@@ -87,8 +102,10 @@ def show_plan(composition: Composition) -> Showing:
     return Showing(model, probe, settings_of(composition.experiment))
 
 
-def make_ready(composition: Composition) -> tuple[keras.Model, Probe]:
-    """Open the probe and build the model.
+def make_ready(
+    composition: Composition, build: Callable[[ExperimentConfig], keras.Model] | None = None
+) -> tuple[keras.Model, Probe]:
+    """Open the probe and build the model, by `build` if given.
 
     What can be checked without TensorFlow is checked before it is imported.
 
@@ -105,7 +122,7 @@ def make_ready(composition: Composition) -> tuple[keras.Model, Probe]:
     load_backend()
     from runner.model.building import build_model, input_specs
 
-    model = build_model(config)
+    model = (build or build_model)(config)
     probe = probe or open_probe(config.probe, input_specs(model))
     return model, replace(probe, source=composition.scrubbed(probe.source))
 
@@ -144,7 +161,13 @@ def settings_of(config: ExperimentConfig) -> Settings:
     )
 
 
-def _header(composition: Composition, run_id: str, sweep: str | None) -> Header:
+def header_of(
+    composition: Composition,
+    run_id: str,
+    sweep: str | None = None,
+    own_build_because: str | None = None,
+) -> Header:
+    """Return what the record says before anything is shown to a model."""
     config = composition.experiment
     return Header(
         run_id=run_id,
@@ -154,22 +177,44 @@ def _header(composition: Composition, run_id: str, sweep: str | None) -> Header:
         overrides=composition.overrides,
         seed=config.seed,
         seeding=getattr(config.model, "seeding", "keras"),
+        own_build_because=own_build_because,
+        fingerprint=fingerprint_of(composition.resolved),
         files=composition.files,
     )
 
 
-def _publish_failure(
-    header: Header, composition: Composition, folder: Path, error: Exception
+def publish_failure(
+    header: Header, folder: Path, error: Exception, composition: Composition | None = None
 ) -> None:
-    log = composition.scrubbed("".join(traceback.format_exception(error)))
+    """Publish a record that says why there are no tables.
+
+    Parameters
+    ----------
+    header
+        What is known about the run.
+    folder
+        Where to publish it: absent, or empty.
+    error
+        What went wrong.
+    composition
+        The experiment, if it got that far: values of environment variables are kept out
+        of the record with its help.
+
+    Raises
+    ------
+    RunnerError
+        If even that cannot be written.
+    """
+    scrubbed = str if composition is None else composition.scrubbed
+    table_format = "parquet" if composition is None else composition.experiment.format
     with Publication(folder) as publication:
         for name, data in header.files.items():
             publication.write(name, data)
-        publication.write("run.log", log.encode())
+        publication.write("run.log", scrubbed("".join(traceback.format_exception(error))).encode())
         record = header.record(
-            composition.experiment.format,
+            table_format,
             status="FAILED",
-            error=composition.scrubbed(str(error)),
+            error=scrubbed(str(error)),
             files=dict(publication.files),
         )
         publication.publish(record.to_json())

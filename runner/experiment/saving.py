@@ -39,7 +39,7 @@ from runner.tensors import TensorSpec
 Progress = Callable[[int, int | None], None]
 
 # What may wait between the model and the disk: this much, four batches at the most.
-_QUEUE_BYTES = 64 * 2**20
+_QUEUE_BYTES = 16 * 2**20
 _QUEUE_LENGTH = 4
 # For all tables together, to gather rows in before they are written.
 _BUFFER_BYTES = 64 * 2**20
@@ -84,30 +84,52 @@ def save(
         If the model fails, the disk is full, or another run got there first. Nothing
         is published then.
     """
-    log = [_logged(f"run {header.run_id} began", header.started)]
     with Publication(target) as publication:
-        showing = Showing(model, probe, settings)
-        how = showing.capture.eager_because
-        log.append(_logged("the model was traced" if how is None else f"runs eagerly: {how}"))
-        needed = sum(
-            estimated_bytes(spec, showing.rows or 1, settings.format) for spec in showing.specs
-        )
-        check_disk(needed, publication.target.parent)
-        tables = _Tables(publication, showing.capture, probe, settings.format)
-        batch_bytes = max(1, sum(array.nbytes for array in showing.capture.first))
-        length = min(_QUEUE_LENGTH, max(1, _QUEUE_BYTES // batch_bytes))
-        with unfused(), _WriterThread(tables.write, length) as writer:
-            for batch, arrays in showing:
-                writer.put(batch, arrays)
-                if progress is not None:
-                    progress(len(batch.samples), showing.rows)
-        log.append(_logged("the probe was shown"))
-        tables.finish()
-        log.append(_logged("the tables are complete"))
-        for name, data in {**header.files, "run.log": "".join(log).encode()}.items():
-            publication.write(name, data)
-        record = tables.record(model, header)
-        return publication.publish(record.to_json())
+        write_run(Showing(model, probe, settings), publication, header, progress)
+        return publication.appear()
+
+
+def write_run(
+    showing: Showing, publication: Publication, header: Header, progress: Progress | None = None
+) -> None:
+    """Show a probe and complete the publication with every table and the record.
+
+    Parameters
+    ----------
+    showing
+        The model that the probe is shown to.
+    publication
+        Where the files go. It is left to appear.
+    header, progress
+        As in `save`.
+
+    Raises
+    ------
+    InputError, RunError
+        As from `save`.
+    """
+    log = [_logged(f"run {header.run_id} began", header.started)]
+    how = showing.capture.eager_because
+    log.append(_logged("the model was traced" if how is None else f"runs eagerly: {how}"))
+    if header.own_build_because is not None:
+        log.append(_logged(f"the model was built for this run: {header.own_build_because}"))
+    table_format = showing.settings.format
+    needed = sum(estimated_bytes(spec, showing.rows or 1, table_format) for spec in showing.specs)
+    check_disk(needed, publication.target.parent)
+    tables = _Tables(publication, showing.capture, showing.probe, table_format)
+    batch_bytes = max(1, sum(array.nbytes for array in showing.capture.first))
+    length = min(_QUEUE_LENGTH, max(1, _QUEUE_BYTES // batch_bytes))
+    with unfused(), _WriterThread(tables.write, length) as writer:
+        for batch, arrays in showing:
+            writer.put(batch, arrays)
+            if progress is not None:
+                progress(len(batch.samples), showing.rows)
+    log.append(_logged("the probe was shown"))
+    tables.finish()
+    log.append(_logged("the tables are complete"))
+    for name, data in {**header.files, "run.log": "".join(log).encode()}.items():
+        publication.write(name, data)
+    publication.complete(tables.record(showing.model, header).to_json())
 
 
 def _logged(what: str, when: datetime | None = None) -> str:
@@ -171,6 +193,7 @@ class _Tables:
         self._shown = ProbeTable(table_format, probe.inputs)
         self._summary: list[dict[str, str | int | float]] = []
         self._rows = 0
+        self._weights: dict[int, np.ndarray] = {}
         budgets = _buffers(capture.tensors, table_format)
         self._open: list[tuple[TableWriter, BinaryIO, RunningStatistics]] = []
         for spec, budget in zip(capture.tensors, budgets, strict=True):
@@ -194,7 +217,7 @@ class _Tables:
             sink.close()
             self._summary.append(statistics.row())
         for spec, variable in self._capture.weights:
-            value = value_of(variable)
+            value = self._weight(variable)
             with self._publication.open(file_name(spec, self._format)) as sink:
                 write_weight(sink, spec, value, self._format)
             statistics = RunningStatistics(spec)
@@ -204,6 +227,20 @@ class _Tables:
         for name, table in single.items():
             with self._publication.open(name + FORMATS[self._format]) as sink:
                 write_table(sink, table, self._format)
+
+    def _weight(self, variable: keras.Variable) -> np.ndarray:
+        if id(variable) not in self._weights:
+            self._weights[id(variable)] = value_of(variable)
+        return self._weights[id(variable)]
+
+    def _weights_hash(self, model: keras.Model) -> str:
+        """Return the SHA-256 over the shapes, types and bytes of all weights, in Keras's order."""
+        digest = hashlib.sha256()
+        for weight in model.weights:
+            value = self._weight(weight)
+            digest.update(f"{value.dtype.name}{value.shape}".encode())
+            digest.update(np.ascontiguousarray(value).tobytes())
+        return digest.hexdigest()
 
     def record(self, model: keras.Model, header: Header) -> RunRecord:
         """Return the record of the completed run."""
@@ -240,7 +277,7 @@ class _Tables:
                 type(model).__name__,
                 model.count_params(),
                 self._capture.outputs,
-                _weights_hash(model),
+                self._weights_hash(model),
             ),
             probe=ProbeRecord(
                 source=self._probe.source,
@@ -279,13 +316,3 @@ def _buffers(specs: Sequence[TensorSpec], table_format: str) -> list[int]:
     ]
     total = max(1, sum(widths))
     return [_BUFFER_BYTES * width // total if width else _MAP_BUFFER_BYTES for width in widths]
-
-
-def _weights_hash(model: keras.Model) -> str:
-    """Return the SHA-256 over the shapes, types and bytes of all weights, in Keras's order."""
-    digest = hashlib.sha256()
-    for weight in model.weights:
-        value = value_of(weight)
-        digest.update(f"{value.dtype.name}{value.shape}".encode())
-        digest.update(np.ascontiguousarray(value).tobytes())
-    return digest.hexdigest()

@@ -51,6 +51,8 @@ class Showing:
 
     Attributes
     ----------
+    model, probe, settings
+        As given.
     capture : Capture
         The model, traced.
     rows : int or None
@@ -72,16 +74,22 @@ class Showing:
         # has two at least; in training a sample changes what the others get: none is added.
         self._size = size if settings.training else max(size, 2)
         self._pad = not settings.training
+        self.model, self.probe, self.settings = model, probe, settings
         self._batches = probe.batches(self._size)
         first = next(self._batches, None)
         if first is None:
             raise InputError.of("probe", "has 0 rows")
         self._first = first
-        self._settings = settings
         self.capture = Capture(
             model, self._inputs(first), settings.selection, training=settings.training
         )
         self.check_size(self.rows or len(first.samples))
+
+    def restart(self) -> None:
+        """Show the probe again, to the model with the weights that it has now."""
+        self.capture.restart(self._inputs(self._first))
+        self._batches = self.probe.batches(self._size)
+        next(self._batches)
 
     @property
     def specs(self) -> Iterator[TensorSpec]:
@@ -90,7 +98,7 @@ class Showing:
 
     def check_size(self, rows: int) -> None:
         """Refuse tables that are too large for `rows` samples."""
-        check_size(self.specs, rows, self._settings.format, self._settings.max_bytes)
+        check_size(self.specs, rows, self.settings.format, self.settings.max_bytes)
 
     def __iter__(self) -> Iterator[tuple[Batch, list[np.ndarray]]]:
         """Yield every batch with the values of ``capture.tensors`` for its samples."""

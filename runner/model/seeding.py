@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ Seeding = Literal["keras", "tf_global"]
 
 # TensorFlow folds seeds into this range, and never uses the pair (0, 0).
 _SEED_MODULUS = 2**31 - 1
+_PHILOX = 1  # as TensorFlow numbers its algorithms
 
 
 @contextlib.contextmanager
@@ -37,11 +38,50 @@ def seeded(seed: int, seeding: Seeding) -> Iterator[None]:
     if seeding == "keras":
         yield
         return
+    pairs = global_seeds(seed)
+    next(pairs)
+    with drawing_from(pairs.send):
+        yield
+
+
+class NoSeedGiven(int):
+    """The seed that Keras would have made up for an initializer given none."""
+
+
+def global_seeds(seed: int) -> Generator[tuple[int, int], int, None]:
+    """Return what TensorFlow's global generator draws with.
+
+    Yields
+    ------
+    tuple[int, int]
+        Op seed and global seed for the draw of an initializer whose own seed is sent, a
+        `NoSeedGiven` if it was given none. The first one yielded is for none.
+    """
+    op_seeds = random.Random(seed)
+    pair = 0, 0
+    while True:
+        given = yield pair
+        op_seed = op_seeds.randint(0, _SEED_MODULUS) if isinstance(given, NoSeedGiven) else given
+        pair = op_seed % _SEED_MODULUS, seed % _SEED_MODULUS
+        if pair == (0, 0):
+            pair = _SEED_MODULUS, 0
+
+
+@contextlib.contextmanager
+def drawing_from(pair_for: Callable[[int], Any]) -> Iterator[None]:
+    """Let Keras's initializers draw from TensorFlow's streams.
+
+    Parameters
+    ----------
+    pair_for
+        Returns the op seed and the global seed for an initializer with this seed: two
+        numbers, or an int64 tensor of both.
+    """
     # Keras's initializers reach their draws through this one name of their module,
     # so what an initializer computes around its draw stays Keras's own.
     module: Any = sys.modules[keras.initializers.RandomUniform.__module__]
     keras_draws = module.random
-    module.random = _tf_global_draws(seed)
+    module.random = _tf_draws(pair_for)
     try:
         yield
     finally:
@@ -53,36 +93,40 @@ def draws_unseen(initializer: keras.initializers.Initializer) -> bool:
     return not type(initializer).__module__.startswith("keras.")
 
 
-class _NoSeedGiven(int):
-    """The seed that Keras would have made up for an initializer given none."""
-
-
-def _tf_global_draws(seed: int) -> SimpleNamespace:
-    op_seeds = random.Random(seed)
-
-    def generator(given: Any) -> tf.random.Generator:
-        op_seed = op_seeds.randint(0, _SEED_MODULUS) if isinstance(given, _NoSeedGiven) else given
-        pair = [op_seed % _SEED_MODULUS, seed % _SEED_MODULUS]
-        if pair == [0, 0]:
-            pair = [_SEED_MODULUS, 0]
-        return tf.random.Generator.from_state([0, *pair], alg="philox")
-
+def _tf_draws(pair_for: Callable[[int], Any]) -> SimpleNamespace:
     def uniform(shape: Any, minval: float, maxval: float, dtype: Any, seed: Any) -> Any:
-        return generator(seed).uniform(shape, minval, maxval, dtype or keras.config.floatx())
+        drawn = _drawn(tf.raw_ops.StatelessRandomUniformV2, shape, dtype, pair_for(seed))
+        low, high = (tf.convert_to_tensor(limit, drawn.dtype) for limit in (minval, maxval))
+        return drawn * (high - low) + low
 
     def normal(
         shape: Any, mean: float = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None
     ) -> Any:
-        return generator(seed).normal(shape, mean, stddev, dtype or keras.config.floatx())
+        drawn = _drawn(tf.raw_ops.StatelessRandomNormalV2, shape, dtype, pair_for(seed))
+        return drawn * tf.cast(stddev, drawn.dtype) + tf.cast(mean, drawn.dtype)
 
     def truncated_normal(shape: Any, mean: float, stddev: float, dtype: Any, seed: Any) -> Any:
-        dtype = dtype or keras.config.floatx()
-        return generator(seed).truncated_normal(shape, mean, stddev, dtype)
+        kind = tf.raw_ops.StatelessTruncatedNormalV2
+        drawn = _drawn(kind, shape, dtype, pair_for(seed))
+        return drawn * tf.cast(stddev, drawn.dtype) + tf.cast(mean, drawn.dtype)
 
     return SimpleNamespace(
         uniform=uniform,
         normal=normal,
         truncated_normal=truncated_normal,
-        make_default_seed=lambda: _NoSeedGiven(random.randint(1, 10**9)),
+        make_default_seed=lambda: NoSeedGiven(random.randint(1, 10**9)),
         SeedGenerator=keras.random.SeedGenerator,
+    )
+
+
+def _drawn(kind: Callable[..., Any], shape: Any, dtype: Any, pair: Any) -> Any:
+    """Draw from the stream that a stateful op with these two seeds begins."""
+    op_seed, seed = tf.unstack(tf.cast(pair, tf.uint64))
+    counter = tf.stack([tf.zeros((), tf.uint64), op_seed])
+    return kind(
+        shape=tf.constant(tuple(shape), tf.int32),
+        key=seed[None],
+        counter=counter,
+        alg=_PHILOX,
+        dtype=tf.as_dtype(dtype or keras.config.floatx()),
     )

@@ -87,8 +87,8 @@ class Publication:
     """Files that become one folder in a single step.
 
     They are staged in a sibling of the target, whose name begins with a dot and says
-    which process on which machine it belongs to. Leaving the context without having
-    published removes it.
+    which process on which machine it belongs to. Leaving the context before all files
+    are there removes it.
 
     Parameters
     ----------
@@ -114,6 +114,8 @@ class Publication:
         self.files: dict[str, FileDigest] = {}
         self._staging = self.target.with_name(_staging_name(self.target.name))
         self._open: list[_StagedFile] = []
+        self._folders = {""}
+        self._complete = False
 
     def __enter__(self) -> Publication:
         check_target(self.target)
@@ -132,6 +134,11 @@ class Publication:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if not self._complete or kind is not None:
+            self.discard()
+
+    def discard(self) -> None:
+        """Remove what was staged."""
         for file in self._open:
             file.abandon()
         shutil.rmtree(self._staging, ignore_errors=True)
@@ -155,10 +162,12 @@ class Publication:
             From the writing and closing as well, if the disk does not take it; the
             message names the file.
         """
-        path = self._staging / name
         with _named(name):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = _StagedFile(path.open("xb"), name, self.files)
+            folder = name.rpartition("/")[0]
+            if folder not in self._folders:
+                (self._staging / folder).mkdir(parents=True, exist_ok=True)
+                self._folders.add(folder)
+            file = _StagedFile((self._staging / name).open("xb"), name, self.files)
         self._open.append(file)
         return file  # type: ignore[return-value]  # typeshed's io classes are no BinaryIO
 
@@ -167,13 +176,19 @@ class Publication:
         with self.open(name) as file:
             file.write(data)
 
+    def complete(self, record: bytes) -> None:
+        """Write ``run.json``, the last file; nothing can be added then."""
+        assert all(file.closed for file in self._open), "a file is still open"
+        self.write(RECORD, record)
+        self._complete = True
+
     def publish(self, record: bytes) -> Path:
-        """Put the folder in its place.
+        """Complete the folder and put it in its place.
 
         Parameters
         ----------
         record
-            Content of ``run.json``, the last file to be written.
+            Content of ``run.json``.
 
         Returns
         -------
@@ -183,16 +198,37 @@ class Publication:
         Raises
         ------
         RunError
-            If another run was published there in the meantime.
+            As from `appear`.
         """
-        assert all(file.closed for file in self._open), "a file is still open"
-        self.write(RECORD, record)
+        self.complete(record)
+        return self.appear()
+
+    def appear(self) -> Path:
+        """Put the completed folder in its place, once it is safe on the disk.
+
+        Returns
+        -------
+        Path
+            The target.
+
+        Raises
+        ------
+        RunError
+            If the disk does not take it, or another run was published there in the
+            meantime.
+        """
+        assert self._complete, "the folder is not complete"
         inside = Path.cwd() == self.target
+        for name in self.files:
+            with _named(name):
+                _sync(self._staging / name)
         with _named(str(self.target)):
-            for folder, _, _ in os.walk(self._staging):
-                _sync_folder(folder)
+            if os.name != "nt":  # Windows opens no folder
+                for folder, _, _ in os.walk(self._staging):
+                    _sync(folder)
             _rename(self._staging, self.target)
-            _sync_folder(self.target.parent)
+            if os.name != "nt":
+                _sync(self.target.parent)
         if inside:  # the folder that we stood in is gone: stand in its successor
             os.chdir(self.target)
         return self.target
@@ -223,9 +259,8 @@ class _StagedFile(io.BufferedIOBase):
         if self.closed:
             return
         super().close()
-        with _named(self._name), self._file:
-            self._file.flush()
-            os.fsync(self._file.fileno())
+        with _named(self._name):
+            self._file.close()
         self._files[self._name] = FileDigest(self._bytes, self._hash.hexdigest())
 
     def abandon(self) -> None:
@@ -266,10 +301,12 @@ def _rename(staging: Path, target: Path) -> None:
         ) from error
 
 
-def _sync_folder(folder: str | Path) -> None:
-    if os.name == "nt":  # Windows opens no folder
-        return
-    handle = os.open(folder, os.O_RDONLY)
+def _sync(path: str | Path) -> None:
+    """Wait until a file or folder is on the disk.
+
+    The system keeps an error of its writing back for whoever opens the file next.
+    """
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -190,6 +190,12 @@ class RunRecord:
         What was shown to what; ``None`` where it failed before.
     layers
         Every layer of the model in call order.
+    own_build_because
+        Why a job of a sweep did not share one built model with those that differ in their
+        seed alone; ``None`` where it did, and outside sweeps.
+    fingerprint
+        SHA-256 over what the run was made of: its resolved configuration, the files that
+        it names and the versions of packages.
     files
         The digests of the files that hold no captured tensor.
     headline
@@ -217,6 +223,8 @@ class RunRecord:
     model: ModelRecord | None = None
     probe: ProbeRecord | None = None
     layers: tuple[LayerRecord, ...] = ()
+    own_build_because: str | None = None
+    fingerprint: str | None = None
     files: dict[str, FileDigest]
     headline: Headline | None = None
 
@@ -227,8 +235,8 @@ class RunRecord:
 
     def to_json(self) -> bytes:
         """Return the record as indented JSON."""
-        plain = dataclasses.asdict(self)
-        return json.dumps(plain, indent=2, ensure_ascii=False, default=_plain).encode() + b"\n"
+        text = json.dumps(vars(self), indent=2, ensure_ascii=False, default=_plain)
+        return text.encode() + b"\n"
 
     @classmethod
     def from_json(cls, text: bytes, place: str) -> RunRecord:
@@ -265,7 +273,7 @@ class Header:
 
     Attributes
     ----------
-    run_id, name, sweep, config, overrides, seed, seeding, started
+    run_id, name, sweep, config, overrides, seed, seeding, own_build_because, fingerprint, started
         As in `RunRecord`.
     files
         Further files of the run's folder, by their path in it.
@@ -278,6 +286,8 @@ class Header:
     overrides: tuple[str, ...] = ()
     seed: int | None = None
     seeding: str | None = None
+    own_build_because: str | None = None
+    fingerprint: str | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -292,6 +302,8 @@ class Header:
             overrides=self.overrides,
             seed=self.seed,
             seeding=self.seeding,
+            own_build_because=self.own_build_because,
+            fingerprint=self.fingerprint,
             started=self.started,
             ended=ended,
             seconds=(ended - self.started).total_seconds(),
@@ -302,7 +314,9 @@ class Header:
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON has for a value that a configuration made in Python may hold."""
+    """Return what JSON has for a part of a record, or a value that Python code configured."""
+    if dataclasses.is_dataclass(value):
+        return vars(value)
     if isinstance(value, datetime):
         return value.isoformat()
     if hasattr(value, "tolist"):  # NumPy's scalars and arrays

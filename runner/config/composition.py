@@ -1,0 +1,156 @@
+"""One experiment as composed: the boundary that what OmegaConf holds crosses to typed objects."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf._utils import OmegaConfDumper
+
+from runner.config.experiment_config import ExperimentConfig, parse
+from runner.config.loading import CONFIG_DIRECTORY
+from runner.config.resolve import (
+    environment_as_text,
+    resolved,
+    source_of,
+    without_environment,
+)
+from runner.errors import InputError, Problem
+
+
+@dataclass(frozen=True)
+class Composition:
+    """One experiment as composed.
+
+    Attributes
+    ----------
+    experiment
+        Validated and typed.
+    resolved
+        The same as plain data, every interpolation resolved.
+    config
+        Likewise, but ``${oc.env:NAME}`` left as text.
+    overrides
+        What the command line changed.
+    files
+        Hydra's account of it: ``.hydra/config.yaml`` and its siblings.
+    paired
+        A packaged experiment that shows this model a probe that fits it, if there is one.
+    scrubbed
+        Takes the values of environment variables out of a message.
+    """
+
+    experiment: ExperimentConfig
+    resolved: Mapping[str, Any]
+    config: Mapping[str, Any]
+    overrides: tuple[str, ...]
+    files: Mapping[str, bytes]
+    paired: str | None = None
+    scrubbed: Callable[[str], str] = str
+
+
+def composition_of(own: DictConfig, hydra: Any) -> Composition:
+    """Return an experiment as composed.
+
+    Parameters
+    ----------
+    own
+        What Hydra composed, without its own part.
+    hydra
+        That part, below ``hydra``.
+
+    Raises
+    ------
+    InputError
+        As `experiment_of`.
+    """
+    # Iterating would resolve what an override holds, the environment included.
+    overrides: Any = OmegaConf.to_container(hydra.hydra.overrides.task, resolve=False)
+    model = OmegaConf.select(hydra, "hydra.runtime.choices.model")
+    paired = (CONFIG_DIRECTORY / "experiment" / f"{model}.yaml").is_file()
+    return Composition(
+        experiment=experiment_of(own),
+        resolved=resolved(own)[0],
+        config=environment_as_text(own),
+        overrides=tuple(map(str, overrides)),
+        files={
+            ".hydra/config.yaml": to_yaml(own),
+            ".hydra/hydra.yaml": to_yaml(hydra),
+            ".hydra/overrides.yaml": to_yaml(hydra.hydra.overrides.task),
+        },
+        paired=model if paired else None,
+        scrubbed=functools.partial(without_environment, cfg=own),
+    )
+
+
+def experiment_of(cfg: DictConfig) -> ExperimentConfig:
+    """Cross the boundary: from what Hydra composed to a typed experiment.
+
+    Raises
+    ------
+    InputError
+        With every problem under the key that a person can change: where a value came
+        by an interpolation, the key that it came from.
+    """
+    plain, unresolved = resolved(cfg)
+    places = {problem.place for problem in unresolved}
+    problems = [  # what refers to a value that is not there is not wrong itself
+        problem
+        for problem in unresolved
+        if (source := source_of(cfg, problem.place)) == problem.place or source not in places
+    ]
+    problems += [
+        Problem(place, "names code, which a config may not", "remove it")
+        for place in _code_places(plain)
+    ]
+    try:
+        experiment = parse(plain)
+    except InputError as error:
+        known = [f"{problem.place}." for problem in (*unresolved, *problems)]
+        problems += [
+            Problem(source_of(cfg, problem.place), problem.message, problem.advice)
+            for problem in error.problems
+            if not any(place.startswith(f"{problem.place}.") for place in known)
+        ]
+    if problems:
+        raise InputError(dict.fromkeys(problems))
+    return experiment
+
+
+def _code_places(value: Any, place: str = "") -> Iterator[str]:
+    """Yield the paths of all keys ``_target_``, which Hydra would take for code."""
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if isinstance(value, dict):
+        for key, item in value.items():
+            below = f"{place}.{key}" if place else str(key)
+            if key == "_target_":
+                yield below
+            yield from _code_places(item, below)
+
+
+def to_yaml(value: Any) -> bytes:
+    """Return a configuration, or a part of one, as Hydra would write it to a file.
+
+    Parameters
+    ----------
+    value
+        OmegaConf's object, or the plain data in it.
+    """
+    if OmegaConf.is_config(value):
+        value = OmegaConf.to_container(value, resolve=False, enum_to_str=True)
+    text = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False
+    )
+    return str(text).encode()
+
+
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """Quotes what YAML 1.1 would not read back as the text that it is, as OmegaConf's does."""
+
+
+_Dumper.add_representer(str, OmegaConfDumper.str_representer)

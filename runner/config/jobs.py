@@ -1,0 +1,289 @@
+"""The jobs of a sweep: which differ in their seed alone, and what each is composed of."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import get_overrides_dirname
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from runner.config.composition import Composition, composition_of, to_yaml
+from runner.config.strict import MAX_SEED
+from runner.errors import InputError, Problem
+
+_OWN_WORDS = "hydra.sweeper."
+_JOBS = "hydra.sweeper.jobs"
+_CHANGING = {("seed",), ("hydra", "job"), ("hydra", "overrides"), ("hydra", "runtime")}
+_SEED = re.compile(r"seed=(\d+)")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Jobs that differ in their seed alone, which one process runs one after another.
+
+    Attributes
+    ----------
+    overrides
+        Those of the first job.
+    seeds
+        The seed of each job by the job's number; ``None`` for a lone job whose command
+        line names none.
+    """
+
+    overrides: tuple[str, ...]
+    seeds: Mapping[int, int | None]
+
+    def words(self) -> list[str]:
+        """Return the overrides of the first job with what tells a worker of the others."""
+        seeds = ",".join(
+            f"{number}:{'null' if seed is None else seed}" for number, seed in self.seeds.items()
+        )
+        return [*self.overrides, f"{_JOBS}={{{seeds}}}"]
+
+    def parts(self, size: int) -> Iterator[Batch]:
+        """Yield the same jobs in batches of `size` at most."""
+        numbers = list(self.seeds)
+        for start in range(0, len(numbers), size):
+            seeds = {number: self.seeds[number] for number in numbers[start : start + size]}
+            yield Batch(_with_seed(self.overrides, next(iter(seeds.values()))), seeds)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep.
+
+    Attributes
+    ----------
+    number
+        Its place in the sweep, from 0.
+    folder
+        Where its run is to be published.
+    overrides
+        What the command line changed for it.
+    composition
+        Its experiment, or what is wrong with it.
+    """
+
+    number: int
+    folder: Path
+    overrides: tuple[str, ...]
+    composition: Composition | InputError
+
+
+@dataclass(frozen=True)
+class Task:
+    """A batch as a worker has it.
+
+    Attributes
+    ----------
+    run_id
+        Id of the invocation; a run's id is this and the job's number.
+    sweep_id
+        Id of the sweep that the runs belong to.
+    count
+        How many jobs there are.
+    jobs
+        The jobs, each composed when its turn comes.
+    """
+
+    run_id: str
+    sweep_id: str
+    count: int
+    jobs: Iterator[Job]
+
+
+def batches_of(jobs: Sequence[Sequence[str]]) -> list[Batch]:
+    """Put together the jobs of a sweep that differ in their seed alone.
+
+    Parameters
+    ----------
+    jobs
+        The overrides of every job, in the order of their numbers.
+    """
+    found: dict[tuple[str, ...], dict[int, int | None]] = {}
+    for number, overrides in enumerate(jobs):
+        seeds = [int(match[1]) for word in overrides if (match := _SEED.fullmatch(word))]
+        seed = seeds[0] if len(seeds) == 1 else None
+        found.setdefault(_with_seed(overrides, None if seed is None else 0), {})[number] = seed
+    return [Batch(tuple(jobs[next(iter(seeds))]), seeds) for seeds in found.values()]
+
+
+def task_of(own: DictConfig, hydra: DictConfig) -> Task:
+    """Return the batch that a worker was given.
+
+    Parameters
+    ----------
+    own
+        What Hydra composed for its first job, without its own part.
+    hydra
+        That part, below ``hydra``.
+    """
+    plain: Any = {**_plain(own), **_plain(hydra)}
+    node = plain["hydra"]
+    given = node["sweeper"]
+    node["sweeper"] = {"_target_": given["_target_"]}
+    words = [word for word in node["overrides"]["hydra"] if not word.startswith(_OWN_WORDS)]
+    node["overrides"]["hydra"] = words
+    refusal = InputError.of(*given["problem"]) if "problem" in given else None
+    run_id, sweep_id = (
+        str(OmegaConf.select(hydra, f"hydra.sweeper.{key}_id")) for key in ("run", "sweep")
+    )
+    jobs = _jobs(plain, given["jobs"], refusal)
+    return Task(run_id, sweep_id, len(given["jobs"]), jobs)
+
+
+def _jobs(
+    plain: dict[str, Any], seeds: Mapping[int, int | None], refusal: InputError | None
+) -> Iterator[Job]:
+    """Yield the jobs, the third and later ones made from the first where that is right."""
+    template = _Template(plain)
+    for number, seed in seeds.items():
+        template.place(number, seed)
+        composition: Composition | InputError
+        try:
+            composition = refusal or template.composed(seed)
+        except InputError as error:
+            composition = error
+        yield Job(number, template.folder, template.overrides, composition)
+
+
+def refused(hydra: DictConfig, words: Sequence[str], problem: Problem) -> DictConfig:
+    """Return what stands for a batch that Hydra cannot compose.
+
+    Parameters
+    ----------
+    hydra
+        What was composed for the whole sweep.
+    words
+        As from `Batch.words`.
+    problem
+        What is wrong.
+    """
+    cfg = OmegaConf.masked_copy(hydra, ["hydra"])
+    parsed = OverridesParser.create().parse_overrides(list(words))
+    [jobs] = [override.value() for override in parsed if override.key_or_group == _JOBS]
+    with read_write(cfg), open_dict(cfg):
+        cfg.hydra.overrides.task = [word for word in words if not word.startswith("hydra.")]
+        cfg.hydra.sweeper.jobs = jobs
+        cfg.hydra.sweeper.problem = [problem.place, problem.message, problem.advice]
+    return cfg
+
+
+class _Template:
+    """A composition in which the job's number and seed are changed for every job.
+
+    Attributes
+    ----------
+    folder, overrides
+        As in `Job`, of the job placed last.
+    """
+
+    def __init__(self, plain: dict[str, Any]) -> None:
+        self._plain = plain
+        self._cfg = OmegaConf.create(plain)  # what interpolations are resolved in
+        self._job = self._cfg.hydra.job
+        self._sweep = self._cfg.hydra.sweep
+        self._sweep_folder = Path(str(self._sweep.dir)).absolute()
+        self._first: Composition | None = None
+        self._only_seed = False
+        self._pieces: dict[tuple[str, ...], bytes] = {}
+
+    def place(self, number: int, seed: int | None) -> None:
+        """Say which job this is, as if it had been composed alone."""
+        if seed is not None:
+            self._plain["seed"] = self._cfg.seed = seed
+        node = self._plain["hydra"]
+        self.overrides = _with_seed(node["overrides"]["task"], seed)
+        naming = node["job"]["config"]["override_dirname"]
+        dirname = get_overrides_dirname([_parsed(word) for word in self.overrides], **naming)
+        self._job.num = number
+        self._job.override_dirname = dirname
+        self.folder = self._sweep_folder / str(self._sweep.subdir)
+        node["job"].update(num=number, id=str(number), override_dirname=dirname)
+        node["overrides"]["task"] = list(self.overrides)
+        node["runtime"]["output_dir"] = str(self.folder)
+
+    def composed(self, seed: int | None) -> Composition:
+        """Return the experiment of the job placed last.
+
+        Raises
+        ------
+        InputError
+            As `composition_of`.
+        """
+        if self._first is not None and self._only_seed and seed is not None and seed <= MAX_SEED:
+            return self._derived(self._first, seed)
+        cfg = OmegaConf.create(self._plain)
+        own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+        composition = composition_of(own, OmegaConf.masked_copy(cfg, ["hydra"]))
+        first = self._first or composition
+        self._only_seed = first is not composition and all(
+            {**one, "seed": None} == {**other, "seed": None}
+            for one, other in (
+                (first.resolved, composition.resolved),
+                (first.config, composition.config),
+            )
+        )
+        self._first = first
+        return composition
+
+    def _derived(self, first: Composition, seed: int) -> Composition:
+        own = {key: value for key, value in self._plain.items() if key != "hydra"}
+        node = {"hydra": self._plain["hydra"]}
+        return dataclasses.replace(
+            first,
+            experiment=first.experiment.model_copy(update={"seed": seed}),
+            resolved={**first.resolved, "seed": seed},
+            config={**first.config, "seed": seed},
+            overrides=self.overrides,
+            files={
+                ".hydra/config.yaml": self._yaml(own),
+                ".hydra/hydra.yaml": b"hydra:\n" + self._yaml(node["hydra"], ("hydra",)),
+                ".hydra/overrides.yaml": to_yaml(list(self.overrides)),
+            },
+        )
+
+    def _yaml(self, mapping: dict[str, Any], above: tuple[str, ...] = ()) -> bytes:
+        """Return the lines of a mapping; only of what jobs differ in they are made anew."""
+        lines = []
+        for key, value in mapping.items():
+            path = (*above, key)
+            if path not in self._pieces or path in _CHANGING:
+                nested: Any = {key: value}
+                for name in reversed(above):
+                    nested = {name: nested}
+                text = to_yaml(nested)
+                self._pieces[path] = b"".join(text.splitlines(keepends=True)[len(above) :])
+            lines.append(self._pieces[path])
+        return b"".join(lines)
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    plain: Any = OmegaConf.to_container(cfg, enum_to_str=True)
+    return dict(plain)
+
+
+def _with_seed(overrides: Sequence[str], seed: int | None) -> tuple[str, ...]:
+    """Return overrides with another seed, or as they are where there is none."""
+    if seed is None:
+        return tuple(overrides)
+    return tuple(f"seed={seed}" if _SEED.fullmatch(word) else word for word in overrides)
+
+
+def _parsed(word: str) -> Override:
+    if _SEED.fullmatch(word):  # parsing a thousand of them would take as long as running them
+        return dataclasses.replace(_parse("seed=0"), input_line=word)
+    return _parse(word)
+
+
+@functools.cache
+def _parse(word: str) -> Override:
+    return OverridesParser.create().parse_override(word)

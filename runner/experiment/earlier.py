@@ -1,0 +1,91 @@
+"""What stands already where a job of a sweep is to be published."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import secrets
+from datetime import datetime
+from pathlib import Path
+
+from runner.errors import InputError
+from runner.record.publication import RECORD, FileDigest
+from runner.record.record import RunRecord
+
+_SUPERSEDED = ".superseded"
+
+
+def is_done(folder: Path, fingerprint: str) -> bool:
+    """Tell whether a folder holds a completed run made of the same, every file undamaged."""
+    record = _record(folder)
+    if record is None or record.status != "COMPLETED" or record.fingerprint != fingerprint:
+        return False
+    tensors = {tensor.file: FileDigest(tensor.bytes, tensor.sha256) for tensor in record.tensors}
+    return all(_is(folder / name, digest) for name, digest in {**record.files, **tensors}.items())
+
+
+def make_room(folder: Path) -> None:
+    """Move a run that stands in a folder away, to ``.superseded`` beside it."""
+    if not (folder / RECORD).exists():
+        return
+    record = _record(folder)
+    mark = record.run_id if record is not None else "damaged"
+    place = folder.parent / _SUPERSEDED
+    place.mkdir(exist_ok=True)
+    target = place / f"{folder.name}-{mark}"
+    if target.exists():
+        target = target.with_name(f"{target.name}-{secrets.token_hex(4)}")
+    folder.rename(target)
+
+
+def sweep_of(folder: Path) -> str | None:
+    """Return the id of the sweep whose runs a folder holds, if there are any."""
+    with contextlib.suppress(OSError):
+        for below in sorted(folder.iterdir()):
+            record = _record(below)
+            if record is not None and record.sweep is not None:
+                return record.sweep
+    return None
+
+
+def outcomes_of(folder: Path, sweep: str, jobs: int) -> dict[str, str | None]:
+    """Return the error, if any, of each run of a sweep that left a record.
+
+    Parameters
+    ----------
+    folder, sweep
+        The sweep's folder and id.
+    jobs
+        How many jobs it has: runs of other numbers are of an earlier, longer one.
+
+    Returns
+    -------
+    dict[str, str | None]
+        By the name of the run's folder, in the order of the jobs.
+    """
+    found: dict[int, tuple[datetime, str, str | None]] = {}
+    for below in folder.iterdir():
+        record = None if below.name.startswith(".") else _record(below)
+        if record is None or record.sweep != sweep:
+            continue
+        number = int(record.run_id.rpartition("-")[2])
+        outcome = record.started, below.name, record.error
+        if number < jobs and (number not in found or found[number] < outcome):
+            found[number] = outcome
+    return {name: error for _, (_, name, error) in sorted(found.items())}
+
+
+def _record(folder: Path) -> RunRecord | None:
+    path = folder / RECORD
+    try:
+        return RunRecord.from_json(path.read_bytes(), str(path))
+    except (OSError, InputError):
+        return None
+
+
+def _is(path: Path, digest: FileDigest) -> bool:
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return False
+    return len(data) == digest.bytes and hashlib.sha256(data).hexdigest() == digest.sha256

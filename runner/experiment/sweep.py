@@ -1,0 +1,181 @@
+"""Many jobs, one after another: those that differ in their seed alone share one model."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from runner.config.composition import Composition
+from runner.config.experiment_config import ExperimentConfig, FunctionModel
+from runner.config.jobs import Job, Task
+from runner.errors import InputError, RunnerError
+from runner.experiment.earlier import is_done, make_room
+from runner.experiment.experiment import (
+    failure_published,
+    header_of,
+    make_ready,
+    publish_failure,
+    run_experiment,
+    settings_of,
+)
+from runner.experiment.fingerprint import fingerprint_of
+from runner.record.publication import Publication
+from runner.record.record import Header
+
+if TYPE_CHECKING:
+    import keras
+
+    from runner.experiment.showing import Showing
+    from runner.model.redrawing import RedrawnModel
+
+# Runs whose files are complete while the disk has not confirmed them yet.
+_WAITING = 16
+_PUBLISHERS = 4
+
+
+def run_jobs(task: Task) -> Iterator[Job]:
+    """Run the jobs of a task, publish each by itself, and yield it when it is done.
+
+    A job whose run is there already, made of the same and undamaged, is not run again. Another
+    run in its place is moved to ``.superseded``. One that fails is published as a record that
+    says why. When this is stopped, the runs that are complete are still published.
+
+    Parameters
+    ----------
+    task
+        Jobs that differ in their seed alone.
+    """
+    batch = _Batch(is_shared=task.count > 1)
+    waiting: deque[tuple[Job, Future[None]]] = deque()
+    with ThreadPoolExecutor(_PUBLISHERS, "runner-publisher") as publishers:
+        for job in task.jobs:
+            publication = None
+            with contextlib.suppress(RunnerError):  # its record says what it was
+                publication = _run(job, f"{task.run_id}-{job.number}", task.sweep_id, batch)
+            if publication is None:
+                yield job
+                continue
+            waiting.append((job, publishers.submit(_publish, publication)))
+            while len(waiting) > _WAITING or (waiting and waiting[0][1].done()):
+                published, future = waiting.popleft()
+                future.result()
+                yield published
+    for job, future in waiting:
+        future.result()
+        yield job
+
+
+def _run(job: Job, run_id: str, sweep_id: str, batch: _Batch) -> Publication | None:
+    """Run one job; return what is left to appear."""
+    composition = job.composition
+    if isinstance(composition, InputError):
+        make_room(job.folder)
+        header = Header(run_id, sweep=sweep_id, overrides=job.overrides)
+        publish_failure(header, job.folder, composition)
+        return None
+    if is_done(job.folder, fingerprint_of(composition.resolved)):
+        return None
+    make_room(job.folder)
+    header = header_of(composition, run_id, sweep_id)
+    with failure_published(header, job.folder, composition):
+        shared = batch.showing(composition)
+        if shared is not None:
+            from runner.experiment.saving import write_run
+
+            with Publication(job.folder) as publication:
+                write_run(shared, publication, header)
+            return publication
+    run_experiment(
+        composition,
+        job.folder,
+        run_id=run_id,
+        sweep=sweep_id,
+        own_build_because=batch.alone_because,
+    )
+    return None
+
+
+def _publish(publication: Publication) -> None:
+    try:
+        publication.appear()
+    except BaseException:
+        publication.discard()
+        raise
+
+
+class _Batch:
+    """One model for many seeds, as long as each gets from it what building it would give.
+
+    Attributes
+    ----------
+    alone_because
+        Why the jobs build a model each, if they have to.
+    """
+
+    def __init__(self, *, is_shared: bool) -> None:
+        self.alone_because: str | None = None
+        self._is_shared = is_shared
+        self._is_checked = False
+        self._redrawn: RedrawnModel | None = None
+        self._showing: Showing | None = None
+
+    def showing(self, composition: Composition) -> Showing | None:
+        """Return the model with a job's weights; ``None`` if it must build one of its own."""
+        if not self._is_shared or self.alone_because is not None:
+            return None
+        if self._showing is None:
+            self._begin(composition)
+        else:
+            self._redraw(composition)
+        return None if self.alone_because is not None else self._showing
+
+    def _begin(self, composition: Composition) -> None:
+        config = composition.experiment
+        if isinstance(config.model, FunctionModel):
+            self.alone_because = "model.function may do anything with the seed"
+            return
+        if config.train is not None:
+            self.alone_because = "it is trained"
+            return
+        model, probe = make_ready(composition, self._built)
+        from runner.experiment.showing import Showing
+
+        self._showing = Showing(model, probe, settings_of(config))
+        if self._showing.capture.draws_outside:
+            self.alone_because = "a layer draws from the random stream of the whole process"
+
+    def _built(self, config: ExperimentConfig) -> keras.Model:
+        from runner.model.redrawing import RedrawnModel
+
+        self._redrawn = RedrawnModel(config)
+        return self._redrawn.model
+
+    def _redraw(self, composition: Composition) -> None:
+        assert self._redrawn is not None
+        assert self._showing is not None
+        self._redrawn.redraw(composition.experiment.seed)
+        self._showing.restart()
+        if not self._is_checked:
+            self._check(composition)
+
+    def _check(self, composition: Composition) -> None:
+        """Hold the second job's weights and first values to those of a model built for it."""
+        from runner.experiment.showing import Showing
+        from runner.model.building import build_model
+
+        assert self._redrawn is not None
+        assert self._showing is not None
+        built = build_model(composition.experiment)
+        if (path := self._redrawn.difference(built)) is not None:
+            self.alone_because = f"the seed changes '{path}' in a way of its own"
+            return
+        alone = Showing(built, self._showing.probe, self._showing.settings).capture
+        pairs = zip(alone.tensors, alone.first, self._showing.capture.first, strict=True)
+        for spec, expected, found in pairs:
+            if expected.tobytes() != found.tobytes():
+                self.alone_because = f"the seed changes '{spec.name}' in a way of its own"
+                return
+        self._is_checked = True

@@ -1,0 +1,158 @@
+"""A model whose initial weights can be drawn again from another seed, without building it anew."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import itertools
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from runner.config.experiment_config import ExperimentConfig
+from runner.model.building import build_model
+from runner.model.seeding import Seeding, drawing_from, global_seeds
+
+# Where Keras 3 takes the seed of an initializer or of a layer's random stream that is given
+# none: from Python's generator, one for each in the order in which they are made.
+_SEEDS = (1, 10**9)
+_MOST_SEEDS = 100_000
+
+
+class RedrawnModel:
+    """A compiled model that takes on the weights which building it with another seed would give.
+
+    An initializer that was given no seed took one from Python's generator when it was made. It
+    is given the one that stands at the same place of another seed's sequence, and draws again.
+    Whether that is all that a seed changes in a model, only `difference` from one that was
+    really built can tell.
+
+    Parameters
+    ----------
+    config
+        The experiment, with the first seed.
+
+    Attributes
+    ----------
+    model : keras.Model
+        The model, compiled, its weights those of the seed drawn last.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be built.
+    """
+
+    def __init__(self, config: ExperimentConfig) -> None:
+        made: list[tuple[Any, Any]] = []
+        with _noting(made):
+            self.model = build_model(config)
+        self._seeding: Seeding = getattr(config.model, "seeding", "keras")
+        own = {id(variable) for variable in self.model.variables}
+        self._random = [
+            (variable, initializer)
+            for variable, initializer in made
+            if id(variable) in own and hasattr(initializer, "_init_seed")
+        ]
+        self._streams = [
+            (stream.state, int(keras.ops.convert_to_numpy(stream.state)[0]))
+            for layer in self.model._flatten_layers()
+            for stream in getattr(layer, "_seed_generators", ())
+            if stream._initial_seed is None
+        ]
+        taken = {int(i.seed) for _, i in self._random if i._init_seed is None}
+        taken |= {seed for _, seed in self._streams}
+        sequence = itertools.islice(_seeds(config.seed), _MOST_SEEDS if taken else 0)
+        self._places: dict[int, int] = {}
+        for place, seed in enumerate(sequence):
+            if seed in taken:
+                self._places.setdefault(seed, place)
+                if len(self._places) == len(taken):
+                    break
+        self._can_redraw = len(self._places) == len(taken)
+        self._own_seeds = [int(i.seed) for _, i in self._random if i._init_seed is None]
+        self._own_seeds += [seed for _, seed in self._streams]
+        self._draw = tf.function(self._drawn, autograph=False)
+
+    def redraw(self, seed: int) -> None:
+        """Give the model the initial weights, and the random streams, of another seed."""
+        if not self._can_redraw:
+            return
+        last = max(self._places.values(), default=-1)
+        sequence = list(itertools.islice(_seeds(seed), last + 1))
+        drawn = [sequence[self._places[own]] for own in self._own_seeds]
+        self._draw(tf.constant(drawn, tf.int64, (len(drawn),)), self._pairs(seed))
+
+    def _pairs(self, seed: int) -> tf.Tensor:
+        """Return what the initializers draw with under ``tf_global``, in their order."""
+        pairs = global_seeds(seed)
+        next(pairs)
+        drawn = [pairs.send(initializer.seed) for _, initializer in self._random]
+        return tf.constant(drawn, tf.int64, (len(drawn), 2))
+
+    def _drawn(self, seeds: tf.Tensor, pairs: tf.Tensor) -> None:
+        """Draw every random variable and assign it; traced once for all seeds."""
+        given = iter(tf.unstack(seeds, len(self._own_seeds)))
+        one_by_one = iter(tf.unstack(pairs, len(self._random)))
+        with contextlib.ExitStack() as stack:
+            if self._seeding == "tf_global":
+                stack.enter_context(drawing_from(lambda _: next(one_by_one)))
+            for variable, initializer in self._random:
+                fresh = copy.copy(initializer)
+                if initializer._init_seed is None:
+                    fresh.seed = _Given(next(given))
+                variable.assign(fresh(tuple(variable.shape), dtype=variable.dtype))
+        for state, _ in self._streams:
+            state.assign(tf.stack([next(given), 0]))
+
+    def difference(self, built: keras.Model) -> str | None:
+        """Return the path of the first variable that is not bit for bit that of another model."""
+        ours, theirs = self.model.variables, built.variables
+        if len(ours) != len(theirs):
+            return "their number"
+        for mine, other in zip(ours, theirs, strict=True):
+            if _bits(mine) != _bits(other):
+                return str(mine.path)
+        return None
+
+
+class _Given(keras.random.SeedGenerator):  # type: ignore[misc]
+    """Hands out one seed that is known only when the graph runs."""
+
+    def __init__(self, seed: tf.Tensor) -> None:
+        self._seed = seed
+
+    def next(self, ordered: bool = True) -> tf.Tensor:  # noqa: ARG002
+        return tf.stack([self._seed, 0])
+
+
+@contextlib.contextmanager
+def _noting(made: list[tuple[Any, Any]]) -> Iterator[None]:
+    """Note which initializer made each variable."""
+    before = keras.Variable.__init__
+
+    def noting(variable: Any, initializer: Any, *arguments: Any, **named: Any) -> None:
+        if isinstance(initializer, str):
+            initializer = keras.initializers.get(initializer)
+        made.append((variable, initializer))
+        before(variable, initializer, *arguments, **named)
+
+    keras.Variable.__init__ = noting
+    try:
+        yield
+    finally:
+        keras.Variable.__init__ = before
+
+
+def _bits(variable: keras.Variable) -> tuple[str, tuple[int, ...], bytes]:
+    value = keras.ops.convert_to_numpy(variable)
+    return value.dtype.name, value.shape, value.tobytes()
+
+
+def _seeds(seed: int) -> Iterator[int]:
+    generator = random.Random(seed)
+    while True:
+        yield generator.randint(*_SEEDS)

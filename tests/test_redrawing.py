@@ -1,0 +1,70 @@
+"""Weights drawn again are those that building the model with that seed gives, to the bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from runner.config.experiment_config import parse
+from runner.model.building import build_model
+from runner.model.redrawing import RedrawnModel
+
+INITIALIZERS = (
+    "GlorotUniform", "GlorotNormal", "HeNormal", "HeUniform", "LecunNormal", "LecunUniform",
+    "Orthogonal", "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling",
+    {"class_name": "RandomNormal", "stddev": 2.0, "seed": 11}, "Ones",
+)  # fmt: skip
+
+RANDOM_LAYERS = {
+    "dropout": {"class_name": "Dropout", "rate": 0.5},
+    "noise": {"class_name": "GaussianNoise", "stddev": 1.0},
+    "alpha": {"class_name": "AlphaDropout", "rate": 0.2, "seed": 5},
+    "lstm": {"class_name": "LSTM", "units": 3, "dropout": 0.2, "recurrent_dropout": 0.1},
+}
+
+
+def experiment(layers: dict[str, Any], shape: list[int], seeding: str, seed: int) -> Any:
+    model = {"input_shape": shape, "seeding": seeding, "layers": layers}
+    return parse({"seed": seed, "model": model, "probe": {"source": "tutorial"}})
+
+
+@pytest.mark.parametrize("seeding", ["keras", "tf_global"])
+@pytest.mark.parametrize("initializer", INITIALIZERS, ids=str)
+def test_every_initializer(initializer: Any, seeding: str) -> None:
+    dense = {"class_name": "Dense", "units": 4, "kernel_initializer": initializer}
+    layers = {"a": dense, "b": dense}
+    redrawn = RedrawnModel(experiment(layers, [5], seeding, 0))
+    for seed in (0, 1, 4294967295):
+        redrawn.redraw(seed)
+        assert redrawn.difference(build_model(experiment(layers, [5], seeding, seed))) is None
+
+
+@pytest.mark.parametrize("seeding", ["keras", "tf_global"])
+def test_random_streams_of_layers(seeding: str) -> None:
+    layers = {**RANDOM_LAYERS, "out": {"class_name": "Dense", "units": 2}}
+    redrawn = RedrawnModel(experiment(layers, [6, 4], seeding, 3))
+    for seed in (3, 8):
+        redrawn.redraw(seed)
+        assert redrawn.difference(build_model(experiment(layers, [6, 4], seeding, seed))) is None
+
+
+def test_a_difference_is_named_by_its_variable() -> None:
+    layers = {"a": {"class_name": "Dense", "units": 4}}
+    redrawn = RedrawnModel(experiment(layers, [5], "keras", 0))
+    other = build_model(experiment(layers, [5], "keras", 1))
+    assert redrawn.difference(other) == "a/kernel"
+    redrawn.redraw(1)
+    assert redrawn.difference(other) is None
+    bias = np.zeros(4, "float32")
+    bias[1] = -0.0  # equal, but not the same bits
+    other.get_layer("a").bias.assign(bias)
+    assert redrawn.difference(other) == "a/bias"
+
+
+def test_noting_ends_with_the_build() -> None:
+    before = keras.Variable.__init__
+    RedrawnModel(experiment({"a": {"class_name": "Dense", "units": 4}}, [5], "keras", 0))
+    assert keras.Variable.__init__ is before

@@ -1,0 +1,245 @@
+"""A sweep gives what its jobs give alone, keeps what is done, and says what failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from runner.config.jobs import Batch, batches_of
+from runner.runs.locate import open_run, open_runs
+
+ROOT = Path(__file__).parent.parent
+
+
+def command_line(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "runner", *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    """Every file of a run but what tells when and as what it was run."""
+    own = ("run.json", "run.log", ".hydra/hydra.yaml")
+    files = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    return {name: data for name, data in files.items() if name not in own}
+
+
+def record(folder: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return found
+
+
+def test_jobs_that_differ_in_their_seed_alone_are_one_batch() -> None:
+    jobs = [("a=1", "seed=0"), ("a=2", "seed=0"), ("a=1", "seed=1"), ("a=2",), ("a=1", "seed=x")]
+    assert batches_of(jobs) == [
+        Batch(("a=1", "seed=0"), {0: 0, 2: 1}),
+        Batch(("a=2", "seed=0"), {1: 0}),
+        Batch(("a=2",), {3: None}),
+        Batch(("a=1", "seed=x"), {4: None}),
+    ]
+
+
+def test_a_batch_splits_into_parts_that_begin_with_their_own_seed() -> None:
+    batch = Batch(("seed=7", "a=1"), {0: 7, 2: 8, 4: 9})
+    assert list(batch.parts(2)) == [
+        Batch(("seed=7", "a=1"), {0: 7, 2: 8}),
+        Batch(("seed=9", "a=1"), {4: 9}),
+    ]
+    assert batch.words() == ["seed=7", "a=1", "hydra.sweeper.jobs={0:7,2:8,4:9}"]
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six jobs in two groups, one value of three wrong."""
+    folder = tmp_path_factory.mktemp("sweep")
+    words = ("-m", "seed=3,4,5", "model.hidden_units=4,0,3", "hydra.sweep.dir=outputs/mine")
+    done = command_line(*words, folder=folder)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.startswith("6 of 9 runs completed: outputs/mine\n")
+    assert done.stdout.count("model.hidden_units: must be >= 1, found 0") == 3
+    return folder / "outputs/mine"
+
+
+@pytest.mark.parametrize("seed", [3, 5])
+def test_a_job_is_what_the_same_run_alone_is(sweep: Path, tmp_path: Path, seed: int) -> None:
+    words = (f"seed={seed}", "model.hidden_units=3", "hydra.run.dir=alone")
+    assert command_line(*words, folder=tmp_path).returncode == 0
+    [job] = sweep.glob(f"*_hidden_units=3,seed={seed}")
+    mine, alone = tables(job), tables(tmp_path / "alone")
+    # the order of the overrides is that of the command line
+    assert mine == alone
+    kept = ("config", "seed", "seeding", "layers", "model", "probe", "fingerprint", "status")
+    assert {key: record(job)[key] for key in kept} == {
+        key: record(tmp_path / "alone")[key] for key in kept
+    }
+
+
+def test_a_wrong_choice_is_recorded_and_stops_no_other(sweep: Path) -> None:
+    statuses = [record(folder)["status"] for folder in sweep.iterdir() if folder.is_dir()]
+    assert sorted(map(str, statuses)) == ["COMPLETED"] * 6 + ["FAILED"] * 3
+    [failed] = sweep.glob("*_hidden_units=0,seed=3")
+    assert record(failed)["error"] == "model.hidden_units: must be >= 1, found 0"
+    assert record(failed)["overrides"] == ["seed=3", "model.hidden_units=0"]
+
+
+def test_a_config_that_is_not_there_fails_in_its_own_jobs(tmp_path: Path) -> None:
+    done = command_line("-m", "model=tutoral,tutorial", "hydra.sweep.dir=s", folder=tmp_path)
+    assert done.returncode == 1
+    assert "1 of 2 runs completed" in done.stdout
+    error = "model: there is no config 'tutoral'; did you mean 'tutorial'?"
+    assert record(tmp_path / "s/0_model=tutoral")["error"] == error
+
+
+def test_a_sweep_of_nothing_right_is_refused(tmp_path: Path) -> None:
+    done = command_line("-m", "model=tutoral,tutori", folder=tmp_path)
+    assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
+
+
+def test_what_is_done_is_not_run_again_and_what_changed_is_superseded(tmp_path: Path) -> None:
+    probe = tmp_path / "x.csv"
+    probe.write_text("a,b,c\n1,2,3\n4,5,6\n")
+    words = ("-m", "seed=0,1,2", "probe=csv", "probe.path=x.csv", "hydra.sweep.dir=s")
+    assert command_line(*words, folder=tmp_path).returncode == 0
+    folders = sorted(path for path in (tmp_path / "s").iterdir() if path.is_dir())
+    before = [(folder / "run.json").read_bytes() for folder in folders]
+    table = folders[1] / "activations/00_hidden.parquet"
+    damaged = bytearray(table.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    table.write_bytes(damaged)
+    shutil.rmtree(folders[2])
+
+    assert command_line(*words, folder=tmp_path).returncode == 0
+    after = [(folder / "run.json").read_bytes() for folder in folders]
+    assert [a == b for a, b in zip(after, before, strict=True)] == [True, False, False]
+    assert len(list((tmp_path / "s/.superseded").iterdir())) == 1
+    assert {record(folder)["sweep"] for folder in folders} == {record(folders[0])["sweep"]}
+    assert len(open_runs(tmp_path / "s")) == 3
+
+    probe.write_text("a,b,c\n1,2,3\n4,5,7\n")
+    assert command_line(*words, folder=tmp_path).returncode == 0
+    assert all((f / "run.json").read_bytes() not in after for f in folders)
+    assert len(list((tmp_path / "s/.superseded").iterdir())) == 4
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_sweep_keeps_what_is_complete_and_goes_on(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    words = ["-m", "seed=range(0,3000)", "hydra.sweep.dir=s"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "runner", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    limit = time.monotonic() + 60
+    while len(list(tmp_path.glob("s/*/run.json"))) < 5:
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == code, err
+    assert 'to go on: python -m runner -m "seed=range(0,3000)"' in out.replace("'", '"')
+    assert "Traceback" not in err
+    there = [path for path in (tmp_path / "s").iterdir() if path.is_dir()]
+    assert 5 <= len(there) < 3000
+    assert not [path for path in there if path.name.startswith(".")]
+    for folder in there:
+        assert record(folder)["status"] == "COMPLETED"
+    again = command_line("-m", "seed=range(0,3)", "hydra.sweep.dir=s", folder=tmp_path)
+    assert again.returncode == 0
+    assert "3 of 3 runs completed" in again.stdout
+
+
+def test_a_model_whose_weights_come_another_way_is_built_for_every_job(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "import keras, numpy as np\n"
+        "@keras.saving.register_keras_serializable(package='own')\n"
+        "class FromNumpy(keras.initializers.Initializer):\n"
+        "    def __call__(self, shape, dtype=None):\n"
+        "        return np.random.normal(size=shape).astype('float32')\n"
+    )
+    words = (
+        "custom_modules=[own]",
+        "model.seeding=keras",
+        "+model.layers.hidden.kernel_initializer=own>FromNumpy",
+    )
+    environment = {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    done = command_line("-m", "seed=1,2,3", *words, "hydra.sweep.dir=s", folder=tmp_path,
+                        **environment)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    alone = command_line("seed=3", *words, "hydra.run.dir=alone", folder=tmp_path, **environment)
+    assert alone.returncode == 0, alone.stderr
+    jobs = sorted(path for path in (tmp_path / "s").iterdir() if path.is_dir())
+    reasons = [record(job)["own_build_because"] for job in jobs]
+    reason = "the seed changes 'hidden/kernel' in a way of its own"
+    assert reasons == [None, reason, reason]
+    assert tables(jobs[2]) == tables(tmp_path / "alone")
+    assert reason in (jobs[2] / "run.log").read_text(encoding="utf-8")
+
+
+def test_joblib_gives_the_same_tables(sweep: Path, tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra 'parallel'")
+    words = ("seed=3,4,5", "model.hidden_units=4,0,3", "hydra/launcher=joblib")
+    done = command_line("-m", *words, "hydra.launcher.n_jobs=2", "hydra.sweep.dir=s",
+                        folder=tmp_path)  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "6 of 9 runs completed" in done.stdout
+    there = {path.name for path in (tmp_path / "s").iterdir()}
+    assert there == {path.name for path in sweep.iterdir()}
+    for name in there - {"multirun.yaml"}:
+        if "hidden_units=0" not in name:
+            assert tables(tmp_path / "s" / name) == tables(sweep / name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("plugin", "words"),
+    [
+        (
+            "hydra_ray_launcher",
+            ("hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2",
+             "+hydra.launcher.ray.init.include_dashboard=false"),
+        ),
+        ("hydra_submitit_launcher", ("hydra/launcher=submitit_local",)),
+    ],
+)  # fmt: skip
+def test_other_engines_give_the_same_tables(
+    tmp_path: Path, plugin: str, words: tuple[str, ...]
+) -> None:
+    pytest.importorskip(f"hydra_plugins.{plugin}", reason="needs the extras 'ray' and 'slurm'")
+    for place, launcher in (("here", ()), ("there", words)):
+        done = command_line("-m", "seed=range(0,40)", f"hydra.sweep.dir={place}", *launcher,
+                            folder=tmp_path)  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+    here = {path.name: tables(path) for path in (tmp_path / "here").glob("*_seed=*")}
+    there = {path.name: tables(path) for path in (tmp_path / "there").glob("*_seed=*")}
+    assert len(here) == 40
+    assert here == there
+
+
+def test_runs_of_a_sweep_are_found_by_its_id(sweep: Path) -> None:
+    outputs = sweep.parent
+    sweep_id = str(record(next(sweep.glob("0_*")))["sweep"])
+    assert len(open_runs(sweep_id, outputs)) == 9
+    assert open_run(f"{sweep_id}-0", outputs).seed == 3
