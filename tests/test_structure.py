@@ -72,6 +72,7 @@ ORDER = (
     "experiment.earlier",
     "experiment.sweep",
     "runs.published_run",
+    "runs.database",
     "runs.runs",
     "runs.locate",
     "screen.figures",

@@ -182,7 +182,7 @@ def test_a_model_whose_weights_come_another_way_is_built_for_every_job(tmp_path:
     words = (
         "custom_modules=[own]",
         "model.seeding=keras",
-        "+model.layers.hidden.kernel_initializer=own>FromNumpy",
+        '+model.layers.hidden.kernel_initializer="own>FromNumpy"',
     )
     environment = {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
     done = command_line("-m", "seed=1,2,3", *words, "hydra.sweep.dir=s", folder=tmp_path,

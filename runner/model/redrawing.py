@@ -132,7 +132,10 @@ class _Given(keras.random.SeedGenerator):  # type: ignore[misc]
 @contextlib.contextmanager
 def _noting(made: list[tuple[Any, Any]]) -> Iterator[None]:
     """Note which initializer made each variable."""
-    before = keras.Variable.__init__
+    # Layers use a base class of keras.Variable in some versions: both begin here.
+    kinds = [kind for kind in keras.Variable.__mro__ if kind.__module__.startswith("keras.")]
+    [*_, owner] = [kind for kind in kinds if "__init__" in vars(kind)]
+    before = owner.__init__
 
     def noting(variable: Any, initializer: Any, *arguments: Any, **named: Any) -> None:
         if isinstance(initializer, str):
@@ -140,11 +143,11 @@ def _noting(made: list[tuple[Any, Any]]) -> Iterator[None]:
         made.append((variable, initializer))
         before(variable, initializer, *arguments, **named)
 
-    keras.Variable.__init__ = noting
+    owner.__init__ = noting
     try:
         yield
     finally:
-        keras.Variable.__init__ = before
+        owner.__init__ = before
 
 
 def _bits(variable: keras.Variable) -> tuple[str, tuple[int, ...], bytes]:

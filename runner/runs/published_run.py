@@ -15,7 +15,7 @@ from runner.errors import InputError, suggest
 from runner.record.publication import RECORD
 from runner.record.record import ProbeRecord, RunRecord, TensorRecord
 from runner.tables.layout import FORMATS
-from runner.tables.tables import read_array, read_frame, read_table
+from runner.tables.tables import read_array, read_frame, read_samples, read_table
 from runner.tensors import Kind
 
 
@@ -158,6 +158,23 @@ class Run:
     def weights(self, name: str) -> pd.DataFrame:
         """Return the table of a weight, such as ``hidden/kernel``."""
         return self.table(name, "weight")
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all tensors, weights included."""
+        return list(dict.fromkeys(name for _, name in self._tensors))
+
+    @property
+    def samples(self) -> np.ndarray:
+        """The sample ids, of shape (samples,): int64, or objects that are text."""
+        suffix = FORMATS[self.record.format]
+        if "probe" + suffix not in self.record.files:
+            raise self._lacks("probe")
+        return read_samples(self.path / ("probe" + suffix), self.record.format)
+
+    def file_of(self, name: str, kind: Kind | None = None) -> Path:
+        """Return the file of a tensor's table, named as in `tensor`."""
+        return self.path / self.tensor(name, kind).file
 
     @property
     def layers(self) -> pd.DataFrame:

@@ -6,13 +6,17 @@ import json
 import warnings
 from collections.abc import Iterable, Iterator
 from functools import reduce
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from runner.errors import InputError, suggest
+from runner.runs.database import StoredTable, select
 from runner.runs.published_run import Run, some
+
+if TYPE_CHECKING:
+    import xarray
 
 _ABSENT = object()
 
@@ -140,7 +144,7 @@ class Runs:
             columns = _union([frame.columns for frame in frames])
             frames = [_aligned(frame, columns) for frame in frames]
         else:
-            _refuse_differing(name, runs, frames)
+            _refuse_differing(name, runs, [tuple(frame.columns) for frame in frames])
         levels = runs._levels()
         lengths = [len(frame) for frame in frames]
         rows = frames[0].index.append([frame.index for frame in frames[1:]])
@@ -153,6 +157,111 @@ class Runs:
         )
         values = np.concatenate([frame.to_numpy() for frame in frames])
         return pd.DataFrame(values, index, frames[0].columns)
+
+    def tables(self, names: Iterable[str], align: Literal["union"] | None = None) -> pd.DataFrame:
+        """Return several tensors' tables of all runs, side by side.
+
+        Parameters
+        ----------
+        names
+            The tensors' names.
+        align
+            As in `table`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Indexed as by `table`; columns are a MultiIndex of tensor and unit.
+
+        Raises
+        ------
+        InputError
+            As from `table`, or if one of the tensors is a map or a weight.
+        """
+        frames = {name: self.table(name, align) for name in names}
+        for name, frame in frames.items():
+            if frame.columns.nlevels > 1:
+                raise InputError.of(name, "is a map, whose columns are coordinates", "use table")
+            if frame.index.names[-1] != "sample":
+                raise InputError.of(name, "is a weight, which has no samples", "use table")
+        return pd.concat(frames, axis=1, names=["tensor", "unit"])
+
+    def sql(self, query: str, align: Literal["union"] | None = None) -> pd.DataFrame:
+        """Ask in SQL, through DuckDB.
+
+        Parameters
+        ----------
+        query
+            Over the table ``runs``, which is `frame`, and a table for every tensor, of its
+            name, with the columns ``run``, ``sample`` and the units. Names that are no plain
+            words stand in double quotes: ``from "conv/block_1"``.
+        align
+            As in `table`; units that a run does not have are NULL.
+
+        Raises
+        ------
+        InputError
+            If DuckDB is missing or refuses the query, or if runs differ in the units of a
+            tensor that the query names and `align` is not given.
+        """
+        runs = self._completed()
+        tables = {}
+        for name in dict.fromkeys(name for run in runs for name in run.names):
+            if name not in query:
+                continue
+            if align is None:
+                _refuse_differing(name, runs, [run.tensor(name).shape for run in runs])
+            having = [run for run in runs if name in run.names]
+            tables[name] = [
+                StoredTable(run.id, run.file_of(name), run.record.format) for run in having
+            ]
+        return select(query, self.frame, tables)
+
+    def to_xarray(self, names: Iterable[str] | None = None) -> xarray.Dataset:
+        """Return tensors of all runs as one labelled dataset.
+
+        Parameters
+        ----------
+        names
+            The tensors' names; every one captured per sample, if not given.
+
+        Returns
+        -------
+        xarray.Dataset
+            A variable per tensor with the dimensions ``run``, ``sample`` and its own axes,
+            ``<tensor>_0``...; the config keys that differ are coordinates of the runs.
+
+        Raises
+        ------
+        InputError
+            If xarray is missing, or if runs differ in the shape of a tensor or in samples.
+        """
+        try:
+            import xarray
+        except ModuleNotFoundError as error:
+            raise InputError.of(
+                "to_xarray", "needs xarray", 'type: pip install "activation-runner[xarray]"'
+            ) from error
+        runs = self._completed()
+        chosen = list(names) if names is not None else list(runs[0])
+        samples = [run.samples for run in runs]
+        for run, own in zip(runs, samples, strict=True):
+            if not np.array_equal(own, samples[0]):
+                raise InputError.of(
+                    "to_xarray", f"run {run.id} was shown other samples than {runs[0].id}"
+                )
+        variables = {}
+        for name in chosen:
+            arrays = [run.array(name) for run in runs]
+            _refuse_differing(name, runs, [array.shape[1:] for array in arrays])
+            axes = [f"{name}_{axis}" for axis in range(arrays[0].ndim - 1)]
+            variables[name] = (["run", "sample", *axes], np.stack(arrays))
+        keys = {
+            key: ("run", [_hashable(config.get(key)) for config in runs._configs])
+            for key in runs.differing
+        }
+        ids = [run.id for run in runs]
+        return xarray.Dataset(variables, {"run": ids, "sample": samples[0], **keys})
 
     def _completed(self) -> Runs:
         failed = [run.id for run in self if run.record.error is not None]
@@ -209,15 +318,22 @@ def _aligned(frame: pd.DataFrame, columns: pd.Index) -> pd.DataFrame:
     return pd.DataFrame(values, frame.index, columns)
 
 
-def _refuse_differing(name: str, runs: Runs, frames: list[pd.DataFrame]) -> None:
-    """Refuse tables whose columns are not the same."""
+def _refuse_differing(name: str, runs: Iterable[Run], units: Iterable[tuple[Any, ...]]) -> None:
+    """Refuse tensors whose units, or shapes, are not the same in all runs."""
     groups: dict[tuple[Any, ...], list[str]] = {}
-    for run, frame in zip(runs, frames, strict=True):
-        groups.setdefault(tuple(frame.columns), []).append(run.id)
+    for run, own in zip(runs, units, strict=True):
+        groups.setdefault(own, []).append(run.id)
     if len(groups) > 1:
-        found = "; ".join(f"{len(units)} in {some(ids)}" for units, ids in groups.items())
+        found = "; ".join(f"{_extent(own)} in {some(ids)}" for own, ids in groups.items())
         raise InputError.of(
             name,
             f"the runs differ in its units ({found})",
             'narrow them with where(...), or pass align="union" to fill with NaN',
         )
+
+
+def _extent(units: tuple[Any, ...]) -> str:
+    """Return how many units there are: of a shape, its lengths."""
+    if all(isinstance(length, int) for length in units):
+        return " x ".join(map(str, units))
+    return str(len(units))
