@@ -83,7 +83,7 @@ def closing(folder: Path, outcomes: Mapping[str, str | None], jobs: int) -> str:
     if (missing := jobs - len(outcomes)) > 0:
         said += f"{missing} left no record\n"
     if failed:
-        table = Table("failed", "why", box=None)
+        table = Table("failed", "why", box=None, pad_edge=False)
         for name, error in failed.items():
             table.add_row(Text(name), Text(error))
         console = Console(width=80)
