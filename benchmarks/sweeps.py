@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import itertools
 import json
 import os
@@ -37,14 +39,8 @@ def resident() -> float:
 def ours(folder: str, seeds: int, *words: str) -> float:
     """Return runs per second of Runner's sweep."""
     start = time.perf_counter()
-    with open(os.devnull, "w") as silent:
-        before, sys.stdout = sys.stdout, silent
-        try:
-            code = runner_main(
-                ["-m", f"seed=range(0,{seeds})", *words, f"hydra.sweep.dir={folder}"]
-            )
-        finally:
-            sys.stdout = before
+    with contextlib.redirect_stdout(io.StringIO()):
+        code = runner_main(["-m", f"seed=range(0,{seeds})", *words, f"hydra.sweep.dir={folder}"])
     assert code == 0
     return seeds / (time.perf_counter() - start)
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from runner.runs.locate import open_run, open_runs
     from runner.runs.published_run import Run
     from runner.runs.runs import Runs
+    from runner.sameness.difference import assert_same, diff
 
 __all__ = [
     "Activation",
@@ -20,7 +21,9 @@ __all__ = [
     "RunError",
     "RunnerError",
     "Runs",
+    "assert_same",
     "capture_activations",
+    "diff",
     "open_run",
     "open_runs",
     "run",
@@ -38,6 +41,8 @@ _MODULES = {
     "open_run": "runs.locate",
     "open_runs": "runs.locate",
     "Run": "runs.published_run",
+    "assert_same": "sameness.difference",
+    "diff": "sameness.difference",
     "Runs": "runs.runs",
 }
 

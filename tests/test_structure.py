@@ -75,11 +75,15 @@ ORDER = (
     "runs.database",
     "runs.runs",
     "runs.locate",
+    "sameness.difference",
+    "sameness.verification",
+    "sameness.repetition",
     "screen.figures",
     "screen.dense",
     "screen.story",
     "screen.screen",
     "screen.explain",
+    "screen.comparison",
     "api",
     "command_line.progress",
     "command_line.commands",
@@ -135,6 +139,7 @@ def test_omegaconf_stays_at_the_boundary() -> None:
     }
     assert users <= {
         *(f"config.{name}" for name in ("loading", "resolve", "composition", "compose", "jobs")),
+        "sameness.repetition",
         *(f"command_line.{name}" for name in ("entry", "sweep_task")),
     }
 

@@ -1,4 +1,4 @@
-"""What `runner` does besides running: show, list, explain and schema."""
+"""What `runner` does besides running experiments."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -20,7 +21,9 @@ from runner.errors import InputError, RunnerError
 from runner.runs.locate import OUTPUTS, find_runs, open_run
 from runner.runs.published_run import Run
 
-NAMES = ("show", "list", "explain", "schema")
+NAMES = ("show", "list", "explain", "diff", "rerun", "verify", "schema")
+
+Command = Callable[[argparse.Namespace], int | None]
 
 _COLUMNS = ("id", "name", "ended", "status", "model", "seed", "overrides")
 
@@ -46,8 +49,9 @@ def main(arguments: Sequence[str]) -> int:
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = _warn
             parsed = _parser().parse_args(arguments)
-            parsed.command(parsed)
+            code = parsed.command(parsed)
             sys.stdout.flush()
+            return 0 if code is None else int(code)
     except RunnerError as error:
         return tell(error)
     except BrokenPipeError:  # the reader has seen enough; nothing is left to flush at exit
@@ -102,6 +106,45 @@ def _explain(arguments: argparse.Namespace) -> None:
     sys.stdout.write(explain.show(run, arguments.layer, arguments.unit, arguments.sample))
 
 
+def _diff(arguments: argparse.Namespace) -> int:
+    """Say where two runs differ, value by value."""
+    from runner.sameness.difference import diff
+    from runner.screen import comparison
+
+    a, b = (open_run(run, arguments.outputs) for run in (arguments.a, arguments.b))
+    found = diff(a, b, rtol=arguments.rtol, atol=arguments.atol, exact=arguments.exact,
+                 align=arguments.align)  # fmt: skip
+    sys.stdout.write(comparison.told(found))
+    return 0 if found.same else 1
+
+
+def _rerun(arguments: argparse.Namespace) -> int:
+    """Make a run again from its record and say where the two differ."""
+    from runner.sameness.difference import diff
+    from runner.sameness.repetition import repeated
+    from runner.screen import comparison
+
+    run = open_run(arguments.run, arguments.outputs)
+    with tempfile.TemporaryDirectory() as folder:
+        again = repeated(run, arguments.output or Path(folder) / "run")
+        found = diff(run, again, rtol=arguments.rtol, atol=arguments.atol, exact=arguments.exact)
+        sys.stdout.write(comparison.told(found))
+    return 0 if found.same else 1
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    """Check every file of a run against its record."""
+    from runner.sameness.verification import damage
+
+    run = open_run(arguments.run, arguments.outputs)
+    found = list(damage(run))
+    for line in found:
+        sys.stderr.write(f"error: {line}\n")
+    count = len(run.record.digests) + 1
+    sys.stdout.write(f"{run.id}: {count} files, {len(found) or 'none'} wrong\n")
+    return 1 if found else 0
+
+
 def _schema(arguments: argparse.Namespace) -> None:
     """Write the JSON schema that completes a config in an editor."""
     from runner.config import schema
@@ -129,7 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="runner", allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, does: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+    def command(name: str, does: Command) -> argparse.ArgumentParser:
         about = (does.__doc__ or "").strip().rstrip(".")
         added = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
         added.set_defaults(command=does)
@@ -154,6 +197,28 @@ def _parser() -> argparse.ArgumentParser:
     explaining.add_argument("run", metavar="RUN", nargs="?", default="last", help=_RUN)
     explaining.add_argument("--sample", required=True, metavar="ID", help="a sample of the probe")
     reads_runs(explaining)
+
+    def compares(added: argparse.ArgumentParser) -> None:
+        added.add_argument("--rtol", type=float, metavar="X", help="relative tolerance")
+        added.add_argument("--atol", type=float, metavar="X", help="as a share of a layer's scale")
+        added.add_argument("--exact", action="store_true", help="only the same bits are the same")
+        reads_runs(added)
+
+    differing = command("diff", _diff)
+    differing.add_argument("a", metavar="A", help=_RUN)
+    differing.add_argument("b", metavar="B", help="likewise")
+    differing.add_argument("--align", choices=("name", "order"), default="name",
+                           help="by place where layers were renamed")  # fmt: skip
+    compares(differing)
+
+    rerunning = command("rerun", _rerun)
+    rerunning.add_argument("run", metavar="RUN", nargs="?", default="last", help=_RUN)
+    rerunning.add_argument("--output", type=Path, metavar="DIR", help="keep the new run there")
+    compares(rerunning)
+
+    verifying = command("verify", _verify)
+    verifying.add_argument("run", metavar="RUN", nargs="?", default="last", help=_RUN)
+    reads_runs(verifying)
 
     schema = command("schema", _schema)
     schema.add_argument("--output", type=Path, metavar="FILE", help="a file instead of the screen")

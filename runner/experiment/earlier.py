@@ -20,8 +20,7 @@ def is_done(folder: Path, fingerprint: str) -> bool:
     record = _record(folder)
     if record is None or record.status != "COMPLETED" or record.fingerprint != fingerprint:
         return False
-    tensors = {tensor.file: FileDigest(tensor.bytes, tensor.sha256) for tensor in record.tensors}
-    return all(_is(folder / name, digest) for name, digest in {**record.files, **tensors}.items())
+    return all(_is(folder / name, digest) for name, digest in record.digests.items())
 
 
 def make_room(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -202,6 +203,8 @@ class RunRecord:
         Statistics over all tables; ``None`` for a failed run.
     schema_version
         Version of this structure.
+    record_sha256
+        SHA-256 over the bytes of the file up to this value.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -227,6 +230,13 @@ class RunRecord:
     fingerprint: str | None = None
     files: dict[str, FileDigest]
     headline: Headline | None = None
+    record_sha256: str | None = None
+
+    @property
+    def digests(self) -> dict[str, FileDigest]:
+        """The size and hash of every file but the record, by its path in the folder."""
+        tables = {tensor.file: FileDigest(tensor.bytes, tensor.sha256) for tensor in self.tensors}
+        return {**self.files, **tables}
 
     @property
     def tensors(self) -> tuple[TensorRecord, ...]:
@@ -235,8 +245,10 @@ class RunRecord:
 
     def to_json(self) -> bytes:
         """Return the record as indented JSON."""
-        text = json.dumps(vars(self), indent=2, ensure_ascii=False, default=_plain)
-        return text.encode() + b"\n"
+        plain = {key: value for key, value in vars(self).items() if key != "record_sha256"}
+        text = json.dumps(plain, indent=2, ensure_ascii=False, default=_plain).encode()
+        start = text.removesuffix(b"\n}") + b",\n" + _DIGEST
+        return start + hashlib.sha256(start).hexdigest().encode() + _END
 
     @classmethod
     def from_json(cls, text: bytes, place: str) -> RunRecord:
@@ -255,9 +267,19 @@ class RunRecord:
             If it is no record, or one of another version.
         """
         try:
-            return _ADAPTER.validate_json(text)
+            record = _ADAPTER.validate_json(text)
         except pydantic.ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
+        else:
+            start = text[: text.rfind(_DIGEST) + len(_DIGEST)]
+            found = hashlib.sha256(start).hexdigest()
+            if text != start + found.encode() + _END:
+                raise InputError.of(
+                    place,
+                    f"expected a run record as it was written, found a changed one: its SHA-256 is "
+                    f"{found[:12]}, not {(record.record_sha256 or 'there')[:12]}",
+                )
+            return record
         key = ".".join(str(part) for part in first["loc"])
         if key == "schema_version":
             raise InputError.of(
@@ -324,6 +346,8 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
+_DIGEST = b'  "record_sha256": "'
+_END = b'"\n}\n'
 _ADAPTER = pydantic.TypeAdapter(RunRecord)
 
 

@@ -39,7 +39,7 @@ class Runs:
 
     def __init__(self, runs: Iterable[Run]) -> None:
         self._runs = list(runs)
-        self._configs = [dict(_flat(run.config)) for run in self._runs]
+        self._configs = [dict(flat_config(run.config)) for run in self._runs]
         keys = sorted(
             dict.fromkeys(key for config in self._configs for key in config),
             key=lambda key: key.count("."),
@@ -285,11 +285,11 @@ class Runs:
         return levels
 
 
-def _flat(config: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def flat_config(config: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     """Yield every value of a nested configuration with its dotted key."""
     for key, value in config.items():
         if isinstance(value, dict) and value:
-            yield from _flat(value, f"{above}{key}.")
+            yield from flat_config(value, f"{above}{key}.")
         else:
             yield f"{above}{key}", value
 

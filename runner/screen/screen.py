@@ -70,18 +70,18 @@ def _layers(run: Run) -> Iterator[str]:
         for tensor in tensors:
             captured.add_row(*map(Text, _cells(tensor, statistics[tensor.file])))
         if not tensors:
-            cells = (_cut(layer.path), layer.layer_class, layer.reason or "")
+            cells = (cut(layer.path), layer.layer_class, layer.reason or "")
             others.add_row(*map(Text, cells))
     for table in (captured, others):
         if table.rows:
-            yield _text(table)
+            yield text_of(table)
 
 
 def _cells(tensor: TensorRecord, row: Mapping[Hashable, Any]) -> tuple[str, ...]:
     kind = "" if tensor.kind == "activation" else f" ({tensor.kind})"
-    same = "" if tensor.alias_of is None else f" = {_cut(tensor.alias_of)}"
+    same = "" if tensor.alias_of is None else f" = {cut(tensor.alias_of)}"
     return (
-        f"{_cut(tensor.name)}{kind}{same}",
+        f"{cut(tensor.name)}{kind}{same}",
         tensor.layer_class,
         " x ".join(map(str, tensor.shape)) or "1",
         f"{row['mean']:.4g}",
@@ -90,7 +90,7 @@ def _cells(tensor: TensorRecord, row: Mapping[Hashable, Any]) -> tuple[str, ...]
     )
 
 
-def _cut(name: str) -> str:
+def cut(name: str) -> str:
     """Return a name without its middle where it is long."""
     if len(name) <= _LONGEST_NAME:
         return name
@@ -98,7 +98,8 @@ def _cut(name: str) -> str:
     return f"{name[:half]}...{name[-half:]}"
 
 
-def _text(table: Table) -> str:
+def text_of(table: Table) -> str:
+    """Return a table as plain text, 80 columns wide."""
     text = io.StringIO()
     for column in table.columns:
         column.overflow = "fold"

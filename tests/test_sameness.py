@@ -1,0 +1,205 @@
+"""Whether runs are the same: to the bit, within a tolerance, made again, undamaged."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from making import make_run
+
+import runner
+from runner.errors import InputError
+from runner.runs.published_run import Run
+from runner.sameness.difference import diff
+from runner.sameness.verification import damage
+from runner.tables.layout import FORMATS
+
+ROOT = Path(__file__).parent.parent
+X = np.array([[1.0, -2.0], [3.0, np.nan], [0.0, 1e-3]], np.float32)
+W = np.arange(6, dtype=np.float32).reshape(3, 2)
+
+
+def pair(
+    folder: Path, a: dict[str, np.ndarray], b: dict[str, np.ndarray], **more: str
+) -> list[Run]:
+    return [
+        Run.read(make_run(folder / "a", a, run_id="aa", **more)),
+        Run.read(make_run(folder / "b", b, run_id="bb", **more)),
+    ]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_same_bits_are_the_same_nan_included(tmp_path: Path, format: str) -> None:
+    found = diff(*pair(tmp_path, {"h": X, "h/w": W}, {"h": X, "h/w": W}, format=format))
+    assert found.same
+    assert found.first is None
+    assert found.frame["bitwise"].tolist() == [True, True]
+    runner.assert_same(found.a, found.b, exact=True)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_difference_is_measured_where_it_is_worst(tmp_path: Path, format: str) -> None:
+    other = X.copy()
+    other[1, 0] = np.nextafter(np.nextafter(X[1, 0], np.float32(9)), np.float32(9))
+    found = diff(*pair(tmp_path, {"h": X}, {"h": other}, format=format))
+    [tensor] = found.tensors
+    assert (tensor.bitwise, tensor.within, tensor.ulp) == (False, True, 2)
+    assert tensor.max_abs == float(other[1, 0]) - 3
+    assert tensor.max_relative == tensor.max_abs / 3
+    assert tensor.differing == pytest.approx(1 / 6)
+    assert (tensor.sample, tensor.unit, tensor.values) == (1, "u0", (X[1, 0], other[1, 0]))
+    assert found.same
+    assert not diff(found.a, found.b, exact=True).same
+    assert not diff(found.a, found.b, rtol=0, atol=0).same
+    with pytest.raises(AssertionError, match=r"aa and bb differ in h: max difference 4.77e-07"):
+        runner.assert_same(found.a, found.b, exact=True)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "ulp", "bitwise"),
+    [
+        (0.0, -0.0, 0, False),
+        (1e-45, -1e-45, 2, False),
+        (np.inf, np.finfo(np.float32).max, 1, False),
+        (np.nan, 1.0, None, False),
+    ],
+)
+def test_ulps(tmp_path: Path, x: float, y: float, ulp: int | None, bitwise: bool) -> None:
+    one, other = (np.full((3, 1), value, np.float32) for value in (x, y))
+    [tensor] = diff(*pair(tmp_path, {"h": one}, {"h": other})).tensors
+    assert (tensor.ulp, tensor.bitwise) == (ulp, bitwise)
+    assert tensor.within == (x == y)  # the scale of a layer of tiny values is tiny too
+
+
+def test_the_first_layer_that_diverges_is_named(tmp_path: Path) -> None:
+    a = {"h": X, "i": X, "j": X}
+    found = diff(*pair(tmp_path, a, {**a, "i": X + 1, "j": X + 1}))
+    assert found.first is not None
+    assert found.first.tensor == "i"
+
+
+def test_other_shapes_and_missing_tensors_are_said(tmp_path: Path) -> None:
+    found = diff(*pair(tmp_path, {"h": X, "i": X}, {"h": X[:, :1], "k": X}))
+    assert {t.tensor: t.why for t in found.tensors} == {
+        "h": "shape [2] and [1]", "i": "run bb has none", "k": "run aa has none",
+    }  # fmt: skip
+    assert not found.same
+
+
+def test_renamed_layers_pair_by_order(tmp_path: Path) -> None:
+    runs = pair(tmp_path, {"h": X, "i": X + 1}, {"p": X, "q": X + 1})
+    assert not diff(*runs).same
+    assert diff(*runs, align="order").same
+
+
+def test_other_precisions_are_compared_by_their_values(tmp_path: Path) -> None:
+    runs = pair(tmp_path, {"h": X}, {"h": X.astype(np.float16)})
+    [tensor] = diff(*runs).tensors
+    assert (tensor.within, tensor.ulp) == (True, None)
+
+
+def test_other_probes_are_refused_with_the_first_difference(tmp_path: Path) -> None:
+    import keras
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    x = np.eye(3, dtype=np.float32)
+    y = x.copy()
+    y[2, 1] = 5
+    a, b, c, d = (
+        runner.save_run(model, inputs, tmp_path / name, sample_ids=ids)
+        for name, inputs, ids in (
+            ("a", x, "pqr"), ("b", y, "pqr"), ("c", x, "prq"), ("d", x[:2], "pq"),
+        )
+    )  # fmt: skip
+    line = r"probe: the runs were shown different inputs: \w{12} and \w{12}; first at sample r"
+    with pytest.raises(InputError, match=line):
+        diff(a, b)
+    with pytest.raises(InputError, match=r"different sample ids: .*; row 1 is sample q and r"):
+        diff(a, c)
+    with pytest.raises(InputError, match=r"different inputs: .*; 3 and 2 samples"):
+        diff(a, d)
+
+
+def test_what_the_records_say_differently_is_listed(tmp_path: Path) -> None:
+    a = make_run(tmp_path / "a", {"h": X}, run_id="aa", config={"seed": 1, "model": {"units": 3}})
+    b = make_run(tmp_path / "b", {"h": X}, run_id="bb", config={"seed": 1, "model": {"units": 4}})
+    assert diff(a, b).facts == (("config.model.units", 3, 4),)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_flipped_bit_is_found_anywhere(tmp_path: Path, format: str) -> None:
+    folder = make_run(tmp_path / "run", {"h": X, "h/w": W}, format=format)
+    assert list(damage(Run.read(folder))) == []
+    draw = random.Random(0)
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        for _ in range(20):
+            place, bit = draw.randrange(len(data)), draw.randrange(8)
+            path.write_bytes(data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :])
+            name = path.relative_to(folder).as_posix()
+            if name == "run.json":
+                with pytest.raises(InputError, match=r"run\.json"):
+                    Run.read(folder)
+            else:
+                [line] = damage(Run.read(folder))
+                assert line.startswith(f"{name}: damaged: expected {len(data):,} bytes")
+        path.write_bytes(data)
+
+
+def test_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", {"h": X})
+    (folder / "activations/00_h.parquet").unlink()
+    (folder / "notes.txt").touch()
+    (folder / "report.html").touch()
+    assert list(damage(Run.read(folder))) == [
+        "activations/00_h.parquet: cannot be read: No such file or directory",
+        "notes.txt: is no file of the run",
+    ]
+
+
+def command_line(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "runner", *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+
+
+def test_the_commands(tmp_path: Path) -> None:
+    assert command_line("name=base", "experiment=digits_mlp", folder=tmp_path).returncode == 0
+    done = command_line("rerun", "base", "--exact", "--output", "again", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("3 of 3 layers bitwise equal\n6 of 6 weights bitwise equal\n")
+    done = command_line("verify", "again", folder=tmp_path)
+    assert (done.returncode, done.stdout.endswith("files, none wrong\n")) == (0, True)
+    done = command_line("diff", "base", "again", "--exact", folder=tmp_path)
+    assert done.returncode == 0
+    # another way of rounding: oneDNN's kernels off
+    done = command_line("rerun", "base", "--exact", folder=tmp_path, TF_ENABLE_ONEDNN_OPTS="0")
+    assert "backend.onednn: True | False" in done.stdout
+    assert done.returncode in (0, 1)
+    table = next((tmp_path / "again/activations").iterdir())
+    table.write_bytes(table.read_bytes()[:-1] + b"x")
+    done = command_line("verify", "again", folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: activations/{table.name}: damaged: expected")
+    assert "1 wrong" in done.stdout
+
+
+def test_a_run_saved_from_python_cannot_be_made_again(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", {"h": X}, config={"seed": 3})
+    done = command_line("rerun", str(folder), folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: run 0a1b2c3d: was saved from Python: its record does not say how to build the "
+        "model\n"
+    )
