@@ -18,10 +18,11 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.errors import InputError, RunnerError
-from runner.runs.locate import OUTPUTS, find_runs, open_run
+from runner.runs.locate import OUTPUTS, find_runs, open_run, open_runs
 from runner.runs.published_run import Run
+from runner.similarity.measures import MEASURES
 
-NAMES = ("show", "list", "explain", "diff", "rerun", "verify", "schema")
+NAMES = ("show", "list", "explain", "diff", "rerun", "verify", "similarity", "schema")
 
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -145,6 +146,19 @@ def _verify(arguments: argparse.Namespace) -> int:
     return 1 if found else 0
 
 
+def _similarity(arguments: argparse.Namespace) -> None:
+    """Say how alike the layers of runs represent the same samples."""
+    from runner.screen import likeness
+
+    asked = arguments.layers
+    runs = open_runs(arguments.runs or "last", arguments.outputs)
+    layers = asked if asked in ("same", "all") else asked.split(",")
+    frame = runs.similarity(arguments.metric, layers)
+    if arguments.csv is not None:
+        write_file(arguments.csv, frame.to_csv(index=False))
+    sys.stdout.write(likeness.told(frame))
+
+
 def _schema(arguments: argparse.Namespace) -> None:
     """Write the JSON schema that completes a config in an editor."""
     from runner.config import schema
@@ -153,12 +167,15 @@ def _schema(arguments: argparse.Namespace) -> None:
     if arguments.output is None:
         sys.stdout.write(text)
         return
+    write_file(arguments.output, text)
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write what a person asked to have in a file."""
     try:
-        arguments.output.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise InputError.of(
-            str(arguments.output), f"cannot be written: {error.strerror}"
-        ) from error
+        raise InputError.of(str(path), f"cannot be written: {error.strerror}") from error
 
 
 class _Parser(argparse.ArgumentParser):
@@ -219,6 +236,13 @@ def _parser() -> argparse.ArgumentParser:
     verifying = command("verify", _verify)
     verifying.add_argument("run", metavar="RUN", nargs="?", default="last", help=_RUN)
     reads_runs(verifying)
+
+    comparing = command("similarity", _similarity)
+    comparing.add_argument("runs", metavar="RUNS", nargs="*", help="runs and sweeps; last")
+    comparing.add_argument("--metric", default="cka", help=f"one of {', '.join(MEASURES)}")
+    comparing.add_argument("--layers", default="same", help="same, all, or names with commas")
+    comparing.add_argument("--csv", type=Path, metavar="FILE", help="every pair, as a table")
+    reads_runs(comparing)
 
     schema = command("schema", _schema)
     schema.add_argument("--output", type=Path, metavar="FILE", help="a file instead of the screen")

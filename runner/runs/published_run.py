@@ -15,7 +15,7 @@ from runner.errors import InputError, suggest
 from runner.record.publication import RECORD
 from runner.record.record import ProbeRecord, RunRecord, TensorRecord
 from runner.tables.layout import FORMATS
-from runner.tables.tables import read_array, read_frame, read_samples, read_table
+from runner.tables.tables import read_array, read_blocks, read_frame, read_samples, read_table
 from runner.tensors import Kind
 
 
@@ -155,6 +155,17 @@ class Run:
         path = self.path / stored.file
         return read_array(path, stored, self.record.format, rows=self._shown.rows)
 
+    def blocks(self, name: str, kind: Kind | None = None) -> Iterator[np.ndarray]:
+        """Yield a tensor's values some samples at a time, named as in `tensor`.
+
+        Yields
+        ------
+        numpy.ndarray
+            Shape (samples, *axes of a sample).
+        """
+        stored = self._stored(self.tensor(name, kind))
+        return read_blocks(self.path / stored.file, stored, self.record.format)
+
     def weights(self, name: str) -> pd.DataFrame:
         """Return the table of a weight, such as ``hidden/kernel``."""
         return self.table(name, "weight")
@@ -163,6 +174,13 @@ class Run:
     def names(self) -> list[str]:
         """The names of all tensors, weights included."""
         return list(dict.fromkeys(name for _, name in self._tensors))
+
+    @property
+    def layer_outputs(self) -> list[str]:
+        """The activations in call order, each tensor once: what is another's alias is left out."""
+        return [
+            t.name for t in self.record.tensors if t.kind == "activation" and t.alias_of is None
+        ]
 
     @property
     def samples(self) -> np.ndarray:

@@ -6,6 +6,7 @@ import json
 import warnings
 from collections.abc import Iterable, Iterator
 from functools import reduce
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,7 +14,11 @@ import pandas as pd
 
 from runner.errors import InputError, suggest
 from runner.runs.database import StoredTable, select
+from runner.runs.dataset import dataset_of, refuse_differing
 from runner.runs.published_run import Run, some
+from runner.runs.representations import representations_of
+from runner.similarity.measures import Measure
+from runner.similarity.pairs import similarities
 
 if TYPE_CHECKING:
     import xarray
@@ -144,7 +149,7 @@ class Runs:
             columns = _union([frame.columns for frame in frames])
             frames = [_aligned(frame, columns) for frame in frames]
         else:
-            _refuse_differing(name, runs, [tuple(frame.columns) for frame in frames])
+            refuse_differing(name, runs, [tuple(frame.columns) for frame in frames])
         levels = runs._levels()
         lengths = [len(frame) for frame in frames]
         rows = frames[0].index.append([frame.index for frame in frames[1:]])
@@ -210,12 +215,52 @@ class Runs:
             if name not in query:
                 continue
             if align is None:
-                _refuse_differing(name, runs, [run.tensor(name).shape for run in runs])
+                refuse_differing(name, runs, [run.tensor(name).shape for run in runs])
             having = [run for run in runs if name in run.names]
             tables[name] = [
                 StoredTable(run.id, run.file_of(name), run.record.format) for run in having
             ]
         return select(query, self.frame, tables)
+
+    def similarity(
+        self,
+        metric: str | Measure = "cka",
+        layers: Literal["same", "all"] | Iterable[str] = "same",
+    ) -> pd.DataFrame:
+        """Return how alike the layers of the runs represent the same samples.
+
+        Parameters
+        ----------
+        metric
+            ``cka`` (debiased linear), ``cka_biased``, ``cca``, ``svcca``, ``procrustes``,
+            ``rsa``, ``knn``, or a function of two arrays of shape (samples, units).
+        layers
+            Which pairs: the ``same`` layer in every two runs; ``all`` pairs of layers, those
+            of one run among them; or, of some layers by name, all pairs.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per pair, as from `runner.similarity.pairs.similarities`; maps are taken as
+            one long vector a sample.
+
+        Raises
+        ------
+        InputError
+            If the runs were shown different probes, a layer is not there, or the metric is
+            unknown.
+        """
+        runs = self._completed()
+        names = None if isinstance(layers, str) else list(layers)
+        chosen = representations_of(list(runs), names)
+        places = range(len(chosen))
+        pairs = [
+            (a, b)
+            for a, b in combinations(places, 2)
+            if layers != "same"
+            or (chosen[a].layer == chosen[b].layer and chosen[a].run != chosen[b].run)
+        ]
+        return similarities(chosen, pairs, metric)
 
     def to_xarray(self, names: Iterable[str] | None = None) -> xarray.Dataset:
         """Return tensors of all runs as one labelled dataset.
@@ -236,32 +281,11 @@ class Runs:
         InputError
             If xarray is missing, or if runs differ in the shape of a tensor or in samples.
         """
-        try:
-            import xarray
-        except ModuleNotFoundError as error:
-            raise InputError.of(
-                "to_xarray", "needs xarray", 'type: pip install "activation-runner[xarray]"'
-            ) from error
         runs = self._completed()
-        chosen = list(names) if names is not None else list(runs[0])
-        samples = [run.samples for run in runs]
-        for run, own in zip(runs, samples, strict=True):
-            if not np.array_equal(own, samples[0]):
-                raise InputError.of(
-                    "to_xarray", f"run {run.id} was shown other samples than {runs[0].id}"
-                )
-        variables = {}
-        for name in chosen:
-            arrays = [run.array(name) for run in runs]
-            _refuse_differing(name, runs, [array.shape[1:] for array in arrays])
-            axes = [f"{name}_{axis}" for axis in range(arrays[0].ndim - 1)]
-            variables[name] = (["run", "sample", *axes], np.stack(arrays))
         keys = {
-            key: ("run", [_hashable(config.get(key)) for config in runs._configs])
-            for key in runs.differing
+            key: [_hashable(config.get(key)) for config in runs._configs] for key in runs.differing
         }
-        ids = [run.id for run in runs]
-        return xarray.Dataset(variables, {"run": ids, "sample": samples[0], **keys})
+        return dataset_of(list(runs), names, keys)
 
     def _completed(self) -> Runs:
         failed = [run.id for run in self if run.record.error is not None]
@@ -316,24 +340,3 @@ def _aligned(frame: pd.DataFrame, columns: pd.Index) -> pd.DataFrame:
     values = np.full((len(frame), len(columns)), np.nan, np.result_type(given, np.float16))
     values[:, columns.get_indexer(frame.columns)] = given
     return pd.DataFrame(values, frame.index, columns)
-
-
-def _refuse_differing(name: str, runs: Iterable[Run], units: Iterable[tuple[Any, ...]]) -> None:
-    """Refuse tensors whose units, or shapes, are not the same in all runs."""
-    groups: dict[tuple[Any, ...], list[str]] = {}
-    for run, own in zip(runs, units, strict=True):
-        groups.setdefault(own, []).append(run.id)
-    if len(groups) > 1:
-        found = "; ".join(f"{_extent(own)} in {some(ids)}" for own, ids in groups.items())
-        raise InputError.of(
-            name,
-            f"the runs differ in its units ({found})",
-            'narrow them with where(...), or pass align="union" to fill with NaN',
-        )
-
-
-def _extent(units: tuple[Any, ...]) -> str:
-    """Return how many units there are: of a shape, its lengths."""
-    if all(isinstance(length, int) for length in units):
-        return " x ".join(map(str, units))
-    return str(len(units))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -161,6 +161,43 @@ def read_file(
                 str(path), f"expected a value everywhere, found none in '{field.name}'"
             )
     return table
+
+
+def read_pieces(path: Path, format: str, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
+    """Yield columns of a Parquet or Arrow table, some rows at a time.
+
+    Parameters
+    ----------
+    path, format
+        As in `read_file`.
+    columns
+        What to read.
+    rows
+        How many at most.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged.
+    """
+    try:
+        if format == "parquet":
+            with pq.ParquetFile(path, memory_map=True) as file:
+                for batch in file.iter_batches(rows, columns=list(columns)):
+                    yield pa.table(batch)
+            return
+        with ipc.open_file(pa.memory_map(str(path))) as file:
+            for number in range(file.num_record_batches):
+                whole = pa.table(file.get_batch(number)).select(list(columns))
+                for start in range(0, len(whole), rows):
+                    yield whole.slice(start, rows).combine_chunks()
+    except FileNotFoundError:
+        raise InputError.of(str(path), "expected a table, found no file") from None
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError.of(
+            str(path), f"expected a {format} table, found a damaged file ({reason})"
+        ) from error
 
 
 def _check_columns(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from runner.errors import InputError, suggest
 from runner.tables.columns import flattened, schema_of, to_array, to_columns, value_type
-from runner.tables.formats import TableFile, read_file
+from runner.tables.formats import TableFile, read_file, read_pieces
 from runner.tables.layout import MAX_UNIT_COLUMNS, Layout, layout_of, stored_dtype
 from runner.tensors import TensorSpec
 
@@ -21,6 +21,7 @@ SampleType = Literal["int64", "string"]
 
 _SAMPLE_TYPES: dict[SampleType, pa.DataType] = {"int64": pa.int64(), "string": pa.string()}
 _MAX_GROUP_ROWS = 65_536
+_BLOCK_BYTES = 64 << 20
 
 
 class TableWriter:
@@ -274,6 +275,34 @@ def read_array(path: Path, spec: TensorSpec, format: str, rows: int | None = Non
     table = _read(path, spec, format, layout, stored, rows)
     values = to_array(table.select(stored), layout).astype(stored_dtype(spec), copy=False)
     return values.reshape((len(table), *spec.shape) if spec.per_sample else spec.shape)
+
+
+def read_blocks(path: Path, spec: TensorSpec, format: str) -> Iterator[np.ndarray]:
+    r"""Yield a tensor's rows, some at a time.
+
+    Parameters
+    ----------
+    path, spec, format
+        As in `read_array`.
+
+    Yields
+    ------
+    ndarray
+        Shape (rows, \*spec.shape), of the dtype as stored. CSV comes whole.
+
+    Raises
+    ------
+    InputError
+        As from `read_array`.
+    """
+    layout = layout_of(spec, format)
+    if format == "csv":
+        yield read_array(path, spec, format)
+        return
+    rows = max(1, _BLOCK_BYTES // max(1, layout.row_size * layout.cell.itemsize))
+    for table in read_pieces(path, format, layout.value_columns(), rows):
+        values = to_array(table, layout).astype(stored_dtype(spec), copy=False)
+        yield values.reshape((len(table), *spec.shape))
 
 
 def read_samples(path: Path, format: str) -> np.ndarray:

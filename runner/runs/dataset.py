@@ -1,0 +1,77 @@
+"""Tensors of several runs as one labelled dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from runner.errors import InputError
+from runner.runs.published_run import Run, some
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def dataset_of(
+    runs: Sequence[Run], names: Iterable[str] | None, keys: Mapping[str, Sequence[Any]]
+) -> xarray.Dataset:
+    """Return tensors with the dimensions run, sample and their own axes.
+
+    Parameters
+    ----------
+    runs
+        Completed runs.
+    names
+        The tensors' names; all that the first run has per sample, if not given.
+    keys
+        Further coordinates of the runs.
+
+    Raises
+    ------
+    InputError
+        As from `runner.runs.runs.Runs.to_xarray`.
+    """
+    try:
+        import xarray
+    except ModuleNotFoundError as error:
+        raise InputError.of(
+            "to_xarray", "needs xarray", 'type: pip install "activation-runner[xarray]"'
+        ) from error
+    samples = [run.samples for run in runs]
+    for run, own in zip(runs, samples, strict=True):
+        if not np.array_equal(own, samples[0]):
+            raise InputError.of(
+                "to_xarray", f"run {run.id} was shown other samples than {runs[0].id}"
+            )
+    variables = {}
+    for name in names if names is not None else runs[0]:
+        arrays = [run.array(name) for run in runs]
+        refuse_differing(name, runs, [array.shape[1:] for array in arrays])
+        axes = [f"{name}_{axis}" for axis in range(arrays[0].ndim - 1)]
+        variables[name] = (["run", "sample", *axes], np.stack(arrays))
+    coordinates = {key: ("run", list(values)) for key, values in keys.items()}
+    ids = [run.id for run in runs]
+    return xarray.Dataset(variables, {"run": ids, "sample": samples[0], **coordinates})
+
+
+def refuse_differing(name: str, runs: Iterable[Run], units: Iterable[tuple[Any, ...]]) -> None:
+    """Refuse tensors whose units, or shapes, are not the same in all runs."""
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for run, own in zip(runs, units, strict=True):
+        groups.setdefault(own, []).append(run.id)
+    if len(groups) > 1:
+        found = "; ".join(f"{_extent(own)} in {some(ids)}" for own, ids in groups.items())
+        raise InputError.of(
+            name,
+            f"the runs differ in its units ({found})",
+            'narrow them with where(...), or pass align="union" to fill with NaN',
+        )
+
+
+def _extent(units: tuple[Any, ...]) -> str:
+    """Return how many units there are: of a shape, its lengths."""
+    if all(isinstance(length, int) for length in units):
+        return " x ".join(map(str, units))
+    return str(len(units))

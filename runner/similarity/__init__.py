@@ -1,0 +1,1 @@
+"""Whether layers represent the same, unit by unit or not."""
