@@ -32,11 +32,13 @@ ORDER = (
     "config.strict",
     "config.model_config",
     "config.probe_config",
+    "config.train_config",
     "config.experiment_config",
     "config.schema",
     "config.yaml_files",
     "config.loading",
     "config.resolve",
+    "config.overrides",
     "config.compose",
     "model.backend",
     "model.seeding",
@@ -47,6 +49,7 @@ ORDER = (
     "probe.table_files",
     "probe.image_files",
     "probe.sources",
+    "probe.targets",
     "capture.selection",
     "capture.reductions",
     "capture.calls",
@@ -59,11 +62,18 @@ ORDER = (
     "tables.tables",
     "record.publication",
     "record.environment",
+    "record.training_record",
     "record.record",
     "experiment.showing",
     "experiment.activations",
     "experiment.probe_table",
+    "experiment.tensor_tables",
+    "experiment.writer_thread",
     "experiment.saving",
+    "training.schedule",
+    "training.checkpoints",
+    "training.training_data",
+    "training.fitting",
     "experiment.experiment",
     "runs.published_run",
     "runs.runs",
@@ -91,6 +101,9 @@ LOADS_KERAS = {
     "experiment.showing",
     "experiment.saving",
     "experiment.activations",
+    "training.checkpoints",
+    "training.training_data",
+    "training.fitting",
 }
 
 
@@ -124,7 +137,13 @@ def test_omegaconf_stays_at_the_boundary() -> None:
         for module in SOURCES
         if any(name.startswith("omegaconf") for name in imported(module))
     }
-    assert users <= {"config.loading", "config.resolve", "config.compose", "command_line.entry"}
+    assert users <= {
+        "config.loading",
+        "config.resolve",
+        "config.overrides",
+        "config.compose",
+        "command_line.entry",
+    }
 
 
 def test_the_other_modules_load_without_tensorflow_and_keras() -> None:

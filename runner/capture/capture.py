@@ -81,7 +81,7 @@ class Capture:
         rows = _rows(inputs)
         self._fixed = rows if _has_fixed_batches(model) else None
         self._variables: list[keras.Variable] = model.variables
-        self._values = [tf.convert_to_tensor(variable.value) for variable in self._variables]
+        self.refresh()
         self._changing: list[int] = []
         self._inventory = Inventory()
         self._expected: list[tuple[str, str]] | None = None
@@ -134,6 +134,10 @@ class Capture:
         arrays = self._run(inputs)
         return [arrays[place] for place in self._places]
 
+    def refresh(self) -> None:
+        """Take the model's variables as they are now; what was carried here is given up."""
+        self._values = [tf.convert_to_tensor(variable.value) for variable in self._variables]
+
     def _trace(self, inputs: Any) -> tuple[Callable[..., Any], str | None]:
         signature = tf.nest.map_structure(
             lambda array: (
@@ -145,10 +149,7 @@ class Capture:
         try:
             traced = function.get_concrete_function(self._values, signature)
             if len(self._values) < len(self._variables):  # it drew from a stream of Keras's own
-                self._values += [
-                    tf.convert_to_tensor(variable.value)
-                    for variable in self._variables[len(self._values) :]
-                ]
+                self.refresh()
                 traced = function.get_concrete_function(self._values, signature)
         except Exception as error:  # a model may raise anything; one that is real comes again
             return self._forward, _in_one_line(error)

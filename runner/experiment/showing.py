@@ -34,6 +34,8 @@ class Settings:
         Of the tables.
     max_bytes
         Tables estimated to be larger are refused.
+    times
+        How often the whole probe will be shown.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -41,6 +43,7 @@ class Settings:
     training: bool = False
     format: str = "parquet"
     max_bytes: int = 10 * 2**30
+    times: int = 1
 
 
 class Showing:
@@ -72,16 +75,20 @@ class Showing:
         # has two at least; in training a sample changes what the others get: none is added.
         self._size = size if settings.training else max(size, 2)
         self._pad = not settings.training
-        self._batches = probe.batches(self._size)
-        first = next(self._batches, None)
-        if first is None:
-            raise InputError.of("probe", "has 0 rows")
-        self._first = first
+        self._probe = probe
         self._settings = settings
+        self._begin()
         self.capture = Capture(
-            model, self._inputs(first), settings.selection, training=settings.training
+            model, self._inputs(self._first), settings.selection, training=settings.training
         )
-        self.check_size(self.rows or len(first.samples))
+        self._values = self.capture.first
+        self.check_size(self.rows or len(self._first.samples))
+
+    def renew(self) -> None:
+        """Begin again from the first sample, with the model as it is now."""
+        self._begin()
+        self.capture.refresh()
+        self._values = self.capture(self._inputs(self._first))
 
     @property
     def specs(self) -> Iterator[TensorSpec]:
@@ -90,18 +97,26 @@ class Showing:
 
     def check_size(self, rows: int) -> None:
         """Refuse tables that are too large for `rows` samples."""
-        check_size(self.specs, rows, self._settings.format, self._settings.max_bytes)
+        settings = self._settings
+        check_size(self.specs, rows, settings.format, settings.max_bytes, settings.times)
 
     def __iter__(self) -> Iterator[tuple[Batch, list[np.ndarray]]]:
         """Yield every batch with the values of ``capture.tensors`` for its samples."""
         shown = 0
         for batch in itertools.chain([self._first], self._batches):
-            arrays = self.capture(self._inputs(batch)) if shown else self.capture.first
+            arrays = self.capture(self._inputs(batch)) if shown else self._values
             count = len(batch.samples)
             shown += count
             if self.rows is None:
                 self.check_size(shown)
             yield batch, [array[:count] for array in arrays]
+
+    def _begin(self) -> None:
+        self._batches = self._probe.batches(self._size)
+        first = next(self._batches, None)
+        if first is None:
+            raise InputError.of("probe", "has 0 rows")
+        self._first = first
 
     def _inputs(self, batch: Batch) -> Any:
         return padded(batch.inputs, self._size) if self._pad else batch.inputs

@@ -167,6 +167,29 @@ class Publication:
         with self.open(name) as file:
             file.write(data)
 
+    def make_room(self, name: str) -> Path:
+        """Return a folder inside the one to be, where others may write until `take_in`."""
+        folder = self._staging / name
+        with _named(name):
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def take_in(self, name: str) -> None:
+        """Count the files that others have written to a folder as files of the run.
+
+        Raises
+        ------
+        RunError
+            If one cannot be read.
+        """
+        folder = self._staging / name
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            inside = path.relative_to(self._staging).as_posix()
+            with _named(inside), path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256")
+                os.fsync(file.fileno())
+                self.files[inside] = FileDigest(file.tell(), digest.hexdigest())
+
     def publish(self, record: bytes) -> Path:
         """Put the folder in its place.
 

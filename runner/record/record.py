@@ -16,11 +16,12 @@ from runner.errors import InputError
 from runner.model.backend import Backend
 from runner.record.environment import Environment, read_environment
 from runner.record.publication import FileDigest
+from runner.record.training_record import StepRecord, TrainingRecord
 from runner.tensors import InputSpec, TensorSpec
 
 SCHEMA_VERSION: Final = 1
 
-Status = Literal["COMPLETED", "FAILED"]
+Status = Literal["COMPLETED", "FAILED", "INTERRUPTED"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +168,8 @@ class RunRecord:
     name
         The name given to the run, if any.
     status
-        Whether it came to its end.
+        Whether it came to its end; INTERRUPTED is a training of which what there was by
+        then was kept.
     error
         What stopped it; ``None`` for a completed run.
     started, ended
@@ -190,6 +192,11 @@ class RunRecord:
         What was shown to what; ``None`` where it failed before.
     layers
         Every layer of the model in call order.
+    training
+        How the model was trained; ``None`` where it was not.
+    steps
+        The checkpoints of the training in their order, the last of which is what `layers`
+        are about; empty where only the trained model was captured.
     files
         The digests of the files that hold no captured tensor.
     headline
@@ -217,6 +224,8 @@ class RunRecord:
     model: ModelRecord | None = None
     probe: ProbeRecord | None = None
     layers: tuple[LayerRecord, ...] = ()
+    training: TrainingRecord | None = None
+    steps: tuple[StepRecord, ...] = ()
     files: dict[str, FileDigest]
     headline: Headline | None = None
 

@@ -108,7 +108,12 @@ class Runs:
                 raise InputError.of(key, f"no run has {wanted!r}", f"there are {there}")
         return Runs(run for run, _ in kept)
 
-    def table(self, name: str, align: Literal["union"] | None = None) -> pd.DataFrame:
+    def table(
+        self,
+        name: str,
+        align: Literal["union"] | None = None,
+        step: int | Literal["all"] | None = None,
+    ) -> pd.DataFrame:
         """Return one tensor's table of all runs, one below the other.
 
         Failed runs have no tables: a warning names them and
@@ -121,12 +126,15 @@ class Runs:
         align
             What to do where runs differ in their units: ``union`` takes the units of
             all and fills those that a run does not have with NaN.
+        step
+            A step of the trainings, or ``all`` of them; the last of each if not given.
 
         Returns
         -------
         pandas.DataFrame
-            Indexed by the config keys that differ, then ``sample`` (a weight: its leading
-            axes); by ``run`` first, where those keys do not tell all runs apart.
+            Indexed by the config keys that differ, then by ``step`` where all are asked
+            for, then ``sample`` (a weight: its leading axes); by ``run`` first, where those
+            keys do not tell all runs apart.
 
         Raises
         ------
@@ -135,7 +143,7 @@ class Runs:
             not given.
         """
         runs = self._completed()
-        frames = [run[name] for run in runs]
+        frames = [run.table(name, step=step) for run in runs]
         if align == "union":
             columns = _union([frame.columns for frame in frames])
             frames = [_aligned(frame, columns) for frame in frames]
