@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from runner.runs.locate import open_run, open_runs
     from runner.runs.published_run import Run
     from runner.runs.runs import Runs
+    from runner.training.recorder import ActivationRecorder
 
 __all__ = [
     "Activation",
+    "ActivationRecorder",
     "InputError",
     "Run",
     "RunError",
@@ -39,6 +41,7 @@ _MODULES = {
     "open_runs": "runs.locate",
     "Run": "runs.published_run",
     "Runs": "runs.runs",
+    "ActivationRecorder": "training.recorder",
 }
 
 

@@ -72,6 +72,7 @@ ORDER = (
     "experiment.saving",
     "training.schedule",
     "training.checkpoints",
+    "training.recorder",
     "training.training_data",
     "training.fitting",
     "experiment.experiment",
@@ -102,6 +103,7 @@ LOADS_KERAS = {
     "experiment.saving",
     "experiment.activations",
     "training.checkpoints",
+    "training.recorder",
     "training.training_data",
     "training.fitting",
 }

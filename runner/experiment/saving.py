@@ -300,6 +300,7 @@ class Saving:
                 sample_ids_sha256=last.hasher.sample_ids(),
                 file="probe" + FORMATS[self._settings.format],
                 has_inputs=self._probe_table.has_inputs,
+                training=self._settings.training,
             ),
             layers=self._layers(last),
             steps=tuple(

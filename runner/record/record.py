@@ -123,6 +123,8 @@ class ProbeRecord:
         Name of the file that holds sample ids, labels, targets and inputs.
     has_inputs
         Whether it does hold the inputs: not those too large, or too wide for the format.
+    training
+        Whether the layers ran as in training when they were shown.
     """
 
     source: str
@@ -135,6 +137,7 @@ class ProbeRecord:
     sample_ids_sha256: str
     file: str
     has_inputs: bool
+    training: bool = False
 
 
 @dataclass(frozen=True)
