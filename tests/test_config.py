@@ -161,7 +161,7 @@ def test_probes_are_told_apart_by_their_source() -> None:
         ),
         (
             {"capture": {"kinds": ["weigth"]}},
-            "capture.kinds.0: expected one of activation, weight, pre_activation, input, "
+            "capture.kinds.0: expected one of activation, weight, pre_activation, input, gradient, "
             "found 'weigth'; did you mean 'weight'?",
         ),
         (

@@ -344,6 +344,7 @@ class Saving:
                 layer.order,
                 tuple(sorted(tensors.pop(layer.path, []), key=lambda tensor: tensor.order)),
                 layer.reason,
+                layer.no_gradient,
             )
             for layer in capture.layers
         ]

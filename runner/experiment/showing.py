@@ -13,8 +13,10 @@ import numpy as np
 from runner.capture.capture import Capture, padded
 from runner.capture.selection import Selection
 from runner.errors import InputError
+from runner.model.building import output_shape
 from runner.preflight import check_size
 from runner.probe.probe import Batch, Probe
+from runner.probe.targets import Targets
 from runner.tensors import TensorSpec
 
 
@@ -78,8 +80,16 @@ class Showing:
         self._probe = probe
         self._settings = settings
         self._begin()
+        self._targets: Targets | None = None
+        if "gradient" in settings.selection.kinds:
+            shape = output_shape(model, self._first.inputs)
+            self._targets = Targets(probe, getattr(model, "loss", None), shape)
         self.capture = Capture(
-            model, self._inputs(self._first), settings.selection, training=settings.training
+            model,
+            self._padded(self._first.inputs),
+            settings.selection,
+            training=settings.training,
+            targets=self._compared(self._first, 0),
         )
         self._values = self.capture.first
         self.check_size(self.rows or len(self._first.samples))
@@ -88,7 +98,7 @@ class Showing:
         """Begin again from the first sample, with the model as it is now."""
         self._begin()
         self.capture.refresh()
-        self._values = self.capture(self._inputs(self._first))
+        self._values = self._captured(self._first, 0)
 
     @property
     def specs(self) -> Iterator[TensorSpec]:
@@ -104,7 +114,7 @@ class Showing:
         """Yield every batch with the values of ``capture.tensors`` for its samples."""
         shown = 0
         for batch in itertools.chain([self._first], self._batches):
-            arrays = self.capture(self._inputs(batch)) if shown else self._values
+            arrays = self._captured(batch, shown) if shown else self._values
             count = len(batch.samples)
             shown += count
             if self.rows is None:
@@ -118,5 +128,15 @@ class Showing:
             raise InputError.of("probe", "has 0 rows")
         self._first = first
 
-    def _inputs(self, batch: Batch) -> Any:
-        return padded(batch.inputs, self._size) if self._pad else batch.inputs
+    def _captured(self, batch: Batch, row: int) -> list[np.ndarray]:
+        return self.capture(self._padded(batch.inputs), self._compared(batch, row))
+
+    def _compared(self, batch: Batch, row: int) -> np.ndarray | None:
+        """Return the targets of a batch that begins at a row, if gradients need them."""
+        if self._targets is None:
+            return None
+        targets: np.ndarray = self._padded(self._targets.of(batch, row))
+        return targets
+
+    def _padded(self, arrays: Any) -> Any:
+        return padded(arrays, self._size) if self._pad else arrays

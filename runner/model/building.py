@@ -108,6 +108,33 @@ def input_specs(model: keras.Model) -> tuple[InputSpec, ...]:
     )
 
 
+def output_shape(model: keras.Model, inputs: Any) -> tuple[int | None, ...]:
+    """Return the axes of a model's one output for one sample, without computing it.
+
+    Raises
+    ------
+    InputError
+        If the model has several outputs.
+    """
+    outputs = getattr(model, "outputs", None)
+    if not outputs:
+        outputs = keras.tree.flatten(
+            model(
+                keras.tree.map_structure(
+                    lambda array: keras.KerasTensor((None, *array.shape[1:]), array.dtype.name),
+                    inputs,
+                )
+            )
+        )
+    if len(outputs) > 1:
+        raise InputError.of(
+            "model",
+            f"a loss compares one output with the targets, this model has {len(outputs)}",
+            "name one of them in model.outputs, or train in Python with runner.ActivationRecorder",
+        )
+    return tuple(outputs[0].shape[1:])
+
+
 def _built(config: ModelConfig) -> keras.Model:
     match config:
         case DeclaredModel():

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from runner.config import catalogue
 from runner.errors import InputError
 from runner.probe.probe import Batch, Probe, is_text
 
-# Losses that compare class numbers with a value for each class, and those whose targets
-# have shapes of their own.
+# Of Keras's losses those that compare class numbers with a value for each class, and those
+# whose targets have shapes of their own.
 _SPARSE = ("sparsecategoricalcrossentropy", "categoricalgeneralizedcrossentropy")
 _OWN_SHAPES = ("ctc", "circle")
 
@@ -31,24 +32,28 @@ class Targets:
         As the model was compiled with it: an object, a function or a name.
     output
         Shape of the model's output for one sample; ``None`` for an axis of any length.
-    known
-        Whether the loss is one of Keras; what another one compares is not checked.
 
     Raises
     ------
     InputError
-        If the samples have neither targets nor labels.
+        If there is no loss, or the samples have neither targets nor labels.
     """
 
-    def __init__(
-        self, probe: Probe, loss: Any, output: Sequence[int | None], *, known: bool = True
-    ) -> None:
+    def __init__(self, probe: Probe, loss: Any, output: Sequence[int | None]) -> None:
+        if loss is None:
+            raise InputError.of(
+                "model", "was not compiled with a loss", "compile it: model.compile(loss=...)"
+            )
+        if isinstance(loss, (list, tuple, dict)):
+            raise InputError.of("model", "has several losses, one output is compared by one")
         self._probe = probe
         self._loss = name_of(loss)
         self._output = tuple(output)
         folded = self._loss.replace("_", "").lower()
         self._sparse = folded in _SPARSE
-        self._checked = known and folded not in _OWN_SHAPES
+        # What a loss of somebody's own compares is not known.
+        known = {name.replace("_", "").lower() for name in catalogue.load().names("losses")}
+        self._checked = folded in known and folded not in _OWN_SHAPES
         self._ignored = getattr(loss, "ignore_class", None)
         if not probe.has_targets and not probe.has_labels:
             raise InputError.of(

@@ -68,6 +68,8 @@ class LayerRecord:
         What was captured of it, weights last.
     reason
         Why none of its outputs was captured; ``None`` where one was.
+    no_gradient
+        Why one of its outputs has no gradient, where gradients were asked for.
     """
 
     path: str
@@ -75,6 +77,7 @@ class LayerRecord:
     order: int | None
     tensors: tuple[TensorRecord, ...]
     reason: str | None
+    no_gradient: str | None = None
 
 
 @dataclass(frozen=True)

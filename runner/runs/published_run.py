@@ -287,8 +287,9 @@ class Run:
         what = f"no {kind or 'tensor'} '{name}'"
         layer = next((layer for layer in self.record.layers if layer.path == name), None)
         known = [n for k, n in self._tensors if kind in (k, None)]
-        if layer is not None and layer.reason is not None:
-            return f"{what}: {layer.reason}", ""
+        why = layer and (layer.no_gradient if kind == "gradient" else layer.reason)
+        if why:
+            return f"{what}: {why.removeprefix('no gradient: ')}", ""
         if layer is not None:
             known = [t.name for t in layer.tensors if kind in (t.kind, None)]
             return what, f"this layer has {', '.join(known) or 'none'}"

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from runner.errors import InputError
+from runner.model.building import output_shape
 from runner.probe.probe import Probe, ProbeHasher
 from runner.probe.targets import Targets
 
@@ -72,33 +73,6 @@ def read_training_data(model: keras.Model, probe: Probe, place: str) -> Training
     digest = hashlib.sha256(f"{compared.dtype.str} {compared.shape}\n".encode())
     digest.update(compared.tobytes())
     return TrainingData(probe.source, whole.inputs, targets, hasher.content(), digest.hexdigest())
-
-
-def output_shape(model: keras.Model, inputs: Any) -> tuple[int | None, ...]:
-    """Return the axes of a model's one output for one sample, without computing it.
-
-    Raises
-    ------
-    InputError
-        If the model has several outputs.
-    """
-    outputs = getattr(model, "outputs", None)
-    if not outputs:
-        outputs = keras.tree.flatten(
-            model(
-                keras.tree.map_structure(
-                    lambda array: keras.KerasTensor((None, *array.shape[1:]), array.dtype.name),
-                    inputs,
-                )
-            )
-        )
-    if len(outputs) > 1:
-        raise InputError.of(
-            "model",
-            f"a loss compares one output with the targets, this model has {len(outputs)}",
-            "name one of them in model.outputs, or train in Python with runner.ActivationRecorder",
-        )
-    return tuple(outputs[0].shape[1:])
 
 
 @contextlib.contextmanager
