@@ -36,16 +36,13 @@ def settled(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for all examples, as a reader has one."""
-    return tmp_path_factory.mktemp("readme")
-
-
-def test_the_examples_print_what_they_say(folder: Path) -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/training.md"])
+def test_the_examples_print_what_they_say(page: str, tmp_path: Path) -> None:
+    folder = tmp_path  # one for all examples of a page, as a reader has one
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
-    assert blocks(README, "console")
-    for name, body in BLOCK.findall(README):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert blocks(text, "console")
+    for name, body in BLOCK.findall(text):
         if name == "yaml" and body.startswith("# my_conf/"):
             path = folder / body.splitlines()[0].removeprefix("# ")
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -165,6 +165,7 @@ def test_a_training_without_checkpoints_captures_the_trained_model_alone() -> No
     assert run.steps == []
     assert (run.path / "activations").is_dir()
     assert not (run.path / "steps").exists()
+    assert not (run.path / "callbacks").exists()
     assert len(run.history) == 3
     untrained = run_of("untrained", "experiment=iris_mlp")
     assert run.record.model != untrained.record.model
@@ -235,6 +236,7 @@ def test_a_sweep_over_seeds_is_one_table_over_runs_and_steps() -> None:
     assert len(table) == 2 * 2 * 150
     pd.testing.assert_frame_equal(table.loc[(1, 3)], runs[1][name])
     assert runs.table(name).index.names == ["seed", "sample"]
+    assert runs.frame["loss"].tolist() == [run.history["loss"].iloc[-1] for run in runs]
     assert runs.table(name, step=0).shape == runs.table(name).shape
 
 

@@ -40,11 +40,15 @@ def path_problems(base: DictConfig, values: Iterable[Override]) -> Iterator[Prob
     """Refuse to change a key below one that is not there, such as a layer mistyped."""
     for override in values:
         place, known = _first_new(base, override)
-        if place not in ("", override.key_or_group):
+        if place in ("", override.key_or_group):
+            continue
+        if known:
             advice = suggest(place.rpartition(".")[2], known) or f"keys are {', '.join(known)}"
-            if place == "train":  # it is null
-                advice = "nothing is trained; add train=fit"
-            yield Problem(place, "unknown key" if known else "has no keys", advice)
+            yield Problem(place, "unknown key", advice)
+        elif place == "train":
+            yield Problem(override.key_or_group, "nothing is trained", "add train=fit")
+        else:
+            yield Problem(place, "is null, and has no keys", f"give it a value: {place}=...")
 
 
 def added_problems(base: DictConfig, values: Iterable[Override]) -> list[Problem]:
@@ -66,7 +70,7 @@ def _first_new(base: DictConfig, override: Override) -> tuple[str, list[str]]:
     node: Any = base if override.type is OverrideType.CHANGE and parts[0] != "hydra" else None
     for depth, part in enumerate(parts, 1):
         if node is not None and node._is_none():
-            return ".".join(parts[: depth - 1]), []  # there are none below it
+            return ".".join(parts[: depth - 1]), []  # nothing is beside a key below null
         if not isinstance(node, DictConfig) or node._is_interpolation():
             break
         if part not in node.keys():  # noqa: SIM118 - `in` leaves out what is ???

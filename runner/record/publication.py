@@ -177,13 +177,18 @@ class Publication:
     def take_in(self, name: str) -> None:
         """Count the files that others have written to a folder as files of the run.
 
+        A folder without any is removed.
+
         Raises
         ------
         RunError
             If one cannot be read.
         """
         folder = self._staging / name
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        if not paths:
+            shutil.rmtree(folder)
+        for path in paths:
             inside = path.relative_to(self._staging).as_posix()
             with _named(inside), path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256")

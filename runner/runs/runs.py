@@ -65,7 +65,8 @@ class Runs:
         """A row per run: ``run``, ``status``, the config keys that differ, headline statistics.
 
         The statistics are ``tensors``, ``dead_units``, ``nan`` and ``inf``, missing for a
-        failed run. Where a run failed, a last column ``error`` says why.
+        failed run; then, of trained runs, the figures of the last epoch (``loss``,
+        ``accuracy``). Where a run failed, a last column ``error`` says why.
         """
         rows = [
             {
@@ -73,6 +74,7 @@ class Runs:
                 "status": run.record.status,
                 **{key: config.get(key) for key in self.differing},
                 **(vars(run.record.headline) if run.record.headline is not None else {}),
+                **_last_figures(run),
             }
             for run, config in zip(self._runs, self._configs, strict=True)
         ]
@@ -195,6 +197,11 @@ def _flat(config: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
 
 def _facts(run: Run, config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "run": run.id, "status": run.record.status}
+
+
+def _last_figures(run: Run) -> dict[str, float | None]:
+    training = run.record.training
+    return {} if training is None else {name: own[-1] for name, own in training.history.items()}
 
 
 def _hashable(value: Any) -> Any:
