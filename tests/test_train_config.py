@@ -168,3 +168,8 @@ def test_a_metric_is_called_as_keras_calls_it() -> None:
 def test_without_a_training_its_keys_say_how_to_have_one(override: str) -> None:
     with pytest.raises(InputError, match="nothing is trained; add train=fit"):
         compose_one([override], "0a1b2c3d")
+
+
+def test_a_key_below_null_is_said() -> None:
+    with pytest.raises(InputError, match="name: is null, and has no keys; give it a value"):
+        compose_one(["name.first=x"], "0a1b2c3d")
