@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from runner.runs.published_run import Run
     from runner.runs.runs import Runs
     from runner.sameness.difference import assert_same, diff
+    from runner.training.recorder import ActivationRecorder
 
 __all__ = [
     "Activation",
+    "ActivationRecorder",
     "InputError",
     "Run",
     "RunError",
@@ -44,6 +46,7 @@ _MODULES = {
     "assert_same": "sameness.difference",
     "diff": "sameness.difference",
     "Runs": "runs.runs",
+    "ActivationRecorder": "training.recorder",
 }
 
 

@@ -38,22 +38,34 @@ def estimated_bytes(spec: TensorSpec, rows: int, table_format: str) -> int:
     return values * (4 if spec.dtype == "bfloat16" else np.dtype(spec.dtype).itemsize)
 
 
-def check_size(specs: Iterable[TensorSpec], rows: int, table_format: str, limit: int) -> None:
+def check_size(
+    specs: Iterable[TensorSpec], rows: int, table_format: str, limit: int, times: int = 1
+) -> None:
     """Refuse tables that are estimated to take more than `limit` bytes.
+
+    Parameters
+    ----------
+    specs, rows, table_format
+        As in `estimated_bytes`.
+    limit
+        In bytes.
+    times
+        How often there are such tables: once a checkpoint of a training.
 
     Raises
     ------
     InputError
         Naming the largest tables, how to narrow them down and the key of the limit.
     """
-    sizes = {spec.name: estimated_bytes(spec, rows, table_format) for spec in specs}
+    sizes = {spec.name: times * estimated_bytes(spec, rows, table_format) for spec in specs}
     total = sum(sizes.values())
     if total <= limit:
         return
     largest = sorted(sizes.items(), key=lambda item: -item[1])[:3]
+    what = f"{rows:,} samples" + (f" at {times} steps" if times > 1 else "")
     raise InputError.of(
         "capture.max_bytes",
-        f"the tables of {rows:,} samples take about {readable(total)}, the limit is "
+        f"the tables of {what} take about {readable(total)}, the limit is "
         f"{readable(limit)} (largest: "
         + ", ".join(f"{name} {readable(size)}" for name, size in largest)
         + ")",

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["activation", "weight", "pre_activation", "input"]
+Kind = Literal["activation", "weight", "pre_activation", "input", "gradient"]
 
 FOLDERS: dict[Kind, str] = {
     "activation": "activations",
     "weight": "weights",
     "pre_activation": "pre_activations",
     "input": "inputs",
+    "gradient": "gradients",
 }
 
 

@@ -33,3 +33,12 @@ def test_the_command_measures_time_and_memory() -> None:
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "peak memory: parquet, 150,000 rows" in done.stdout
     assert "capture only" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_overhead_on_a_training_is_measured() -> None:
+    words = [sys.executable, "-m", "benchmarks.training", "--repetitions", "1"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert [line[:26].strip() for line in done.stdout.splitlines()] == [
+        "plain fit", "every epoch, parquet", "every epoch, arrow", "the last alone, parquet",
+    ]  # fmt: skip

@@ -287,16 +287,31 @@ def test_secrets_of_the_environment_stay_text(monkeypatch: pytest.MonkeyPatch) -
 def test_how_many_jobs_there_are_and_where_they_go(
     words: list[str], jobs: int, folder: str
 ) -> None:
-    found, where = validate(parse_arguments(words), "0a1b2c3d")
-    assert found == jobs
-    assert where.as_posix().startswith(folder.rstrip("/"))
-    assert where.name.endswith("-0a1b2c3d") or where.name == folder
+    asked = validate(parse_arguments(words), "0a1b2c3d")
+    assert (asked.jobs, asked.is_sweep) == (jobs, jobs > 1)
+    assert asked.folder.as_posix().startswith(folder.rstrip("/"))
+    assert asked.folder.name.endswith("-0a1b2c3d") or asked.folder.name == folder
+    key = "sweep" if asked.is_sweep else "run"
+    assert asked.folder_word == f'hydra.{key}.dir="{asked.folder}"'
 
 
-def test_every_config_that_a_sweep_chooses_is_checked() -> None:
-    assert refused("-m", "probe=tutorial,digts", "loss=mse,mes") == [
+def test_a_sweep_is_refused_only_if_none_of_its_choices_is_right() -> None:
+    words = ["-m", "probe=tutorial,digts", "loss=mse,mes"]
+    assert validate(parse_arguments(words), "0a1b2c3d").jobs == 4
+    words = ["-m", "model=digits_cnn,tutorial", "model.hidden_units=3,4"]
+    assert validate(parse_arguments(words), "0a1b2c3d").jobs == 4
+    assert refused("-m", "probe=digts,digits2", "loss=mse") == [
         "probe: there is no config 'digts'; did you mean 'digits'?",
-        "loss: there is no config 'mes'; did you mean 'mse'?",
+        "probe: there is no config 'digits2'; did you mean 'digits'?",
     ]
-    [line] = refused("-m", "model=tutorial,digits_cnn", "model.hidden_units=3,4")
+    [line] = refused("-m", "model=digits_cnn,lstm", "model.hidden_units=3,4")[:1]
     assert line.startswith("model.hidden_units: unknown key; the model's keys are filters, layers")
+
+
+def test_a_choice_that_could_run_code_stops_the_whole_sweep(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/bad.yaml").write_text(
+        "# @package _global_\nhydra: {callbacks: {a: {_target_: os.system}}}\n"
+    )
+    words = ["--config-dir", str(tmp_path), "-m", "experiment=digits_mlp,bad"]
+    assert refused(*words)

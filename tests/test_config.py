@@ -147,7 +147,8 @@ def test_probes_are_told_apart_by_their_source() -> None:
             {"format": "parqet"},
             "format: expected one of parquet, csv, arrow, found 'parqet'; did you mean 'parquet'?",
         ),
-        ({"train": {"epochs": 3}}, "train: expected null, found a mapping"),
+        ({"train": "fit"}, "train: expected a mapping, found 'fit'"),
+        ({"train": {"epochs": "3"}}, "train.epochs: expected an integer, found '3'"),
         ({"dry_run": "yes"}, "dry_run: expected true or false, found 'yes'"),
         (
             {"custom_modules": ["a/b.py"]},
@@ -160,7 +161,7 @@ def test_probes_are_told_apart_by_their_source() -> None:
         ),
         (
             {"capture": {"kinds": ["weigth"]}},
-            "capture.kinds.0: expected one of activation, weight, pre_activation, input, "
+            "capture.kinds.0: expected one of activation, weight, pre_activation, input, gradient, "
             "found 'weigth'; did you mean 'weight'?",
         ),
         (

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from making import make_run
 
 from runner.errors import InputError
+from runner.record.record import LayerRecord
 from runner.runs.locate import find_runs, open_run, open_runs
 from runner.runs.published_run import Run, UnknownTensorError
 from runner.runs.runs import Runs
@@ -106,13 +108,10 @@ def test_an_alias_is_read_from_the_tensor_that_it_is(tmp_path: Path) -> None:
 
 def test_layers_are_listed_with_their_tensors_or_the_reason(tmp_path: Path) -> None:
     path = make_run(tmp_path / "run", TENSORS)
-    text = (path / "run.json").read_text("utf-8")
-    text = text.replace(
-        '"layers": [',
-        '"layers": [{"path": "noise", "layer_class": "Dropout", "order": 0, "tensors": [],'
-        ' "reason": "left out by the selection"},',
-    )
-    (path / "run.json").write_text(text, "utf-8")
+    record = Run.read(path).record
+    noise = LayerRecord("noise", "Dropout", 0, (), "left out by the selection")
+    changed = dataclasses.replace(record, layers=(noise, *record.layers))
+    (path / "run.json").write_bytes(changed.to_json())
     run = Run.read(path)
     layers = run.layers
     assert layers["layer"].tolist() == ["noise", "hidden", "hidden", "conv"]

@@ -32,11 +32,13 @@ ORDER = (
     "config.strict",
     "config.model_config",
     "config.probe_config",
+    "config.train_config",
     "config.experiment_config",
     "config.schema",
     "config.yaml_files",
     "config.loading",
     "config.resolve",
+    "config.overrides",
     "config.composition",
     "config.compose",
     "config.jobs",
@@ -50,9 +52,12 @@ ORDER = (
     "probe.table_files",
     "probe.image_files",
     "probe.sources",
+    "probe.targets",
     "capture.selection",
     "capture.reductions",
     "capture.calls",
+    "capture.losses",
+    "capture.gradients",
     "capture.inventory",
     "capture.capture",
     "tables.layout",
@@ -62,11 +67,19 @@ ORDER = (
     "tables.tables",
     "record.publication",
     "record.environment",
+    "record.training_record",
     "record.record",
     "experiment.showing",
     "experiment.activations",
     "experiment.probe_table",
+    "experiment.tensor_tables",
+    "experiment.writer_thread",
     "experiment.saving",
+    "training.schedule",
+    "training.checkpoints",
+    "training.recorder",
+    "training.training_data",
+    "training.fitting",
     "experiment.fingerprint",
     "experiment.experiment",
     "experiment.earlier",
@@ -104,12 +117,18 @@ LOADS_KERAS = {
     "model.building",
     "model.redrawing",
     "capture.calls",
+    "capture.losses",
+    "capture.gradients",
     "capture.reductions",
     "capture.inventory",
     "capture.capture",
     "experiment.showing",
     "experiment.saving",
     "experiment.activations",
+    "training.checkpoints",
+    "training.recorder",
+    "training.training_data",
+    "training.fitting",
 }
 
 
@@ -144,7 +163,10 @@ def test_omegaconf_stays_at_the_boundary() -> None:
         if any(name.startswith("omegaconf") for name in imported(module))
     }
     assert users <= {
-        *(f"config.{name}" for name in ("loading", "resolve", "composition", "compose", "jobs")),
+        *(
+            f"config.{name}"
+            for name in ("loading", "resolve", "overrides", "composition", "compose", "jobs")
+        ),
         "sameness.repetition",
         *(f"command_line.{name}" for name in ("entry", "sweep_task")),
     }

@@ -37,6 +37,11 @@ class Call:
     pre_activation
         What went into the layer's ``activation``, where that was called once and
         its result is the layer's output; else ``None``.
+    gradients
+        Gradients of a loss with respect to `outputs`, each with its place, where they were
+        asked for and there are any.
+    no_gradient
+        Why there is none for one of `outputs`.
     loop
         The call of the recurrent layer that runs this one inside its loop, if any.
     layer_path
@@ -54,13 +59,20 @@ class Call:
     inputs: list[Leaf]
     outputs: list[Leaf] = field(default_factory=list)
     pre_activation: Any = None
+    gradients: list[Leaf] = field(default_factory=list)
+    no_gradient: str | None = None
     loop: Call | None = None
     layer_path: str = ""
     name: str = ""
     index: int = 0
 
 
-def watch(forward: Callable[[], Any], *, pre_activations: bool = False) -> list[Call]:
+def watch(
+    forward: Callable[[], Any],
+    *,
+    pre_activations: bool = False,
+    tape: tf.GradientTape | None = None,
+) -> list[Call]:
     """Run a forward pass and return every call of it, in the order of completion.
 
     Keras has no forward hooks, so ``Layer.__call__`` and ``Operation.__call__`` are
@@ -75,8 +87,10 @@ def watch(forward: Callable[[], Any], *, pre_activations: bool = False) -> list[
         Calls a model once; the model's own call is the root, the last of the result.
     pre_activations
         Whether to look for what goes into each layer's activation function.
+    tape
+        Is told to watch all that layers put out.
     """
-    watcher = _Watcher(pre_activations)
+    watcher = _Watcher(pre_activations, tape)
     with _watching, watcher.installed():
         forward()
     _name(watcher.finished[:-1])
@@ -84,8 +98,9 @@ def watch(forward: Callable[[], Any], *, pre_activations: bool = False) -> list[
 
 
 class _Watcher:
-    def __init__(self, pre_activations: bool) -> None:
+    def __init__(self, pre_activations: bool, tape: tf.GradientTape | None) -> None:
         self.finished: list[Call] = []
+        self._tape = tape
         self._open: list[Call] = []
         self._pre_activations = pre_activations
         self._thread = threading.get_ident()
@@ -161,6 +176,10 @@ class _Watcher:
         finally:
             self._open.pop()
         call.outputs = leaves(returned)
+        if self._tape is not None and call.loop is None:
+            for _, tensor in call.outputs:
+                if isinstance(tensor, tf.Tensor) and tensor.dtype.is_floating:
+                    self._tape.watch(tensor)
         if len(activations) == 1 and activations[0][1] is returned:
             call.pre_activation = activations[0][0]
         self.finished.append(call)

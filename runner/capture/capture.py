@@ -13,7 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from runner.capture.calls import leaves, watch
+from runner.capture.gradients import add_gradients
 from runner.capture.inventory import Inventory, Layer, take_inventory, value_of
+from runner.capture.losses import total_loss
 from runner.capture.selection import Selection
 from runner.errors import InputError, RunError
 from runner.tensors import TensorSpec
@@ -38,6 +40,9 @@ class Capture:
         What to keep; everything of the default kinds if not given.
     training
         Whether the layers run as in training.
+    targets
+        What the model's loss compares its output with, shape (sample, ...); needed for
+        gradients.
 
     Attributes
     ----------
@@ -73,6 +78,7 @@ class Capture:
         selection: Selection | None = None,
         *,
         training: bool = False,
+        targets: np.ndarray | None = None,
     ) -> None:
         self._model = model
         self._selection = selection or Selection()
@@ -81,12 +87,12 @@ class Capture:
         rows = _rows(inputs)
         self._fixed = rows if _has_fixed_batches(model) else None
         self._variables: list[keras.Variable] = model.variables
-        self._values = [tf.convert_to_tensor(variable.value) for variable in self._variables]
+        self.refresh()
         self._changing: list[int] = []
         self._inventory = Inventory()
         self._expected: list[tuple[str, str]] | None = None
-        self._function, self.eager_because = self._trace(inputs)
-        arrays = self._run(inputs)
+        self._function, self.eager_because = self._trace(inputs, targets)
+        arrays = self._run(inputs, targets)
         found = self._inventory
         self._expected = [(spec.kind, spec.name) for spec in found.tensors]
         self._selection.check(found.candidates)
@@ -117,12 +123,12 @@ class Capture:
         self.layers: tuple[Layer, ...] = tuple(found.layers.values())
         self.outputs = found.outputs
 
-    def __call__(self, inputs: Any) -> list[np.ndarray]:
+    def __call__(self, inputs: Any, targets: np.ndarray | None = None) -> list[np.ndarray]:
         """Show the model one more batch.
 
         Parameters
         ----------
-        inputs
+        inputs, targets
             As the first batch.
 
         Returns
@@ -131,54 +137,55 @@ class Capture:
             The values of `tensors`, each of shape (sample, ...): views of TensorFlow's
             memory, not to be written to.
         """
-        arrays = self._run(inputs)
+        arrays = self._run(inputs, targets)
         return [arrays[place] for place in self._places]
-
-    def restart(self, inputs: Any) -> None:
-        """Begin again with the values that the model's variables have now.
-
-        Parameters
-        ----------
-        inputs
-            The first batch, which `first` is computed for anew.
-        """
-        self._values = [tf.convert_to_tensor(variable.value) for variable in self._variables]
-        self.first = self(inputs)
 
     @property
     def draws_outside(self) -> bool:
         """Whether a random stream that is no part of the model changes its values."""
         return len(self._variables) > len(self._model.variables)
 
-    def _trace(self, inputs: Any) -> tuple[Callable[..., Any], str | None]:
+    def refresh(self) -> None:
+        """Take the model's variables as they are now; what was carried here is given up."""
+        self._values = [tf.convert_to_tensor(variable.value) for variable in self._variables]
+
+    def _trace(
+        self, inputs: Any, targets: np.ndarray | None
+    ) -> tuple[Callable[..., Any], str | None]:
         signature = tf.nest.map_structure(
             lambda array: (
                 None if array is None else tf.TensorSpec((None, *array.shape[1:]), array.dtype)
             ),
-            inputs,
+            (inputs, targets),
         )
         function = tf.function(self._forward, autograph=False)
         try:
-            traced = function.get_concrete_function(self._values, signature)
+            traced = function.get_concrete_function(self._values, *signature)
             if len(self._values) < len(self._variables):  # it drew from a stream of Keras's own
-                self._values += [
-                    tf.convert_to_tensor(variable.value)
-                    for variable in self._variables[len(self._values) :]
-                ]
-                traced = function.get_concrete_function(self._values, signature)
+                self.refresh()
+                traced = function.get_concrete_function(self._values, *signature)
         except Exception as error:  # a model may raise anything; one that is real comes again
             return self._forward, _in_one_line(error)
         else:
             return traced, None
 
-    def _forward(self, values: list[Any], inputs: Any) -> tuple[list[Any], list[Any]]:
+    def _forward(self, values: list[Any], inputs: Any, targets: Any) -> tuple[list[Any], list[Any]]:
         """Return the chosen tensors, and the new values of the variables that change."""
         state = list(zip(self._variables, values, strict=False))
+        kinds = self._selection.kinds
+        tape = tf.GradientTape(watch_accessed_variables=False) if "gradient" in kinds else None
         with _Scope(state, collect_losses=True) as scope:
-            calls = watch(
-                lambda: self._model(inputs, training=self._training),
-                pre_activations="pre_activation" in self._selection.kinds,
-            )
+            with tape or contextlib.nullcontext():
+                calls = watch(
+                    lambda: self._model(inputs, training=self._training),
+                    pre_activations="pre_activation" in kinds,
+                    tape=tape,
+                )
+                if tape is not None:
+                    [(_, output)] = calls[-1].outputs
+                    loss = total_loss(self._model.loss, targets, output)
+            if tape is not None:
+                add_gradients(calls, loss, tape)
             self._inventory, tensors = take_inventory(
                 self._model, calls, self._selection, self._fixed
             )
@@ -188,12 +195,13 @@ class Capture:
         self._variables += [v for key, v in scope.assigned.items() if key not in known]
         return tensors, [after[i] for i in self._changing]
 
-    def _run(self, inputs: Any) -> list[np.ndarray]:
+    def _run(self, inputs: Any, targets: np.ndarray | None) -> list[np.ndarray]:
         with unfused(), _explained():
             tensors, changed = self._function(
                 self._values,
-                tf.nest.map_structure(
-                    lambda array: None if array is None else tf.convert_to_tensor(array), inputs
+                *tf.nest.map_structure(
+                    lambda array: None if array is None else tf.convert_to_tensor(array),
+                    (inputs, targets),
                 ),
             )
         found = [(spec.kind, spec.name) for spec in self._inventory.tensors]

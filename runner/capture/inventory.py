@@ -31,12 +31,15 @@ class Layer:
         Position of its first call among all calls; ``None`` if it was never called.
     reason
         Why nothing that it put out was captured; ``None`` where something was.
+    no_gradient
+        Why an output has no gradient, where gradients were asked for.
     """
 
     path: str
     layer_class: str
     order: int | None
     reason: str | None
+    no_gradient: str | None = None
 
 
 @dataclass
@@ -108,7 +111,9 @@ def take_inventory(
     graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
     for order, call in enumerate(calls):
         kept = False
-        reason = "left out by the selection" if call.outputs else "it returned nothing"
+        reason = call.no_gradient or "left out by the selection"
+        if not call.outputs:
+            reason = "it returned nothing"
         for kind, output, tensor in _put_out(call):
             if unfit := _unfit(call, tensor, graph, rows):
                 reason = unfit
@@ -144,7 +149,9 @@ def take_inventory(
             class_name = type(call.operation).__name__
             layer = Layer(call.layer_path, class_name, order, reason)
         inventory.layers[call.layer_path] = dataclasses.replace(
-            layer, reason=None if kept else layer.reason
+            layer,
+            reason=None if kept else layer.reason,
+            no_gradient=layer.no_gradient or call.no_gradient,
         )
     inventory.outputs = tuple(
         names[id(tensor)] for _, tensor in root.outputs if id(tensor) in names
@@ -156,6 +163,8 @@ def take_inventory(
 def _put_out(call: Call) -> Iterator[tuple[Kind, str | None, Any]]:
     for place, tensor in call.outputs:
         yield "activation", place, tensor
+    for place, tensor in call.gradients:
+        yield "gradient", place, tensor
     if call.pre_activation is not None:
         yield "pre_activation", None, call.pre_activation
     given = [leaf for leaf in call.inputs if tf.is_tensor(leaf[1])]

@@ -75,7 +75,10 @@ def main(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt as stopped:
-        sys.stderr.write("interrupted; the run in hand was not published\n")
+        what = "the run in hand was not published"
+        if stopped.args and isinstance(stopped.args[0], str):
+            what = stopped.args[0]
+        sys.stderr.write(f"interrupted; {what}\n")
         return 128 + (stopped.args[0] if isinstance(stopped, _Stopped) else signal.SIGINT)
     return code
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,8 @@ class SweepTask:
         from runner.experiment.sweep import run_jobs
 
         hydra: Any = HydraConfig.instance().cfg
-        for _ in run_jobs(task_of(cfg, hydra)):
+        for _, error in run_jobs(task_of(cfg, hydra)):
+            if error is not None:
+                sys.stderr.write(f"error: {error}\n")
             if self._advance is not None:
                 self._advance()

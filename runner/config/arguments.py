@@ -20,6 +20,12 @@ _NOUNS = {
     "optimizers.schedules": ("learning rate schedule", "optimizers/learning_rate_schedules"),
     "applications": ("application", "applications"),
     "activations": ("activation", "layers/activations"),
+    "metrics": ("metric", "metrics"),
+    "callbacks": ("callback", "callbacks"),
+}
+_IN_PYTHON = {
+    "metrics": "train in Python with runner.ActivationRecorder",
+    "callbacks": "train in Python with runner.ActivationRecorder",
 }
 
 TYPES: dict[type, str] = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
@@ -48,9 +54,12 @@ _RULES = {
     **dict.fromkeys(_COUNTS, _COUNT),
     **dict.fromkeys(("learning_rate", "initial_learning_rate"), _POSITIVE),
     **dict.fromkeys(("rate", "dropout", "recurrent_dropout"), _SHARE),
-    **dict.fromkeys(("max_value", "adam_lr_ratio"), _NUMBER),
-    "seed": _Rule(int, lambda value: value >= 0, ">= 0"),
+    **dict.fromkeys(("max_value", "adam_lr_ratio", "min_delta"), _NUMBER),
+    **dict.fromkeys(("seed", "patience", "cooldown"), _Rule(int, lambda value: value >= 0, ">= 0")),
 }
+
+# What may stand in place of a default that is a word.
+_INSTEAD = {"auto": bool, "epoch": int}
 
 
 def argument_problems(
@@ -81,7 +90,10 @@ def argument_problems(
         yield Problem(
             join(place, "class_name"),
             f"{class_name} takes Python code, which a configuration cannot hold",
-            "build the model in Python and name the function that does with model=function",
+            _IN_PYTHON.get(
+                namespace,
+                "build the model in Python and name the function that does with model=function",
+            ),
         )
     elif signature is None and not custom:
         yield from _unknown(namespace, class_name, join(place, "class_name"))
@@ -150,7 +162,8 @@ def _type_problems(name: str, value: Any, default: Any, place: str) -> Iterator[
             yield from _type_problems(name, item, default, f"{place}.{position}")
         return
     rule = _RULES.get(name)
-    if not _has_type(value, kind) and not (default == "auto" and isinstance(value, bool)):
+    instead = _INSTEAD.get(default) if isinstance(default, str) else None
+    if not _has_type(value, kind) and type(value) is not instead:
         yield Problem(place, f"expected {TYPES[kind]}, found {shown(value)}")
     elif rule is not None and value != default and not rule.admits(value):
         yield Problem(place, f"must be {rule.range}, found {shown(value)}")

@@ -26,18 +26,24 @@ NAMESPACES = (
     "optimizers",
     "optimizers.schedules",
     "applications",
+    "metrics",
+    "callbacks",
 )
 
 NEEDS_CODE = frozenset((
     "FlaxLayer", "JaxLayer", "Lambda", "TFSMLayer", "TorchModuleWrapper",
-    "MultiOptimizer", "OptimizerMap",
+    "MultiOptimizer", "OptimizerMap", "MeanMetricWrapper", "LambdaCallback",
+    "LearningRateScheduler",
 ))  # fmt: skip
 """Classes that take Python objects, which a configuration cannot hold."""
 
-# Not for use by themselves, or (inputs) declared elsewhere.
+# Not for use by themselves, declared elsewhere (inputs), or of no use in a run whose folder
+# appears when it ends and which reports to no server.
 _BASES = frozenset((
     "Layer", "Wrapper", "InputLayer", "InputSpec", "Initializer", "Regularizer", "Constraint",
-    "Loss", "Optimizer", "LearningRateSchedule",
+    "Loss", "Optimizer", "LearningRateSchedule", "Metric", "Mean", "Sum",
+    "Callback", "CallbackList", "History", "ProgbarLogger", "BackupAndRestore",
+    "OrbaxCheckpoint", "RemoteMonitor",
 ))  # fmt: skip
 
 # By the end of an argument's name; a layer is what the others hold.
@@ -196,7 +202,7 @@ def _offered(module: Any) -> dict[str, Any]:
 
 def _accepted(namespace: str) -> dict[str, Any]:
     """Return what Keras takes for a name, short forms that it does not export included."""
-    if namespace in ("layers", "applications", "optimizers.schedules"):
+    if namespace in ("layers", "applications", "optimizers.schedules", "callbacks"):
         return {}
     return dict(importlib.import_module(f"keras.src.{namespace}").ALL_OBJECTS_DICT)
 

@@ -6,10 +6,9 @@ import argparse
 import math
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -19,13 +18,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from runner.config.composition import Composition, composition_of, experiment_of
-from runner.config.experiment_config import DeclaredModel
 from runner.config.loading import ForbiddenError, Loader, check_hydra_keys
+from runner.config.overrides import added_problems, parameter_problems, path_problems
 from runner.config.resolve import (
     register_resolvers,
 )
 from runner.config.yaml_files import check_yaml_files
-from runner.errors import InputError, Problem, suggest
+from runner.errors import InputError, Problem
 
 
 @dataclass(frozen=True)
@@ -178,15 +177,17 @@ def compose_one(arguments: Sequence[str], run_id: str) -> tuple[Composition, Pat
 def _checked(loader: Loader, chosen: Sequence[str], values: Sequence[Override]) -> DictConfig:
     """Compose with these configs of groups, and check it with and without the values."""
     base = loader.load(chosen)
-    problems = [*_parameter_problems(base, values), *_path_problems(base, values)]
+    problems = [*parameter_problems(base, values), *path_problems(base, values)]
     try:
         cfg = loader.load([*chosen, *map(_forced, values)]) if values else base
         loader.check_hydra(cfg)
         experiment_of(_own_part(cfg))
+    except ForbiddenError:
+        raise
     except InputError as error:
         known = tuple(f"{problem.place}." for problem in problems)
         problems += [p for p in error.problems if not f"{p.place}.".startswith(known)]
-    if problems := problems or _added_problems(base, values):
+    if problems := problems or added_problems(base, values):
         raise InputError(problems)
     return cfg
 
@@ -262,61 +263,3 @@ def _forced(override: Override) -> str:
     if override.type is OverrideType.DEL or line.startswith("++"):
         return line
     return "++" + line.lstrip("+")
-
-
-def _parameter_problems(base: DictConfig, values: Iterable[Override]) -> list[Problem]:
-    """Refuse keys of a declared model that are no parameters of it."""
-    model = base.get("model")
-    if not isinstance(model, DictConfig) or "layers" not in model:
-        return []
-    others = [str(key) for key in model if key not in DeclaredModel.model_fields]
-    text = OmegaConf.to_yaml(base)
-    refers = r"\$\{{(\.+|[^}}]*\bmodel\.){}\b"
-    parameters = [key for key in others if re.search(refers.format(re.escape(key)), text)]
-    known = [*parameters, *DeclaredModel.model_fields]
-    problems = [
-        Problem(f"model.{key}", "unknown key: nothing refers to it", suggest(key, known))
-        for key in others
-        if key not in parameters
-    ]
-    for override in values:
-        parts = override.key_or_group.split(".")
-        if parts[0] == "model" and len(parts) == 2 and parts[1] not in known:
-            advice = suggest(parts[1], known) or f"the model's keys are {', '.join(known)}"
-            problems.append(Problem(override.key_or_group, "unknown key", advice))
-    return problems
-
-
-def _path_problems(base: DictConfig, values: Iterable[Override]) -> Iterator[Problem]:
-    """Refuse to change a key below one that is not there, such as a layer mistyped."""
-    for override in values:
-        place, known = _first_new(base, override)
-        if place not in ("", override.key_or_group):
-            advice = suggest(place.rpartition(".")[2], known) or f"keys are {', '.join(known)}"
-            yield Problem(place, "unknown key", advice)
-
-
-def _added_problems(base: DictConfig, values: Iterable[Override]) -> list[Problem]:
-    """Ask for the plus with which Hydra adds a key."""
-    return [
-        Problem(
-            override.key_or_group,
-            "is not in the configuration yet",
-            f"add it with a plus: +{override.input_line}",
-        )
-        for override in values
-        if _first_new(base, override)[0] == override.key_or_group
-    ]
-
-
-def _first_new(base: DictConfig, override: Override) -> tuple[str, list[str]]:
-    """Return the first key of a changed path that is not there, and the keys beside it."""
-    parts = override.key_or_group.split(".")
-    node: Any = base if override.type is OverrideType.CHANGE and parts[0] != "hydra" else None
-    for depth, part in enumerate(parts, 1):
-        if not isinstance(node, DictConfig) or node._is_interpolation():
-            break
-        if part not in node.keys():  # noqa: SIM118 - `in` leaves out what is ???
-            return ".".join(parts[:depth]), [str(key) for key in node if key != "hydra"]
-        node = node._get_node(part)
-    return "", []

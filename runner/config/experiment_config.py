@@ -5,9 +5,16 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from runner.config.arguments import TYPES, argument_problems, join, shown
 from runner.config.graph import printable
@@ -38,6 +45,7 @@ from runner.config.probe_config import (
     TutorialConfig,
 )
 from runner.config.strict import Length, Seed, Strict, checked, has_custom_modules, refuse
+from runner.config.train_config import TrainConfig
 from runner.errors import InputError, Problem, suggest
 from runner.tensors import Kind
 
@@ -63,6 +71,7 @@ __all__ = [
     "ProbeConfig",
     "RandomConfig",
     "SavedModel",
+    "TrainConfig",
     "TutorialConfig",
     "parse",
 ]
@@ -122,8 +131,23 @@ class ExperimentConfig(Strict):
     optimizer: Annotated[NamedObject, _of_keras("optimizers")] | None = None
     capture: CaptureConfig = CaptureConfig()
     format: Literal["parquet", "csv", "arrow"] = "parquet"
-    train: None = None
+    train: TrainConfig | None = None
     dry_run: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        refuse(self._problems())
+        return self
+
+    def _problems(self) -> Iterator[Problem]:
+        """Yield what is missing for training, or for gradients."""
+        why = "training needs one" if self.train is not None else ""
+        if "gradient" in self.capture.kinds:
+            why = why or "the gradients in capture.kinds need one"
+        for name, chosen in (("loss", self.loss), ("optimizer", self.optimizer)):
+            if why and chosen is None:
+                default = "mse" if name == "loss" else "adam"
+                yield Problem(name, f"{why}, and it is null", f"set {name}={default}")
 
 
 def parse(config: Mapping[str, Any]) -> ExperimentConfig:
@@ -163,7 +187,7 @@ def _explained(error: Mapping[str, Any]) -> Iterator[Problem]:
     elif kind == "missing":
         yield Problem(place, "required, and not given", f"set {place}=...")
     elif kind.startswith("union_tag"):
-        yield _no_model(found) if place == "model" else _no_probe(found)
+        yield _no_model(found) if place == "model" else _no_probe(found, place)
     elif kind == "literal_error":
         choices = re.findall(r"'([^']*)'", context["expected"])
         yield _not_among(place, found, choices)
@@ -195,8 +219,10 @@ _EXPECTED = {
 
 def _place(location: tuple[Any, ...]) -> str:
     """Return a key path; pydantic's own says which kind of model or probe it went into."""
-    if location[0] in ("model", "probe"):
-        location = location[:1] + location[2:]
+    for union in (("model",), ("probe",), ("train", "data")):
+        depth = len(union)
+        if location[:depth] == union:
+            location = union + location[depth + 1 :]
     return ".".join(printable(str(part)) for part in location if part != "[key]")
 
 
@@ -213,6 +239,10 @@ def _keys_beside(location: tuple[Any, ...]) -> list[str]:
         known = FunctionModel
     elif location[0] == "probe":
         known = SOURCES[location[1]]
+    elif location[:2] == ("train", "data") and len(location) > 2:
+        known = SOURCES[location[2]]
+    elif location[0] == "train":
+        known = TrainConfig
     return list(known.model_fields)
 
 
@@ -223,12 +253,13 @@ def _no_model(found: Any) -> Problem:
     return Problem("model", f"expected one of the keys {', '.join(MODEL_KEYS)}", advice)
 
 
-def _no_probe(found: Any) -> Problem:
+def _no_probe(found: Any, place: str) -> Problem:
     if not isinstance(found, Mapping):
-        return Problem("probe", f"expected a mapping, found {shown(found)}")
+        return Problem(place, f"expected a mapping, found {shown(found)}")
+    source = f"{place}.source"
     if "source" not in found:
-        return Problem("probe.source", "required, and not given", f"one of {', '.join(SOURCES)}")
-    return _not_among("probe.source", found["source"], SOURCES)
+        return Problem(source, "required, and not given", f"one of {', '.join(SOURCES)}")
+    return _not_among(source, found["source"], SOURCES)
 
 
 def _not_among(place: str, found: Any, choices: Collection[str]) -> Problem:

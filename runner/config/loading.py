@@ -159,6 +159,8 @@ def explained(error: Exception, loader: ConfigLoader) -> Problem:
         return Problem(group or "defaults", f"there is no config '{name}'", advice)
     if primary := re.search(r"Cannot find primary config '([^']+)'", str(error)):
         return Problem("--config-name", f"there is no config '{primary[1]}'")
+    if nested := re.search(r"Could not override '(train/\w+)'", str(error)):
+        return Problem(nested[1], "nothing is trained", "add train=fit")
     if twice := re.search(r"Multiple values for ([\w/]+)\.", str(error)):
         return Problem(twice[1], "is chosen already", f"change it without a plus: {twice[1]}=")
     return Problem("config", " ".join(lines) or str(cause))

@@ -10,6 +10,7 @@ from runner.config.arguments import expected_type
 from runner.config.catalogue import NAMESPACES, namespace_of
 from runner.config.experiment_config import ExperimentConfig
 from runner.config.model_config import MODEL_KEYS
+from runner.config.train_config import CHOSEN_BY_SHAPE
 
 Schema = dict[str, Any]
 
@@ -43,6 +44,12 @@ def json_schema() -> Schema:
         "properties": {"reuse": calls["reuse"], "inputs": calls["inputs"]},
     }
     definitions["ApplicationModel"] = _ref("applications")
+    metrics = {"enum": [*CHOSEN_BY_SHAPE, *catalogue.load().names("metrics")]}
+    definitions["TrainConfig"]["properties"] |= {
+        "metrics": {"type": "array", "items": {"anyOf": [metrics, _ref("metrics"), _CUSTOM]}},
+        "callbacks": {"type": "object", "additionalProperties": _ref("callbacks")},
+        "defaults": {"type": "array"},
+    }
     definitions |= _values()
     experiment = _adapted(experiment)
     experiment["properties"] |= {

@@ -41,6 +41,7 @@ def capture_activations(
     batch_size: int = 256,
     training: bool = False,
     dtype: str | None = None,
+    targets: Any = None,
 ) -> dict[str, Activation]:
     """Show a model some inputs and return what every layer put out.
 
@@ -63,6 +64,9 @@ def capture_activations(
         Whether the layers run as in training.
     dtype
         Type to cast floating-point values to.
+    targets
+        One per sample, for the kind ``gradient``: what the loss that the model was
+        compiled with compares its output with.
 
     Returns
     -------
@@ -80,7 +84,9 @@ def capture_activations(
     selection = Selection(
         tuple(include), tuple(exclude), frozenset((kind,)), dict(reduce or {}), dtype
     )
-    showing = Showing(model, as_probe(x), Settings(selection, batch_size, training))
+    showing = Showing(
+        model, as_probe(x, targets=targets), Settings(selection, batch_size, training)
+    )
     capture = showing.capture
     if kind == "weight":
         found = [

@@ -68,8 +68,13 @@ def run_experiment(
         model, probe = make_ready(composition)
         from runner.experiment.saving import save
 
-        settings = settings_of(composition.experiment)
-        return save(model, probe, folder, header, settings, progress)
+        config = composition.experiment
+        settings = settings_of(config)
+        if config.train is None:
+            return save(model, probe, folder, header, settings, progress)
+        from runner.training.fitting import fit_and_save
+
+        return fit_and_save(model, probe, folder, header, settings, config, progress)
 
 
 @contextlib.contextmanager

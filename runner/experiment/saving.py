@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import queue
-import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from types import TracebackType
+from typing import Any
 
 import keras
 import numpy as np
+import pyarrow as pa
 
-from runner.capture.capture import Capture, unfused
+from runner.capture.capture import unfused
 from runner.capture.inventory import value_of
+from runner.errors import RunError
 from runner.experiment.probe_table import ProbeTable
 from runner.experiment.showing import Settings, Showing
+from runner.experiment.tensor_tables import TensorTables
+from runner.experiment.writer_thread import WriterThread
 from runner.model.backend import read_backend
 from runner.preflight import check_disk, estimated_bytes
-from runner.probe.probe import Batch, Probe, ProbeHasher
+from runner.probe.probe import Probe
 from runner.record.publication import Publication
 from runner.record.record import (
     Header,
@@ -31,19 +36,17 @@ from runner.record.record import (
     RunRecord,
     TensorRecord,
 )
-from runner.tables.layout import FORMATS, file_name, layout_of
-from runner.tables.statistics import RunningStatistics, summary_table
-from runner.tables.tables import TableWriter, write_table, write_weight
+from runner.record.training_record import Checkpoint, StepRecord
+from runner.tables.layout import FORMATS
+from runner.tables.statistics import summary_table
+from runner.tables.tables import write_table
 from runner.tensors import TensorSpec
 
 Progress = Callable[[int, int | None], None]
 
-# What may wait between the model and the disk: this much, four batches at the most.
+# What may wait between the model and the disk: this much, so many batches at the most.
 _QUEUE_BYTES = 16 * 2**20
-_QUEUE_LENGTH = 4
-# For all tables together, to gather rows in before they are written.
-_BUFFER_BYTES = 64 * 2**20
-_MAP_BUFFER_BYTES = 2**20
+_QUEUE_LENGTH = 64
 
 
 def save(
@@ -69,7 +72,7 @@ def save(
     settings
         How to show it and what to keep.
     progress
-        Called with the samples shown so far and their number, if known.
+        Called with the samples shown since the last call and their number, if known.
 
     Returns
     -------
@@ -84,176 +87,277 @@ def save(
         If the model fails, the disk is full, or another run got there first. Nothing
         is published then.
     """
-    with Publication(target) as publication:
-        write_run(Showing(model, probe, settings), publication, header, progress)
-        return publication.appear()
+    with Saving(model, probe, target, header, settings) as saving:
+        saving.show(progress=progress)
+        return saving.publish()
 
 
-def write_run(
-    showing: Showing, publication: Publication, header: Header, progress: Progress | None = None
-) -> None:
-    """Show a probe and complete the publication with every table and the record.
+class Saving:
+    """A run on its way to its folder: its probe is shown, then it is published.
+
+    Entering it shows the first batch, so that whatever does not fit is known before
+    anything is written; leaving it without having published leaves nothing.
 
     Parameters
     ----------
-    showing
-        The model that the probe is shown to.
-    publication
-        Where the files go. It is left to appear.
-    header, progress
+    model, probe, target, header, settings
         As in `save`.
+    showing
+        The same probe being shown to the same model already, if it is.
 
-    Raises
-    ------
-    InputError, RunError
-        As from `save`.
-    """
-    log = [_logged(f"run {header.run_id} began", header.started)]
-    how = showing.capture.eager_because
-    log.append(_logged("the model was traced" if how is None else f"runs eagerly: {how}"))
-    if header.own_build_because is not None:
-        log.append(_logged(f"the model was built for this run: {header.own_build_because}"))
-    table_format = showing.settings.format
-    needed = sum(estimated_bytes(spec, showing.rows or 1, table_format) for spec in showing.specs)
-    check_disk(needed, publication.target.parent)
-    tables = _Tables(publication, showing.capture, showing.probe, table_format)
-    batch_bytes = max(1, sum(array.nbytes for array in showing.capture.first))
-    length = min(_QUEUE_LENGTH, max(1, _QUEUE_BYTES // batch_bytes))
-    with unfused(), _WriterThread(tables.write, length) as writer:
-        for batch, arrays in showing:
-            writer.put(batch, arrays)
-            if progress is not None:
-                progress(len(batch.samples), showing.rows)
-    log.append(_logged("the probe was shown"))
-    tables.finish()
-    log.append(_logged("the tables are complete"))
-    for name, data in {**header.files, "run.log": "".join(log).encode()}.items():
-        publication.write(name, data)
-    publication.complete(tables.record(showing.model, header).to_json())
-
-
-def _logged(what: str, when: datetime | None = None) -> str:
-    return f"{(when or datetime.now(UTC)).isoformat(timespec='milliseconds')} {what}\n"
-
-
-class _WriterThread(threading.Thread):
-    """The one thread that writes, behind a queue that holds the model back.
-
-    What goes wrong in it is raised by the next `put`, or on leaving; what still waits
-    is then dropped, as it is when the other thread stops first.
+    Attributes
+    ----------
+    publication : Publication
+        Where files of any kind can be added to the run.
+    showing : Showing
+        The probe and the traced model.
     """
 
-    def __init__(self, write: Callable[[Batch, list[np.ndarray]], None], length: int) -> None:
-        super().__init__(name="runner-writer", daemon=True)
-        self._write = write
-        self._waiting: queue.Queue[tuple[Batch, list[np.ndarray]] | None]
-        self._waiting = queue.Queue(length)
-        self._error: BaseException | None = None
-        self._dropping = False
-
-    def run(self) -> None:
-        while (item := self._waiting.get()) is not None:
-            if self._dropping:
-                continue
-            try:
-                self._write(*item)
-            except BaseException as error:  # raised where somebody waits for it
-                self._error = error
-                self._dropping = True
-
-    def put(self, batch: Batch, arrays: list[np.ndarray]) -> None:
-        """Hand over a batch; wait while too many are waiting."""
-        if self._error is not None:
-            raise self._error
-        self._waiting.put((batch, arrays))
-
-    def __enter__(self) -> _WriterThread:
-        self.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._dropping = self._dropping or kind is not None
-        self._waiting.put(None)
-        self.join()
-        if kind is None and self._error is not None:
-            raise self._error
-
-
-class _Tables:
-    """Every file of a run as it grows, and what the record will say of it."""
+    showing: Showing
 
     def __init__(
-        self, publication: Publication, capture: Capture, probe: Probe, table_format: str
+        self,
+        model: keras.Model,
+        probe: Probe,
+        target: Path,
+        header: Header,
+        settings: Settings,
+        showing: Showing | None = None,
     ) -> None:
-        self._publication = publication
-        self._capture = capture
+        self._model = model
         self._probe = probe
-        self._format = table_format
-        self._hasher = ProbeHasher()
-        self._shown = ProbeTable(table_format, probe.inputs)
-        self._summary: list[dict[str, str | int | float]] = []
-        self._rows = 0
-        self._weights: dict[int, np.ndarray] = {}
-        budgets = _buffers(capture.tensors, table_format)
-        self._open: list[tuple[TableWriter, BinaryIO, RunningStatistics]] = []
-        for spec, budget in zip(capture.tensors, budgets, strict=True):
-            sink = publication.open(file_name(spec, table_format))
-            writer = TableWriter(sink, spec, table_format, probe.sample_type, budget)
-            self._open.append((writer, sink, RunningStatistics(spec)))
+        self._given = showing
+        self._header = header
+        self._settings = settings
+        self._log = [_logged(f"run {header.run_id} began", header.started)]
+        if header.own_build_because is not None:
+            self.log(f"the model was built for this run: {header.own_build_because}")
+        self.publication = Publication(target)
+        self._probe_table = ProbeTable(settings.format, probe.inputs)
+        self._shown: list[tuple[Checkpoint | None, TensorTables]] = []
 
-    def write(self, batch: Batch, arrays: list[np.ndarray]) -> None:
-        """Write what one batch brought forth."""
-        self._rows += len(batch.samples)
-        self._hasher.update(batch)
-        self._shown.add(batch)
-        for (writer, _, statistics), array in zip(self._open, arrays, strict=True):
-            statistics.update(array)
-            writer.write(batch.samples, array)
+    def __enter__(self) -> Saving:
+        with contextlib.ExitStack() as undo:
+            undo.enter_context(self.publication)
+            self.showing = self._given or Showing(self._model, self._probe, self._settings)
+            how = self.showing.capture.eager_because
+            self.log("the model was traced" if how is None else f"runs eagerly: {how}")
+            check_disk(self._estimate(), self.publication.target.parent)
+            waiting = max(1, *self._waiting_bytes())
+            self._writer = WriterThread(min(_QUEUE_LENGTH, max(1, _QUEUE_BYTES // waiting)))
+            self._writer.start()
+            undo.callback(self._writer.stop, drop=True)
+            self._undo = undo.pop_all()
+        return self
 
-    def finish(self) -> None:
-        """Close the tables and add those that are written at once."""
-        for writer, sink, statistics in self._open:
-            writer.close()
-            sink.close()
-            self._summary.append(statistics.row())
-        for spec, variable in self._capture.weights:
-            value = self._weight(variable)
-            with self._publication.open(file_name(spec, self._format)) as sink:
-                write_weight(sink, spec, value, self._format)
-            statistics = RunningStatistics(spec)
-            statistics.update(value[None])
-            self._summary.append(statistics.row())
-        single = {"probe": self._shown.table(), "summary": summary_table(self._summary)}
-        for name, table in single.items():
-            with self._publication.open(name + FORMATS[self._format]) as sink:
-                write_table(sink, table, self._format)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._undo.__exit__(kind, error, traceback)
 
-    def _weight(self, variable: keras.Variable) -> np.ndarray:
-        if id(variable) not in self._weights:
-            self._weights[id(variable)] = value_of(variable)
-        return self._weights[id(variable)]
+    def log(self, what: str) -> None:
+        """Add a line to ``run.log``."""
+        self._log.append(_logged(what))
 
-    def _weights_hash(self, model: keras.Model) -> str:
-        """Return the SHA-256 over the shapes, types and bytes of all weights, in Keras's order."""
-        digest = hashlib.sha256()
-        for weight in model.weights:
-            value = self._weight(weight)
-            digest.update(f"{value.dtype.name}{value.shape}".encode())
-            digest.update(np.ascontiguousarray(value).tobytes())
-        return digest.hexdigest()
+    def show(
+        self,
+        checkpoint: Checkpoint | None = None,
+        *,
+        renewed: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        """Show the whole probe to the model; what was shown last is what the run is about.
 
-    def record(self, model: keras.Model, header: Header) -> RunRecord:
-        """Return the record of the completed run."""
-        files = dict(self._publication.files)
+        Parameters
+        ----------
+        checkpoint
+            The point of a training at which the model is; its tables get a folder of
+            their own.
+        renewed
+            Whether the model has changed since it was shown anything.
+        progress
+            As in `save`.
+
+        Raises
+        ------
+        RunError
+            If the model or the disk fails, or the probe is not the same as before.
+        """
+        if renewed:
+            self.showing.renew()
+        capture = self.showing.capture
+        folder = checkpoint.folder if checkpoint is not None else ""
+        tables = TensorTables(
+            self.publication, capture.tensors, self._probe, self._settings.format, folder
+        )
+        remembers = not self._shown
+        self._shown.append((checkpoint, tables))
+        values = {id(variable): value_of(variable) for variable in self._model.weights}
+        whole = list(values.values())
+        chosen = [
+            (spec, values[id(variable)] if id(variable) in values else value_of(variable))
+            for spec, variable in capture.weights
+        ]
+        self._writer.put(tables.open)
+        with unfused():
+            for batch, arrays in self.showing:
+                self._writer.put(partial(tables.write, batch, arrays))
+                if remembers:
+                    self._writer.put(partial(self._probe_table.add, batch))
+                if progress is not None:
+                    progress(len(batch.samples), self.showing.rows)
+        self._writer.put(partial(self._finish, tables, chosen, whole))
+        self.log(f"the probe was shown: {folder}" if folder else "the probe was shown")
+
+    @property
+    def checkpoints(self) -> list[Checkpoint]:
+        """The points of a training that were captured."""
+        return [checkpoint for checkpoint, _ in self._shown if checkpoint is not None]
+
+    def write(self, name: str, table: Any) -> None:
+        """Add a plain table to the run, under a name without suffix."""
+        table_format = self._settings.format
+        with self.publication.open(name + FORMATS[table_format]) as sink:
+            write_table(sink, table, table_format)
+
+    def publish(self, **known: Any) -> Path:
+        """Put the run in its place.
+
+        Parameters
+        ----------
+        **known
+            Further fields of `runner.record.record.RunRecord`.
+
+        Raises
+        ------
+        RunError
+            If the disk is full or another run got there first.
+        """
+        self.complete(**known)
+        return self.publication.appear()
+
+    def complete(self, **known: Any) -> None:
+        """Write what is left; the publication may appear then, after this was left too.
+
+        Parameters
+        ----------
+        **known
+            As in `publish`.
+        """
+        self._writer.stop()
+        self.log("the tables are complete")
+        self.write("probe", self._probe_table.table())
+        self.write("summary", summary_table(self._shown[-1][1].summary))
+        if self.checkpoints:
+            self.write("steps", self._steps_summary())
+        for name, data in {**self._header.files, "run.log": "".join(self._log).encode()}.items():
+            self.publication.write(name, data)
+        self.publication.complete(self._record(**known).to_json())
+
+    def _waiting_bytes(self) -> tuple[int, int]:
+        """Return the sizes of what the writer is given at once: a batch, and all weights."""
+        batch = sum(array.nbytes for array in self.showing.capture.first)
+        return batch, 4 * self._model.count_params()
+
+    def _estimate(self) -> int:
+        rows, settings = self.showing.rows or 1, self._settings
+        once = sum(estimated_bytes(spec, rows, settings.format) for spec in self.showing.specs)
+        return once * settings.times
+
+    def _finish(
+        self,
+        tables: TensorTables,
+        chosen: list[tuple[TensorSpec, np.ndarray]],
+        whole: list[np.ndarray],
+    ) -> None:
+        tables.finish(chosen)
+        tables.weights_sha256 = _weights_hash(whole)
+        first = self._shown[0][1].hasher
+        if (tables.hasher.content(), tables.hasher.sample_ids()) != (
+            first.content(),
+            first.sample_ids(),
+        ):
+            raise RunError(
+                f"{self._probe.source} did not give the same samples again; "
+                "what is shown at several steps must be the same each time"
+            )
+
+    def _steps_summary(self) -> pa.Table:
+        """Return the summaries of all checkpoints below each other, the step first."""
+        rows = [
+            (checkpoint.step, row)
+            for checkpoint, tables in self._shown
+            if checkpoint is not None
+            for row in tables.summary
+        ]
+        steps = pa.array([step for step, _ in rows], pa.int64())
+        return summary_table(row for _, row in rows).add_column(0, "step", steps)
+
+    def _record(self, **known: Any) -> RunRecord:
+        last, probe = self._shown[-1][1], self._probe
+        of_tensors = {name for _, tables in self._shown for name in tables.files}
+        files = self.publication.files.items()
+        return self._header.record(
+            self._settings.format,
+            **{"status": "COMPLETED", **known},
+            backend=read_backend(),
+            model=ModelRecord(
+                type(self._model).__name__,
+                self._model.count_params(),
+                self.showing.capture.outputs,
+                last.weights_sha256,
+            ),
+            probe=ProbeRecord(
+                source=probe.source,
+                rows=last.rows,
+                inputs=probe.inputs,
+                sample_type=probe.sample_type,
+                has_labels=probe.has_labels,
+                has_targets=probe.has_targets,
+                sha256=last.hasher.content(),
+                sample_ids_sha256=last.hasher.sample_ids(),
+                file="probe" + FORMATS[self._settings.format],
+                has_inputs=self._probe_table.has_inputs,
+                training=self._settings.training,
+            ),
+            layers=self._layers(last),
+            steps=tuple(
+                StepRecord(
+                    **vars(checkpoint),
+                    folder=checkpoint.folder,
+                    sha256=tables.weights_sha256,
+                    files={
+                        name.removeprefix(f"{checkpoint.folder}/"): digest
+                        for name, digest in tables.files.items()
+                    },
+                )
+                for checkpoint, tables in self._shown
+                if checkpoint is not None
+            ),
+            files={name: digest for name, digest in files if name not in of_tensors},
+            headline=Headline(
+                tensors=len(self.showing.capture.tensors),
+                dead_units=sum(
+                    int(row["dead_units"]) for row in last.summary if row["kind"] == "activation"
+                ),
+                nan=sum(int(row["nan"]) for row in last.summary),
+                inf=sum(int(row["inf"]) for row in last.summary),
+            ),
+        )
+
+    def _layers(self, tables: TensorTables) -> tuple[LayerRecord, ...]:
+        capture = self.showing.capture
         tensors: dict[str, list[TensorRecord]] = defaultdict(list)
-        weights = [spec for spec, _ in self._capture.weights]
-        for spec in (*self._capture.tensors, *weights):
-            name = file_name(spec, self._format)
-            tensors[spec.layer_path].append(TensorRecord.of(spec, name, files.pop(name)))
-        for alias, spec in self._capture.aliases:
-            name = file_name(spec, self._format)
-            digest = self._publication.files[name]
-            tensors[alias.layer_path].append(TensorRecord.of(alias, name, digest, spec.name))
+        for spec in (*capture.tensors, *(spec for spec, _ in capture.weights)):
+            path = tables.path(spec)
+            tensors[spec.layer_path].append(TensorRecord.of(spec, path, tables.files[path]))
+        for alias, spec in capture.aliases:
+            path = tables.path(spec)
+            record = TensorRecord.of(alias, path, tables.files[path], spec.name)
+            tensors[alias.layer_path].append(record)
         layers = [
             LayerRecord(
                 layer.path,
@@ -261,58 +365,26 @@ class _Tables:
                 layer.order,
                 tuple(sorted(tensors.pop(layer.path, []), key=lambda tensor: tensor.order)),
                 layer.reason,
+                layer.no_gradient,
             )
-            for layer in self._capture.layers
+            for layer in capture.layers
         ]
         # Weights that belong to the model itself and to none of its layers.
         layers += [
-            LayerRecord(path, type(model).__name__, None, tuple(own), "the model itself")
+            LayerRecord(path, type(self._model).__name__, None, tuple(own), "the model itself")
             for path, own in tensors.items()
         ]
-        return header.record(
-            self._format,
-            status="COMPLETED",
-            backend=read_backend(),
-            model=ModelRecord(
-                type(model).__name__,
-                model.count_params(),
-                self._capture.outputs,
-                self._weights_hash(model),
-            ),
-            probe=ProbeRecord(
-                source=self._probe.source,
-                rows=self._rows,
-                inputs=self._probe.inputs,
-                sample_type=self._probe.sample_type,
-                has_labels=self._probe.has_labels,
-                has_targets=self._probe.has_targets,
-                sha256=self._hasher.content(),
-                sample_ids_sha256=self._hasher.sample_ids(),
-                file="probe" + FORMATS[self._format],
-                has_inputs=self._shown.has_inputs,
-            ),
-            layers=tuple(layers),
-            files=files,
-            headline=Headline(
-                tensors=len(self._capture.tensors),
-                dead_units=sum(
-                    int(row["dead_units"]) for row in self._summary if row["kind"] == "activation"
-                ),
-                nan=sum(int(row["nan"]) for row in self._summary),
-                inf=sum(int(row["inf"]) for row in self._summary),
-            ),
-        )
+        return tuple(layers)
 
 
-def _buffers(specs: Sequence[TensorSpec], table_format: str) -> list[int]:
-    """Share out the memory in which tables gather rows, so that all write as many at once.
+def _logged(what: str, when: datetime | None = None) -> str:
+    return f"{(when or datetime.now(UTC)).isoformat(timespec='milliseconds')} {what}\n"
 
-    A column costs the same to begin however few rows follow; the one column of a map is
-    cheap, and a map gathers little.
-    """
-    layouts = [layout_of(spec, table_format) for spec in specs]
-    widths = [
-        layout.row_size * layout.cell.itemsize if layout.column is None else 0 for layout in layouts
-    ]
-    total = max(1, sum(widths))
-    return [_BUFFER_BYTES * width // total if width else _MAP_BUFFER_BYTES for width in widths]
+
+def _weights_hash(weights: list[np.ndarray]) -> str:
+    """Return the SHA-256 over the shapes, types and bytes of all weights, in Keras's order."""
+    digest = hashlib.sha256()
+    for value in weights:
+        digest.update(f"{value.dtype.name}{value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()

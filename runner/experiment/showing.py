@@ -13,8 +13,10 @@ import numpy as np
 from runner.capture.capture import Capture, padded
 from runner.capture.selection import Selection
 from runner.errors import InputError
+from runner.model.building import output_shape
 from runner.preflight import check_size
 from runner.probe.probe import Batch, Probe
+from runner.probe.targets import Targets
 from runner.tensors import TensorSpec
 
 
@@ -34,6 +36,8 @@ class Settings:
         Of the tables.
     max_bytes
         Tables estimated to be larger are refused.
+    times
+        How often the whole probe will be shown.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -41,6 +45,7 @@ class Settings:
     training: bool = False
     format: str = "parquet"
     max_bytes: int = 10 * 2**30
+    times: int = 1
 
 
 class Showing:
@@ -55,6 +60,8 @@ class Showing:
         As given.
     capture : Capture
         The model, traced.
+    first : list[numpy.ndarray]
+        The values of ``capture.tensors`` for the first batch.
     rows : int or None
         Samples in all, where that is known before the end.
 
@@ -75,21 +82,26 @@ class Showing:
         self._size = size if settings.training else max(size, 2)
         self._pad = not settings.training
         self.model, self.probe, self.settings = model, probe, settings
-        self._batches = probe.batches(self._size)
-        first = next(self._batches, None)
-        if first is None:
-            raise InputError.of("probe", "has 0 rows")
-        self._first = first
+        self._begin()
+        self._targets: Targets | None = None
+        if "gradient" in settings.selection.kinds:
+            shape = output_shape(model, self._first.inputs)
+            self._targets = Targets(probe, getattr(model, "loss", None), shape)
         self.capture = Capture(
-            model, self._inputs(first), settings.selection, training=settings.training
+            model,
+            self._padded(self._first.inputs),
+            settings.selection,
+            training=settings.training,
+            targets=self._compared(self._first, 0),
         )
-        self.check_size(self.rows or len(first.samples))
+        self.first = self.capture.first
+        self.check_size(self.rows or len(self._first.samples))
 
-    def restart(self) -> None:
-        """Show the probe again, to the model with the weights that it has now."""
-        self.capture.restart(self._inputs(self._first))
-        self._batches = self.probe.batches(self._size)
-        next(self._batches)
+    def renew(self) -> None:
+        """Begin again from the first sample, with the model as it is now."""
+        self._begin()
+        self.capture.refresh()
+        self.first = self._captured(self._first, 0)
 
     @property
     def specs(self) -> Iterator[TensorSpec]:
@@ -98,18 +110,36 @@ class Showing:
 
     def check_size(self, rows: int) -> None:
         """Refuse tables that are too large for `rows` samples."""
-        check_size(self.specs, rows, self.settings.format, self.settings.max_bytes)
+        settings = self.settings
+        check_size(self.specs, rows, settings.format, settings.max_bytes, settings.times)
 
     def __iter__(self) -> Iterator[tuple[Batch, list[np.ndarray]]]:
         """Yield every batch with the values of ``capture.tensors`` for its samples."""
         shown = 0
         for batch in itertools.chain([self._first], self._batches):
-            arrays = self.capture(self._inputs(batch)) if shown else self.capture.first
+            arrays = self._captured(batch, shown) if shown else self.first
             count = len(batch.samples)
             shown += count
             if self.rows is None:
                 self.check_size(shown)
             yield batch, [array[:count] for array in arrays]
 
-    def _inputs(self, batch: Batch) -> Any:
-        return padded(batch.inputs, self._size) if self._pad else batch.inputs
+    def _begin(self) -> None:
+        self._batches = self.probe.batches(self._size)
+        first = next(self._batches, None)
+        if first is None:
+            raise InputError.of("probe", "has 0 rows")
+        self._first = first
+
+    def _captured(self, batch: Batch, row: int) -> list[np.ndarray]:
+        return self.capture(self._padded(batch.inputs), self._compared(batch, row))
+
+    def _compared(self, batch: Batch, row: int) -> np.ndarray | None:
+        """Return the targets of a batch that begins at a row, if gradients need them."""
+        if self._targets is None:
+            return None
+        targets: np.ndarray = self._padded(self._targets.of(batch, row))
+        return targets
+
+    def _padded(self, arrays: Any) -> Any:
+        return padded(arrays, self._size) if self._pad else arrays

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.config.composition import Composition
@@ -22,7 +22,7 @@ from runner.experiment.experiment import (
     settings_of,
 )
 from runner.experiment.fingerprint import fingerprint_of
-from runner.record.publication import Publication
+from runner.record.publication import RECORD, Publication
 from runner.record.record import Header
 
 if TYPE_CHECKING:
@@ -36,8 +36,10 @@ _WAITING = 16
 _PUBLISHERS = 4
 
 
-def run_jobs(task: Task) -> Iterator[Job]:
+def run_jobs(task: Task) -> Iterator[tuple[Job, RunnerError | None]]:
     """Run the jobs of a task, publish each by itself, and yield it when it is done.
+
+    Beside it stands the error of a run that could not be published, not even as failed.
 
     A job whose run is there already, made of the same and undamaged, is not run again. Another
     run in its place is moved to ``.superseded``. One that fails is published as a record that
@@ -49,23 +51,30 @@ def run_jobs(task: Task) -> Iterator[Job]:
         Jobs that differ in their seed alone.
     """
     batch = _Batch(is_shared=task.count > 1)
-    waiting: deque[tuple[Job, Future[None]]] = deque()
+    waiting: deque[tuple[Job, Future[Path]]] = deque()
     with ThreadPoolExecutor(_PUBLISHERS, "runner-publisher") as publishers:
         for job in task.jobs:
-            publication = None
-            with contextlib.suppress(RunnerError):  # its record says what it was
+            try:
                 publication = _run(job, f"{task.run_id}-{job.number}", task.sweep_id, batch)
-            if publication is None:
-                yield job
+            except RunnerError as error:
+                yield job, None if (job.folder / RECORD).exists() else error
                 continue
-            waiting.append((job, publishers.submit(_publish, publication)))
+            if publication is None:
+                yield job, None
+                continue
+            waiting.append((job, publishers.submit(publication.appear)))
             while len(waiting) > _WAITING or (waiting and waiting[0][1].done()):
-                published, future = waiting.popleft()
-                future.result()
-                yield published
-    for job, future in waiting:
-        future.result()
-        yield job
+                yield _published(*waiting.popleft())
+    for pair in waiting:
+        yield _published(*pair)
+
+
+def _published(job: Job, appearing: Future[Path]) -> tuple[Job, RunnerError | None]:
+    try:
+        appearing.result()
+    except RunnerError as error:
+        return job, error
+    return job, None
 
 
 def _run(job: Job, run_id: str, sweep_id: str, batch: _Batch) -> Publication | None:
@@ -83,11 +92,14 @@ def _run(job: Job, run_id: str, sweep_id: str, batch: _Batch) -> Publication | N
     with failure_published(header, job.folder, composition):
         shared = batch.showing(composition)
         if shared is not None:
-            from runner.experiment.saving import write_run
+            from runner.experiment.saving import Saving
 
-            with Publication(job.folder) as publication:
-                write_run(shared, publication, header)
-            return publication
+            with Saving(
+                shared.model, shared.probe, job.folder, header, shared.settings, shared
+            ) as saving:
+                saving.show()
+                saving.complete()
+            return saving.publication
     run_experiment(
         composition,
         job.folder,
@@ -96,14 +108,6 @@ def _run(job: Job, run_id: str, sweep_id: str, batch: _Batch) -> Publication | N
         own_build_because=batch.alone_because,
     )
     return None
-
-
-def _publish(publication: Publication) -> None:
-    try:
-        publication.appear()
-    except BaseException:
-        publication.discard()
-        raise
 
 
 class _Batch:
@@ -157,7 +161,7 @@ class _Batch:
         assert self._redrawn is not None
         assert self._showing is not None
         self._redrawn.redraw(composition.experiment.seed)
-        self._showing.restart()
+        self._showing.renew()
         if not self._is_checked:
             self._check(composition)
 
@@ -172,8 +176,8 @@ class _Batch:
         if (path := self._redrawn.difference(built)) is not None:
             self.alone_because = f"the seed changes '{path}' in a way of its own"
             return
-        alone = Showing(built, self._showing.probe, self._showing.settings).capture
-        pairs = zip(alone.tensors, alone.first, self._showing.capture.first, strict=True)
+        alone = Showing(built, self._showing.probe, self._showing.settings)
+        pairs = zip(alone.capture.tensors, alone.first, self._showing.first, strict=True)
         for spec, expected, found in pairs:
             if expected.tobytes() != found.tobytes():
                 self.alone_because = f"the seed changes '{spec.name}' in a way of its own"

@@ -66,6 +66,20 @@ def _stderr_kept_back() -> Iterator[None]:
             raise
 
 
+@contextlib.contextmanager
+def deterministic() -> Iterator[None]:
+    """Restrict TensorFlow to operations that give the same bits every time inside the scope."""
+    from tensorflow.python.framework import config
+
+    before = config.is_op_determinism_enabled()
+    config.enable_op_determinism()
+    try:
+        yield
+    finally:
+        if not before:
+            config.disable_op_determinism()
+
+
 def read_backend() -> Backend:
     """Return how Keras computes. Imports Keras and TensorFlow."""
     import keras

@@ -20,7 +20,9 @@ from runner.config.experiment_config import (
     ModelConfig,
     NamedObject,
     SavedModel,
+    TrainConfig,
 )
+from runner.config.train_config import PLACES
 from runner.errors import InputError, suggest
 from runner.model.seeding import Seeding, draws_unseen, seeded
 from runner.tensors import InputSpec
@@ -52,8 +54,45 @@ def build_model(config: ExperimentConfig) -> keras.Model:
         model.compile(
             optimizer=_made(config.optimizer, "optimizers", "optimizer"),
             loss=config.loss and _made(config.loss, "losses", "loss"),
+            metrics=[
+                metric if isinstance(metric, str) else _made(metric, "metrics", "train.metrics")
+                for metric in (config.train.metrics if config.train is not None else [])
+            ],
         )
     return model
+
+
+def build_callbacks(config: TrainConfig, folder: Path) -> list[keras.callbacks.Callback]:
+    """Build the callbacks of a training.
+
+    Parameters
+    ----------
+    config
+        The training.
+    folder
+        Where they write: their paths are relative to it.
+
+    Raises
+    ------
+    InputError
+        If Keras does not take an argument.
+    """
+    callbacks = []
+    for name, callback in config.callbacks.items():
+        signature = catalogue.load().signature("callbacks", callback.class_name)
+        arguments = dict(callback.arguments)
+        for key in PLACES:
+            given = arguments.get(key, signature and signature.optional.get(key))
+            if given is not None:
+                # Keras fills in braces, which a folder may have too: doubled, they stay.
+                above = str(folder)
+                if key == "filepath":
+                    above = above.replace("{", "{{").replace("}", "}}")
+                arguments[key] = str(Path(above, given))
+        callbacks.append(
+            _object(callback.class_name, arguments, "callbacks", f"train.callbacks.{name}")
+        )
+    return callbacks
 
 
 def input_specs(model: keras.Model) -> tuple[InputSpec, ...]:
@@ -67,6 +106,33 @@ def input_specs(model: keras.Model) -> tuple[InputSpec, ...]:
         InputSpec(name, tuple(tensor.shape[1:]), keras.backend.standardize_dtype(tensor.dtype))
         for name, tensor in zip(names, inputs, strict=True)
     )
+
+
+def output_shape(model: keras.Model, inputs: Any) -> tuple[int | None, ...]:
+    """Return the axes of a model's one output for one sample, without computing it.
+
+    Raises
+    ------
+    InputError
+        If the model has several outputs.
+    """
+    outputs = getattr(model, "outputs", None)
+    if not outputs:
+        outputs = keras.tree.flatten(
+            model(
+                keras.tree.map_structure(
+                    lambda array: keras.KerasTensor((None, *array.shape[1:]), array.dtype.name),
+                    inputs,
+                )
+            )
+        )
+    if len(outputs) > 1:
+        raise InputError.of(
+            "model",
+            f"a loss compares one output with the targets, this model has {len(outputs)}",
+            "name one of them in model.outputs, or train in Python with runner.ActivationRecorder",
+        )
+    return tuple(outputs[0].shape[1:])
 
 
 def _built(config: ModelConfig) -> keras.Model:

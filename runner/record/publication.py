@@ -176,6 +176,33 @@ class Publication:
         with self.open(name) as file:
             file.write(data)
 
+    def make_room(self, name: str) -> Path:
+        """Return a folder inside the one to be, where others may write until `take_in`."""
+        folder = self._staging / name
+        with _named(name):
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def take_in(self, name: str) -> None:
+        """Count the files that others have written to a folder as files of the run.
+
+        A folder without any is removed.
+
+        Raises
+        ------
+        RunError
+            If one cannot be read.
+        """
+        folder = self._staging / name
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        if not paths:
+            shutil.rmtree(folder)
+        for path in paths:
+            inside = path.relative_to(self._staging).as_posix()
+            with _named(inside), path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256")
+                self.files[inside] = FileDigest(file.tell(), digest.hexdigest())
+
     def complete(self, record: bytes) -> None:
         """Write ``run.json``, the last file; nothing can be added then."""
         assert all(file.closed for file in self._open), "a file is still open"
@@ -206,6 +233,8 @@ class Publication:
     def appear(self) -> Path:
         """Put the completed folder in its place, once it is safe on the disk.
 
+        If that fails, what was staged is removed.
+
         Returns
         -------
         Path
@@ -219,19 +248,27 @@ class Publication:
         """
         assert self._complete, "the folder is not complete"
         inside = Path.cwd() == self.target
-        for name in self.files:
-            with _named(name):
-                _sync(self._staging / name)
-        with _named(str(self.target)):
-            if os.name != "nt":  # Windows opens no folder
-                for folder, _, _ in os.walk(self._staging):
-                    _sync(folder)
-            _rename(self._staging, self.target)
-            if os.name != "nt":
-                _sync(self.target.parent)
+        try:
+            self._make_durable()
+            with _named(str(self.target)):
+                _rename(self._staging, self.target)
+                if os.name != "nt":
+                    _sync(self.target.parent)
+        except BaseException:
+            self.discard()
+            raise
         if inside:  # the folder that we stood in is gone: stand in its successor
             os.chdir(self.target)
         return self.target
+
+    def _make_durable(self) -> None:
+        for name in self.files:
+            with _named(name):
+                _sync(self._staging / name)
+        if os.name != "nt":  # Windows opens no folder
+            with _named(str(self.target)):
+                for folder, _, _ in os.walk(self._staging):
+                    _sync(folder)
 
 
 class _StagedFile(io.BufferedIOBase):

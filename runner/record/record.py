@@ -17,11 +17,12 @@ from runner.errors import InputError
 from runner.model.backend import Backend
 from runner.record.environment import Environment, read_environment
 from runner.record.publication import FileDigest
+from runner.record.training_record import StepRecord, TrainingRecord
 from runner.tensors import InputSpec, TensorSpec
 
 SCHEMA_VERSION: Final = 1
 
-Status = Literal["COMPLETED", "FAILED"]
+Status = Literal["COMPLETED", "FAILED", "INTERRUPTED"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,8 @@ class LayerRecord:
         What was captured of it, weights last.
     reason
         Why none of its outputs was captured; ``None`` where one was.
+    no_gradient
+        Why one of its outputs has no gradient, where gradients were asked for.
     """
 
     path: str
@@ -75,6 +78,7 @@ class LayerRecord:
     order: int | None
     tensors: tuple[TensorRecord, ...]
     reason: str | None
+    no_gradient: str | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,8 @@ class ProbeRecord:
         Name of the file that holds sample ids, labels, targets and inputs.
     has_inputs
         Whether it does hold the inputs: not those too large, or too wide for the format.
+    training
+        Whether the layers ran as in training when they were shown.
     """
 
     source: str
@@ -135,6 +141,7 @@ class ProbeRecord:
     sample_ids_sha256: str
     file: str
     has_inputs: bool
+    training: bool = False
 
 
 @dataclass(frozen=True)
@@ -168,7 +175,8 @@ class RunRecord:
     name
         The name given to the run, if any.
     status
-        Whether it came to its end.
+        Whether it came to its end; INTERRUPTED is a training of which what there was by
+        then was kept.
     error
         What stopped it; ``None`` for a completed run.
     started, ended
@@ -197,6 +205,11 @@ class RunRecord:
     fingerprint
         SHA-256 over what the run was made of: its resolved configuration, the files that
         it names and the versions of packages.
+    training
+        How the model was trained; ``None`` where it was not.
+    steps
+        The checkpoints of the training in their order, the last of which is what `layers`
+        are about; empty where only the trained model was captured.
     files
         The digests of the files that hold no captured tensor.
     headline
@@ -228,6 +241,8 @@ class RunRecord:
     layers: tuple[LayerRecord, ...] = ()
     own_build_because: str | None = None
     fingerprint: str | None = None
+    training: TrainingRecord | None = None
+    steps: tuple[StepRecord, ...] = ()
     files: dict[str, FileDigest]
     headline: Headline | None = None
     record_sha256: str | None = None
@@ -236,7 +251,12 @@ class RunRecord:
     def digests(self) -> dict[str, FileDigest]:
         """The size and hash of every file but the record, by its path in the folder."""
         tables = {tensor.file: FileDigest(tensor.bytes, tensor.sha256) for tensor in self.tensors}
-        return {**self.files, **tables}
+        steps = {
+            f"{step.folder}/{name}": digest
+            for step in self.steps
+            for name, digest in step.files.items()
+        }
+        return {**self.files, **tables, **steps}
 
     @property
     def tensors(self) -> tuple[TensorRecord, ...]:

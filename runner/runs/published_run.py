@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -111,49 +111,63 @@ class Run:
                 return self._tensors[known, name]
         raise UnknownTensorError.of(f"run {self.id}", *self._unknown(name, kind))
 
-    def table(self, name: str, kind: Kind | None = None) -> pd.DataFrame:
+    def table(
+        self, name: str, kind: Kind | None = None, step: int | Literal["all"] | None = None
+    ) -> pd.DataFrame:
         """Return a tensor's table.
 
         Parameters
         ----------
         name, kind
             As in `tensor`.
+        step
+            One of `steps`, or ``all`` of them; the last if not given.
 
         Returns
         -------
         pandas.DataFrame
             In the tensor's own dtype. Per sample: indexed by ``sample``, a column per unit
             (``u0``, ``u1``...), a map's columns being its coordinates. A weight: a column
-            per entry of its last axis, indexed by the others.
+            per entry of its last axis, indexed by the others. Of all steps: by ``step``
+            first.
 
         Raises
         ------
         UnknownTensorError
             As in `tensor`.
         InputError
-            If a map has too many coordinates for columns; `array` has them all.
+            If a map has too many coordinates for columns (`array` has them all), or there
+            is no such step.
         """
         stored = self._stored(self.tensor(name, kind))
-        path = self.path / stored.file
-        return read_frame(path, stored, self.record.format, rows=self._shown.rows)
+        frames = [
+            read_frame(path, stored, self.record.format, rows=self._shown.rows)
+            for path in self._paths(stored, step)
+        ]
+        return pd.concat(frames, keys=self.steps, names=["step"]) if step == "all" else frames[0]
 
-    def array(self, name: str, kind: Kind | None = None) -> np.ndarray:
+    def array(
+        self, name: str, kind: Kind | None = None, step: int | Literal["all"] | None = None
+    ) -> np.ndarray:
         """Return a tensor's values in their full shape.
 
         Parameters
         ----------
-        name, kind
-            As in `tensor`.
+        name, kind, step
+            As in `table`.
 
         Returns
         -------
         numpy.ndarray
             Shape (sample, *axes of a sample), or that of the weight; memory-mapped where
-            the format allows it.
+            the format allows it. Of all steps: (step, ...), in memory.
         """
         stored = self._stored(self.tensor(name, kind))
-        path = self.path / stored.file
-        return read_array(path, stored, self.record.format, rows=self._shown.rows)
+        arrays = [
+            read_array(path, stored, self.record.format, rows=self._shown.rows)
+            for path in self._paths(stored, step)
+        ]
+        return np.stack(arrays) if step == "all" else arrays[0]
 
     def blocks(self, name: str, kind: Kind | None = None) -> Iterator[np.ndarray]:
         """Yield a tensor's values some samples at a time, named as in `tensor`.
@@ -166,9 +180,27 @@ class Run:
         stored = self._stored(self.tensor(name, kind))
         return read_blocks(self.path / stored.file, stored, self.record.format)
 
-    def weights(self, name: str) -> pd.DataFrame:
+    def weights(self, name: str, step: int | Literal["all"] | None = None) -> pd.DataFrame:
         """Return the table of a weight, such as ``hidden/kernel``."""
-        return self.table(name, "weight")
+        return self.table(name, "weight", step)
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps of the training that were captured, the last of which the tables show.
+
+        Empty where nothing was trained, or only the trained model was captured.
+        """
+        return [step.step for step in self.record.steps]
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """A row per epoch of the training (index ``epoch``, from 1), a column per figure."""
+        return self._plain("history").set_index("epoch")
+
+    @property
+    def step_summary(self) -> pd.DataFrame:
+        """A row per captured tensor and step, ``step`` first: shape, dtype and statistics."""
+        return self._plain("steps")
 
     @property
     def names(self) -> list[str]:
@@ -271,6 +303,18 @@ class Run:
         owners = (other for other in self.record.tensors if other.alias_of is None)
         return next(other for other in owners if other.file == tensor.file)
 
+    def _paths(self, stored: TensorRecord, step: int | Literal["all"] | None) -> list[Path]:
+        """Return where a tensor's table is, at one step or at all of them."""
+        if step is None:
+            return [self.path / stored.file]
+        steps = {known.step: known for known in self.record.steps}
+        if not steps or (step != "all" and step not in steps):
+            there = some([str(known) for known in steps]) or "none; train.capture_at makes some"
+            raise InputError.of(f"run {self.id}", f"has no step {step!r}", f"there are {there}")
+        inside = stored.file.removeprefix(f"{self.record.steps[-1].folder}/")
+        chosen = steps.values() if step == "all" else [steps[step]]
+        return [self.path / known.folder / inside for known in chosen]
+
     def _unknown(self, name: str, kind: Kind | None) -> tuple[str, str]:
         """Return what is wrong with a name, and what to ask for instead."""
         if self.record.error is not None:
@@ -278,8 +322,9 @@ class Run:
         what = f"no {kind or 'tensor'} '{name}'"
         layer = next((layer for layer in self.record.layers if layer.path == name), None)
         known = [n for k, n in self._tensors if kind in (k, None)]
-        if layer is not None and layer.reason is not None:
-            return f"{what}: {layer.reason}", ""
+        why = layer and (layer.no_gradient if kind == "gradient" else layer.reason)
+        if why:
+            return f"{what}: {why.removeprefix('no gradient: ')}", ""
         if layer is not None:
             known = [t.name for t in layer.tensors if kind in (t.kind, None)]
             return what, f"this layer has {', '.join(known) or 'none'}"

@@ -74,7 +74,8 @@ class Runs:
         """A row per run: ``run``, ``status``, the config keys that differ, headline statistics.
 
         The statistics are ``tensors``, ``dead_units``, ``nan`` and ``inf``, missing for a
-        failed run. Where a run failed, a last column ``error`` says why.
+        failed run; then, of trained runs, the figures of the last epoch (``loss``,
+        ``accuracy``). Where a run failed, a last column ``error`` says why.
         """
         rows = [
             {
@@ -82,6 +83,7 @@ class Runs:
                 "status": run.record.status,
                 **{key: config.get(key) for key in self.differing},
                 **(vars(run.record.headline) if run.record.headline is not None else {}),
+                **_last_figures(run),
             }
             for run, config in zip(self._runs, self._configs, strict=True)
         ]
@@ -117,7 +119,12 @@ class Runs:
                 raise InputError.of(key, f"no run has {wanted!r}", f"there are {there}")
         return Runs(run for run, _ in kept)
 
-    def table(self, name: str, align: Literal["union"] | None = None) -> pd.DataFrame:
+    def table(
+        self,
+        name: str,
+        align: Literal["union"] | None = None,
+        step: int | Literal["all"] | None = None,
+    ) -> pd.DataFrame:
         """Return one tensor's table of all runs, one below the other.
 
         Failed runs have no tables: a warning names them and
@@ -130,12 +137,15 @@ class Runs:
         align
             What to do where runs differ in their units: ``union`` takes the units of
             all and fills those that a run does not have with NaN.
+        step
+            A step of the trainings, or ``all`` of them; the last of each if not given.
 
         Returns
         -------
         pandas.DataFrame
-            Indexed by the config keys that differ, then ``sample`` (a weight: its leading
-            axes); by ``run`` first, where those keys do not tell all runs apart.
+            Indexed by the config keys that differ, then by ``step`` where all are asked
+            for, then ``sample`` (a weight: its leading axes); by ``run`` first, where those
+            keys do not tell all runs apart.
 
         Raises
         ------
@@ -144,7 +154,7 @@ class Runs:
             not given.
         """
         runs = self._completed()
-        frames = [run[name] for run in runs]
+        frames = [run.table(name, step=step) for run in runs]
         if align == "union":
             columns = _union([frame.columns for frame in frames])
             frames = [_aligned(frame, columns) for frame in frames]
@@ -320,6 +330,11 @@ def flat_config(config: dict[str, Any], above: str = "") -> Iterator[tuple[str, 
 
 def _facts(run: Run, config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "run": run.id, "status": run.record.status}
+
+
+def _last_figures(run: Run) -> dict[str, float | None]:
+    training = run.record.training
+    return {} if training is None else {name: own[-1] for name, own in training.history.items()}
 
 
 def _hashable(value: Any) -> Any:

@@ -6,6 +6,7 @@ import io
 import shlex
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from rich.console import Console
@@ -50,6 +51,12 @@ def _header(run: Run) -> str:
         lines.append(f"seed   {record.seed}")
     if record.probe is not None:
         lines.append(f"probe  {record.probe.source}, {record.probe.rows:,} samples")
+    if record.training is not None:
+        steps = f"; {len(record.steps)} steps captured" if record.steps else ""
+        told = f"train  {story.trained(record.training)}{steps}"
+        lines += wrap(told, WIDTH, subsequent_indent=" " * 7)
+    if record.status == "INTERRUPTED":
+        lines.append("       interrupted; this is what there was by then")
     return "\n".join(lines)
 
 
@@ -121,6 +128,8 @@ def _saved(run: Run) -> str:
     lines = [f"saved  {_place(run)}"]
     files = {name: digest.bytes for name, digest in run.record.files.items()}
     files |= {tensor.file: tensor.bytes for tensor in run.record.tensors}
+    for step in run.record.steps:
+        files |= {f"{step.folder}/{name}": digest.bytes for name, digest in step.files.items()}
     suffix = FORMATS[run.record.format]
     sizes = [size for name, size in files.items() if name.endswith(suffix)]
     if sizes:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from runner.errors import InputError
+from runner.record.training_record import TrainingRecord
 from runner.runs.published_run import Run
 from runner.screen.dense import DenseCall
 from runner.screen.figures import WIDTH, digits, text_table
@@ -54,7 +55,7 @@ def retell(run: Run, layers: list[DenseCall]) -> str:
     steps = [
         f"1 Inputs\n\n{text_table(layers[0].inputs)}",
         _network(run, layers),
-        _compiled(run.config),
+        _compiled(run),
         *(_computed(step, layer) for step, layer in enumerate(layers, _FIRST_LAYER_STEP)),
         f"Why? One value of {telling_value(layers)[0].name}:\n\n{_arithmetic(layers)}",
     ]
@@ -92,12 +93,24 @@ def _network(run: Run, layers: list[DenseCall]) -> str:
     )
 
 
-def _compiled(config: Mapping[str, Any]) -> str:
+def _compiled(run: Run) -> str:
+    config, training = run.config, run.record.training
     if config.get("optimizer") is None:
         return "4 Compile\n  without an optimizer nothing is compiled; nothing is trained"
     parts = [f"{key} {_called(config[key])}" for key in ("loss", "optimizer") if config.get(key)]
     said = fill(", ".join(parts), WIDTH, initial_indent="  ", subsequent_indent="  ")
-    return f"4 Compile\n{said}\n  nothing is trained: the weights stay as they are"
+    outcome = "nothing is trained: the weights stay as they are"
+    if training is not None:
+        outcome = f"trained for {trained(training)}: the weights are those it ended with"
+    return f"4 Compile\n{said}\n{fill(outcome, WIDTH, initial_indent='  ', subsequent_indent='  ')}"
+
+
+def trained(training: TrainingRecord) -> str:
+    """Return how long a training was and what its figures were at the end."""
+    ends = {name: values[-1] for name, values in training.history.items() if values}
+    figures = [f"{name} {'NaN' if end is None else f'{end:.4g}'}" for name, end in ends.items()]
+    epochs = f"{training.epochs} epoch{'s' if training.epochs != 1 else ''}"
+    return ", ".join([epochs, *figures])
 
 
 def _called(config: Mapping[str, Any]) -> str:

@@ -1,0 +1,79 @@
+"""What is wrong with the keys that a command line sets, seen beside what there is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from hydra.core.override_parser.types import Override, OverrideType
+from omegaconf import DictConfig, OmegaConf
+
+from runner.config.experiment_config import DeclaredModel
+from runner.errors import Problem, suggest
+
+
+def parameter_problems(base: DictConfig, values: Iterable[Override]) -> list[Problem]:
+    """Refuse keys of a declared model that are no parameters of it."""
+    model = base.get("model")
+    if not isinstance(model, DictConfig) or "layers" not in model:
+        return []
+    others = [str(key) for key in model if key not in DeclaredModel.model_fields]
+    text = OmegaConf.to_yaml(base)
+    refers = r"\$\{{(\.+|[^}}]*\bmodel\.){}\b"
+    parameters = [key for key in others if re.search(refers.format(re.escape(key)), text)]
+    known = [*parameters, *DeclaredModel.model_fields]
+    problems = [
+        Problem(f"model.{key}", "unknown key: nothing refers to it", suggest(key, known))
+        for key in others
+        if key not in parameters
+    ]
+    for override in values:
+        parts = override.key_or_group.split(".")
+        if parts[0] == "model" and len(parts) == 2 and parts[1] not in known:
+            advice = suggest(parts[1], known) or f"the model's keys are {', '.join(known)}"
+            problems.append(Problem(override.key_or_group, "unknown key", advice))
+    return problems
+
+
+def path_problems(base: DictConfig, values: Iterable[Override]) -> Iterator[Problem]:
+    """Refuse to change a key below one that is not there, such as a layer mistyped."""
+    for override in values:
+        place, known = _first_new(base, override)
+        if place in ("", override.key_or_group):
+            continue
+        if known:
+            advice = suggest(place.rpartition(".")[2], known) or f"keys are {', '.join(known)}"
+            yield Problem(place, "unknown key", advice)
+        elif place == "train":
+            yield Problem(override.key_or_group, "nothing is trained", "add train=fit")
+        else:
+            yield Problem(place, "is null, and has no keys", f"give it a value: {place}=...")
+
+
+def added_problems(base: DictConfig, values: Iterable[Override]) -> list[Problem]:
+    """Ask for the plus with which Hydra adds a key."""
+    return [
+        Problem(
+            override.key_or_group,
+            "is not in the configuration yet",
+            f"add it with a plus: +{override.input_line}",
+        )
+        for override in values
+        if _first_new(base, override)[0] == override.key_or_group
+    ]
+
+
+def _first_new(base: DictConfig, override: Override) -> tuple[str, list[str]]:
+    """Return the first key of a changed path that is not there or null, and the keys beside it."""
+    parts = override.key_or_group.split(".")
+    node: Any = base if override.type is OverrideType.CHANGE and parts[0] != "hydra" else None
+    for depth, part in enumerate(parts, 1):
+        if node is not None and node._is_none():
+            return ".".join(parts[: depth - 1]), []  # nothing is beside a key below null
+        if not isinstance(node, DictConfig) or node._is_interpolation():
+            break
+        if part not in node.keys():  # noqa: SIM118 - `in` leaves out what is ???
+            return ".".join(parts[:depth]), [str(key) for key in node if key != "hydra"]
+        node = node._get_node(part)
+    return "", []

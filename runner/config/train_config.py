@@ -1,0 +1,144 @@
+"""How a model is trained, and when it is shown the probe on the way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationInfo, model_validator
+
+from runner.config import catalogue
+from runner.config.arguments import argument_problems, join, shown
+from runner.config.model_config import NamedObject
+from runner.config.probe_config import ProbeConfig
+from runner.config.strict import Length, Strict, checked, expecting, has_custom_modules, refuse
+from runner.errors import Problem, suggest
+
+CHOSEN_BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")
+"""What Keras takes for a metric, and chooses one by the shape of the output."""
+
+PLACES = ("filepath", "filename", "log_dir")
+"""Arguments of callbacks that say where these write."""
+
+
+def _share_problems(share: float) -> Iterator[Problem]:
+    if not 0 <= share < 1:
+        yield Problem("", f"must be in [0, 1), found {share}")
+
+
+def _moment_problems(moments: list[Any]) -> Iterator[Problem]:
+    for place, moment in enumerate(moments):
+        whole = isinstance(moment, int) and not isinstance(moment, bool)
+        if moment != "last" and not (whole and moment >= 0):
+            message = f"expected a whole number >= 0 or last, found {shown(moment)}"
+            yield Problem(str(place), message)
+
+
+Metric = Annotated[
+    str | NamedObject, expecting("a metric's name, or a mapping that begins with class_name")
+]
+
+
+class TrainConfig(Strict):
+    """How a model is trained: Keras's ``fit``, and what is captured along the way.
+
+    ``capture_at`` and ``every`` count epochs, or with ``unit: step`` batches; 0 is the
+    model before it has learned anything.
+    """
+
+    epochs: Length = 10
+    batch_size: Length = 32
+    validation_split: Annotated[float, checked(_share_problems)] = 0.0
+    shuffle: bool = True
+    metrics: list[Metric] = Field(default=[])
+    callbacks: dict[str, NamedObject] = Field(default={})
+    data: ProbeConfig | None = None
+    capture_at: Annotated[list[Any], checked(_moment_problems)] = Field(default=[])
+    every: Length | None = None
+    unit: Literal["epoch", "step"] = "epoch"
+    save_model: bool = False
+    keep_partial: bool = False
+
+    @model_validator(mode="after")
+    def _check(self, info: ValidationInfo) -> Self:
+        refuse(self._problems(has_custom_modules(info)))
+        return self
+
+    def _problems(self, custom: bool) -> Iterator[Problem]:
+        for position, metric in enumerate(self.metrics):
+            yield from _metric_problems(metric, f"metrics.{position}", custom)
+        for name, callback in self.callbacks.items():
+            place = f"callbacks.{name}"
+            yield from argument_problems(
+                "callbacks", callback.class_name, callback.arguments, place, custom=custom
+            )
+            yield from _path_problems(callback, place)
+            yield from self._monitor_problems(callback, place)
+        for position, moment in enumerate(self.capture_at):
+            if self.unit == "epoch" and isinstance(moment, int) and moment > self.epochs:
+                message = f"only {self.epochs} epochs are trained, found {moment}"
+                yield Problem(f"capture_at.{position}", message, "raise train.epochs")
+
+    def _monitor_problems(self, callback: NamedObject, place: str) -> Iterator[Problem]:
+        """Refuse to watch a figure that is never there, of which Keras only warns."""
+        signature = catalogue.load().signature("callbacks", callback.class_name)
+        if signature is None or "monitor" not in signature.optional:
+            return
+        # Of these, a checkpoint alone does its work without what it watches.
+        if "save_best_only" in signature.optional and not callback.arguments.get("save_best_only"):
+            return
+        monitor = callback.arguments.get("monitor", signature.optional["monitor"])
+        if not isinstance(monitor, str):
+            return
+        figures = ["loss", *map(figure_name, self.metrics)]
+        known = [*figures, *(f"val_{figure}" for figure in figures), "learning_rate"]
+        if monitor not in known:
+            advice = suggest(monitor, known) or f"there are {', '.join(figures)}"
+            yield Problem(f"{place}.monitor", f"nothing is called '{monitor}'", advice)
+        elif monitor.startswith("val_") and not self.validation_split:
+            yield Problem(
+                f"{place}.monitor",
+                f"there is no {monitor} without data to validate on",
+                f"set train.validation_split=0.2, or monitor: {monitor.removeprefix('val_')}",
+            )
+
+
+def _metric_problems(metric: str | NamedObject, place: str, custom: bool) -> Iterator[Problem]:
+    if isinstance(metric, NamedObject):
+        yield from argument_problems(
+            "metrics", metric.class_name, metric.arguments, place, custom=custom
+        )
+    elif metric not in CHOSEN_BY_SHAPE:
+        # A name stands for the class without arguments.
+        yield from argument_problems("metrics", metric, {}, place, custom=custom)
+
+
+def figure_name(metric: str | NamedObject) -> str:
+    """Return what a metric is called in the history."""
+    if isinstance(metric, str):
+        return metric
+    given = metric.arguments.get("name")
+    if given is None:
+        signature = catalogue.load().signature("metrics", metric.class_name)
+        given = signature and signature.optional.get("name")
+    if given is None:  # Keras makes one up, of the class's name in small letters
+        name = catalogue.load().class_of("metrics", metric.class_name)
+        parted = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+        given = re.sub("([a-z])([A-Z])", r"\1_\2", parted).lower()
+    return str(given)
+
+
+def _path_problems(callback: NamedObject, place: str) -> Iterator[Problem]:
+    """Refuse what a callback would write outside the run's folder."""
+    for key, path in callback.arguments.items():
+        if key not in PLACES or not isinstance(path, str):
+            continue
+        absolute = PurePosixPath(path).is_absolute() or PureWindowsPath(path).anchor
+        if absolute or ".." in re.split(r"[/\\]", path) or not path.strip("./\\ "):
+            yield Problem(
+                join(place, key),
+                f"expected a path inside the run's folder, found '{path}'",
+                "give a plain one, such as best.keras",
+            )

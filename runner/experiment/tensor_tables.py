@@ -1,0 +1,127 @@
+"""The tables of everything that a probe brought forth when it was shown once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import BinaryIO
+
+import numpy as np
+
+from runner.probe.probe import Batch, Probe, ProbeHasher
+from runner.record.publication import FileDigest, Publication
+from runner.tables.layout import file_name, layout_of
+from runner.tables.statistics import RunningStatistics
+from runner.tables.tables import TableWriter, write_weight
+from runner.tensors import TensorSpec
+
+# For all tables together, to gather rows in before they are written.
+_BUFFER_BYTES = 64 * 2**20
+_MAP_BUFFER_BYTES = 2**20
+
+
+class TensorTables:
+    """A table per captured tensor, all in one folder of a run.
+
+    Parameters
+    ----------
+    publication
+        The run.
+    specs
+        The tensors that have a row per sample.
+    probe
+        What is shown.
+    table_format
+        ``parquet``, ``csv`` or ``arrow``.
+    folder
+        Path inside the run, with ``/``; empty for the run's own folder.
+
+    Attributes
+    ----------
+    summary : list
+        A row of statistics per tensor, there when the tables are complete.
+    rows : int
+        Samples written.
+    hasher : ProbeHasher
+        Has seen every batch.
+    weights_sha256 : str
+        Hash over the weights of the model that was shown the probe.
+    """
+
+    weights_sha256: str
+
+    def __init__(
+        self,
+        publication: Publication,
+        specs: Sequence[TensorSpec],
+        probe: Probe,
+        table_format: str,
+        folder: str = "",
+    ) -> None:
+        self._publication = publication
+        self._specs = specs
+        self._sample_type = probe.sample_type
+        self._format = table_format
+        self.folder = folder
+        self.summary: list[dict[str, str | int | float]] = []
+        self.rows = 0
+        self.hasher = ProbeHasher()
+        self._names: list[str] = []
+        self._open: list[tuple[TableWriter, BinaryIO, RunningStatistics]] = []
+
+    def open(self) -> None:
+        """Begin the tables."""
+        budgets = _buffers(self._specs, self._format)
+        for spec, budget in zip(self._specs, budgets, strict=True):
+            sink = self._begun(spec)
+            writer = TableWriter(sink, spec, self._format, self._sample_type, budget)
+            self._open.append((writer, sink, RunningStatistics(spec)))
+
+    def path(self, spec: TensorSpec) -> str:
+        """Return where a tensor's table is inside the run."""
+        name = file_name(spec, self._format)
+        return f"{self.folder}/{name}" if self.folder else name
+
+    def write(self, batch: Batch, arrays: Sequence[np.ndarray]) -> None:
+        """Write what one batch brought forth."""
+        self.rows += len(batch.samples)
+        self.hasher.update(batch)
+        for (writer, _, statistics), array in zip(self._open, arrays, strict=True):
+            statistics.update(array)
+            writer.write(batch.samples, array)
+
+    def finish(self, weights: Sequence[tuple[TensorSpec, np.ndarray]]) -> None:
+        """Close the tables and add those of the weights."""
+        for writer, sink, statistics in self._open:
+            writer.close()
+            sink.close()
+            self.summary.append(statistics.row())
+        for spec, value in weights:
+            with self._begun(spec) as sink:
+                write_weight(sink, spec, value, self._format)
+            statistics = RunningStatistics(spec)
+            statistics.update(value[None])
+            self.summary.append(statistics.row())
+        self._open.clear()
+
+    def _begun(self, spec: TensorSpec) -> BinaryIO:
+        self._names.append(self.path(spec))
+        return self._publication.open(self._names[-1])
+
+    @property
+    def files(self) -> dict[str, FileDigest]:
+        """Size and hash of every table, by its path inside the run."""
+        return {name: self._publication.files[name] for name in self._names}
+
+
+def _buffers(specs: Sequence[TensorSpec], table_format: str) -> list[int]:
+    """Share out the memory in which tables gather rows, so that all write as many at once.
+
+    A column costs the same to begin however few rows follow; the one column of a map is
+    cheap, and a map gathers little.
+    """
+    layouts = [layout_of(spec, table_format) for spec in specs]
+    widths = [
+        layout.row_size * layout.cell.itemsize if layout.column is None else 0 for layout in layouts
+    ]
+    total = max(1, sum(widths))
+    return [_BUFFER_BYTES * width // total if width else _MAP_BUFFER_BYTES for width in widths]

@@ -1,0 +1,148 @@
+"""What a loss compares a model's output with: the targets or labels of a probe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from runner.config import catalogue
+from runner.errors import InputError
+from runner.probe.probe import Batch, Probe, is_text
+
+# Of Keras's losses those that compare class numbers with a value for each class, and those
+# whose targets have shapes of their own.
+_SPARSE = ("sparsecategoricalcrossentropy", "categoricalgeneralizedcrossentropy")
+_OWN_SHAPES = ("ctc", "circle")
+
+
+class Targets:
+    """What a loss compares the output of a model with, checked.
+
+    A loss of class numbers (``SparseCategoricalCrossentropy``) takes the probe's labels
+    where these are whole numbers, else its targets; any other loss takes the targets,
+    else labels that are whole numbers.
+
+    Parameters
+    ----------
+    probe
+        Where the samples come from.
+    loss
+        As the model was compiled with it: an object, a function or a name.
+    output
+        Shape of the model's output for one sample; ``None`` for an axis of any length.
+
+    Raises
+    ------
+    InputError
+        If there is no loss, or the samples have neither targets nor labels.
+    """
+
+    def __init__(self, probe: Probe, loss: Any, output: Sequence[int | None]) -> None:
+        if loss is None:
+            raise InputError.of(
+                "model", "was not compiled with a loss", "compile it: model.compile(loss=...)"
+            )
+        if isinstance(loss, (list, tuple, dict)):
+            raise InputError.of("model", "has several losses, one output is compared by one")
+        self._probe = probe
+        self._loss = name_of(loss)
+        self._output = tuple(output)
+        folded = self._loss.replace("_", "").lower()
+        self._sparse = folded in _SPARSE
+        # What a loss of somebody's own compares is not known.
+        known = {name.replace("_", "").lower() for name in catalogue.load().names("losses")}
+        self._checked = folded in known and folded not in _OWN_SHAPES
+        self._ignored = getattr(loss, "ignore_class", None)
+        if not probe.has_targets and not probe.has_labels:
+            raise InputError.of(
+                "probe",
+                f"{probe.source} has neither targets nor labels for {self._loss}",
+                "name them, or choose other data",
+            )
+
+    def of(self, batch: Batch, row: int = 0) -> np.ndarray:
+        """Return the targets of a batch that begins at a row.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (sample, ...), as the loss compares it with the output.
+
+        Raises
+        ------
+        InputError
+            If the loss cannot compare them with the output, or a label is no class of it.
+        """
+        whole = batch.labels is not None and not is_text(batch.labels)
+        if whole and (self._sparse or batch.targets is None):
+            targets = batch.labels
+        else:
+            targets = batch.targets
+        if targets is None or is_text(targets):
+            raise InputError.of(
+                "probe",
+                f"{self._probe.source} has labels that are text, {self._loss} takes numbers",
+                "number the classes, and give the numbers as targets or labels",
+            )
+        if self._checked:
+            self._check_shape(targets)
+        if self._checked and self._sparse:
+            self._check_classes(targets, row)
+        return targets
+
+    def _check_shape(self, targets: np.ndarray) -> None:
+        given, output = targets.shape[1:], self._output
+        expected = output[:-1] if self._sparse else output
+        if any(_fits(shape, expected) for shape in (given, (*given, 1), _without_last_one(given))):
+            return
+        advice = ""
+        numbers = given in ((), (1,)) and not (targets.astype("int64") != targets).any()
+        if not self._sparse and numbers and len(output) == 1:
+            advice = "loss=sparse_categorical_crossentropy takes the number of a class"
+        elif self._sparse and _fits(given, output):
+            advice = "loss=categorical_crossentropy takes a value for each class"
+        raise InputError.of(
+            "loss",
+            f"{self._loss} cannot compare targets of {_shape(given)} "
+            f"with an output of {_shape(output)} values a sample",
+            advice,
+        )
+
+    def _check_classes(self, targets: np.ndarray, row: int) -> None:
+        classes = self._output[-1]
+        known = targets == targets.astype("int64")
+        if classes is not None:
+            known &= (targets >= 0) & (targets < classes)
+        if self._ignored is not None:
+            known |= targets == self._ignored
+        if known.all():
+            return
+        place = np.unravel_index(int(known.argmin()), known.shape)
+        of = "" if classes is None else f" of the output's {classes} classes, 0 to {classes - 1}"
+        raise self._probe.mistake(
+            row + int(place[0]),
+            f"label {targets[place]} is none{of or ', which are whole numbers'}",
+        )
+
+
+def name_of(loss: Any) -> str:
+    """Return what a loss is called: the name of its class or function, or the name given."""
+    if isinstance(loss, str):
+        return loss
+    return str(getattr(loss, "__name__", type(loss).__name__))
+
+
+def _without_last_one(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape[:-1] if shape[-1:] == (1,) else shape
+
+
+def _fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
+    return len(shape) == len(expected) and all(
+        wanted is None or found == wanted for found, wanted in zip(shape, expected, strict=True)
+    )
+
+
+def _shape(shape: Sequence[int | None]) -> str:
+    return " x ".join("any" if axis is None else str(axis) for axis in shape) or "1"

@@ -1,0 +1,1 @@
+"""Models being trained, and shown a probe on the way."""

@@ -1,0 +1,122 @@
+"""The callback that shows a probe to a model while it is being trained."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import keras
+import pyarrow as pa
+
+from runner.experiment.saving import Saving
+from runner.record.record import Status
+from runner.record.training_record import Checkpoint, TrainingRecord
+from runner.training.schedule import Schedule
+
+
+class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
+    """Shows a probe at the steps of a training that are due, and keeps its history.
+
+    It belongs behind the other callbacks: it then knows when one of them ends the
+    training, and what is captured last is the model as all of them have left it.
+
+    Parameters
+    ----------
+    schedule
+        When.
+    saving
+        Takes what comes out; entered already.
+    """
+
+    def __init__(self, schedule: Schedule, saving: Saving | None = None) -> None:
+        super().__init__()
+        self.schedule = schedule
+        self.saving = saving
+        self.epoch = 0
+        self.history: dict[str, list[float]] = {}
+        self._batches = 0
+        self._began = False
+        if schedule.unit == "step":
+            # Not a method: for one Keras would wait for every batch, whatever is counted.
+            self.on_train_batch_end = self._after_batch
+
+    @property
+    def step(self) -> int:
+        """Steps behind the model, in the unit of the schedule."""
+        return self._batches if self.schedule.unit == "step" else self.epoch
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Capture the model before its first batch, if that is due."""
+        if not self._began:
+            self._began = True
+            self.epoch = epoch
+            self._capture_if_due()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Capture the model if that is due, unless this was the last epoch."""
+        self.epoch = epoch + 1
+        for name, value in (logs or {}).items():
+            values = self.history.setdefault(name, [])
+            values += [math.nan] * (epoch - len(values))
+            values.append(float(value))
+        if self.epoch != self.params.get("epochs") and not self.model.stop_training:
+            self._capture_if_due()
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Capture the trained model."""
+        self.finish()
+
+    def finish(self) -> None:
+        """Capture the model as it is now, as the last step."""
+        assert self.saving is not None
+        if self.schedule.only_last:
+            self.saving.show(renewed=True)
+        else:
+            self._capture()
+
+    def publish(self, status: Status = "COMPLETED", **data: Any) -> Path:
+        """Publish the run with the history of its training.
+
+        Parameters
+        ----------
+        status
+            Of the run.
+        **data
+            What `runner.record.training_record.TrainingRecord` says of the data.
+        """
+        assert self.saving is not None
+        rows = max(map(len, self.history.values()), default=0)
+        history = {
+            name: values + [math.nan] * (rows - len(values))
+            for name, values in self.history.items()
+        }
+        epochs = {"epoch": pa.array(range(1, rows + 1), pa.int64())}
+        columns = {name: pa.array(values, pa.float64()) for name, values in history.items()}
+        self.saving.write("history", pa.table(epochs | columns))
+        training = TrainingRecord(
+            epochs=self.epoch,
+            unit=self.schedule.unit,
+            history={
+                name: tuple(value if math.isfinite(value) else None for value in values)
+                for name, values in history.items()
+            },
+            **data,
+        )
+        return self.saving.publish(status=status, training=training)
+
+    def _after_batch(self, batch: int, logs: Any = None) -> None:
+        self._batches += 1
+        # That of an epoch's last batch waits for what other callbacks make of the epoch.
+        if batch + 1 != self.params.get("steps") and not self.model.stop_training:
+            self._capture_if_due()
+
+    def _capture_if_due(self) -> None:
+        if not self.schedule.only_last and self.schedule.is_due(self.step):
+            self._capture()
+
+    def _capture(self) -> None:
+        assert self.saving is not None
+        # A callback behind this one may end a training that was not to end here.
+        if self.step not in {checkpoint.step for checkpoint in self.saving.checkpoints}:
+            self.saving.show(Checkpoint(self.step, self.epoch), renewed=True)

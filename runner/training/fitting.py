@@ -1,0 +1,157 @@
+"""Training a configured model, and publishing it with what was captured on the way."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+
+from runner.config.experiment_config import ExperimentConfig, TrainConfig
+from runner.errors import InputError
+from runner.experiment.saving import Progress, Saving
+from runner.experiment.showing import Settings
+from runner.model.backend import deterministic
+from runner.model.building import build_callbacks, input_specs
+from runner.probe.probe import Probe
+from runner.probe.sources import open_probe
+from runner.record.record import Header
+from runner.training.checkpoints import Checkpoints
+from runner.training.schedule import Schedule
+from runner.training.training_data import TrainingData, placed, read_training_data
+
+_WRITTEN_BY_CALLBACKS = "callbacks"
+
+
+def fit_and_save(
+    model: keras.Model,
+    probe: Probe,
+    target: Path,
+    header: Header,
+    settings: Settings,
+    config: ExperimentConfig,
+    progress: Progress | None = None,
+) -> Path:
+    """Train a model and publish what the probe brings forth, at the end and along the way.
+
+    The same seed gives the same weights, to the bit, on the same machine.
+
+    Parameters
+    ----------
+    model
+        Built and compiled from the configuration.
+    probe, target, header, settings
+        As in `runner.experiment.saving.save`.
+    config
+        With its ``train``.
+    progress
+        Called with the samples trained on since the last call, and their number.
+
+    Returns
+    -------
+    Path
+        The published folder.
+
+    Raises
+    ------
+    InputError
+        If data, targets, loss or the probe do not fit the model.
+    RunError
+        If the model or the disk fails.
+    KeyboardInterrupt
+        When interrupted; with ``keep_partial`` after publishing what there is.
+    """
+    train = config.train
+    assert train is not None
+    data = _read(model, probe, train)
+    schedule = Schedule(train.capture_at, train.every, train.unit)
+    settings = replace(settings, times=_times(schedule, data, train))
+    interrupted: KeyboardInterrupt | None = None
+    with deterministic(), Saving(model, probe, target, header, settings) as saving:
+        checkpoints = Checkpoints(schedule, saving)
+        callbacks = build_callbacks(train, saving.publication.make_room(_WRITTEN_BY_CALLBACKS))
+        if progress is not None:
+            callbacks.append(_Reporting(progress, data.rows))
+        # Not what building drew from: a layer more or less leaves the order of samples as it is.
+        keras.utils.set_random_seed(config.seed)
+        try:
+            model.fit(
+                data.inputs,
+                data.targets,
+                epochs=train.epochs,
+                batch_size=train.batch_size,
+                validation_split=train.validation_split,
+                shuffle=train.shuffle,
+                callbacks=[*callbacks, checkpoints],
+                verbose=0,
+            )
+        except KeyboardInterrupt as error:
+            if not train.keep_partial:
+                raise
+            interrupted = error
+            checkpoints.finish()
+        saving.publication.take_in(_WRITTEN_BY_CALLBACKS)
+        if train.save_model:
+            saving.publication.write("model.keras", _as_file(model))
+        published = checkpoints.publish(
+            "COMPLETED" if interrupted is None else "INTERRUPTED",
+            data=data.source,
+            rows=data.rows,
+            sha256=data.sha256,
+            targets_sha256=data.targets_sha256,
+        )
+    if interrupted is not None:
+        raise KeyboardInterrupt(f"what there was by then is in {published}") from interrupted
+    return published
+
+
+def _read(model: keras.Model, probe: Probe, train: TrainConfig) -> TrainingData:
+    place = "probe"
+    if train.data is not None:
+        place = "train.data"
+        with placed(place):
+            probe = open_probe(train.data, input_specs(model))
+    data = read_training_data(model, probe, place)
+    if math.floor(data.rows * (1 - train.validation_split)) == 0:
+        raise InputError.of(
+            "train.validation_split",
+            f"{train.validation_split} leaves none of {data.rows} samples to train on",
+            "make it smaller",
+        )
+    return data
+
+
+def _times(schedule: Schedule, data: TrainingData, train: TrainConfig) -> int:
+    """Return how often the probe will be shown, refusing steps that will not come."""
+    rows = math.floor(data.rows * (1 - train.validation_split))
+    batches = math.ceil(rows / train.batch_size)
+    last = train.epochs * (batches if train.unit == "step" else 1)
+    for place, moment in enumerate(train.capture_at):
+        if isinstance(moment, int) and moment > last:
+            raise InputError.of(
+                f"train.capture_at.{place}",
+                f"{train.epochs} epochs of {batches} batches are {last} steps, found {moment}",
+                "raise train.epochs",
+            )
+    return schedule.times(last)
+
+
+def _as_file(model: keras.Model) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.keras")
+        model.save(path)
+        return path.read_bytes()
+
+
+class _Reporting(keras.callbacks.Callback):  # type: ignore[misc]
+    """Tells after each epoch how many samples were trained on."""
+
+    def __init__(self, progress: Progress, rows: int) -> None:
+        super().__init__()
+        self._progress = progress
+        self._rows = rows
+
+    def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+        self._progress(self._rows, self._rows * self.params["epochs"])

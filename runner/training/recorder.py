@@ -1,0 +1,131 @@
+"""The callback with which anybody's own training publishes a run."""
+
+from __future__ import annotations
+
+import secrets
+import weakref
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from runner.capture.selection import Selection
+from runner.errors import InputError
+from runner.experiment.saving import Saving
+from runner.experiment.showing import Settings
+from runner.probe.memory_sources import as_probe
+from runner.record.publication import check_target
+from runner.record.record import Header
+from runner.tensors import Kind
+from runner.training.checkpoints import Checkpoints
+from runner.training.schedule import Schedule, Unit
+
+
+class ActivationRecorder(Checkpoints):
+    """Shows a probe to a model while ``fit`` trains it, and publishes what comes out.
+
+    Give it last among the callbacks: it then captures the model as the others leave it.
+    The model's weights, statistics, metrics and random streams are left alone, so that
+    the training goes as it would without. A training that does not come to its end
+    publishes nothing. The recorder can be given to one ``fit``.
+
+    Parameters
+    ----------
+    probe
+        What to show: as `runner.save_run` takes it, but a generator, which can be read
+        only once.
+    path
+        The run's folder: absent, or empty.
+    capture_at, every, unit
+        At which steps, as in the configuration's ``train``: ``capture_at=[0, 1, 5]``,
+        ``every=5``, ``unit="step"`` for batches. After every epoch, and before the first,
+        if neither is given. The last step is always captured.
+    sample_ids, labels, targets, name, config, include, exclude, kinds, reduce, dtype,
+    batch_size, training, format, max_bytes
+        As in `runner.save_run`.
+
+    Raises
+    ------
+    InputError
+        If the probe, a step or the folder is wrong; while training, if a pattern matches
+        no layer or the tables would be too large.
+    RunError
+        While training, if the model cannot be called on the probe or the disk is full.
+
+    Examples
+    --------
+    >>> recorder = runner.ActivationRecorder(x, "outputs/mine", every=5)  # doctest: +SKIP
+    >>> model.fit(x, y, epochs=20, callbacks=[recorder])  # doctest: +SKIP
+    >>> runner.open_run("outputs/mine").table("hidden", step="all")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        probe: Any,
+        path: str | Path,
+        *,
+        capture_at: Iterable[int | str] = (),
+        every: int | None = None,
+        unit: Unit = "epoch",
+        sample_ids: Iterable[Any] | None = None,
+        labels: Iterable[Any] | None = None,
+        targets: Any = None,
+        name: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        include: Iterable[str] = ("**",),
+        exclude: Iterable[str] = (),
+        kinds: Iterable[Kind] = ("activation", "weight"),
+        reduce: Mapping[str, str] | None = None,
+        dtype: str | None = None,
+        batch_size: int = 256,
+        training: bool = False,
+        format: str = "parquet",
+        max_bytes: int = 10 * 2**30,
+    ) -> None:
+        moments = list(capture_at)
+        if not moments and every is None:
+            every = 1
+        super().__init__(Schedule(moments, every, unit))
+        if hasattr(probe, "__next__"):
+            raise InputError.of(
+                "probe",
+                "a generator can be read only once, and is needed at every step",
+                "give a function that returns it",
+            )
+        self.path = Path(path)
+        check_target(self.path)
+        self._probe = as_probe(probe, sample_ids, labels, targets)
+        self._name = name
+        self._config = dict(config or {})
+        selection = Selection(
+            tuple(include), tuple(exclude), frozenset(kinds), dict(reduce or {}), dtype
+        )
+        self._settings = Settings(selection, batch_size, training, format, max_bytes)
+        self._abandon: weakref.finalize[Any, Any] | None = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Trace the model and begin the run."""
+        if self.saving is not None:
+            self.abandon()
+            raise InputError.of(
+                "ActivationRecorder",
+                "has recorded a training already",
+                "make another one, for another folder",
+            )
+        header = Header(
+            secrets.token_hex(4), self._name, config=self._config, seed=self._config.get("seed")
+        )
+        saving = Saving(self.model, self._probe, self.path, header, self._settings)
+        self.saving = saving.__enter__()
+        # Keras tells no callback that a training was given up.
+        self._abandon = weakref.finalize(self, saving.__exit__, None, None, None)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Capture the trained model and publish the run."""
+        super().on_train_end(logs)
+        self.publish()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Give up what is not published; nothing is left of it."""
+        if self._abandon is not None:
+            self._abandon()

@@ -1,0 +1,54 @@
+"""At which steps of a training the probe is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from runner.errors import InputError
+
+Unit = Literal["epoch", "step"]
+
+
+class Schedule:
+    """The steps of a training at which a model is captured; the last one always is.
+
+    Parameters
+    ----------
+    at
+        Steps by their number; 0 is the model before its first batch, ``last`` the trained one.
+    every
+        Every so many steps, from 0 on.
+    unit
+        What is counted: epochs, or with ``step`` batches.
+
+    Raises
+    ------
+    InputError
+        If a number is negative, or is none.
+    """
+
+    def __init__(
+        self, at: Iterable[int | str] = (), every: int | None = None, unit: Unit = "epoch"
+    ) -> None:
+        moments = list(at)
+        for moment in moments:
+            if moment != "last" and not (isinstance(moment, int) and moment >= 0):
+                message = f"expected a whole number >= 0 or last, found {moment!r}"
+                raise InputError.of("capture_at", message)
+        if every is not None and every < 1:
+            raise InputError.of("every", f"must be >= 1, found {every}")
+        if unit not in ("epoch", "step"):
+            raise InputError.of("unit", f"expected epoch or step, found {unit!r}")
+        self.unit = unit
+        self._at = {moment for moment in moments if isinstance(moment, int)}
+        self._every = every
+        self.only_last = not moments and every is None
+
+    def is_due(self, step: int) -> bool:
+        """Tell whether a step is captured, be it the last or not."""
+        return step in self._at or (self._every is not None and step % self._every == 0)
+
+    def times(self, last: int) -> int:
+        """Return how often the probe is shown in a training of so many steps."""
+        return sum(map(self.is_due, range(last))) + 1

@@ -1,0 +1,89 @@
+"""What a model is trained on: a probe read whole, with what the loss compares with."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from runner.errors import InputError
+from runner.model.building import output_shape
+from runner.probe.probe import Probe, ProbeHasher
+from runner.probe.targets import Targets
+
+# More samples than there are: the whole probe is one batch.
+_ALL = 2**62
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Samples in memory, as ``fit`` takes them.
+
+    Attributes
+    ----------
+    source
+        Where they come from, in one line.
+    inputs
+        What the model is called on: an array of shape (sample, ...), or a mapping or
+        list of such.
+    targets
+        Shape (sample, ...).
+    """
+
+    source: str
+    inputs: Any
+    targets: np.ndarray
+    sha256: str
+    targets_sha256: str
+
+    @property
+    def rows(self) -> int:
+        """How many samples."""
+        return len(self.targets)
+
+
+def read_training_data(model: keras.Model, probe: Probe, place: str) -> TrainingData:
+    """Read a probe to train a compiled model on.
+
+    Parameters
+    ----------
+    model
+        Compiled with one loss for its one output.
+    probe
+        Fitted to the model's inputs; read whole.
+    place
+        The key that it comes from, for messages: ``probe`` or ``train.data``.
+
+    Raises
+    ------
+    InputError
+        If the loss cannot compare its targets or labels with the model's output.
+    """
+    with placed(place):
+        [whole] = probe.batches(_ALL)
+        targets = Targets(probe, model.loss, output_shape(model, whole.inputs)).of(whole)
+    hasher = ProbeHasher()
+    hasher.update(whole)
+    compared = np.ascontiguousarray(targets)
+    digest = hashlib.sha256(f"{compared.dtype.str} {compared.shape}\n".encode())
+    digest.update(compared.tobytes())
+    return TrainingData(probe.source, whole.inputs, targets, hasher.content(), digest.hexdigest())
+
+
+@contextlib.contextmanager
+def placed(place: str) -> Iterator[None]:
+    """Say of problems with a probe under which key it was chosen."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(
+            replace(problem, place=place + problem.place.removeprefix("probe"))
+            if problem.place.partition(".")[0] == "probe"
+            else problem
+            for problem in error.problems
+        ) from error
