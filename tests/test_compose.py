@@ -105,6 +105,7 @@ def test_values_groups_and_added_keys_reach_the_experiment() -> None:
             "seed: 1,2 stands for several values; "
             "add -m to run them all, or make it one: 'seed=\"1,2\"'",
         ),
+        ("loss=null", "loss: must name a config, found null; leave it out"),
         ("nonsense", "nonsense: is not key=value; see --help for examples"),
         ("--resolve", "--resolve: goes with --cfg or --help"),
         ("--run --multirun", "--run --multirun: exclude each other; keep one"),
