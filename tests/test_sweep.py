@@ -198,6 +198,20 @@ def test_a_model_whose_weights_come_another_way_is_built_for_every_job(tmp_path:
     assert reason in (jobs[2] / "run.log").read_text(encoding="utf-8")
 
 
+def test_a_probe_that_changes_with_the_seed_is_shown_to_a_model_of_its_own(
+    tmp_path: Path,
+) -> None:
+    words = ("probe=random", "probe.rows=4", "probe.seed=${seed}", "name=n${seed}")
+    done = command_line("-m", "seed=1,2,3", *words, "hydra.sweep.dir=s", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    alone = command_line("seed=3", *words, "hydra.run.dir=alone", folder=tmp_path)
+    assert alone.returncode == 0, alone.stderr
+    jobs = sorted(path for path in (tmp_path / "s").iterdir() if path.is_dir())
+    assert tables(jobs[2]) == tables(tmp_path / "alone")
+    reason = "more than the seed differs between the jobs"
+    assert [record(job)["own_build_because"] for job in jobs] == [None, reason, reason]
+
+
 def test_joblib_gives_the_same_tables(sweep: Path, tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra 'parallel'")
     words = ("seed=3,4,5", "model.hidden_units=4,0,3", "hydra/launcher=joblib")

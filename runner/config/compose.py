@@ -101,7 +101,10 @@ def admit(parsed: argparse.Namespace, run_id: str) -> tuple[Loader, list[Overrid
     if parsed.config_dir is not None:
         check_yaml_files(Path(parsed.config_dir))
     loader = Loader(parsed)
-    if unnamed := [o for o in overrides if loader.is_group(o) and o.value() is None]:
+    unnamed = [
+        o for o in overrides if loader.is_group(o) and not o.is_delete() and o.value() is None
+    ]
+    if unnamed:
         raise InputError(
             Problem(o.key_or_group, "must name a config, found null", "leave it out")
             for o in unnamed

@@ -123,12 +123,18 @@ class _Batch:
         self.alone_because: str | None = None
         self._is_shared = is_shared
         self._is_checked = False
+        self._common: ExperimentConfig | None = None
         self._redrawn: RedrawnModel | None = None
         self._showing: Showing | None = None
 
     def showing(self, composition: Composition) -> Showing | None:
         """Return the model with a job's weights; ``None`` if it must build one of its own."""
         if not self._is_shared or self.alone_because is not None:
+            return None
+        common = composition.experiment.model_copy(update={"seed": 0, "name": None})
+        self._common = self._common or common
+        if common != self._common:
+            self.alone_because = "more than the seed differs between the jobs"
             return None
         if self._showing is None:
             self._begin(composition)
