@@ -23,6 +23,7 @@ def start(code: str, *arguments: str) -> subprocess.Popen[str]:
     """Start another process that publishes."""
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code), *arguments],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -207,6 +208,59 @@ def test_a_killed_process_leaves_no_run(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("run.json"))
     [staging] = tmp_path.iterdir()
     assert staging.name.startswith(".")
-    with Publication(tmp_path / "run") as publication:
-        publication.publish(b"{}")
+    next_one = """
+        from pathlib import Path
+        from runner.record.publication import Publication
+        with Publication(Path("run")) as publication:
+            publication.publish(b"{}")
+    """
+    process = start(next_one)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert (tmp_path / "run/run.json").exists()
+
+
+def test_what_others_stage_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = """
+        import sys
+        from pathlib import Path
+        from runner.record.publication import Publication
+        with Publication(Path("run")) as publication:
+            publication.write("a", b"1")
+            print("staged", flush=True)
+            sys.stdin.readline()
+            publication.publish(b"{}")
+    """
+    process = start(code)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "staged\n"
+    elsewhere = tmp_path / ".run.another-host.1.00000000.staging"
+    elsewhere.mkdir()
+    of_nobody = tmp_path / ".mine.staging"
+    of_nobody.mkdir()
+    with Publication(tmp_path / "other") as publication:
+        publication.publish(b"{}")
+    process.communicate("\n", timeout=60)
+    assert process.returncode == 0
+    assert (tmp_path / "run/run.json").exists()
+    assert elsewhere.exists()
+    assert of_nobody.exists()
+
+
+def test_a_process_that_ends_takes_what_it_staged_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = """
+        from pathlib import Path
+        from runner.record.publication import Publication
+        publication = Publication(Path("run")).__enter__()
+        publication.write("a", b"1")
+        print(len(list(Path().iterdir())), flush=True)
+    """
+    process = start(code)
+    out, _ = process.communicate(timeout=60)
+    assert out == "1\n"
+    assert not list(tmp_path.iterdir())

@@ -65,6 +65,7 @@ ORDER = (
     "tables.formats",
     "tables.columns",
     "tables.tables",
+    "record.staging",
     "record.publication",
     "record.environment",
     "record.training_record",

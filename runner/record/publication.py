@@ -7,10 +7,7 @@ import errno
 import hashlib
 import io
 import os
-import re
-import secrets
 import shutil
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +15,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
 from runner.errors import InputError, RunError
+from runner.record.staging import Staging
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 RECORD = "run.json"
-
-_NAME_LIMIT = 255  # bytes of one name, on all common file systems
 
 
 @dataclass(frozen=True)
@@ -86,9 +82,8 @@ def make_folder(folder: Path) -> None:
 class Publication:
     """Files that become one folder in a single step.
 
-    They are staged in a sibling of the target, whose name begins with a dot and says
-    which process on which machine it belongs to. Leaving the context before all files
-    are there removes it.
+    They are staged in a sibling of the target. Leaving the context before all files are
+    there removes it.
 
     Parameters
     ----------
@@ -109,10 +104,11 @@ class Publication:
         written to.
     """
 
+    _staging: Staging
+
     def __init__(self, target: Path) -> None:
         self.target = target.resolve()
         self.files: dict[str, FileDigest] = {}
-        self._staging = self.target.with_name(_staging_name(self.target.name))
         self._open: list[_StagedFile] = []
         self._folders = {""}
         self._complete = False
@@ -121,7 +117,7 @@ class Publication:
         check_target(self.target)
         try:
             self.target.parent.mkdir(parents=True, exist_ok=True)
-            self._staging.mkdir()
+            self._staging = Staging(self.target)
         except OSError as error:
             raise InputError.of(
                 str(self.target.parent), f"nothing can be written here: {error.strerror}"
@@ -141,7 +137,7 @@ class Publication:
         """Remove what was staged."""
         for file in self._open:
             file.abandon()
-        shutil.rmtree(self._staging, ignore_errors=True)
+        self._staging.remove()
 
     def open(self, name: str) -> BinaryIO:
         """Begin a file, to be closed before publishing.
@@ -165,9 +161,9 @@ class Publication:
         with _named(name):
             folder = name.rpartition("/")[0]
             if folder not in self._folders:
-                (self._staging / folder).mkdir(parents=True, exist_ok=True)
+                (self._staging.path / folder).mkdir(parents=True, exist_ok=True)
                 self._folders.add(folder)
-            file = _StagedFile((self._staging / name).open("xb"), name, self.files)
+            file = _StagedFile((self._staging.path / name).open("xb"), name, self.files)
         self._open.append(file)
         return file  # type: ignore[return-value]  # typeshed's io classes are no BinaryIO
 
@@ -178,7 +174,7 @@ class Publication:
 
     def make_room(self, name: str) -> Path:
         """Return a folder inside the one to be, where others may write until `take_in`."""
-        folder = self._staging / name
+        folder = self._staging.path / name
         with _named(name):
             folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -193,12 +189,12 @@ class Publication:
         RunError
             If one cannot be read.
         """
-        folder = self._staging / name
+        folder = self._staging.path / name
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         if not paths:
             shutil.rmtree(folder)
         for path in paths:
-            inside = path.relative_to(self._staging).as_posix()
+            inside = path.relative_to(self._staging.path).as_posix()
             with _named(inside), path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256")
                 self.files[inside] = FileDigest(file.tell(), digest.hexdigest())
@@ -251,7 +247,8 @@ class Publication:
         try:
             self._make_durable()
             with _named(str(self.target)):
-                _rename(self._staging, self.target)
+                _rename(self._staging.path, self.target)
+                self._staging.release()
                 if os.name != "nt":
                     _sync(self.target.parent)
         except BaseException:
@@ -264,10 +261,10 @@ class Publication:
     def _make_durable(self) -> None:
         for name in self.files:
             with _named(name):
-                _sync(self._staging / name)
+                _sync(self._staging.path / name)
         if os.name != "nt":  # Windows opens no folder
             with _named(str(self.target)):
-                for folder, _, _ in os.walk(self._staging):
+                for folder, _, _ in os.walk(self._staging.path):
                     _sync(folder)
 
 
@@ -315,13 +312,6 @@ def _named(name: str) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         reason = "the disk is full" if full else error.strerror
         raise RunError(f"{name}: {reason}; the run was not published") from error
-
-
-def _staging_name(name: str) -> str:
-    host = re.sub(r"[^A-Za-z0-9-]", "_", socket.gethostname())[:63]
-    end = f".{host}.{os.getpid()}.{secrets.token_hex(4)}.staging"
-    start = f".{name}".encode()[: _NAME_LIMIT - len(end)].decode(errors="ignore")
-    return start + end
 
 
 def _rename(staging: Path, target: Path) -> None:
