@@ -212,6 +212,24 @@ def test_a_probe_that_changes_with_the_seed_is_shown_to_a_model_of_its_own(
     assert [record(job)["own_build_because"] for job in jobs] == [None, reason, reason]
 
 
+def test_a_sweep_whose_id_looks_like_a_number_finds_its_runs(tmp_path: Path) -> None:
+    code = (
+        "import secrets, sys; secrets.token_hex = lambda size: '1234e567'\n"
+        "from runner.command_line.entry import main\n"
+        "sys.exit(main(['-m', 'seed=1,2', 'hydra.sweep.dir=s']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert record(tmp_path / "s/0_seed=1")["run_id"] == "1234e567-0"
+
+
 def test_joblib_gives_the_same_tables(sweep: Path, tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra 'parallel'")
     words = ("seed=3,4,5", "model.hidden_units=4,0,3", "hydra/launcher=joblib")

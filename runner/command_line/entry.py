@@ -147,8 +147,9 @@ def _sweep(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, run
     from runner.experiment.earlier import outcomes_of, sweep_of
 
     sweep_id = sweep_of(asked.folder) or run_id
-    # Said outright, so that every process means the same folder and the same sweep.
-    ids = f"hydra.sweeper.run_id={run_id}", f"hydra.sweeper.sweep_id={sweep_id}"
+    # Said outright, so that every process means the same folder and the same sweep; quoted,
+    # because an id may look like a number.
+    ids = f"hydra.sweeper.run_id='{run_id}'", f"hydra.sweeper.sweep_id='{sweep_id}'"
     stopped = None
     with sweep_bar(asked.jobs) as advance:
         try:
