@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -10,6 +11,9 @@ import pytest
 # A first example may import TensorFlow or trace a model; pytest's own timeout ends a hang.
 hypothesis.settings.register_profile("runner", deadline=None)
 hypothesis.settings.load_profile("runner")
+
+# Started in the background, a shell has its programs ignore Ctrl-C, and theirs.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

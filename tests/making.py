@@ -26,6 +26,7 @@ from runner.tables.layout import FORMATS, file_name
 from runner.tables.statistics import RunningStatistics, summary_table
 from runner.tables.tables import TableWriter, write_table, write_weight
 from runner.tensors import InputSpec, TensorSpec
+from runner.wiring import CallWiring, Wire
 
 _BEGINNING = datetime(2024, 1, 1, tzinfo=UTC)
 _minutes = count()
@@ -141,10 +142,7 @@ def make_run(
                 file=f"probe{FORMATS[format]}",
                 has_inputs=True,
             ),
-            "layers": tuple(
-                LayerRecord(layer, "Dense", order, tuple(own), None)
-                for order, (layer, own) in enumerate(layers.items())
-            ),
+            "layers": _chained(layers, config),
             "headline": Headline(
                 tensors=len(rows),
                 dead_units=sum(int(row["dead_units"]) for row in rows),
@@ -153,3 +151,31 @@ def make_run(
             ),
         }
         return publication.publish(RunRecord(**(facts | known), files=files).to_json())
+
+
+def _chained(
+    layers: Mapping[str, Sequence[TensorRecord]], config: Mapping[str, Any]
+) -> tuple[LayerRecord, ...]:
+    """Return Dense layers as the configuration has them, each called on the one before."""
+    declared = config.get("model", {}).get("layers", {})
+    sources = [Wire("inputs", model_input="input"), *(Wire("inputs", name) for name in layers)]
+    return tuple(
+        LayerRecord(
+            layer,
+            "Dense",
+            order,
+            tuple(own),
+            None,
+            arguments={
+                "activation": "linear",
+                "dtype": "float32",
+                **{
+                    key: value
+                    for key, value in declared.get(layer, {}).items()
+                    if value is not None
+                },
+            },
+            calls=(CallWiring(layer, (sources[order],)),),
+        )
+        for order, (layer, own) in enumerate(layers.items())
+    )

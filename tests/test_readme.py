@@ -23,6 +23,7 @@ CHANGING = (
     (r"\b[0-9a-f]{8}\b", "ID"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?", "DATE"),
     (r"\d+(\.\d+)? kB", "SIZE"),
+    (r"(?m)^(equals|differs from) the stored value .*(?<!explains\))$", "VERDICT"),
 )
 
 

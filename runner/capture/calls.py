@@ -31,6 +31,8 @@ class Call:
         The call inside which it happened; ``None`` for the model's own.
     inputs
         The tensors given to it, each with its place among the arguments.
+    keywords
+        Position to name of the arguments that were given by name.
     outputs
         What it returned, each leaf with its place in the structure: ``None`` for a
         plain tensor, else ``0``, ``state``, ``1.state``...
@@ -57,6 +59,7 @@ class Call:
     operation: Any
     parent: Call | None
     inputs: list[Leaf]
+    keywords: dict[int, str] = field(default_factory=dict)
     outputs: list[Leaf] = field(default_factory=list)
     pre_activation: Any = None
     gradients: list[Leaf] = field(default_factory=list)
@@ -163,6 +166,7 @@ class _Watcher:
     def _call(self, original: Callable[..., Any], operation: Any, args: Any, kwargs: Any) -> Any:
         parent = self._open[-1] if self._open else None
         call = Call(operation, parent, leaves((*args, *kwargs.values())))
+        call.keywords = dict(enumerate(kwargs, len(args)))
         if parent is not None:
             call.loop = parent if isinstance(parent.operation, keras.layers.RNN) else parent.loop
         self._open.append(call)

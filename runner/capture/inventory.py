@@ -12,9 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from runner.capture.calls import Call
+from runner.capture.connections import arguments_of, wiring_of
 from runner.capture.reductions import reduced
 from runner.capture.selection import Selection
 from runner.tensors import Kind, TensorSpec
+from runner.wiring import CallWiring
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,10 @@ class Layer:
         Why nothing that it put out was captured; ``None`` where something was.
     no_gradient
         Why an output has no gradient, where gradients were asked for.
+    arguments
+        What it was made with (see `runner.capture.connections.arguments_of`).
+    calls
+        What it was called on, call by call.
     """
 
     path: str
@@ -40,6 +46,8 @@ class Layer:
     order: int | None
     reason: str | None
     no_gradient: str | None = None
+    arguments: dict[str, Any] | None = None
+    calls: tuple[CallWiring, ...] = ()
 
 
 @dataclass
@@ -156,6 +164,11 @@ def take_inventory(
     inventory.outputs = tuple(
         names[id(tensor)] for _, tensor in root.outputs if id(tensor) in names
     )
+    operations = {call.layer_path: call.operation for call in calls}
+    for path, own in wiring_of(calls, root, names).items():
+        inventory.layers[path] = dataclasses.replace(
+            inventory.layers[path], arguments=arguments_of(operations[path]), calls=own
+        )
     _add_the_rest(inventory, model, calls, selection)
     return inventory, values
 

@@ -366,6 +366,8 @@ class Saving:
                 tuple(sorted(tensors.pop(layer.path, []), key=lambda tensor: tensor.order)),
                 layer.reason,
                 layer.no_gradient,
+                layer.arguments,
+                layer.calls,
             )
             for layer in capture.layers
         ]

@@ -19,6 +19,7 @@ from runner.record.environment import Environment, read_environment
 from runner.record.publication import FileDigest
 from runner.record.training_record import StepRecord, TrainingRecord
 from runner.tensors import InputSpec, TensorSpec
+from runner.wiring import CallWiring
 
 SCHEMA_VERSION: Final = 1
 
@@ -71,6 +72,11 @@ class LayerRecord:
         Why none of its outputs was captured; ``None`` where one was.
     no_gradient
         Why one of its outputs has no gradient, where gradients were asked for.
+    arguments
+        What it was made with, as far as that decides its arithmetic; ``None`` for a layer
+        that is not Keras's own.
+    calls
+        What it was called on, call by call; empty inside the loop of a recurrent layer.
     """
 
     path: str
@@ -79,6 +85,8 @@ class LayerRecord:
     tensors: tuple[TensorRecord, ...]
     reason: str | None
     no_gradient: str | None = None
+    arguments: dict[str, Any] | None = None
+    calls: tuple[CallWiring, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,39 @@
-"""The arithmetic of one value of a Dense layer, spelled out."""
+"""The arithmetic of one value, spelled out."""
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+import re
+from math import prod
+from typing import Any
 
+import numpy as np
+
+from runner.arithmetic.account import Account
+from runner.arithmetic.layer_call import LayerCall
+from runner.arithmetic.spelling import spell_out
 from runner.errors import InputError, suggest
 from runner.runs.published_run import Run, some
-from runner.screen.dense import DenseCall
 from runner.screen.figures import digits, text_table
+from runner.tables.layout import unit_places
 
-_MOST_INPUTS = 20
+_MOST_TERMS = 20
 _LARGEST = 10
+_MOST_NAMED = 10_000
 
 
 def show(run: Run, layer: str, unit: str, sample: str) -> str:
-    """Return the arithmetic of one value: every product, their sum, and what became of it.
+    """Return the arithmetic of one value: all that went into it, and what became of that.
 
-    Of more than 20 inputs the 10 whose products are largest are shown, and the sum of
-    the others.
+    Of more than 20 terms the 10 largest are shown, and the sum of the others.
 
     Parameters
     ----------
     run
-        A run of a declared model.
+        A run.
     layer
-        A Dense layer; one that is called more than once as ``layer@1``.
+        A layer's output; of one that is called more than once as ``layer@1``.
     unit
-        ``u0``, ``u1``...
+        ``u0``, ``u1``..., or ``u0_1_2`` of a map.
     sample
         A sample's id, as text.
 
@@ -36,55 +42,80 @@ def show(run: Run, layer: str, unit: str, sample: str) -> str:
     InputError
         If the run has none of that name, or if the layer is not covered yet.
     """
-    dense = DenseCall.read(run, layer)
-    column = _position(unit, list(dense.output.columns), "unit", layer)
-    row = _position(sample, [str(known) for known in dense.output.index], "sample", layer)
-    dtype = dense.kernel.dtype.type
-    total = dtype(dense.sums(row)[column])
-    computed = dtype(dense.outputs(row)[column])
-    stored = dense.output.to_numpy()[row, column]
-    among = f" among {len(dense.bias)} units" if dense.activation == "softmax" else ""
+    tensor = run.tensor(layer, "activation")
+    place = _place(unit, tensor.shape, layer)
+    samples = [str(known) for known in run.samples]
+    if sample not in samples:
+        raise _unknown(layer, "sample", sample, samples)
+    return tell(LayerCall.read(run, layer, samples.index(sample)), place, sample)
+
+
+def tell(call: LayerCall, place: tuple[int, ...], sample: str) -> str:
+    """Return the arithmetic of one value of a call, as `show`."""
+    stored = call.output[place]
+    account = spell_out(call, place)
+    computed = stored.dtype.type(account.value)
+    unit = "_".join(map(str, place)) or "0"
     return (
-        f"{layer} {unit}, sample {sample}, run {run.id}\n\n"
-        f"{_products(dense, row, column)}\n\n"
-        f"bias    {digits(dense.bias[column])}\n"
-        f"sum     {digits(total)}\n"
-        f"{dense.activation}({digits(total)}){among} = {digits(computed)}\n"
-        f"{_verdict(stored, computed, dense.rounding(row))}\n"
+        f"{call.name} u{unit}, sample {sample}, run {call.run.id}\n\n"
+        f"{_terms(account)}\n\n"
+        f"{_steps(account, computed)}"
+        f"{_verdict(stored, computed, account.rounding(call.epsilon))}\n"
     )
 
 
-def _position(name: str, known: list[str], what: str, layer: str) -> int:
-    if name not in known:
-        advice = suggest(name, known) or f"there are {some(known)}"
-        raise InputError.of(layer, f"no {what} '{name}'", advice)
-    return known.index(name)
+def _place(unit: str, shape: tuple[int, ...], layer: str) -> tuple[int, ...]:
+    """Return the place in a sample that a unit's name stands for."""
+    if re.fullmatch(r"u\d+(_\d+)*", unit):
+        place = tuple(map(int, unit[1:].split("_")))
+        if not shape and place == (0,):
+            return ()
+        if len(place) == len(shape) and all(map(int.__lt__, place, shape)):
+            return place
+    if prod(shape) <= _MOST_NAMED:
+        raise _unknown(layer, "unit", unit, [f"u{at}" for at in unit_places(shape or (1,))])
+    last = "_".join(str(size - 1) for size in shape)
+    raise InputError.of(
+        layer, f"no unit '{unit}'", f"they go from u{'_'.join('0' * len(shape))} to u{last}"
+    )
 
 
-def _products(dense: DenseCall, row: int, column: int) -> str:
-    inputs, weights = dense.inputs.iloc[row].to_numpy(), dense.kernel[:, column]
-    with np.errstate(all="ignore"):
-        products = inputs * weights
-    columns = {"input": inputs, "weight": weights, "product": products}
-    table = pd.DataFrame(columns, dense.inputs.columns)
-    if len(table) <= _MOST_INPUTS:
+def _unknown(layer: str, what: str, name: str, known: list[str]) -> InputError:
+    advice = suggest(name, known) or f"there are {some(known)}"
+    return InputError.of(layer, f"no {what} '{name}'", advice)
+
+
+def _terms(account: Account) -> str:
+    table = account.terms
+    if len(table) <= _MOST_TERMS:
         return text_table(table)
-    by_size = np.argsort(-np.abs(products), kind="stable")
-    others = products[by_size[_LARGEST:]]
-    return (
-        f"the {_LARGEST} largest of {len(table)} products\n"
-        f"{text_table(table.iloc[by_size[:_LARGEST]])}\n"
-        f"the other {len(others)} products sum to "
-        f"{digits(products.dtype.type(others.sum(dtype=np.float64)))}"
-    )
+    last = table.columns[-1]
+    by_size = np.argsort(-np.abs(table[last].to_numpy()), kind="stable")
+    others = table[last].to_numpy()[by_size[_LARGEST:]]
+    said = f"the {_LARGEST} largest of {len(table)} {last}s\n"
+    said += text_table(table.iloc[by_size[:_LARGEST]])
+    if account.summed:
+        total = others.dtype.type(others.sum(dtype=np.float64))
+        said += f"\nthe other {len(others)} {last}s sum to {digits(total)}"
+    return said
 
 
-def _verdict(stored: np.floating, computed: np.floating, rounding: float) -> str:
+def _steps(account: Account, computed: np.generic) -> str:
+    width = max(7, *(len(name) for name, _ in account.steps))
+    lines = [f"{name:<{width}} {digits(number)}" for name, number in account.steps]
+    if account.function is not None:
+        among = f" among {account.among} units" if account.among > 1 else ""
+        number = digits(account.steps[-1][1])
+        lines.append(f"{account.function}({number}){among} = {digits(computed)}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _verdict(stored: Any, computed: Any, rounding: float) -> str:
     """Say whether the computed value is the stored one, in units in the last place (ULP)."""
     if np.array_equal(stored, computed, equal_nan=True):
         return f"equals the stored value {digits(stored)}"
     gap = abs(float(stored) - float(computed))
-    place = np.spacing(max(abs(stored), abs(computed)))
+    place = np.spacing(np.maximum(np.abs(stored), np.abs(computed)))
     if not np.isfinite(gap):
         return f"differs from the stored value {digits(stored)}"
     why = "order of rounding" if gap <= rounding else "more than rounding explains"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from runner.arithmetic.functions import FUNCTIONS
 from runner.errors import InputError
 from runner.record.training_record import TrainingRecord
 from runner.runs.published_run import Run
@@ -36,7 +37,7 @@ def chain(run: Run) -> list[DenseCall]:
     told step by step: more than 12 samples, 4 layers, or 8 inputs or units of a layer.
     """
     probe = run.record.probe
-    if probe is None or run.record.seeding is None:
+    if probe is None or run.record.seeding is None or "layers" not in run.config.get("model", {}):
         return []
     named = [layer for layer in run.record.layers if layer.layer_class != "InputLayer"]
     if probe.rows > _MOST_SAMPLES or len(named) > _MOST_LAYERS:
@@ -46,7 +47,9 @@ def chain(run: Run) -> list[DenseCall]:
     except InputError:  # what cannot be spelled out cannot be told step by step
         return []
     linked = all(after.source == before.name for before, after in pairwise(layers))
-    small = all(max(layer.kernel.shape) <= _MOST_UNITS for layer in layers)
+    small = all(
+        max(layer.kernel.shape) <= _MOST_UNITS and layer.activation in FUNCTIONS for layer in layers
+    )
     return layers if linked and small else []
 
 

@@ -1,0 +1,76 @@
+"""Layers that put values in other places and change none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from runner.arithmetic.account import Account, not_covered, table_of
+from runner.arithmetic.layer_call import LayerCall
+
+
+def moved(call: LayerCall, place: tuple[int, ...]) -> Account:
+    """Account for a value that came from another place, or is padding."""
+    given, dtype = call.operand, call.dtype.type
+    if call.arguments.get("data_format") == "channels_first":
+        raise not_covered(call.name, "channels that come first")
+    sources = np.arange(given.values.size).reshape(given.values.shape)
+    source = int(_MOVES[call.layer.layer_class](call, sources)[place])
+    if source < 0:
+        terms = table_of(["padding"], input=np.zeros(1, call.dtype))
+        return Account(terms, [("output", dtype(0))], 0.0, 0.0, 0, summed=False)
+    origin = np.unravel_index(source, given.values.shape)
+    entry = given.values[origin]
+    label = given.label(tuple(int(at) for at in origin))
+    terms = table_of([label], input=entry.astype(dtype))
+    return Account(terms, [("output", dtype(entry))], float(entry), 0.0, 0, summed=False)
+
+
+def _padded(call: LayerCall, sources: np.ndarray) -> np.ndarray:
+    pairs = _pairs(call.arguments["padding"], sources.ndim - 1)
+    return np.pad(sources, [*pairs, (0, 0)], constant_values=-1)
+
+
+def _cropped(call: LayerCall, sources: np.ndarray) -> np.ndarray:
+    pairs = _pairs(call.arguments["cropping"], sources.ndim - 1)
+    sizes = zip(pairs, sources.shape, strict=False)
+    return np.asarray(sources[tuple(slice(a, size - b) for (a, b), size in sizes)])
+
+
+def _upsampled(call: LayerCall, sources: np.ndarray) -> np.ndarray:
+    if call.arguments.get("interpolation", "nearest") != "nearest":
+        raise not_covered(call.name, "interpolations other than nearest")
+    size = call.arguments["size"]
+    for axis, times in enumerate([size] if isinstance(size, int) else size):
+        sources = np.repeat(sources, times, axis)
+    return sources
+
+
+def _pairs(given: Any, axes: int) -> Sequence[tuple[int, int]]:
+    """Return how much lies before and behind each axis, as Keras's layers are told it."""
+    if isinstance(given, int):
+        return [(given, given)] * axes
+    if axes == 1:
+        return [(given[0], given[1])]
+    return [(one, one) if isinstance(one, int) else (one[0], one[1]) for one in given]
+
+
+_MOVES: dict[str, Callable[[LayerCall, np.ndarray], np.ndarray]] = {
+    "Cropping1D": _cropped,
+    "Cropping2D": _cropped,
+    "Cropping3D": _cropped,
+    "Flatten": lambda _, sources: sources.reshape(-1),
+    "Permute": lambda call, sources: sources.transpose([d - 1 for d in call.arguments["dims"]]),
+    "RepeatVector": lambda call, sources: np.repeat(sources[None], call.arguments["n"], 0),
+    "Reshape": lambda call, sources: sources.reshape(call.output.shape),
+    "UpSampling1D": _upsampled,
+    "UpSampling2D": _upsampled,
+    "UpSampling3D": _upsampled,
+    "ZeroPadding1D": _padded,
+    "ZeroPadding2D": _padded,
+    "ZeroPadding3D": _padded,
+}
+MOVING = tuple(_MOVES)
+"""Classes of these layers."""

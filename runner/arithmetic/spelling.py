@@ -1,0 +1,78 @@
+"""Which layers' values can be spelled out, and by what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from runner.arithmetic import (
+    attention,
+    elementwise,
+    moves,
+    normalizations,
+    weighted_sums,
+    windows,
+)
+from runner.arithmetic.account import Account, not_covered
+from runner.arithmetic.layer_call import LayerCall
+
+_PASSING = (
+    "ActivityRegularization",
+    "AlphaDropout",
+    "Dropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "Identity",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+)
+_DIMENSIONS = ("1D", "2D", "3D")
+
+COVERED: dict[str, Callable[[LayerCall, tuple[int, ...]], Account]] = {
+    "Activation": elementwise.activation,
+    "BatchNormalization": normalizations.batch_normalization,
+    "Concatenate": elementwise.concatenated,
+    "Dense": weighted_sums.dense_layer,
+    "ELU": elementwise.elu,
+    "EinsumDense": weighted_sums.einsum_dense,
+    "Embedding": elementwise.embedding,
+    "GroupNormalization": normalizations.group_normalization,
+    "LayerNormalization": normalizations.layer_normalization,
+    "LeakyReLU": elementwise.leaky_relu,
+    "MultiHeadAttention": attention.multi_head_attention,
+    "Normalization": normalizations.normalization,
+    "RMSNormalization": normalizations.rms_normalization,
+    "ReLU": elementwise.relu,
+    "Rescaling": elementwise.rescaling,
+    "Softmax": elementwise.softmax,
+    **dict.fromkeys(elementwise.MERGING, elementwise.merged),
+    **dict.fromkeys(_PASSING, elementwise.same),
+    **dict.fromkeys(moves.MOVING, moves.moved),
+    **{f"Conv{d}": weighted_sums.conv for d in _DIMENSIONS},
+    **{f"DepthwiseConv{d}": weighted_sums.depthwise_conv for d in _DIMENSIONS[:2]},
+    **{f"MaxPooling{d}": windows.max_pooling for d in _DIMENSIONS},
+    **{f"AveragePooling{d}": windows.average_pooling for d in _DIMENSIONS},
+    **{f"GlobalMaxPooling{d}": windows.global_max_pooling for d in _DIMENSIONS},
+    **{f"GlobalAveragePooling{d}": windows.global_average_pooling for d in _DIMENSIONS},
+}
+"""By the name of the layer's class."""
+
+
+def spell_out(call: LayerCall, place: tuple[int, ...]) -> Account:
+    """Compute one value of a layer's output anew, in float64, from what was stored.
+
+    Parameters
+    ----------
+    call
+        The layer, called on one sample.
+    place
+        Position in the output, without the sample axis.
+
+    Raises
+    ------
+    InputError
+        If the layer is not covered, or something that it was computed from was not stored.
+    """
+    if call.layer.layer_class not in COVERED:
+        raise not_covered(call.name, f"{call.layer.layer_class} layers")
+    return COVERED[call.layer.layer_class](call, place)

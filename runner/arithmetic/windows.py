@@ -1,0 +1,122 @@
+"""Layers that look at a window of their input, and pooling."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from runner.arithmetic.account import Account, not_covered, table_of
+from runner.arithmetic.layer_call import LayerCall
+
+Place = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The positions of the input that one position of the output is computed from.
+
+    Attributes
+    ----------
+    inside
+        Each with its offset in the window.
+    outside
+        How many of the window's positions lie beyond the input's edge.
+    """
+
+    inside: list[tuple[Place, Place]]
+    outside: int
+
+    @classmethod
+    def of(cls, call: LayerCall, sizes: Sequence[int], place: Place) -> Window:
+        """Return the window of a layer with ``strides``, ``padding`` and ``dilation_rate``.
+
+        The padding ``same`` is TensorFlow's: of an odd number of positions the one more lies
+        behind.
+
+        Parameters
+        ----------
+        call
+            A convolution or pooling, its channels last.
+        sizes
+            The window's extent along each axis.
+        place
+            The position in the output, without the channel.
+        """
+        if call.arguments.get("data_format") == "channels_first":
+            raise not_covered(call.name, "channels that come first")
+        given = call.operand.values
+        strides = _each(call.arguments.get("strides") or list(sizes), len(sizes))
+        dilations = _each(call.arguments.get("dilation_rate", 1), len(sizes))
+        axes = []
+        for axis, size in enumerate(sizes):
+            length, stride, dilation = given.shape[axis], strides[axis], dilations[axis]
+            reach = (size - 1) * dilation
+            before = {
+                "valid": 0,
+                "causal": reach,
+                "same": max((math.ceil(length / stride) - 1) * stride + reach + 1 - length, 0) // 2,
+            }[call.arguments.get("padding", "valid")]
+            start = place[axis] * stride - before
+            reached = ((offset, start + offset * dilation) for offset in range(size))
+            axes.append([(o, at) for o, at in reached if 0 <= at < length])
+        inside = [
+            (tuple(offset for offset, _ in pairs), tuple(at for _, at in pairs))
+            for pairs in product(*axes)
+        ]
+        return cls(inside, math.prod(sizes) - len(inside))
+
+
+def max_pooling(call: LayerCall, place: Place) -> Account:
+    """Account for the largest value of a window."""
+    return _pooled(call, _window_places(call, place), largest=True)
+
+
+def average_pooling(call: LayerCall, place: Place) -> Account:
+    """Account for the mean of a window; what lies beyond the edge is not counted."""
+    return _pooled(call, _window_places(call, place), largest=False)
+
+
+def global_max_pooling(call: LayerCall, place: Place) -> Account:
+    """Account for the largest value of a channel."""
+    return _pooled(call, _channel_places(call, place), largest=True)
+
+
+def global_average_pooling(call: LayerCall, place: Place) -> Account:
+    """Account for the mean of a channel, of what a mask leaves of it."""
+    return _pooled(call, _channel_places(call, place), largest=False)
+
+
+def _window_places(call: LayerCall, place: Place) -> list[Place]:
+    *spatial, channel = place
+    sizes = _each(call.arguments["pool_size"], len(spatial))
+    window = Window.of(call, sizes, tuple(spatial))
+    return [(*position, channel) for _, position in window.inside]
+
+
+def _channel_places(call: LayerCall, place: Place) -> list[Place]:
+    if call.arguments.get("data_format") == "channels_first":
+        raise not_covered(call.name, "channels that come first")
+    given, *masks = call.operands
+    spatial = given.values.shape[:-1]
+    kept = masks[0].values if masks else np.ones(spatial, bool)
+    return [(*at, place[-1]) for at in np.ndindex(spatial) if kept[at]]
+
+
+def _pooled(call: LayerCall, places: list[Place], *, largest: bool) -> Account:
+    given, dtype = call.operands[0], call.dtype.type
+    values = np.array([given.values[one] for one in places], np.float64)
+    terms = table_of([given.label(one) for one in places], input=values.astype(dtype))
+    if largest:
+        value = float(values.max())
+        return Account(terms, [("largest", dtype(value))], value, 0.0, 0, summed=False)
+    value, size = float(values.mean()), float(np.abs(values).sum())
+    steps = [("sum", dtype(values.sum())), (f"mean of {len(values)}", dtype(value))]
+    return Account(terms, steps, value, size, len(values))
+
+
+def _each(value: int | Sequence[int], axes: int) -> list[int]:
+    return [value] * axes if isinstance(value, int) else [int(one) for one in value]

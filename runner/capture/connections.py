@@ -1,0 +1,128 @@
+"""Which layer feeds which, as a forward pass went, and what layers were made with."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from runner.capture.calls import Call, Leaf
+from runner.wiring import CallWiring, Wire
+
+# Says nothing of what a layer computes from its weights.
+_NO_ARITHMETIC = frozenset(("name", "trainable", "dtype", "seed", "activation"))
+_MOST_NUMBERS = 16  # as many as any shape or axis needs; a vocabulary has more
+
+
+def wiring_of(
+    calls: list[Call], root: Call, names: Mapping[int, str]
+) -> dict[str, tuple[CallWiring, ...]]:
+    """Return what each layer was called on.
+
+    Parameters
+    ----------
+    calls
+        All calls of a forward pass but the model's own.
+    root
+        The model's own.
+    names
+        Identity of a tensor to the name of the activation that it is.
+
+    Returns
+    -------
+    dict
+        Layer path to its calls in their order. Those inside the loop of a recurrent layer
+        are left out.
+    """
+    shown = {id(tensor): place for place, tensor in map(_placed, root.inputs)}
+    found: dict[str, tuple[CallWiring, ...]] = {}
+    for call in calls:
+        if call.loop is None:
+            wiring = CallWiring(call.name, tuple(_wires(call, names, shown)), _settings(call))
+            found[call.layer_path] = (*found.get(call.layer_path, ()), wiring)
+    return found
+
+
+def arguments_of(layer: Any) -> dict[str, Any] | None:
+    """Return what one of Keras's own layers was made with, as far as it decides its arithmetic.
+
+    Plain values alone, and the name of its activation; ``None`` for a layer of anybody
+    else's, a model, or an operation of a graph.
+    """
+    own = type(layer).__module__.startswith(("keras.src.layers.", "keras.layers."))
+    if not own or not isinstance(layer, keras.Layer):
+        return None
+    config = {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in layer.get_config().items()
+        if key not in _NO_ARITHMETIC and value is not None and _is_plain(value)
+    }
+    activation = getattr(layer, "activation", None)
+    if activation is not None:
+        config["activation"] = _activation_name(activation)
+    return {**config, "dtype": layer.compute_dtype}
+
+
+def _wires(call: Call, names: Mapping[int, str], shown: Mapping[int, str]) -> Iterator[Wire]:
+    arguments = _argument_names(call)
+    for place, tensor in call.inputs:
+        if tf.is_tensor(tensor):
+            position, _, below = str(place).partition(".")
+            argument = arguments.get(int(position), f"argument{position}")
+            source = _before_casts(tensor)
+            yield Wire(
+                f"{argument}.{below}" if below else argument,
+                names.get(id(tensor)) or names.get(id(source)),
+                shown.get(id(source)),
+                getattr(tensor, "_keras_mask", None) is not None,
+            )
+
+
+def _settings(call: Call) -> dict[str, Any]:
+    places = {str(position): name for position, name in call.keywords.items()}
+    return {
+        places[str(place)]: value
+        for place, value in call.inputs
+        if str(place) in places and isinstance(value, (bool, int, float, str))
+    }
+
+
+def _argument_names(call: Call) -> dict[int, str]:
+    """Return the names that a layer has for what it was given, by position."""
+    parameters = inspect.signature(call.operation.call).parameters.values()
+    named = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
+    return {**dict(enumerate(named)), **call.keywords}
+
+
+def _placed(leaf: Leaf) -> tuple[str, Any]:
+    """Return an input of the model with its place among what the model was shown."""
+    place, tensor = leaf
+    return str(place).partition(".")[2] or "input", tensor
+
+
+def _before_casts(tensor: Any) -> Any:
+    """Return the tensor of a graph that another is the same as but for its type.
+
+    Keras converts what a model is shown to the type that its layers take.
+    """
+    while isinstance(tensor, tf.Tensor) and not hasattr(tensor, "numpy"):
+        source = tensor.op.inputs[0] if tensor.op.type in ("Cast", "Identity") else None
+        if source is None or not (tensor.dtype.is_floating or source.dtype.is_integer):
+            break
+        tensor = source
+    return tensor
+
+
+def _activation_name(activation: Any) -> str:
+    name = str(getattr(activation, "__name__", type(activation).__name__))
+    of_keras = getattr(keras.activations, name, None) is activation
+    return name if of_keras else f"{name} of {activation.__module__}"
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return len(value) <= _MOST_NUMBERS and all(map(_is_plain, value))
+    return isinstance(value, (bool, int, float, str))

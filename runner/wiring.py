@@ -1,0 +1,47 @@
+"""What a layer was called on, without the values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Wire:
+    """One tensor that a layer was called on.
+
+    Attributes
+    ----------
+    argument
+        The argument that it was: ``inputs``, ``query``; ``inputs.1`` in a list.
+    tensor
+        Name of the activation that it is; ``None`` where it is no layer's output.
+    model_input
+        Likewise which input of the model it is: a name, or a position in a list.
+    masked
+        Whether a mask of Keras came with it.
+    """
+
+    argument: str
+    tensor: str | None = None
+    model_input: str | None = None
+    masked: bool = False
+
+
+@dataclass(frozen=True)
+class CallWiring:
+    """One call of a layer.
+
+    Attributes
+    ----------
+    name
+        Call path: the name of its output, and of each part of that up to the ``:``.
+    wires
+        The tensors that it was given, in the order of its arguments.
+    settings
+        Further arguments that were given by name and are plain values.
+    """
+
+    name: str
+    wires: tuple[Wire, ...]
+    settings: dict[str, Any] = field(default_factory=dict)

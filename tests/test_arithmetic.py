@@ -1,0 +1,223 @@
+"""Every value of every covered layer, computed anew from what was stored, beside Keras's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import runner
+from runner.arithmetic.layer_call import LayerCall
+from runner.arithmetic.spelling import COVERED, spell_out
+from runner.errors import InputError
+from runner.runs.published_run import Run
+from runner.screen import explain
+
+_rng = np.random.default_rng(0)
+
+# A layer, and the shape of a sample that it is called on.
+CASES: list[tuple[Callable[[], Any], tuple[int, ...]]] = [
+    (lambda: layers.Dense(3, activation="gelu"), (4,)),
+    (lambda: layers.Dense(3, activation="softmax", use_bias=False), (2, 5)),
+    (lambda: layers.Dense(2, activation="log_softmax"), (3,)),
+    (lambda: layers.EinsumDense("abc,cde->abde", (None, 2, 3), bias_axes="de"), (4, 5)),
+    (lambda: layers.EinsumDense("abc,cd->abd", (None, 3), bias_axes="d"), (4, 5)),
+    (lambda: layers.EinsumDense("abc,bd->acd", (None, 3), activation="relu"), (4, 5)),
+    (lambda: layers.Conv1D(4, 3, padding="causal", dilation_rate=2), (9, 2)),
+    (lambda: layers.Conv1D(4, 3, padding="same", strides=2, groups=2), (9, 4)),
+    (lambda: layers.Conv2D(3, 3, padding="same", activation="relu"), (5, 6, 2)),
+    (lambda: layers.Conv2D(3, (2, 3), strides=(2, 1), use_bias=False), (6, 5, 2)),
+    (lambda: layers.Conv2D(2, 4, padding="same", strides=3), (8, 7, 1)),
+    (lambda: layers.Conv3D(2, 2, padding="same", dilation_rate=2), (4, 4, 3, 2)),
+    (lambda: layers.DepthwiseConv1D(3, depth_multiplier=2), (6, 2)),
+    (lambda: layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2), (5, 5, 2)),
+    (lambda: layers.MaxPooling1D(3, strides=2, padding="same"), (8, 2)),
+    (lambda: layers.MaxPooling2D(2), (5, 6, 2)),
+    (lambda: layers.MaxPooling3D(2), (4, 4, 4, 2)),
+    (lambda: layers.AveragePooling1D(2), (7, 2)),
+    (lambda: layers.AveragePooling2D(3, strides=2, padding="same"), (5, 6, 2)),
+    (lambda: layers.AveragePooling3D(2), (4, 4, 4, 1)),
+    *[
+        (getattr(layers, f"Global{kind}Pooling{rank}D"), (4, 3, 2, 2)[-rank - 1 :])
+        for kind, rank in product(("Average", "Max"), (1, 2, 3))
+    ],
+    (lambda: layers.BatchNormalization(), (4, 3)),
+    (lambda: layers.BatchNormalization(axis=1, center=False), (4, 3)),
+    (lambda: layers.BatchNormalization(scale=False, epsilon=0.1), (3,)),
+    (lambda: layers.LayerNormalization(), (4, 3)),
+    (lambda: layers.LayerNormalization(axis=(1, 2), scale=False), (4, 3)),
+    (lambda: layers.GroupNormalization(2), (4, 6)),
+    (lambda: layers.GroupNormalization(-1), (4, 6)),
+    (lambda: layers.Normalization(mean=[1.0, 2.0], variance=[4.0, 9.0]), (2,)),
+    (lambda: layers.Activation("tanh"), (3, 2)),
+    (lambda: layers.Activation("softmax"), (3, 2)),
+    (lambda: layers.ReLU(max_value=0.8, negative_slope=0.1, threshold=0.2), (6,)),
+    (lambda: layers.LeakyReLU(negative_slope=0.2), (6,)),
+    (lambda: layers.ELU(alpha=0.5), (6,)),
+    (lambda: layers.Softmax(axis=1), (3, 4)),
+    (lambda: layers.Rescaling(0.5, offset=-1), (3, 4)),
+    (lambda: layers.Dropout(0.5), (3,)),
+    (lambda: layers.Flatten(), (3, 4, 2)),
+    (lambda: layers.Reshape((2, 6)), (3, 4)),
+    (lambda: layers.Permute((2, 1)), (3, 4)),
+    (lambda: layers.RepeatVector(3), (4,)),
+    (lambda: layers.ZeroPadding1D((1, 2)), (3, 2)),
+    (lambda: layers.ZeroPadding2D(((1, 0), (2, 1))), (3, 4, 2)),
+    (lambda: layers.ZeroPadding3D(1), (2, 2, 2, 1)),
+    (lambda: layers.Cropping1D((1, 0)), (4, 2)),
+    (lambda: layers.Cropping2D((1, 0)), (4, 3, 2)),
+    (lambda: layers.UpSampling2D((2, 3)), (2, 3, 2)),
+]
+
+
+def saved(model: keras.Model, *inputs: np.ndarray) -> Run:
+    """Show a model with other than its first weights some inputs, and read the run back."""
+    for weight in model.weights:
+        if weight.dtype == "float32":  # variances, among others, are positive
+            weight.assign(_rng.uniform(0.2, 1.5, weight.shape))
+    shown = list(inputs) if len(inputs) > 1 else inputs[0]
+    return Run.read(runner.save_run(model, shown, Path("run")).path)
+
+
+def check(run: Run, name: str, most: int = 40) -> None:
+    """Hold values of a layer to what is computed anew, and the bound on rounding to reason."""
+    call = LayerCall.read(run, name, 1)
+    places = list(np.ndindex(call.output.shape))
+    for place in (places[i] for i in _rng.permutation(len(places))[:most]):
+        account = spell_out(call, tuple(place))
+        stored = float(call.output[place])
+        assert account.value == pytest.approx(stored, rel=1e-4, abs=1e-5)
+        assert abs(account.value - stored) <= account.rounding(call.epsilon)
+        assert account.rounding(call.epsilon) < 1e-3 * (1 + abs(stored))
+        said = explain.tell(call, tuple(place), "1")
+        assert re.search(r"equals the stored value|\(order of rounding\)", said)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: str(case[1]))
+def test_a_value_is_what_its_layer_computed(
+    case: tuple[Callable[[], Any], tuple[int, ...]],
+) -> None:
+    make, shape = case
+    given = keras.Input(shape)
+    model = keras.Model(given, layers.Identity()(make()(given)))
+    made = model.layers[1]
+    made.name = "made"
+    run = saved(model, _rng.normal(size=(2, *shape)).astype(np.float32))
+    check(run, "made")
+
+
+def test_every_covered_layer_is_tried() -> None:
+    tried = {type(make()).__name__ for make, _ in CASES}
+    others = {"Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract", "Concatenate"}
+    others |= {"Embedding", "MultiHeadAttention", "RMSNormalization"}
+    same = {"Identity", "ActivityRegularization"}
+    same |= {name for name in COVERED if "Dropout" in name or "Noise" in name}
+    alike = {"Cropping3D", "UpSampling1D", "UpSampling3D"}
+    assert set(COVERED) == tried | others | same | alike
+
+
+@pytest.mark.skipif(not hasattr(layers, "RMSNormalization"), reason="this Keras has no such layer")
+def test_root_mean_square() -> None:
+    given = keras.Input((4, 3))
+    model = keras.Model(given, layers.RMSNormalization(name="made")(given))
+    check(saved(model, _rng.normal(size=(2, 4, 3)).astype(np.float32)), "made")
+
+
+@pytest.mark.parametrize(
+    "name", ["Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"]
+)
+def test_several_inputs(name: str) -> None:
+    inputs = [keras.Input((3, 2), name="a"), keras.Input((3, 2), name="b")]
+    model = keras.Model(inputs, getattr(layers, name)(name="made")(inputs))
+    run = saved(model, *(_rng.normal(size=(2, 3, 2)).astype(np.float32) for _ in "ab"))
+    check(run, "made")
+    if name == "Subtract":
+        assert "input0 u0_1" in explain.show(run, "made", "u0_1", "0")
+
+
+def test_embedding_and_a_mean_under_its_mask() -> None:
+    given = keras.Input((5,), dtype="int32")
+    words = layers.Embedding(7, 3, mask_zero=True, name="words")(given)
+    model = keras.Model(given, layers.GlobalAveragePooling1D(name="mean")(words))
+    run = saved(model, np.array([[1, 2, 3, 0, 0], [6, 5, 4, 3, 0]], np.int32))
+    check(run, "words")
+    check(run, "mean")
+    said = explain.show(run, "words", "u1_2", "1")
+    assert "row\ninput1   5\n" in said
+    assert "embeddings[5, 2] " in said
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_and_its_scores(causal: bool) -> None:
+    given, other = keras.Input((4, 6)), keras.Input((5, 6))
+    if causal:
+        other = given
+    attention = layers.MultiHeadAttention(2, 3, name="made")
+    outputs = attention(given, other, return_attention_scores=True, use_causal_mask=causal)
+    model = keras.Model([given] if causal else [given, other], outputs)
+    shapes = [(2, 4, 6)] if causal else [(2, 4, 6), (2, 5, 6)]
+    run = saved(model, *(_rng.normal(size=shape).astype(np.float32) for shape in shapes))
+    check(run, "made:0")
+    check(run, "made:1")
+    check(run, "made/query")
+    said = explain.show(run, "made:0", "u0_0", "1")
+    assert "looks_most_at with_weight contribution\nhead 0" in said
+    with pytest.raises(InputError, match="made/attention_output: was called on something inside"):
+        explain.show(run, "made/attention_output", "u0_0", "1")
+
+
+def test_what_a_layer_was_called_on_may_be_kept_as_its_input() -> None:
+    given = keras.Input((4, 6))
+    model = keras.Model(given, layers.MultiHeadAttention(2, 3, name="made")(given, given))
+    runner.save_run(
+        model,
+        _rng.normal(size=(2, 4, 6)).astype(np.float32),
+        Path("run"),
+        kinds=("activation", "weight", "input"),
+    )
+    check(Run.read(Path("run")), "made/attention_output")
+
+
+def test_what_cannot_be_spelled_out_says_why() -> None:
+    given = keras.Input((4, 3))
+    hidden = layers.LSTM(3, return_sequences=True, name="lstm")(given)
+    hidden = layers.Dense(2, name="dense")(hidden)
+    model = keras.Model(given, hidden)
+    values = _rng.normal(size=(2, 4, 3)).astype(np.float32)
+    runner.save_run(model, values, Path("run"), exclude=("lstm",))
+    run = Run.read(Path("run"))
+    with pytest.raises(InputError, match="dense: was called on 'lstm', which was not captured"):
+        explain.show(run, "dense", "u0_0", "1")
+    runner.save_run(model, values, Path("whole"))
+    with pytest.raises(InputError, match="lstm: LSTM layers are not covered yet"):
+        explain.show(Run.read(Path("whole")), "lstm", "u0_0", "1")
+    runner.save_run(model, values, Path("reduced"), reduce={"dense": "mean"})
+    with pytest.raises(InputError, match="dense: was stored reduced to its mean"):
+        explain.show(Run.read(Path("reduced")), "dense", "u0", "1")
+
+
+def test_batch_statistics_and_drawn_numbers_cannot_be_told_from_one_sample() -> None:
+    given = keras.Input((3,))
+    hidden = layers.BatchNormalization(name="norm")(given)
+    model = keras.Model(given, layers.Dropout(0.5, name="drop")(hidden))
+    runner.save_run(model, np.ones((4, 3), np.float32), Path("run"), training=True)
+    run = Run.read(Path("run"))
+    with pytest.raises(InputError, match="norm: batch statistics, which depend on the other"):
+        explain.show(run, "norm", "u0", "1")
+    with pytest.raises(InputError, match="drop: random numbers drawn in training"):
+        explain.show(run, "drop", "u0", "1")
+
+
+def test_the_units_of_a_large_map_are_not_all_listed() -> None:
+    given = keras.Input((80, 80, 2))
+    model = keras.Model(given, layers.ReLU(name="made")(given))
+    run = saved(model, np.zeros((1, 80, 80, 2), np.float32))
+    with pytest.raises(InputError, match="no unit 'u80_0_0'; they go from u0_0_0 to u79_79_1"):
+        explain.show(run, "made", "u80_0_0", "0")
