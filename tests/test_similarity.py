@@ -1,240 +1,460 @@
-"""Measures of similarity: known figures, what each must not mind, and where it misleads."""
+"""Pairs of layers of stored runs, compared from values, from sums, and through the runs."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from functools import partial
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from making import make_run
 
-import runner
 from runner.command_line.commands import main
 from runner.errors import InputError
+from runner.record.record import ProbeRecord
 from runner.runs.locate import open_runs
-from runner.similarity.measures import MEASURES, linear_cka, linear_cka_biased, signature
-from runner.similarity.moments import CrossMoments
-from runner.similarity.pairs import Representation, similarities
+from runner.runs.published_run import Run, UnknownTensorError
+from runner.runs.runs import Runs
+from runner.screen.likeness import told
+from runner.similarity import dimensions, pairs
+from runner.similarity.dimensions import layer_statistics
+from runner.similarity.measures import MEASURES
+from runner.similarity.moments import MOMENT_MEASURES, JointMoments
+from runner.similarity.pairs import compare_layers
+from runner.similarity.representation import Representation, side_by_side
+from runner.tables.layout import FORMATS
+from runner.tensors import InputSpec
 
-# What independent public implementations give for these two.
-KNOWN = {
-    "cka": 0.51345649, "cka_biased": 0.55761326, "cca": 0.73101396, "procrustes": 0.74327648,
-    "rsa": 0.47243967, "knn": 0.170125,
-}  # fmt: skip
-LINEAR = {
-    "cka": CrossMoments.linear_cka, "cka_biased": CrossMoments.linear_cka_biased,
-    "cca": CrossMoments.mean_cca, "svcca": CrossMoments.svcca,
-    "procrustes": CrossMoments.procrustes,
-}  # fmt: skip
-
-
-def known() -> tuple[np.ndarray, np.ndarray]:
-    draw = np.random.RandomState(1337)
-    x = draw.randn(100, 10)
-    return x, draw.randn(100, 10) + x
+COLUMNS = ["run_a", "layer_a", "run_b", "layer_b", "metric", "value", "n", "width_a", "width_b"]
 
 
-def representation(run: str, values: np.ndarray, block: int = 7) -> Representation:
-    def blocks():  # noqa: ANN202
-        for start in range(0, len(values), block):
-            yield values[start : start + block]
+def held(name: str, values: np.ndarray) -> Representation:
+    """A layer whose values are in memory."""
 
-    return Representation(run, "h", len(values), values.shape[1], blocks)
+    def blocks() -> Iterator[np.ndarray]:
+        rows = 7 + len(name) % 2  # layers are not cut alike
+        yield from (values[start : start + rows] for start in range(0, len(values), rows))
 
-
-@pytest.mark.parametrize(("name", "value"), KNOWN.items())
-def test_known_figures(name: str, value: float) -> None:
-    assert MEASURES[name](*known()) == pytest.approx(value, abs=1e-6)
+    width = values[0].size
+    return Representation("run", name, len(values), width, values.dtype, lambda: values, blocks)
 
 
-@pytest.mark.parametrize("name", MEASURES)
-def test_a_representation_is_like_itself_and_the_order_of_two_does_not_matter(name: str) -> None:
-    x, y = known()
-    assert MEASURES[name](x, x) == pytest.approx(float(name != "procrustes"), abs=1e-12)
-    assert MEASURES[name](x, y) == pytest.approx(MEASURES[name](y, x), abs=1e-12)
+def layers(count: int, samples: int, seed: int = 0) -> list[Representation]:
+    random = np.random.default_rng(seed)
+    shared = random.normal(size=(samples, 3))
+    return [
+        held(f"l{i}", np.hstack([shared, random.normal(size=(samples, 2 + i))]) + 10)
+        for i in range(count)
+    ]
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 10**6), st.integers(2, 9), st.integers(2, 9))
-@pytest.mark.parametrize("name", ["cka", "cka_biased", "cca", "svcca", "procrustes"])
-def test_rotation_scale_shift_and_order_of_units_do_not_matter(
-    name: str, seed: int, width: int, other: int
+@pytest.mark.parametrize("name", sorted(MEASURES))
+def test_every_pair_has_the_value_of_the_measure(
+    name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draw = np.random.default_rng(seed)
-    x, y = draw.normal(size=(40, width)), draw.normal(size=(40, other))
-    rotation = np.linalg.qr(draw.normal(size=(width, width)))[0]
-    moved = (x @ rotation)[:, draw.permutation(width)] * 3.5 + draw.normal(size=width)
-    assert MEASURES[name](moved, y) == pytest.approx(MEASURES[name](x, y), abs=1e-9)
-    assert MEASURES[name](moved, x) == pytest.approx(float(name != "procrustes"), abs=1e-9)
+    group = layers(5, 40)
+    frame = compare_layers([group], name)
+    assert list(frame.columns) == [*COLUMNS, "note"]
+    assert list(zip(frame["layer_a"], frame["layer_b"], strict=True)) == [
+        (f"l{i}", f"l{j}") for i in range(5) for j in range(i + 1, 5)
+    ]
+    known = {layer.layer: layer for layer in group}
+    for found in frame.to_dict("records"):
+        a, b = known[found["layer_a"]], known[found["layer_b"]]
+        assert found["value"] == pytest.approx(MEASURES[name](a.read(), b.read()), abs=1e-12)
+        assert (found["n"], found["width_a"], found["width_b"]) == (40, a.width, b.width)
+        assert (found["metric"], found["note"]) == (name, "")
+    monkeypatch.setattr(pairs, "_CHUNK_BYTES", 1)  # every layer is a chunk of its own
+    monkeypatch.setattr(pairs, "_by_moments", lambda *_: False)
+    pd.testing.assert_frame_equal(compare_layers([group], name), frame)
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 10**6))
-def test_cca_does_not_mind_any_invertible_map(seed: int) -> None:
-    draw = np.random.default_rng(seed)
-    x, y = draw.normal(size=(60, 5)), draw.normal(size=(60, 4))
-    mixed = x @ (draw.normal(size=(5, 5)) + 3 * np.eye(5))
-    assert MEASURES["cca"](mixed, y) == pytest.approx(MEASURES["cca"](x, y), abs=1e-8)
+@pytest.mark.parametrize("name", sorted(MOMENT_MEASURES))
+@pytest.mark.parametrize("units", [1, 16, 4096])
+def test_sums_over_samples_give_the_values_of_the_samples(
+    name: str, units: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = [*layers(4, 3000), held("flat", np.full((3000, 2), 0.1))]
+    monkeypatch.setattr(pairs, "_FEW_SAMPLES", 10_000)
+    with pytest.warns(UserWarning, match="flat of run holds the same values for every sample"):
+        expected = compare_layers([group], name)
+    monkeypatch.setattr(pairs, "_FEW_SAMPLES", 1)
+    monkeypatch.setattr(pairs, "_CHUNK_BYTES", 1)
+    monkeypatch.setattr(pairs, "_CHUNK_UNITS", units)
+    monkeypatch.setattr(pairs, "_from_values", None)
+    with pytest.warns(UserWarning, match="flat of run holds the same values for every sample"):
+        found = compare_layers([group], name)
+    pd.testing.assert_frame_equal(found, expected, atol=1e-9, rtol=0)
+    assert found["value"].isna().sum() == 4
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 10**6))
+@settings(max_examples=40)
+@given(
+    st.integers(0, 1000), st.lists(st.integers(1, 59), max_size=4), st.sampled_from([0, 1e3, 1e6])
+)
+def test_moments_are_exact_however_samples_are_cut(seed: int, cuts: list[int], mean: float) -> None:
+    random = np.random.default_rng(seed)
+    x, y = random.normal(size=(60, 3)) + mean, random.normal(size=(60, 2))
+    joint = JointMoments([3, 2])
+    cut = sorted(set(cuts))
+    for blocks in zip(np.split(x, cut), np.split(y, cut), strict=True):
+        joint.update(blocks)
+    together = np.hstack([x, y])
+    assert joint.count == 60
+    np.testing.assert_allclose(joint.mean, together.mean(0), rtol=1e-12, atol=1e-12)
+    exact = (together - together.mean(0)).T @ (together - together.mean(0))
+    np.testing.assert_allclose(joint.scatter, exact, atol=1e-9 * max(1, mean / 1e3))
+    np.testing.assert_array_equal(joint.between(0, 1), joint.scatter[:3, 3:])
+
+
+def test_float32_values_about_a_large_mean_are_summed_in_float64() -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(5000, 4))
+    group = [
+        held("a", (x + 1000).astype(np.float32)),
+        held("b", (x + random.normal(size=(5000, 4))).astype(np.float32)),
+    ]
+    exact = MEASURES["cka"](x[:2000], group[1].read()[:2000])
+    assert compare_layers([group])["value"][0] == pytest.approx(exact, abs=0.03)
+    assert compare_layers([group], "cka_biased")["value"][0] == pytest.approx(
+        MEASURES["cka_biased"](group[0].read().astype(float), group[1].read()), abs=1e-9
+    )
+
+
 @pytest.mark.parametrize("name", ["rsa", "knn"])
-def test_scale_and_order_of_units_do_not_matter_to_the_others(name: str, seed: int) -> None:
-    draw = np.random.default_rng(seed)
-    x, y = draw.normal(size=(30, 6)), draw.normal(size=(30, 4))
-    moved = x[:, draw.permutation(6)] * 0.25
-    assert MEASURES[name](moved, y) == pytest.approx(MEASURES[name](x, y), abs=1e-9)
+def test_many_samples_are_drawn_from_and_named(name: str) -> None:
+    group = layers(2, 300)
+    found = compare_layers([group], name, samples=50, seed=3)
+    rows = np.sort(np.random.default_rng(3).choice(300, 50, replace=False))
+    a, b = (layer.read()[rows] for layer in group)
+    assert found["value"][0] == pytest.approx(MEASURES[name](a, b), abs=1e-12)
+    assert found["n"][0] == 50
+    assert found["note"][0] == "50 of 300 samples, seed 3"
+    assert compare_layers([group], name, samples=50, seed=4)["value"][0] != found["value"][0]
 
 
-def test_rsa_minds_rotation() -> None:
-    x, y = known()
-    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(10, 10)))[0]
-    assert abs(MEASURES["rsa"](x @ rotation, y) - MEASURES["rsa"](x, y)) > 1e-3
+def test_a_function_of_ones_own_is_a_metric() -> None:
+    def widths(x: np.ndarray, y: np.ndarray) -> float:
+        return 100 * x.shape[1] + y.shape[1]
 
-
-def test_noise_of_many_units_is_alike_only_to_the_biased_one() -> None:
-    draw = np.random.default_rng(0)
-    x, y = draw.normal(size=(32, 512)), draw.normal(size=(32, 512))
-    assert linear_cka_biased(x, y) > 0.9
-    assert abs(linear_cka(x, y)) < 0.05
-
-
-@pytest.mark.parametrize("name", MEASURES)
-def test_a_constant_layer_has_no_similarity(name: str) -> None:
-    x, _ = known()
-    assert np.isnan(MEASURES[name](x, np.full_like(x, 0.1)))
-
-
-@pytest.mark.parametrize("name", LINEAR)
-@pytest.mark.parametrize("shift", [0.0, 1000.0])
-def test_covariances_give_the_same_block_by_block(name: str, shift: float) -> None:
-    x, y = (values.astype(np.float32) + np.float32(shift) for values in known())
-    y = y[:, :6]
-    moments = CrossMoments(representation("a", x).blocks, representation("b", y).blocks)
-    assert moments.n == 100
-    assert LINEAR[name](moments) == pytest.approx(MEASURES[name](x, y), abs=1e-9)
-
-
-def test_signatures_multiply_to_cka() -> None:
-    x, y = known()
-    assert signature(x) @ signature(y) == pytest.approx(linear_cka(x, y), abs=1e-12)
-    assert np.isnan(signature(x[:3])).all()
-
-
-def test_every_pair_is_a_row() -> None:
-    x, y = known()
-    layers = [representation("a", x), representation("b", y[:, :4]), representation("c", x)]
-    frame = similarities(layers, [(0, 1), (0, 2)])
-    assert frame.to_dict("records") == [
-        {"run_a": "a", "layer_a": "h", "run_b": "b", "layer_b": "h", "metric": "cka",
-         "value": pytest.approx(linear_cka(x, y[:, :4])), "n": 100, "width_a": 10, "width_b": 4},
-        {"run_a": "a", "layer_a": "h", "run_b": "c", "layer_b": "h", "metric": "cka",
-         "value": pytest.approx(1), "n": 100, "width_a": 10, "width_b": 10},
-    ]  # fmt: skip
-
-
-def test_a_function_is_a_measure_too() -> None:
-    def ratio(x: np.ndarray, y: np.ndarray) -> float:
-        return float(x.sum() / y.sum())
-
-    x, _ = known()
-    frame = similarities([representation("a", x), representation("b", 2 * x)], [(0, 1)], ratio)
-    assert frame["metric"].tolist() == ["ratio"]
-    assert frame["value"].tolist() == [0.5]
-
-
-@pytest.mark.parametrize("name", ["cka", "procrustes"])
-def test_linear_measures_of_many_samples_use_all_of_them(name: str) -> None:
-    draw = np.random.default_rng(0)
-    x = draw.normal(size=(3000, 4)).astype(np.float32)
-    y = (x + draw.normal(size=(3000, 4))).astype(np.float32)
-    [row] = similarities(
-        [representation("a", x, 500), representation("b", y, 500)], [(0, 1)], name
-    ).to_dict("records")
-    assert row["n"] == 3000
-    assert row["value"] == pytest.approx(MEASURES[name](x, y), abs=1e-7)
-
-
-def test_other_measures_of_many_samples_say_how_many_they_took() -> None:
-    draw = np.random.default_rng(0)
-    x = draw.normal(size=(2500, 4))
-    layers = [representation("a", x, 500), representation("b", x, 700)]
-    [row] = similarities(layers, [(0, 1)], "rsa").to_dict("records")
-    assert (row["n"], row["value"]) == (2048, pytest.approx(1))
+    found = compare_layers([layers(3, 40)], widths)
+    assert found["value"].tolist() == [506, 507, 607]
+    assert set(found["metric"]) == {"widths"}
+    assert set(compare_layers([layers(2, 40)], partial(widths))["metric"]) == {"partial"}
 
 
 @pytest.mark.parametrize(
-    ("metric", "shape", "line"),
+    ("metric", "line"),
+    [("ckaa", "metric: unknown metric 'ckaa'; did you mean 'cka'"), ("zzz", "there are cka, ")],
+)
+def test_an_unknown_metric_is_answered_with_what_there_is(metric: str, line: str) -> None:
+    with pytest.raises(InputError, match=line):
+        compare_layers([layers(2, 40)], metric)
+
+
+def test_what_no_memory_would_hold_is_refused_before_it_is_read() -> None:
+    def never(*_: Any) -> Any:
+        raise AssertionError("read")
+
+    wide = [
+        Representation("run", name, 50_000, 800_000, np.dtype("f4"), never, never) for name in "ab"
+    ]
+    for metric in MEASURES:
+        with pytest.raises(InputError, match=r"a of run: .* samples of 800,000 values would take "):
+            compare_layers([wide], metric)
+
+
+def noise(name: str, samples: int, width: int) -> Representation:
+    random = np.random.default_rng(ord(name))
+    return held(name, random.normal(size=(samples, width)))
+
+
+@pytest.mark.parametrize(
+    ("metric", "samples", "width", "line"),
     [
-        ("cca", (20, 30), r"cca with 20 samples and up to 30 units: .* comes out as 1"),
-        ("cka_biased", (20, 50), "cka_biased with 20 samples and up to 50 units is near 1"),
-        ("cka", (6, 2), "6 samples are few"),
+        ("cka", 20, 5, "cka: 20 samples are few: values are mostly chance"),
+        ("cca", 40, 60, r"cca: 1 of 1 values are near 1 whatever .* 40 samples .* than 60 units"),
+        ("svcca", 40, 40, "svcca: 1 of 1 values are near 1 whatever the layers hold"),
+        ("cka_biased", 32, 512, r"cka_biased: independent noise of these widths scores up to 0.94"),
     ],
 )
 def test_a_number_that_misleads_is_warned_of(
-    metric: str, shape: tuple[int, int], line: str
+    metric: str, samples: int, width: int, line: str
 ) -> None:
-    draw = np.random.default_rng(0)
-    layers = [representation(run, draw.normal(size=shape)) for run in "ab"]
+    group = [noise("a", samples, width), noise("b", samples, width)]
     with pytest.warns(UserWarning, match=line):
-        similarities(layers, [(0, 1)], metric)
+        compare_layers([group], metric)
 
 
-def test_an_unknown_measure_is_refused() -> None:
-    with pytest.raises(InputError, match="metric: unknown measure 'ckaa'; did you mean 'cka'"):
-        similarities([], [], "ckaa")
+@pytest.mark.parametrize("metric", ["cka_biased", "procrustes"])
+@pytest.mark.parametrize("few", [1, 1 << 30])
+def test_one_sample_that_decides_is_named(
+    metric: str, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pairs, "_FEW_SAMPLES", few)
+    monkeypatch.setattr(pairs, "_CHUNK_BYTES", few)
+    values = np.random.default_rng(0).normal(size=(2, 100, 8))
+    values[:, 7] += 1000
+    group = [held("a", values[0]), held("b", values[1])]
+    with pytest.warns(UserWarning, match=f"{metric}: 99% of the variance in a of run is one samp"):
+        found = compare_layers([group], metric)
+    assert abs(found["value"][0] - (0 if metric == "procrustes" else 1)) < 0.2
+    assert abs(compare_layers([group])["value"][0]) < 0.1  # debiased, it is not moved
+    assert "variance in a of run" in found["note"][0]
+    assert "variance in b of run" in found["note"][0]
 
 
-@pytest.fixture
-def outputs(tmp_path: Path) -> Path:
-    """Three runs of two layers; the second run's layers are rotations of the first's."""
-    draw = np.random.default_rng(0)
-    hidden, conv = draw.normal(size=(12, 4)), draw.normal(size=(12, 2, 2, 1))
-    rotation = np.linalg.qr(draw.normal(size=(4, 4)))[0]
-    for number, change in enumerate((np.eye(4), rotation, draw.normal(size=(4, 4)))):
+def test_what_is_nothing_to_worry_about_is_not_warned_of() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for metric in MEASURES:
+            compare_layers([layers(3, 60)], metric)
+
+
+def test_layers_without_a_similarity_are_nan_and_the_others_are_not() -> None:
+    group = [*layers(2, 60), held("dead", np.zeros((60, 4)))]
+    with pytest.warns(UserWarning, match="cka: dead of run holds the same values for every sampl"):
+        found = compare_layers([group])
+    assert found["value"].isna().tolist() == [False, True, True]
+    assert found["note"].tolist()[0] == ""
+    assert found["note"].tolist()[1] == "dead of run holds the same values for every sample"
+    with pytest.warns(UserWarning, match="dead of run"):
+        assert compare_layers([[group[2], group[2]]])["value"].isna().all()
+
+
+def seeds(folder: Path, count: int = 3, samples: int = 40, **known: Any) -> Runs:
+    """Runs whose layers share something; the wider of them is a map."""
+    random = np.random.default_rng(0)
+    shared = random.normal(size=(samples, 3))
+    for seed in range(count):
+        noise = random.normal(size=(samples, 24))
+        hidden = np.hstack([shared, noise[:, :4]]).astype(np.float32)
         tensors = {
-            "hidden": (hidden @ change).astype(np.float32),
-            "conv": (conv.reshape(12, 4) @ change).reshape(conv.shape).astype(np.float32),
+            "conv": noise.astype(np.float32).reshape(samples, 2, 3, 4),
+            "hidden": hidden,
+            "hidden/kernel": np.eye(2, dtype=np.float32),
         }
         make_run(
-            tmp_path / f"outputs/s/{number}", tensors, run_id=f"5eed5eed-{number}",
-            samples=range(12), sweep="5eed5eed", config={"seed": number},
+            folder / str(seed), tensors, run_id=f"run{seed}", samples=range(samples),
+            config={"seed": seed}, aliases={"dropout": "hidden"}, **known,
         )  # fmt: skip
-    return tmp_path / "outputs"
+    return open_runs(folder)
 
 
-def test_runs_compare_the_same_layers_or_all(outputs: Path) -> None:
-    runs = open_runs(outputs)
-    same = runs.similarity()
-    assert len(same) == 6
-    assert (same["layer_a"] == same["layer_b"]).all()
-    wide = same.pivot_table(index="run_a", columns="run_b", values="value")
-    assert wide.loc["5eed5eed-0", "5eed5eed-1"] == pytest.approx(1, abs=1e-5)
-    assert wide.loc["5eed5eed-0", "5eed5eed-2"] < 0.95
+@pytest.mark.parametrize("format", FORMATS)
+def test_runs_compare_the_same_layer_across_seeds(tmp_path: Path, format: str) -> None:
+    runs = seeds(tmp_path, format=format)
+    found = runs.similarity()
+    assert found["layer_a"].tolist() == ["conv"] * 3 + ["hidden"] * 3
+    assert (found["layer_a"] == found["layer_b"]).all()
+    assert set(found["width_a"]) == {24, 7}
+    a, b = (run.array("conv").reshape(40, 24) for run in (runs[0], runs[2]))
+    assert found["value"][1] == pytest.approx(MEASURES["cka"](a, b), abs=1e-12)
+    matrix = found[found["layer_a"] == "hidden"].pivot(
+        index="run_a", columns="run_b", values="value"
+    )
+    assert matrix.shape == (2, 2)
+    assert matrix.loc["run0", "run2"] > 0.1
+
+
+def test_layers_are_compared_with_all_others_or_those_named(tmp_path: Path) -> None:
+    runs = seeds(tmp_path)
     assert len(runs.similarity(layers="all")) == 6 * 5 / 2
-    assert len(runs.similarity("procrustes", layers=["hidden"])) == 3
+    assert len(runs.similarity(layers=["hidden"])) == 3
+    named = runs.similarity("procrustes", layers=["hidden", "dropout"])
+    assert len(named) == 15
+    twins = named[(named["run_a"] == named["run_b"])]
+    assert twins["value"].tolist() == pytest.approx([0, 0, 0], abs=1e-9)
+    one = Runs([runs[0]]).similarity(layers="all")
+    assert one[["layer_a", "layer_b"]].to_numpy().tolist() == [["conv", "hidden"]]
 
 
-def test_other_samples_are_refused(tmp_path: Path) -> None:
-    import keras
+def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
+    runs = seeds(tmp_path)
+    with pytest.raises(InputError, match="'same' compares a layer in different runs, and no two"):
+        Runs([runs[0]]).similarity()
+    with pytest.raises(InputError, match="layers: expected two to compare, found 1"):
+        Runs([runs[0]]).similarity(layers=["hidden"])
+    with pytest.raises(InputError, match="expected same, all or a list, found 'al'; did you mean"):
+        runs.similarity(layers="al")
+    with pytest.raises(UnknownTensorError, match="no tensor 'hiden'; did you mean 'hidden'"):
+        runs.similarity(layers=["hiden"])
+    with pytest.raises(InputError, match="hidden/kernel: is a weight, which has no samples"):
+        runs.similarity(layers=["hidden/kernel"])
 
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="hidden")])
-    x = np.eye(3, dtype=np.float32)
-    a, b = (runner.save_run(model, x, tmp_path / ids, sample_ids=ids) for ids in ("pqr", "prq"))
-    with pytest.raises(InputError, match=rf"different sample ids: .* by run {a.id}, .* {b.id}"):
-        open_runs([a.path, b.path]).similarity(layers=["hidden"])
+
+def test_runs_of_other_probes_are_refused(tmp_path: Path) -> None:
+    hidden = {"hidden": np.arange(12, dtype=np.float32).reshape(4, 3)}
+    shown = ProbeRecord(
+        source="csv", rows=4, inputs=(InputSpec("input", (4,), "float32"),), sample_type="int64",
+        has_labels=False, has_targets=False, sha256="d" * 64, sample_ids_sha256="c" * 64,
+        file="probe.parquet", has_inputs=True,
+    )  # fmt: skip
+    make_run(tmp_path / "a", hidden, samples=range(4), run_id="aaaa")
+    inputs = np.eye(4, dtype=np.float32)
+    inputs[2, 1] = 5
+    path = make_run(tmp_path / "b", hidden, samples=range(4), inputs=inputs, run_id="bbbb")
+    run = Run.read(path)
+    object.__setattr__(run.record, "probe", shown)
+    with pytest.raises(InputError) as caught:
+        Runs([Run.read(tmp_path / "a"), run]).similarity()
+    assert str(caught.value) == (
+        "probe: the runs were shown different inputs: bbbbbbbbbbbb and dddddddddddd; "
+        "first at sample 2, input1: 0.0 and 5.0"
+    )
 
 
-def test_the_command(outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["similarity", "5eed5eed", "--outputs", str(outputs), "--layers", "hidden"]
-    assert main([*words, "--csv", str(tmp_path / "all.csv")]) == 0
+def test_failed_runs_are_left_out_with_a_warning(tmp_path: Path) -> None:
+    seeds(tmp_path, 2)
+    make_run(tmp_path / "bad", run_id="bad00000", error="no memory")
+    with pytest.warns(UserWarning, match="1 of 3 runs failed and have no tables: bad00000"):
+        assert len(open_runs(tmp_path).similarity(layers=["hidden"])) == 1
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_layers_are_read_in_blocks_of_the_same_samples(tmp_path: Path, format: str) -> None:
+    values = np.arange(5000 * 6, dtype=np.float32).reshape(5000, 2, 3)
+    tensors = {"map": values, "narrow": values[:, 0, 0]}
+    run = Run.read(make_run(tmp_path / "run", tensors, samples=range(5000), format=format))
+    layers = [run.representation(name) for name in tensors]
+    blocks = list(side_by_side(layers))
+    assert [len(a) for a, _ in blocks] == [len(b) for _, b in blocks] == [1024] * 4 + [904]
+    np.testing.assert_array_equal(np.concatenate([a for a, _ in blocks]), values.reshape(5000, 6))
+    assert (
+        layers[0].values(np.array([3, 1024, 4999])).tolist()
+        == values[[3, 1024, 4999]].reshape(3, 6).tolist()
+    )
+
+
+def test_the_command_prints_a_matrix_a_layer_and_writes_every_pair(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = seeds(tmp_path / "outputs")
+    words = ["similarity", "run0", "run1", "run2", "--layers", "hidden"]
+    assert main([*words, "--csv", "all.csv"]) == 0
     out = capsys.readouterr().out.splitlines()
-    assert out[0] == "cka, 12 samples"
-    assert out[2] == "hidden"
-    assert out[4].split() == ["0", "5eed5eed-0", "1.000", out[4].split()[-1]]
-    assert len((tmp_path / "all.csv").read_text().splitlines()) == 4
+    values = runs.similarity(layers=["hidden"])["value"]
+    assert out == [
+        "cka, 40 samples",
+        "",
+        "hidden",
+        "           0     1     2",
+        f"0 run0        {values[0]:.3f} {values[1]:.3f}",
+        f"1 run1 {values[0]:.3f}       {values[2]:.3f}",
+        f"2 run2 {values[1]:.3f} {values[2]:.3f}",
+    ]
+    assert pd.read_csv("all.csv")["value"].tolist() == values.tolist()
     assert main([*words, "--metric", "ckaa"]) == 2
-    assert "error: metric: unknown measure 'ckaa'" in capsys.readouterr().err
+    assert "error: metric: unknown metric 'ckaa'; did you mean 'cka'" in capsys.readouterr().err
+    assert main(["similarity", "run0"]) == 2
+    assert "'all' compares every layer with every other" in capsys.readouterr().err
+
+
+def test_layers_with_others_are_one_matrix_of_means_over_runs(tmp_path: Path) -> None:
+    found = seeds(tmp_path).similarity("procrustes", layers="all")
+    lines = told(found).splitlines()
+    assert lines[0] == "procrustes, 40 samples; 0 is the same"
+    assert [line.split()[:2] for line in lines[3:]] == [["0", "conv"], ["1", "hidden"]]
+    mixed = found[found["layer_a"] != found["layer_b"]]["value"].mean()
+    assert lines[3].split()[3] == lines[4].split()[2] == f"{mixed:.3f}"
+
+
+@pytest.mark.parametrize(("count", "shown"), [(9, "0.123"), (13, "0.12"), (20, "12")])
+def test_a_matrix_has_as_many_digits_as_fit(count: int, shown: str) -> None:
+    text = told(pairs_of([f"5eed5eed-{number}" for number in range(count)]))
+    assert shown in text.splitlines()[4].split()
+    assert max(map(len, text.splitlines())) <= 80
+    assert ("(in hundredths)" in text) == (shown == "12")
+
+
+def test_what_does_not_fit_is_summed_up() -> None:
+    text = told(pairs_of([f"5eed5eed-{number}" for number in range(30)]))
+    assert text.splitlines()[2].split() == ["layers", "pairs", "mean", "std", "min", "max"]
+    assert text.splitlines()[3].split() == ["h", "435", "0.123", "0.000", "0.123", "0.123"]
+
+
+def pairs_of(runs: list[str]) -> pd.DataFrame:
+    """One layer of runs, all as alike as each other."""
+    return pd.DataFrame(
+        [
+            {"run_a": a, "layer_a": "h", "run_b": b, "layer_b": "h", "metric": "cka", "n": 99,
+             "value": 0.123}
+            for a, b in combinations(runs, 2)
+        ]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_run_tells_what_its_layers_do(tmp_path: Path, format: str) -> None:
+    random = np.random.default_rng(0)
+    plane = random.normal(size=(400, 2)) @ random.normal(size=(2, 9))
+    tensors = {
+        "plane": plane.astype(np.float32),
+        "ball": random.normal(size=(400, 9)).astype(np.float32),
+        "tanh": np.tanh(20 * random.normal(size=(400, 3))).astype(np.float32),
+        "relu": np.maximum(random.normal(size=(400, 2, 2, 4)), 0).astype(np.float32),
+        "flat": np.full((400, 3), 0.1, np.float32),
+        "nan": np.full((400, 3), np.nan, np.float32),
+    }
+    run = Run.read(make_run(tmp_path / "run", tensors, samples=range(400), format=format))
+    found = run.statistics().set_index("name")
+    assert found.loc["plane", "effective_rank"] == pytest.approx(2, abs=0.1)
+    assert found.loc["plane", "participation_ratio"] < 2
+    assert found.loc["ball", "effective_rank"] == pytest.approx(9, abs=0.2)
+    assert found.loc["ball", "participation_ratio"] == pytest.approx(9, abs=0.5)
+    norms = np.linalg.norm(tensors["ball"].astype(float), axis=1)
+    assert found.loc["ball", "norm"] == pytest.approx(norms.mean())
+    assert found.loc["ball", "norm_std"] == pytest.approx(norms.std())
+    assert found.loc["tanh", "saturation"] > 0.8
+    assert found.loc["ball", "saturation"] < 0.01
+    assert found.loc["relu", "sparsity"] == pytest.approx(0.5, abs=0.05)
+    assert found.loc["relu", "units"] == 4
+    assert found.loc["flat", ["effective_rank", "participation_ratio"]].tolist() == [0, 0]
+    assert found.loc["nan", "nan"] == 1200
+    assert found.loc["nan", ["norm", "effective_rank"]].isna().all()
+
+
+def test_dimensions_are_those_of_the_singular_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(0).normal(size=(50, 6)) * [5, 4, 3, 2, 1, 0]
+    singular = np.linalg.svd(x - x.mean(0), compute_uv=False)
+    shares = singular[:5] / singular.sum()
+    rank = np.exp(-(shares * np.log(shares)).sum())
+    ratio = (singular**2).sum() ** 2 / (singular**4).sum()
+    reach = (6, float(x.min()), float(x.max()))
+    found = layer_statistics(held("x", x), *reach)
+    assert found["effective_rank"] == pytest.approx(rank, rel=1e-6)
+    assert found["participation_ratio"] == pytest.approx(ratio, rel=1e-9)
+    monkeypatch.setattr(dimensions, "_MOST_UNITS", 5)  # too many units, and too many samples
+    assert np.isnan(layer_statistics(held("x", x), *reach)["effective_rank"])
+
+
+def test_a_layer_wider_than_it_has_samples_has_dimensions_too() -> None:
+    x = np.random.default_rng(0).normal(size=(8, 5000))
+    found = layer_statistics(held("x", x), 5000, float(x.min()), float(x.max()))
+    assert found["effective_rank"] == pytest.approx(7, abs=0.1)
+
+
+def test_statistics_are_averaged_over_seeds_of_the_same_config(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for number, (width, seed) in enumerate([(2, 0), (2, 1), (5, 0)]):
+        make_run(
+            tmp_path / str(number),
+            {"hidden": random.normal(size=(40, width)).astype(np.float32)},
+            run_id=f"run{number}", samples=range(40), config={"seed": seed, "width": width},
+        )  # fmt: skip
+    runs = open_runs(tmp_path)
+    found = runs.statistics()
+    assert found.index.tolist() == [(2, "hidden", "activation"), (5, "hidden", "activation")]
+    assert found["runs"].tolist() == [2, 1]
+    own = [run.statistics()["norm"][0] for run in runs]
+    assert found[("norm", "mean")].tolist() == pytest.approx([(own[0] + own[1]) / 2, own[2]])
+    assert found[("norm", "std")].tolist() == pytest.approx(
+        [abs(own[0] - own[1]) / np.sqrt(2), np.nan], nan_ok=True
+    )

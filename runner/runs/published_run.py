@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
+from math import prod
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,7 +15,9 @@ import pandas as pd
 from runner.errors import InputError, suggest
 from runner.record.publication import RECORD
 from runner.record.record import ProbeRecord, RunRecord, TensorRecord
-from runner.tables.layout import FORMATS
+from runner.similarity.dimensions import layer_statistics
+from runner.similarity.representation import Representation
+from runner.tables.layout import FORMATS, stored_dtype
 from runner.tables.tables import read_array, read_blocks, read_frame, read_samples, read_table
 from runner.tensors import Kind
 
@@ -180,6 +183,34 @@ class Run:
         stored = self._stored(self.tensor(name, kind))
         return read_blocks(self.path / stored.file, stored, self.record.format)
 
+    def representation(self, name: str, kind: Kind | None = None) -> Representation:
+        """Return a tensor as something to compare; nothing is read yet.
+
+        Parameters
+        ----------
+        name, kind
+            As in `tensor`.
+
+        Raises
+        ------
+        UnknownTensorError
+            As in `tensor`.
+        InputError
+            If it is a weight.
+        """
+        spec = self.tensor(name, kind)
+        if not spec.per_sample:
+            raise InputError.of(name, "is a weight, which has no samples", "name a layer")
+        return Representation(
+            run=self.id,
+            layer=name,
+            samples=self._shown.rows,
+            width=prod(spec.shape),
+            dtype=stored_dtype(spec),
+            read=partial(self.array, name, spec.kind),
+            read_blocks=partial(self.blocks, name, spec.kind),
+        )
+
     def weights(self, name: str, step: int | Literal["all"] | None = None) -> pd.DataFrame:
         """Return the table of a weight, such as ``hidden/kernel``."""
         return self.table(name, "weight", step)
@@ -251,6 +282,30 @@ class Run:
     def summary(self) -> pd.DataFrame:
         """A row per captured tensor: shape, dtype and statistics."""
         return self._plain("summary")
+
+    def statistics(self) -> pd.DataFrame:
+        """Return what each layer does with the probe; its values are read for that.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per tensor captured per sample. Of the `summary`: ``name``, ``kind``,
+            ``layer``, ``class``, ``units``, ``mean``, ``std``, ``dead_units`` (0 for every
+            sample), ``sparsity`` (there ``zeros``: the share of values that are 0), ``nan``
+            and ``inf``. Computed here: ``norm``, ``norm_std``, ``saturation``,
+            ``effective_rank``, ``participation_ratio``, each explained in
+            `runner.similarity.dimensions.layer_statistics`.
+        """
+        summary = self.summary.rename(columns={"zeros": "sparsity"})
+        rows = summary[summary["kind"] != "weight"].reset_index(drop=True)
+        computed = [
+            layer_statistics(self.representation(name, kind), units, least, most)
+            for name, kind, units, least, most in zip(
+                *(rows[key] for key in ("name", "kind", "units", "min", "max")), strict=True
+            )
+        ]
+        first = ["name", "kind", "layer", "class", "units", "mean", "std", "sparsity", "dead_units"]
+        return pd.concat([rows[[*first, "nan", "inf"]], pd.DataFrame(computed)], axis=1)
 
     @property
     def probe(self) -> pd.DataFrame:

@@ -6,19 +6,17 @@ import json
 import warnings
 from collections.abc import Iterable, Iterator
 from functools import reduce
-from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from runner.errors import InputError, suggest
+from runner.runs.comparable import comparable_layers
 from runner.runs.database import StoredTable, select
 from runner.runs.dataset import dataset_of, refuse_differing
 from runner.runs.published_run import Run, some
-from runner.runs.representations import representations_of
-from runner.similarity.measures import Measure
-from runner.similarity.pairs import similarities
+from runner.similarity.pairs import MAX_SAMPLES, Metric, compare_layers
 
 if TYPE_CHECKING:
     import xarray
@@ -234,43 +232,68 @@ class Runs:
 
     def similarity(
         self,
-        metric: str | Measure = "cka",
-        layers: Literal["same", "all"] | Iterable[str] = "same",
+        metric: Metric = "cka",
+        layers: str | Iterable[str] = "same",
+        *,
+        samples: int = MAX_SAMPLES,
+        seed: int = 0,
     ) -> pd.DataFrame:
-        """Return how alike the layers of the runs represent the same samples.
+        """Compare how layers represent the same samples; a map is taken as one long row.
 
         Parameters
         ----------
         metric
-            ``cka`` (debiased linear), ``cka_biased``, ``cca``, ``svcca``, ``procrustes``,
-            ``rsa``, ``knn``, or a function of two arrays of shape (samples, units).
+            ``cka`` (debiased linear), ``cka_biased``, ``cca``, ``svcca``, ``procrustes`` (an
+            angle: 0 is the same), ``rsa``, ``knn``, each explained in
+            `runner.similarity.measures`; or a function of two arrays of shape (samples,
+            units) that returns a float.
         layers
-            Which pairs: the ``same`` layer in every two runs; ``all`` pairs of layers, those
-            of one run among them; or, of some layers by name, all pairs.
+            ``same``: each layer in different runs. ``all``: every two layers, those of one
+            run too. Or a list of names: every two of these.
+        samples, seed
+            ``rsa`` and ``knn`` compare each sample with each other; of more than `samples`
+            so many are drawn with `seed`.
 
         Returns
         -------
         pandas.DataFrame
-            A row per pair, as from `runner.similarity.pairs.similarities`; maps are taken as
-            one long vector a sample.
+            A row per pair, each pair once: ``run_a``, ``layer_a``, ``run_b``, ``layer_b``,
+            ``metric``, ``value``, ``n`` (samples), ``width_a``, ``width_b`` (values of a
+            sample) and ``note``: why a value is NaN, or which samples it is of. Of one
+            layer, ``pivot(index="run_a", columns="run_b", values="value")`` is a matrix.
 
         Raises
         ------
         InputError
-            If the runs were shown different probes, a layer is not there, or the metric is
-            unknown.
+            If the runs were shown different probes, or a metric or layer is unknown.
+        """
+        groups = comparable_layers(list(self._completed()), layers)
+        return compare_layers(groups, metric, samples, seed)
+
+    def statistics(self) -> pd.DataFrame:
+        """Return what layers do, averaged over seeds.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per layer, indexed by ``name`` and ``kind``, and before them by the config
+            keys in which runs differ other than ``seed``. Columns are those figures of
+            `Run.statistics` that are numbers, each with its ``mean`` and ``std`` (of a
+            sample of runs, NaN for one run); ``runs`` says of how many.
         """
         runs = self._completed()
-        names = None if isinstance(layers, str) else list(layers)
-        chosen = representations_of(list(runs), names)
-        places = range(len(chosen))
-        pairs = [
-            (a, b)
-            for a, b in combinations(places, 2)
-            if layers != "same"
-            or (chosen[a].layer == chosen[b].layer and chosen[a].run != chosen[b].run)
+        keys = [key for key in runs.differing if key != "seed"]
+        frames = [
+            run.statistics().assign(**{key: _hashable(config.get(key)) for key in keys})
+            for run, config in zip(runs, runs._configs, strict=True)
         ]
-        return similarities(chosen, pairs, metric)
+        index = [*keys, "name", "kind"]
+        together = pd.concat(frames, ignore_index=True)
+        grouped = together.groupby(index, sort=False, dropna=False)
+        found = grouped[list(together.select_dtypes("number").columns.difference(keys, sort=False))]
+        table = found.agg(["mean", "std"])
+        table.insert(0, ("runs", ""), grouped.size())
+        return table
 
     def to_xarray(self, names: Iterable[str] | None = None) -> xarray.Dataset:
         """Return tensors of all runs as one labelled dataset.

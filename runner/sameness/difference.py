@@ -11,11 +11,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from runner.errors import InputError
 from runner.record.record import RunRecord, TensorRecord
 from runner.runs.locate import open_run
 from runner.runs.published_run import Run
 from runner.runs.runs import flat_config
+from runner.runs.same_probe import check_probes
 
 # How far apart values of a type may lie that the same arithmetic gives in another order.
 TOLERANCES = {"float16": 1e-2, "bfloat16": 5e-2, "float32": 1e-5, "float64": 1e-12}
@@ -137,7 +137,7 @@ def diff(
         If a run cannot be read or failed, or if their probes differ.
     """
     one, other = (run if isinstance(run, Run) else open_run(run) for run in (a, b))
-    _check_probes(one, other)
+    check_probes(one, other)
     differences = []
     for mine, theirs in _pairs(one.record, other.record, align):
         known = mine or theirs
@@ -186,44 +186,6 @@ def assert_same(a: Run | str | Path, b: Run | str | Path, **how: Any) -> None:
         f"at sample {wrong.sample}, {wrong.unit}"
     )
     raise AssertionError(f"runs {found.a.id} and {found.b.id} differ in {wrong.tensor}: {where}")
-
-
-def _check_probes(a: Run, b: Run) -> None:
-    """Refuse runs that were not shown the same, naming the first difference."""
-    for run in (a, b):
-        if run.record.probe is None:
-            why = run.record.error or "nothing was shown"
-            raise InputError.of(f"run {run.id}", f"has no tables to compare: {why}")
-    mine, theirs = a.record.probe, b.record.probe
-    assert mine is not None
-    assert theirs is not None
-    hashes = [(p.sha256, p.sample_ids_sha256) for p in (mine, theirs)]
-    if hashes[0] == hashes[1]:
-        return
-    part = 0 if hashes[0][0] != hashes[1][0] else 1
-    what = ("inputs", "sample ids")[part]
-    raise InputError.of(
-        "probe",
-        f"the runs were shown different {what}: {hashes[0][part][:12]} and "
-        f"{hashes[1][part][:12]}{_first_difference(a, b)}",
-    )
-
-
-def _first_difference(a: Run, b: Run) -> str:
-    if not all(run.record.probe and run.record.probe.has_inputs for run in (a, b)):
-        return ""
-    mine, theirs = a.probe, b.probe
-    if len(mine) != len(theirs):
-        return f"; {len(mine):,} and {len(theirs):,} samples"
-    for row, (one, other) in enumerate(zip(mine.index, theirs.index, strict=True)):
-        if one != other:
-            return f"; row {row} is sample {one} and {other}"
-    for column in mine.columns.intersection(theirs.columns):
-        for sample, one, other in zip(mine.index, mine[column], theirs[column], strict=True):
-            if not np.array_equal(one, other, equal_nan=np.asarray(one).dtype.kind == "f"):
-                place = "" if np.ndim(one) else f": {one} and {other}"
-                return f"; first at sample {sample}, {column}{place}"
-    return ""
 
 
 def _pairs(

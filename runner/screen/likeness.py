@@ -1,4 +1,4 @@
-"""How similarities are told: a matrix where it fits, the rows of the frame where not."""
+"""How similarities are told: a matrix where it fits, figures layer by layer where not."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
+from runner.screen.figures import WIDTH
 from runner.screen.screen import cut, text_of
 
-_WIDEST = 10
 _MOST_ROWS = 40
+_MOST_MATRICES = 6
 
 
 def told(frame: pd.DataFrame) -> str:
@@ -19,42 +20,48 @@ def told(frame: pd.DataFrame) -> str:
     Parameters
     ----------
     frame
-        As from `runner.runs.runs.Runs.similarity`.
+        As from `runner.runs.runs.Runs.similarity`. Of single layers in different runs, each
+        layer has a matrix of runs; of layers with others, one matrix of layers, each value
+        the mean over runs. What does not fit is told by its mean, deviation and range.
     """
-    if frame.empty:
-        return "nothing to compare: similarity needs two runs, or --layers all\n"
     metric, n = frame["metric"].iloc[0], frame["n"].iloc[0]
-    parts = [f"{metric}, {n:,} samples"]
-    same = frame["layer_a"] == frame["layer_b"]
-    groups = [(f"{layer}\n", part) for layer, part in frame[same].groupby("layer_a", sort=False)]
-    if not same.all():
-        groups = [("", frame)]
-    parts += [f"{title}{_matrix(part, one_layer=bool(title))}" for title, part in groups]
+    unlike = "; 0 is the same" if metric == "procrustes" else ""
+    parts = [f"{metric}, {n:,} samples{unlike}"]
+    same = bool((frame["layer_a"] == frame["layer_b"]).all())
+    layers = [(f"{layer}\n", own) for layer, own in frame.groupby("layer_a", sort=False)]
+    groups = layers[:_MOST_MATRICES] if same else [("", frame)]
+    matrices = [(title, _matrix(own, "run" if same else "layer")) for title, own in groups]
+    if not all(matrix for _, matrix in matrices) or (same and len(layers) > _MOST_MATRICES):
+        parts.append(_summary(frame))
+    parts += [title + matrix for title, matrix in matrices if matrix]
     return "\n\n".join(parts) + "\n"
 
 
-def _matrix(frame: pd.DataFrame, *, one_layer: bool) -> str:
-    ends = [
-        frame[f"run_{end}"] if one_layer else frame[f"layer_{end}"] + " " + frame[f"run_{end}"]
-        for end in "ab"
-    ]
-    labels = list(dict.fromkeys([*ends[0], *ends[1]]))
-    if len(labels) > _WIDEST:
-        return _summary(frame)
-    values = pd.DataFrame(np.nan, labels, labels)
-    for one, other, value in zip(*ends, frame["value"], strict=True):
-        values.loc[one, other] = values.loc[other, one] = value
-    table = Table("", box=None, pad_edge=False)
-    for place in range(len(labels)):
-        table.add_column(str(place), justify="right", no_wrap=True)
-    for place, label in enumerate(labels):
-        cells = ["" if np.isnan(v) else f"{v:.3f}" for v in values.loc[label]]
-        table.add_row(*map(Text, [f"{place} {cut(label)}", *cells]))
-    return text_of(table)
+def _matrix(frame: pd.DataFrame, key: str) -> str:
+    """Return mean values as a symmetric matrix, or nothing if it is wider than 80 columns."""
+    a, b = f"{key}_a", f"{key}_b"
+    names = list(dict.fromkeys([*frame[a], *frame[b]]))
+    both = pd.concat([frame, frame.rename(columns={a: b, b: a})])
+    values = both.groupby([a, b])["value"].mean().unstack().reindex(names)[names].to_numpy()
+    labels = [f"{number} {cut(name)}" for number, name in enumerate(names)]
+    for digits, scale, note in ((3, 1, ""), (2, 1, ""), (0, 100, "\n(in hundredths)")):
+        cells = [[f"{scale * value:.{digits}f}" for value in row] for row in values]
+        for place in np.flatnonzero(np.isnan(values.diagonal())):
+            cells[place][place] = ""  # nothing is compared with itself
+        width = 1 + max(len(cell) for row in [*cells, labels[-1].split()[:1]] for cell in row)
+        start = max(map(len, labels))
+        rows = [("", map(str, range(len(names)))), *zip(labels, cells, strict=True)]
+        if start + width * len(names) <= WIDTH:
+            lines = [
+                label.ljust(start) + "".join(cell.rjust(width) for cell in row)
+                for label, row in rows
+            ]
+            return "\n".join(line.rstrip() for line in lines) + note
+    return ""
 
 
 def _summary(frame: pd.DataFrame) -> str:
-    """Return what many pairs come to, layer by layer."""
+    """Return what the pairs come to, layer by layer."""
     table = Table("layers", box=None, pad_edge=False)
     for title in ("pairs", "mean", "std", "min", "max"):
         table.add_column(title, justify="right", no_wrap=True)

@@ -1,1 +1,1 @@
-"""Whether layers represent the same, unit by unit or not."""
+"""How alike two layers represent the same samples, and how sure one may be of it."""

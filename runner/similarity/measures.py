@@ -1,200 +1,374 @@
-r"""How alike two representations of the same samples are.
+"""Measures of how alike two layers represent the same samples.
 
-Each function takes X of shape (samples, units of one layer) and Y of shape (samples, units of
-another), any floating type, and computes in float64. 1 means alike, but for distances. Where a
-representation is constant nothing can be said: the value is NaN.
+Each is a function of two arrays, ``x`` of shape (samples, units) and ``y`` of shape
+(samples, other units), whose rows are the same samples, and gives a float: NaN, with a
+warning that says why, where the measure has no value. It is computed in float64, in two
+steps: what depends on one layer alone (`Measure.prepare`), and what depends on the pair
+(`Measure.combine`), so that many layers are prepared once each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-Measure = Callable[[np.ndarray, np.ndarray], float]
+from runner.similarity.conditions import (
+    UndefinedError,
+    check_layer,
+    check_samples,
+    check_structure,
+    kept_directions,
+    rounding,
+)
 
-_SVCCA_SHARE = 0.99
-_NEIGHBOURS = 10
+NEIGHBOURS = 10
+"""How many nearest neighbours of a sample `knn_jaccard` looks at."""
+
+SVCCA_VARIANCE = 0.99
+"""Share of a layer's variance that `svcca` keeps."""
+
+_GRAM_ROWS = 64
+"""Of the Gram matrix computed at a time: so few stay in the processor's cache."""
+
+_BLOCK_VALUES = 1 << 22
+"""Values of a layer that are centred at a time: some are far wider than memory is."""
+
+_DECIMALS = 12
+"""Correlations that agree so far are a tie: what differs beyond is rounding."""
 
 
-def linear_cka_biased(x: np.ndarray, y: np.ndarray) -> float:
-    r"""Return linear centred kernel alignment.
+@dataclass(frozen=True)
+class Measure:
+    """A measure in two steps.
 
-    :math:`\|Y^\top X\|_F^2 / (\|X^\top X\|_F \|Y^\top Y\|_F)` of centred X and Y: Kornblith et
-    al., "Similarity of Neural Network Representations Revisited" (2019), equation 4 with a
-    linear kernel. Near 1 for anything that has many more units than samples.
+    Attributes
+    ----------
+    prepare
+        From an array of shape (samples, units) to what is kept of a layer. Raises
+        `UndefinedError` where there is no such thing.
+    combine
+        From what was kept of two layers to the value.
+    by_product
+        Whether what is kept is a vector and `combine` the product of two such: that of
+        many layers is then one matrix product.
+    samples_squared
+        Whether `prepare` compares every sample with every other, so that neither time
+        nor memory allow many.
     """
-    x, y = centred(x), centred(y)
-    both, own_x, own_y = (float(((a.T @ b) ** 2).sum()) for a, b in ((x, y), (x, x), (y, y)))
-    return float(both / np.sqrt(own_x * own_y)) if own_x and own_y else np.nan
+
+    prepare: Callable[[np.ndarray], np.ndarray]
+    combine: Callable[[np.ndarray, np.ndarray], float]
+    by_product: bool = False
+    samples_squared: bool = False
+
+    def __call__(self, x: np.ndarray, y: np.ndarray) -> float:
+        """Return the value for two layers; NaN, with a warning, where there is none."""
+        if len(x) != len(y):
+            raise ValueError(f"expected the same samples, found {len(x):,} and {len(y):,}")
+        try:
+            return self.combine(self.prepare(x), self.prepare(y))
+        except UndefinedError as reason:
+            warnings.warn(f"no similarity: a layer {reason}", stacklevel=3)
+            return float("nan")
 
 
-def linear_cka(x: np.ndarray, y: np.ndarray) -> float:
-    r"""Return linear centred kernel alignment without the bias of few samples.
+def linear_cka(x: np.ndarray, y: np.ndarray, debiased: bool = True) -> float:
+    r"""Return the linear centred kernel alignment of two layers.
 
-    The unbiased estimator of HSIC of Song et al., "Feature Selection via Dependence
-    Maximization" (2012), equation 5, in place of the biased one, as by Nguyen et al., "Do Wide
-    and Deep Networks Learn the Same Things?" (2021), equation 3. About 0 for representations
-    that have nothing in common, and may be negative.
+    ``<K, L> / (||K|| ||L||)`` of the Gram matrices ``K = x xᵀ`` and ``L = y yᵀ``. Biased:
+    both centred, which is ``||xᵀy||² / (||xᵀx|| ||yᵀy||)`` of centred ``x`` and ``y``.
+    Debiased: both U-centred, so that no sample is compared with itself.
+
+    1 for a layer and itself; unchanged by rotation, isotropic scaling, shift and unit
+    order. Independent noise scores about 0 debiased; biased, it scores about
+    ``sqrt(d_x d_y / ((d_x + n) (d_y + n)))`` for n samples and d units.
+
+    Source: Kornblith, Norouzi, Lee, Hinton, "Similarity of Neural Network Representations
+    Revisited" (2019, arXiv 1905.00414). U-centring: Székely, Rizzo, "Partial distance
+    correlation with methods for dissimilarities" (2014); as a debiased HSIC: Song et al.,
+    "Feature selection via dependence maximization" (2012).
     """
-    k, m = signature(x), signature(y)
-    return float(k @ m)
-
-
-def signature(x: np.ndarray) -> np.ndarray:
-    r"""Return a vector whose scalar product with another's is debiased linear CKA.
-
-    The Gram matrix with its diagonal left out and U-centred (Székely and Rizzo, "Partial
-    distance correlation", 2014, equation 3.2), flattened and of length 1.
-
-    Returns
-    -------
-    ndarray
-        Shape (samples * (samples - 1) / 2,), float64; NaN if the representation is constant
-        or there are fewer than four samples.
-    """
-    x = centred(x)
-    gram, n = x @ x.T, len(x)
-    scale = float(np.abs(gram).max(initial=0.0))
-    upper = np.triu_indices(n, 1)
-    if n < 4 or scale == 0:
-        return np.full(len(upper[0]), np.nan)
-    np.fill_diagonal(gram, 0)
-    rows = gram.sum(axis=0) / (n - 2)
-    gram += rows.sum() / (n - 1) - rows[:, None] - rows
-    flat = gram[upper]
-    length = float(np.sqrt(2 * (flat @ flat)))
-    return np.asarray(flat * (np.sqrt(2) / length if length > 1e-12 * scale else np.nan))
+    return MEASURES["cka" if debiased else "cka_biased"](x, y)
 
 
 def mean_cca(x: np.ndarray, y: np.ndarray) -> float:
-    r"""Return the mean canonical correlation.
+    """Return the mean canonical correlation of two layers.
 
-    :math:`\|Q_Y^\top Q_X\|_*` over the smaller number of dimensions, Q being orthonormal bases
-    of the centred columns: Raghu et al., "SVCCA" (2017); Kornblith et al. (2019), equation 10.
-    Exactly 1 where there are no more samples than units.
+    The singular values of ``QᵀR``, where the columns of Q and R are orthonormal bases of
+    centred ``x`` and ``y``, averaged over as many as the smaller rank. Directions that
+    rounding alone can have left do not count towards a rank.
+
+    1 for a layer and itself; unchanged by any invertible linear map. With no more samples
+    than units it is 1 whatever the layers hold.
+
+    Source: Hotelling, "Relations between two sets of variates" (1936); the mean as a
+    similarity: Kornblith et al. (2019, arXiv 1905.00414).
     """
-    return _mean_correlation(_basis(x), _basis(y))
+    return MEASURES["cca"](x, y)
 
 
 def svcca(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the mean canonical correlation of the directions with 99 % of the variance.
+    """Return the singular vector canonical correlation of two layers.
 
-    Raghu et al., "SVCCA: Singular Vector Canonical Correlation Analysis" (2017), section 2.
+    `mean_cca` of what is left of each layer when only its first principal directions are
+    kept, as many as hold 99 % of its variance. Unchanged by rotation, isotropic scaling,
+    shift and unit order.
+
+    Source: Raghu, Gilmer, Yosinski, Sohl-Dickstein, "SVCCA: Singular Vector Canonical
+    Correlation Analysis for Deep Learning Dynamics and Interpretability" (2017, arXiv
+    1706.05806).
     """
-    return _mean_correlation(_basis(x, _SVCCA_SHARE), _basis(y, _SVCCA_SHARE))
+    return MEASURES["svcca"](x, y)
 
 
-def procrustes(x: np.ndarray, y: np.ndarray) -> float:
-    r"""Return the angle in radians that the best rotation leaves between two representations.
+def procrustes_angle(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the angular Procrustes distance of two layers, in radians.
 
-    :math:`\arccos \|Y^\top X\|_*` of centred X and Y of Frobenius norm 1: Williams et al.,
-    "Generalized Shape Metrics on Neural Representations" (2021), equation 6. 0 means alike.
+    ``arccos(||xᵀy||_* / (||x|| ||y||))`` of centred ``x`` and ``y`` (nuclear norm over
+    Frobenius norms): the angle that is left between the two once one is rotated onto the
+    other as well as can be. A layer with fewer units is filled up with zeros.
+
+    A distance: 0 for a layer and itself, at most pi/2; it meets the triangle inequality.
+    Unchanged by rotation, isotropic scaling, shift and unit order.
+
+    Source: Williams, Kunz, Kornblith, Linderman, "Generalized Shape Metrics on Neural
+    Representations" (2021, arXiv 2110.14739).
     """
-    x, y = centred(x), centred(y)
-    lengths = np.linalg.norm(x), np.linalg.norm(y)
-    if 0 in lengths:
-        return np.nan
-    x, y = x / lengths[0], y / lengths[1]
-    u, _, vt = np.linalg.svd(y.T @ x, full_matrices=False)
-    if x.shape[1] > y.shape[1]:
-        x, y, u, vt = y, x, vt.T, u.T
-    # The chord, not the arc cosine, which loses half of the digits of a small angle. What the
-    # rotation does not reach of the wider one is left over.
-    rotated = y @ (u @ vt)
-    beyond = max(0.0, 1 - float((rotated**2).sum()))
-    chord = np.sqrt(float(((x - rotated) ** 2).sum()) + (beyond if beyond > 1e-14 else 0.0))
-    return float(2 * np.arcsin(min(chord / 2, 1.0)))
+    return MEASURES["procrustes"](x, y)
 
 
 def rsa(x: np.ndarray, y: np.ndarray) -> float:
-    """Return how alike the samples are ranked by their dissimilarity.
+    """Return the similarity of two layers' dissimilarities of samples.
 
-    Spearman's correlation of the dissimilarities 1 - r of every two samples, r being their
-    correlation across units: Kriegeskorte et al., "Representational similarity analysis"
-    (2008). Rotating the units changes it.
+    Spearman's correlation, over all pairs of samples, of one minus Pearson's correlation
+    between the two samples' rows. Unchanged by isotropic scaling and unit order, but not
+    by rotation, nor by a shift that differs from unit to unit.
+
+    Source: Kriegeskorte, Mur, Bandettini, "Representational similarity analysis -
+    connecting the branches of systems neuroscience" (2008).
     """
-    one, other = (_ranks(_dissimilarities(values)) for values in (x, y))
-    one, other = one - one.mean(), other - other.mean()
-    lengths = float(np.sqrt((one @ one) * (other @ other)))
-    return float(one @ other) / lengths if lengths else np.nan
+    return MEASURES["rsa"](x, y)
 
 
-def mutual_knn(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the share of nearest neighbours that samples have in both representations.
+def knn_jaccard(x: np.ndarray, y: np.ndarray) -> float:
+    """Return how many nearest neighbours the samples have in common in two layers.
 
-    Jaccard index of the sets of ten neighbours by cosine similarity, averaged over samples;
-    neighbours in common as by Huh et al., "The Platonic Representation Hypothesis" (2024),
-    appendix A.
+    The Jaccard index ``|A and B| / |A or B|``, averaged over samples, where A and B are the
+    10 other samples nearest to a sample by cosine similarity in either layer; the earlier
+    sample where two are as near. 1 for a layer and itself; unchanged by rotation, isotropic
+    scaling and unit order, but not by a shift.
+
+    Source: Klabunde, Schumacher, Strohmaier, Lemmerich, "Similarity of Neural Network
+    Models: A Survey of Functional and Representational Measures" (2023, arXiv
+    2305.06329).
     """
-    k = min(_NEIGHBOURS, len(x) - 1)
-    if k < 1 or not (np.ptp(x, axis=0).any() and np.ptp(y, axis=0).any()):
-        return np.nan
-    sets = [_neighbours(values, k) for values in (x, y)]
-    common = np.array([len(np.intersect1d(a, b)) for a, b in zip(*sets, strict=True)])
-    return float((common / (2 * k - common)).mean())
+    return MEASURES["knn"](x, y)
 
 
-MEASURES: dict[str, Measure] = {
-    "cka": linear_cka,
-    "cka_biased": linear_cka_biased,
-    "cca": mean_cca,
-    "svcca": svcca,
-    "procrustes": procrustes,
-    "rsa": rsa,
-    "knn": mutual_knn,
-}
-"""Every measure by the name that it has in a configuration or on a command line."""
+def centred_gram(x: np.ndarray) -> np.ndarray:
+    """Return the products of all samples about their mean, in a scale of its own.
+
+    Parameters
+    ----------
+    x
+        Shape (samples, units), however many units.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (samples, samples), float64.
+
+    Raises
+    ------
+    UndefinedError
+        If the layer holds the same for every sample, or NaN or infinity.
+    """
+    gram = np.zeros((len(x), len(x)))
+    for block in _centred_blocks(x):
+        gram += block @ block.T
+    return gram
 
 
-def centred(x: np.ndarray) -> np.ndarray:
-    """Return float64 values whose mean over samples is 0 for every unit; constants exactly."""
-    wide = np.asarray(x, np.float64)
-    constant = np.ptp(wide, axis=0) == 0
-    wide = wide - wide.mean(axis=0)
-    wide[:, constant] = 0
-    return np.asarray(wide)
+def dominant_share(x: np.ndarray) -> float:
+    """Return the largest share that one sample has in a layer's variance.
+
+    Parameters
+    ----------
+    x
+        Shape (samples, units).
+
+    Raises
+    ------
+    UndefinedError
+        If the layer holds the same for every sample, or NaN or infinity.
+    """
+    squares = _sample_squares(x)
+    return float(squares.max() / squares.sum())
 
 
-def _basis(x: np.ndarray, share: float = 1.0) -> np.ndarray:
-    """Return an orthonormal basis, (samples, rank), of the directions with most variance."""
-    u, s, _ = np.linalg.svd(centred(x), full_matrices=False)
-    if not s.size or s[0] == 0:
-        return u[:, :0]
-    kept = s > s[0] * max(x.shape) * np.finfo(np.float64).eps
-    if share < 1:
-        before = np.concatenate([[0.0], np.cumsum(s**2)[:-1]]) / (s**2).sum()
-        kept &= before < share
-    return np.asarray(u[:, kept])
+def _check_values(x: np.ndarray) -> None:
+    check_layer(bool(np.isfinite(x).all()), bool((x == x[:1]).all()))
+
+
+def _centred_blocks(x: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield x in float64 about its mean, some units at a time, scaled so that none overflows."""
+    _check_values(x)
+    scale = max(abs(float(x.max())), abs(float(x.min())))
+    units = max(1, _BLOCK_VALUES // len(x))
+    for start in range(0, x.shape[1], units):
+        block = x[:, start : start + units].astype(np.float64)
+        block /= scale
+        block -= block.mean(axis=0)
+        yield block
+
+
+def _centred(x: np.ndarray) -> np.ndarray:
+    return np.concatenate(list(_centred_blocks(x)), axis=1)
+
+
+def _squares(x: np.ndarray) -> np.ndarray:
+    return np.asarray(np.einsum("ij,ij->i", x, x))
+
+
+def _sample_squares(x: np.ndarray) -> np.ndarray:
+    """Return how far each sample is from the mean, squared, in the scale of `_centred_blocks`."""
+    squares = np.zeros(len(x))
+    for block in _centred_blocks(x):
+        squares += _squares(block)
+    return squares
+
+
+def _gram_rows(x: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield rows of the centred Gram matrix, some at a time, each from its diagonal on."""
+    if x.shape[1] > len(x):
+        gram = centred_gram(x)
+        for start in range(len(x)):
+            yield gram[start : start + 1, start:]
+        return
+    centred = _centred(x)
+    for start in range(0, len(x), _GRAM_ROWS):
+        yield centred[start : start + _GRAM_ROWS] @ centred[start:].T
+
+
+def _gram_signature(x: np.ndarray, *, debiased: bool) -> np.ndarray:
+    """Return the upper triangle of the centred Gram matrix as a vector of length 1."""
+    n = len(x)
+    check_samples(n, 4 if debiased else 2)
+    own = _sample_squares(x)
+    whole = float(own.sum())
+    beyond = 1 if debiased else 0
+    signature = np.empty(n * (n + 1) // 2 - beyond * n)
+    share = own / (n - 2) if debiased else None
+    start = end = 0
+    for block in _gram_rows(x):
+        if share is not None:  # U-centred; a sample's product with itself does not count
+            block += (share[start : start + len(block)] - whole / ((n - 1) * (n - 2)))[:, None]
+            block += share[start:]
+        for row, products in enumerate(block):
+            kept = signature[end : end + len(products) - row - beyond]
+            kept[:] = products[row + beyond :]
+            if not debiased:
+                kept[0] /= np.sqrt(2)  # all others stand once for two
+            end += len(kept)
+        start += len(block)
+    norm = float(np.linalg.norm(signature))
+    if debiased:
+        check_structure(norm, whole, n)
+    signature /= norm
+    return signature
+
+
+def _basis(x: np.ndarray, *, variance: float) -> np.ndarray:
+    """Return an orthonormal basis of a centred layer, of shape (samples, directions)."""
+    tolerance = rounding(x.dtype, len(x))
+    left, singular, _ = np.linalg.svd(_centred(x), full_matrices=False)
+    return np.asarray(left[:, : kept_directions(singular, tolerance, variance)])
 
 
 def _mean_correlation(x: np.ndarray, y: np.ndarray) -> float:
-    smaller = min(x.shape[1], y.shape[1])
-    if smaller == 0:
-        return np.nan
-    return float(np.linalg.svd(y.T @ x, compute_uv=False).clip(max=1).sum() / smaller)
+    correlations = np.linalg.svd(x.T @ y, compute_uv=False)
+    return float(min(correlations.mean(), 1.0))
 
 
-def _dissimilarities(x: np.ndarray) -> np.ndarray:
-    wide = np.asarray(x, np.float64)
-    wide = wide - wide.mean(axis=1, keepdims=True)
-    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-    wide = np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0)
-    return np.asarray(1 - (wide @ wide.T)[np.triu_indices(len(wide), 1)])
+def _configuration(x: np.ndarray) -> np.ndarray:
+    """Return a centred layer of norm 1, rotated into as many dimensions as it can need."""
+    x = _centred(x)
+    x /= np.linalg.norm(x)
+    return np.asarray(np.linalg.qr(x.T, mode="r")).T if x.shape[1] > len(x) else x
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Return ranks from 0, equal values sharing their mean rank."""
-    # Equal dissimilarities come out of the matrix product in different last digits.
-    _, places, counts = np.unique(values.round(12), return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return np.asarray((last - (counts + 1) / 2)[places])
+def _angle(x: np.ndarray, y: np.ndarray) -> float:
+    if x.shape[1] > y.shape[1]:
+        x, y = y, x
+    left, _, right = np.linalg.svd(x.T @ y, full_matrices=False)
+    rotated = (x @ left) @ right
+    # Not the arc cosine, which loses half of the digits near 0.
+    return float(2 * np.arctan2(np.linalg.norm(rotated - y), np.linalg.norm(rotated + y)))
 
 
-def _neighbours(x: np.ndarray, k: int) -> np.ndarray:
-    wide = np.asarray(x, np.float64)
-    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-    wide = np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0)
-    alike = wide @ wide.T
-    np.fill_diagonal(alike, -np.inf)
-    return np.argsort(-alike, axis=1, kind="stable")[:, :k]
+def _ranked_dissimilarities(x: np.ndarray) -> np.ndarray:
+    """Return the ranks of all pairs' dissimilarities, about their mean, of length 1."""
+    check_samples(len(x), 3)
+    _check_values(x)
+    _refuse_rows((x == x[:, :1]).all(axis=1), "has the same value in every unit")
+    x = x.astype(np.float64)
+    x = x / np.abs(x).max(axis=1, keepdims=True)
+    x -= x.mean(axis=1, keepdims=True)
+    x /= np.sqrt(_squares(x))[:, None]
+    correlations = np.round((x @ x.T)[np.triu_indices(len(x), 1)], _DECIMALS)
+    _, places, ties = np.unique(correlations, return_inverse=True, return_counts=True)
+    if len(ties) == 1:
+        raise UndefinedError("has all samples at the same distance from each other")
+    # Descending, since what correlates more is less dissimilar; ties share their mean rank.
+    ranks = (len(correlations) - np.cumsum(ties) + (ties + 1) / 2)[places.reshape(-1)]
+    ranks -= ranks.mean()
+    return np.asarray(ranks / np.linalg.norm(ranks))
+
+
+def _nearest(x: np.ndarray) -> np.ndarray:
+    """Return each sample's nearest neighbours, of shape (samples, neighbours)."""
+    check_samples(len(x), 2)
+    _check_values(x)
+    if x.shape[1] == 1:
+        raise UndefinedError("has a single unit, and so no directions")
+    _refuse_rows((x == 0).all(axis=1), "is 0 in every unit, and so has no direction")
+    x = x.astype(np.float64)
+    x = x / np.abs(x).max(axis=1, keepdims=True)
+    x /= np.sqrt(_squares(x))[:, None]
+    distances = -np.round(x @ x.T, _DECIMALS)
+    np.fill_diagonal(distances, np.inf)
+    nearest = np.argsort(distances, axis=1, kind="stable")
+    return nearest[:, : min(NEIGHBOURS, len(x) - 1)]
+
+
+def _mean_jaccard(x: np.ndarray, y: np.ndarray) -> float:
+    together = np.sort(np.concatenate([x, y], axis=1), axis=1)
+    shared = (together[:, 1:] == together[:, :-1]).sum(axis=1)
+    return float((shared / (together.shape[1] - shared)).mean())
+
+
+def _refuse_rows(wrong: np.ndarray, what: str) -> None:
+    if wrong.any():
+        count = int(wrong.sum())
+        more = f" (and {count - 1} more)" if count > 1 else ""
+        raise UndefinedError(f"has a sample, row {int(np.argmax(wrong))}{more}, that {what}")
+
+
+def _product(x: np.ndarray, y: np.ndarray) -> float:
+    return float(x @ y)
+
+
+MEASURES: dict[str, Measure] = {
+    "cka": Measure(partial(_gram_signature, debiased=True), _product, by_product=True),
+    "cka_biased": Measure(partial(_gram_signature, debiased=False), _product, by_product=True),
+    "cca": Measure(partial(_basis, variance=1.0), _mean_correlation),
+    "svcca": Measure(partial(_basis, variance=SVCCA_VARIANCE), _mean_correlation),
+    "procrustes": Measure(_configuration, _angle),
+    "rsa": Measure(_ranked_dissimilarities, _product, by_product=True, samples_squared=True),
+    "knn": Measure(_nearest, _mean_jaccard, samples_squared=True),
+}
+"""Every measure by the name that ``metric=`` takes."""

@@ -1,116 +1,232 @@
-r"""Linear measures of representations that are too long for memory, from their covariances.
-
-The blocks of rows are read twice, once for the means, so that what is summed in the second pass
-is centred already: one pass over raw moments loses all digits where the mean is large.
-"""
+"""Means and covariances of features that come in blocks of samples."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate, pairwise
+from typing import Any
 
 import numpy as np
 
-Blocks = Callable[[], Iterator[np.ndarray]]
-"""Yields the rows of a representation, (rows, units) at a time, from the beginning."""
+from runner.similarity.conditions import (
+    check_layer,
+    check_samples,
+    check_structure,
+    kept_directions,
+    rounding,
+)
+from runner.similarity.measures import SVCCA_VARIANCE
 
-_SVCCA_SHARE = 0.99
 
+class JointMoments:
+    """Mean and scatter of several layers' features together, from blocks of samples.
 
-class CrossMoments:
-    """What the linear measures need to know of two representations of the same samples.
+    The scatter is the sum over samples of outer products about the mean: the covariance,
+    times how many samples there are. It is summed in float64, each block about its own
+    mean, and merged by the pairwise update of Chan, Golub and LeVeque, "Updating formulae
+    and a pairwise algorithm for computing sample variances" (1979): a large mean costs no
+    digits, and how the samples are cut into blocks makes no difference beyond rounding.
 
     Parameters
     ----------
-    x, y
-        Their blocks, of the same numbers of rows.
+    widths
+        How many features each layer has.
 
     Attributes
     ----------
-    n
-        Samples.
-    xx, yy, xy
-        Sums over samples of products of centred units, float64.
+    count
+        How many samples came.
+    mean
+        Shape (features,), layer after layer.
+    scatter
+        Shape (features, features).
     """
 
-    def __init__(self, x: Blocks, y: Blocks) -> None:
-        self.n, mean_x = _mean(x)
-        _, mean_y = _mean(y)
-        self.xx = np.zeros((len(mean_x), len(mean_x)))
-        self.yy = np.zeros((len(mean_y), len(mean_y)))
-        self.xy = np.zeros((len(mean_x), len(mean_y)))
-        self._norms = np.zeros(3)
-        for one, other in zip(x(), y(), strict=True):
-            a, b = one.astype(np.float64) - mean_x, other.astype(np.float64) - mean_y
-            self.xx += a.T @ a
-            self.yy += b.T @ b
-            self.xy += a.T @ b
-            p, q = (a * a).sum(axis=1), (b * b).sum(axis=1)
-            self._norms += p @ p, q @ q, p @ q
+    def __init__(self, widths: Sequence[int]) -> None:
+        ends = [0, *accumulate(widths)]
+        self._parts = [slice(*ends) for ends in pairwise(ends)]
+        self.count = 0
+        self.mean = np.zeros(ends[-1])
+        self.scatter = np.zeros((ends[-1], ends[-1]))
+        self._least = np.full(ends[-1], np.inf)
+        self._most = np.full(ends[-1], -np.inf)
 
-    def linear_cka_biased(self) -> float:
-        """Return what `runner.similarity.measures.linear_cka_biased` does."""
-        both, one, other = (float((m**2).sum()) for m in (self.xy, self.xx, self.yy))
-        return both / np.sqrt(one * other) if one and other else np.nan
+    def update(self, blocks: Sequence[np.ndarray]) -> None:
+        """Take in more samples.
 
-    def linear_cka(self) -> float:
-        """Return what `runner.similarity.measures.linear_cka` does.
-
-        The unbiased HSIC of Song et al. (2012) in terms of centred features: the Gram matrix
-        has row sums of 0, so that leaving out its diagonal leaves the squared norms of rows.
+        Parameters
+        ----------
+        blocks
+            One per layer, of shape (samples, features).
         """
-        traces = np.trace(self.xx), np.trace(self.yy)
-        one = self._hsic(self.xx, self._norms[0], traces[0] * traces[0])
-        other = self._hsic(self.yy, self._norms[1], traces[1] * traces[1])
-        both = self._hsic(self.xy, self._norms[2], traces[0] * traces[1])
-        return float(both / np.sqrt(one * other)) if one > 0 and other > 0 else np.nan
+        rows = len(blocks[0])
+        # One row more than there are samples: it merges the means in the same product.
+        block = np.empty((rows + 1, len(self.mean)))
+        samples = block[:rows]
+        np.concatenate(blocks, axis=1, out=samples)
+        np.minimum(self._least, samples.min(axis=0), out=self._least)
+        np.maximum(self._most, samples.max(axis=0), out=self._most)
+        total = self.count + rows
+        with np.errstate(invalid="ignore"):  # infinity less infinity: `check` refuses it
+            mean = samples.mean(axis=0)
+            samples -= mean
+            shift = mean - self.mean
+            block[rows] = shift * np.sqrt(self.count * rows / total)
+            self.scatter += block.T @ block
+            self.mean += shift * (rows / total)
+        self.count = total
 
-    def procrustes(self) -> float:
-        """Return what `runner.similarity.measures.procrustes` does, small angles less exactly."""
-        lengths = np.sqrt(np.trace(self.xx) * np.trace(self.yy))
-        if lengths == 0:
-            return np.nan
-        return float(np.arccos(min(1.0, np.linalg.svd(self.xy, compute_uv=False).sum() / lengths)))
+    def between(self, x: int, y: int) -> np.ndarray:
+        """Return the scatter between two layers, shape (features of x, features of y)."""
+        return self.scatter[self._parts[x], self._parts[y]]
 
-    def mean_cca(self) -> float:
-        """Return what `runner.similarity.measures.mean_cca` does."""
-        return self._correlation(1.0)
+    def check(self, layer: int) -> None:
+        """Refuse a layer that no measure has a value for.
 
-    def svcca(self) -> float:
-        """Return what `runner.similarity.measures.svcca` does."""
-        return self._correlation(_SVCCA_SHARE)
+        Raises
+        ------
+        UndefinedError
+            If it holds NaN or infinity, or the same for every sample.
+        """
+        least, most = self._least[self._parts[layer]], self._most[self._parts[layer]]
+        finite = bool(np.isfinite(least).all() and np.isfinite(most).all())
+        check_layer(finite, bool((least == most).all()))
 
-    def _hsic(self, products: np.ndarray, norms: float, traces: float) -> float:
-        n = self.n
-        square = float((products**2).sum())
-        return square - norms + traces / ((n - 1) * (n - 2)) - 2 * norms / (n - 2)
+    def squared_norms(self, blocks: Iterable[Sequence[np.ndarray]]) -> np.ndarray:
+        """Return how far each sample is from the mean, squared.
 
-    def _correlation(self, share: float) -> float:
-        left, right = _whitening(self.xx, share), _whitening(self.yy, share)
-        smaller = min(left.shape[1], right.shape[1])
-        if smaller == 0:
-            return np.nan
-        values = np.linalg.svd(left.T @ self.xy @ right, compute_uv=False)
-        return float(values.clip(max=1).sum() / smaller)
+        Parameters
+        ----------
+        blocks
+            All that `update` was given, once more.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (layers, samples).
+        """
+        with np.errstate(invalid="ignore"):
+            found = [
+                [
+                    np.square(values - self.mean[part]).sum(axis=1)
+                    for values, part in zip(block, self._parts, strict=True)
+                ]
+                for block in blocks
+            ]
+        return np.concatenate(found, axis=1)
 
 
-def _mean(blocks: Blocks) -> tuple[int, np.ndarray]:
-    """Return how many rows there are and the mean of each column, block merged to block."""
-    n, mean = 0, np.zeros(0)
-    for block in blocks():
-        own = block.mean(axis=0, dtype=np.float64)
-        n += len(block)
-        mean = own if n == len(block) else mean + (own - mean) * (len(block) / n)
-    return n, mean
+@dataclass(frozen=True)
+class LayerMoments:
+    """What the measures need of one layer.
+
+    Attributes
+    ----------
+    scatter
+        Of its features, of shape (units, units).
+    squares
+        How far each sample is from the mean, squared; of shape (samples,).
+    dtype
+        What the layer was stored as.
+    """
+
+    scatter: np.ndarray
+    squares: np.ndarray
+    dtype: np.dtype[np.generic]
+
+    def dominant_share(self) -> float:
+        """Return the largest share that one sample has in the layer's variance."""
+        return float(self.squares.max() / self.squares.sum())
 
 
-def _whitening(products: np.ndarray, share: float) -> np.ndarray:
-    """Return what makes directions with most of the variance uncorrelated, (units, rank)."""
-    values, vectors = np.linalg.eigh(products)
-    values, vectors = values[::-1], vectors[:, ::-1]
-    if not len(values) or values[0] <= 0:
-        return vectors[:, :0]
-    kept = values > values[0] * len(values) * np.finfo(np.float64).eps
-    if share < 1:
-        before = np.concatenate([[0.0], np.cumsum(values)[:-1]]) / values.sum()
-        kept &= before < share
-    return np.asarray(vectors[:, kept] / np.sqrt(values[kept]))
+@dataclass(frozen=True)
+class MomentMeasure:
+    """A measure in two steps, as `runner.similarity.measures.Measure`, from moments.
+
+    Attributes
+    ----------
+    prepare
+        What is kept of a layer. Raises `UndefinedError` where there is no such thing.
+    combine
+        From the scatter between two layers, of shape (units of x, units of y), both
+        layers and what was kept of each, to the value.
+    """
+
+    prepare: Callable[[LayerMoments], Any]
+    combine: Callable[[np.ndarray, LayerMoments, LayerMoments, Any, Any], float]
+
+
+def _alignment(between: np.ndarray, x: LayerMoments, y: LayerMoments, debiased: bool) -> float:
+    """Return the product of two layers' Gram matrices, centred or U-centred."""
+    centred = float(np.linalg.norm(between)) ** 2
+    if not debiased:
+        return centred
+    n = len(x.squares)
+    totals = x.squares.sum() * y.squares.sum()
+    return float(centred - x.squares @ y.squares * (n / (n - 2)) + totals / ((n - 1) * (n - 2)))
+
+
+def _gram_norm(layer: LayerMoments, *, debiased: bool) -> float:
+    if debiased:
+        check_samples(len(layer.squares), 4)
+    norm = float(np.sqrt(max(_alignment(layer.scatter, layer, layer, debiased), 0.0)))
+    if debiased:
+        check_structure(norm, float(layer.squares.sum()), len(layer.squares))
+    return norm
+
+
+def _cka(
+    between: np.ndarray,
+    x: LayerMoments,
+    y: LayerMoments,
+    norm_x: float,
+    norm_y: float,
+    *,
+    debiased: bool,
+) -> float:
+    return _alignment(between, x, y, debiased) / norm_x / norm_y
+
+
+def _whitening(layer: LayerMoments, *, variance: float) -> np.ndarray:
+    """Return what turns features into uncorrelated ones of unit scatter."""
+    values, vectors = np.linalg.eigh(layer.scatter)
+    singular = np.sqrt(np.clip(values[::-1], 0, None))
+    # A square keeps half of the digits.
+    least = np.sqrt(len(values) * np.finfo(np.float64).eps)
+    tolerance = max(rounding(layer.dtype, len(layer.squares)), float(least))
+    count = kept_directions(singular, tolerance, variance)
+    return np.asarray(vectors[:, ::-1][:, :count] / singular[:count])
+
+
+def _mean_correlation(
+    between: np.ndarray, _x: LayerMoments, _y: LayerMoments, of_x: np.ndarray, of_y: np.ndarray
+) -> float:
+    correlations = np.linalg.svd(of_x.T @ between @ of_y, compute_uv=False)
+    return float(min(correlations.mean(), 1.0))
+
+
+def _norm(layer: LayerMoments) -> float:
+    return float(np.sqrt(np.trace(layer.scatter)))
+
+
+def _angle(
+    between: np.ndarray, _x: LayerMoments, _y: LayerMoments, norm_x: float, norm_y: float
+) -> float:
+    nuclear = float(np.linalg.svd(between, compute_uv=False).sum())
+    return float(np.arccos(min(nuclear / norm_x / norm_y, 1.0)))
+
+
+MOMENT_MEASURES: dict[str, MomentMeasure] = {
+    **{
+        name: MomentMeasure(
+            partial(_gram_norm, debiased=debiased), partial(_cka, debiased=debiased)
+        )
+        for name, debiased in (("cka", True), ("cka_biased", False))
+    },
+    "cca": MomentMeasure(partial(_whitening, variance=1.0), _mean_correlation),
+    "svcca": MomentMeasure(partial(_whitening, variance=SVCCA_VARIANCE), _mean_correlation),
+    "procrustes": MomentMeasure(_norm, _angle),
+}
+"""The measures that need no more than moments; exact, but for angles below 1e-7."""

@@ -1,182 +1,260 @@
-"""Similarity of many representations, pair by pair, as one tidy frame."""
+"""All pairs of layers, compared by one measure."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
 
 from runner.errors import InputError, suggest
-from runner.similarity.measures import MEASURES, Measure, signature
-from runner.similarity.moments import Blocks, CrossMoments
+from runner.preflight import readable
+from runner.similarity.cautions import DOMINANT, SWAYED, warn_of
+from runner.similarity.conditions import UndefinedError
+from runner.similarity.measures import MEASURES, Measure, dominant_share
+from runner.similarity.moments import MOMENT_MEASURES, JointMoments, LayerMoments
+from runner.similarity.representation import Representation, side_by_side
 
-# Samples up to which the whole of two representations, and a Gram matrix, is held in memory.
-_MOST_SAMPLES = 2_048
-_SIGNATURES_BYTES = 2**30
-_FEW_SAMPLES = 10
-_FEWEST_FOR_CKA = 4
-_SEED = 0
+Metric = str | Callable[[np.ndarray, np.ndarray], float]
 
-_LINEAR: dict[str, Callable[[CrossMoments], float]] = {
-    "cka": CrossMoments.linear_cka,
-    "cka_biased": CrossMoments.linear_cka_biased,
-    "cca": CrossMoments.mean_cca,
-    "svcca": CrossMoments.svcca,
-    "procrustes": CrossMoments.procrustes,
-}
+MAX_SAMPLES = 2000
+"""Samples that measures which compare each with each other are given."""
 
+_CHUNK_BYTES = 1 << 30
+"""For what is kept of layers at a time."""
 
-@dataclass(frozen=True)
-class Representation:
-    """What one layer of one run put out.
+_CHUNK_UNITS = 4096
+"""Whose covariance is kept at a time, if it is not that of a single layer."""
 
-    Attributes
-    ----------
-    run, layer
-        Id of the run, and name of the tensor.
-    samples, width
-        How many rows, and values in each.
-    blocks
-        Its rows, (rows, width) at a time.
-    """
+_FEW_SAMPLES = 2048
+"""Up to so many samples, their Gram matrix is cheaper than the units' covariance."""
 
-    run: str
-    layer: str
-    samples: int
-    width: int
-    blocks: Blocks
-
-    @cached_property
-    def values(self) -> np.ndarray:
-        """All rows."""
-        return np.concatenate(list(self.blocks()))
+_MOST_BYTES = 8 << 30
+"""For one pair; more is refused."""
 
 
-def similarities(
-    representations: Sequence[Representation],
-    pairs: Sequence[tuple[int, int]],
-    metric: str | Measure = "cka",
+def compare_layers(
+    groups: Iterable[Sequence[Representation]],
+    metric: Metric = "cka",
+    samples: int = MAX_SAMPLES,
+    seed: int = 0,
 ) -> pd.DataFrame:
-    """Return how alike representations of the same samples are.
+    """Compare every two layers of each group.
 
     Parameters
     ----------
-    representations
-        What to compare.
-    pairs
-        Which with which, by their places.
+    groups
+        Layers that were all shown the same samples in the same order.
     metric
-        A key of `runner.similarity.measures.MEASURES`, or a function of two arrays of shape
-        (samples, units).
+        A key of `runner.similarity.measures.MEASURES`, or a function of two arrays of
+        shape (samples, units) that returns a float.
+    samples
+        At most so many are given to ``rsa`` and ``knn``, which compare each with each
+        other: if there are more, a sample of them drawn with `seed`.
+    seed
+        Of that sample.
 
     Returns
     -------
     pandas.DataFrame
-        A row per pair: ``run_a``, ``layer_a``, ``run_b``, ``layer_b``, ``metric``, ``value``,
-        ``n`` (samples that the value was computed from), ``width_a``, ``width_b``. With more
-        than 2,048 samples the linear measures are computed from covariances, exactly; ``rsa``,
-        ``knn`` and functions from a random choice of that many samples.
+        A row per pair, each pair once, in the order of the layers: ``run_a``, ``layer_a``,
+        ``run_b``, ``layer_b``, ``metric``, ``value``, ``n`` (samples), ``width_a``,
+        ``width_b`` (values of a sample) and ``note``: why a value is NaN, or which
+        samples it is of.
 
     Raises
     ------
     InputError
-        If the metric is unknown, or the representations are not of the same number of samples.
-
-    Warns
-    -----
-    UserWarning
-        Where a value misleads: fewer samples than units for ``cca``, many more units than
-        samples for ``cka_biased``, few samples, constant layers.
+        If there is no such metric, or a layer is too large for it.
     """
-    if isinstance(metric, str) and metric not in MEASURES:
-        advice = suggest(metric, MEASURES) or f"there are {', '.join(MEASURES)}"
-        raise InputError.of("metric", f"unknown measure '{metric}'", advice)
-    counts = {representation.samples for representation in representations}
-    if len(counts) > 1:
-        raise InputError.of("similarity", f"the layers have different samples: {sorted(counts)}")
-    n = min(counts, default=0)
-    name = metric if isinstance(metric, str) else getattr(metric, "__name__", "function")
-    if n <= _MOST_SAMPLES:
-        used, values = n, _whole(representations, pairs, metric)
-    elif isinstance(metric, str) and metric in _LINEAR:
-        of = _LINEAR[metric]
-        used = n
-        values = [
-            of(CrossMoments(representations[a].blocks, representations[b].blocks)) for a, b in pairs
-        ]
-    else:
-        used = _MOST_SAMPLES
-        values = _whole([_chosen(one) for one in representations], pairs, metric)
-    rows = [
-        (one.run, one.layer, other.run, other.layer, name, value, used, one.width, other.width)
-        for (one, other), value in zip(
-            ((representations[a], representations[b]) for a, b in pairs), values, strict=True
-        )
-    ]
-    columns = ["run_a", "layer_a", "run_b", "layer_b", "metric", "value", "n", "width_a", "width_b"]
-    frame = pd.DataFrame(rows, columns=columns)
-    for message in _warnings(frame, name):
-        warnings.warn(message, stacklevel=3)
+    name, measure = _named(metric)
+    compared = [_compare_group(name, measure, layers, samples, seed) for layers in groups]
+    frame = pd.concat([pairs for pairs, _ in compared], ignore_index=True)
+    warn_of(name, frame, [remark for _, remarks in compared for remark in remarks.values()])
     return frame
 
 
-def _whole(
-    representations: Sequence[Representation],
-    pairs: Sequence[tuple[int, int]],
-    metric: str | Measure,
-) -> list[float]:
-    """Return the values of pairs that fit in memory."""
-    needed = sorted({place for pair in pairs for place in pair})
-    n = representations[0].samples if representations else 0
-    if metric == "cka" and 4 * n * n * len(needed) <= _SIGNATURES_BYTES:
-        # One product for all pairs, where one after another would read each layer many times.
-        place_of = {place: row for row, place in enumerate(needed)}
-        signatures = np.stack([signature(representations[place].values) for place in needed])
-        every = signatures @ signatures.T
-        return [float(every[place_of[a], place_of[b]]) for a, b in pairs]
-    measure = MEASURES[metric] if isinstance(metric, str) else metric
-    return [float(measure(representations[a].values, representations[b].values)) for a, b in pairs]
+def _named(metric: Metric) -> tuple[str, Measure]:
+    if callable(metric):
+        return getattr(metric, "__name__", type(metric).__name__), Measure(np.asarray, metric)
+    if metric not in MEASURES:
+        advice = suggest(metric, MEASURES) or f"there are {', '.join(MEASURES)}"
+        raise InputError.of("metric", f"unknown metric '{metric}'", advice)
+    return metric, MEASURES[metric]
 
 
-def _chosen(one: Representation) -> Representation:
-    """Return the same random samples of every representation."""
-    rows = np.random.default_rng(_SEED).choice(one.samples, _MOST_SAMPLES, replace=False)
-    rows.sort()
+def _compare_group(
+    name: str, measure: Measure, layers: Sequence[Representation], samples: int, seed: int
+) -> tuple[pd.DataFrame, dict[int, str]]:
+    used = given = layers[0].samples
+    rows = None
+    about = ""
+    if measure.samples_squared and given > samples:
+        used = samples
+        rows = np.sort(np.random.default_rng(seed).choice(given, used, replace=False))
+        about = f"{used:,} of {given:,} samples, seed {seed}"
+    if _by_moments(name, layers, used):
+        values, remarks = _from_moments(name, layers)
+    else:
+        values, remarks = _from_values(name, measure, layers, rows)
+    a, b = np.triu_indices(len(layers), 1)
+    runs = np.array([layer.run for layer in layers], object)
+    names = np.array([layer.layer for layer in layers], object)
+    widths = np.array([layer.width for layer in layers])
+    pairs = pd.DataFrame(
+        {
+            "run_a": runs[a],
+            "layer_a": names[a],
+            "run_b": runs[b],
+            "layer_b": names[b],
+            "metric": name,
+            "value": values[a, b],
+            "n": used,
+            "width_a": widths[a],
+            "width_b": widths[b],
+            "note": _notes(about, remarks, a, b) if remarks else about,
+        }
+    )
+    return pairs, remarks
 
-    def blocks() -> Iterator[np.ndarray]:
-        start = 0
-        for block in one.blocks():
-            own = rows[(rows >= start) & (rows < start + len(block))] - start
-            start += len(block)
-            yield block[own]
 
-    return Representation(one.run, one.layer, _MOST_SAMPLES, one.width, blocks)
+def _notes(about: str, remarks: dict[int, str], a: np.ndarray, b: np.ndarray) -> list[str]:
+    pairs = zip(a.tolist(), b.tolist(), strict=True)
+    return [
+        "; ".join(filter(None, (about, remarks.get(first), remarks.get(second))))
+        for first, second in pairs
+    ]
 
 
-def _warnings(frame: pd.DataFrame, metric: str) -> Iterator[str]:
-    if not len(frame):
-        return
-    n = int(frame["n"].iloc[0])
-    widest = frame[["width_a", "width_b"]].max(axis=1)
-    if n < _FEW_SAMPLES:
-        yield f"{n} samples are few: similarities of so few say little"
-    if metric in ("cca", "svcca") and (widest >= n).any():
-        yield (
-            f"{metric} with {n} samples and up to {widest.max()} units: with no more samples than "
-            "units it comes out as 1 whatever they are"
+def _by_moments(name: str, layers: Sequence[Representation], samples: int) -> bool:
+    """Tell whether a pair is compared by sums over samples, which many samples make cheaper.
+
+    Raises
+    ------
+    InputError
+        If a pair is too large either way.
+    """
+    widest = max(layers, key=lambda layer: layer.width)
+    width = widest.width
+    if name in MEASURES and MEASURES[name].by_product and not MEASURES[name].samples_squared:
+        needed = 32 * samples**2 + 2 * widest.dtype.itemsize * samples * width
+        many = samples > _FEW_SAMPLES
+    else:
+        needed = 32 * samples * width
+        many = needed > _CHUNK_BYTES
+    by_moments = name in MOMENT_MEASURES and many and samples > width
+    if by_moments:
+        needed = 64 * width**2
+    if needed > _MOST_BYTES:
+        raise InputError.of(
+            str(widest),
+            f"{samples:,} samples of {width:,} values would take {readable(needed)} of memory",
+            "show fewer samples, or capture the layer smaller with capture.reduce",
         )
-    if metric == "cka_biased" and (widest > 2 * n).any():
-        yield (
-            f"cka_biased with {n} samples and up to {widest.max()} units is near 1 even for noise; "
-            "cka is not"
-        )
-    nan = frame[frame["value"].isna()]
-    if len(nan):
-        where = ", ".join(sorted({*nan["layer_a"], *nan["layer_b"]})[:4])
-        few = metric == "cka" and n < _FEWEST_FOR_CKA
-        why = "cka needs four samples" if few else f"a layer is constant (among {where})"
-        yield f"{len(nan)} pairs have no value: {why}"
+    return by_moments
+
+
+def _from_values(
+    name: str, measure: Measure, layers: Sequence[Representation], rows: np.ndarray | None
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Return the values of all pairs from the layers themselves, and remarks on layers."""
+    remarks: dict[int, str] = {}
+
+    def prepared(places: Sequence[int]) -> dict[int, np.ndarray]:
+        kept = {}
+        for place in places:
+            values = layers[place].values(rows)
+            try:
+                if name in SWAYED and (share := dominant_share(values)) > DOMINANT:
+                    remarks[place] = _dominated(layers[place], share)
+                kept[place] = measure.prepare(values)
+            except UndefinedError as reason:
+                remarks[place] = f"{layers[place]} {reason}"
+        return kept
+
+    samples = layers[0].samples if rows is None else len(rows)
+    sizes = [4 * samples * (samples if measure.by_product else 2 * x.width) for x in layers]
+    values = np.full((len(layers), len(layers)), np.nan)
+    chunks = list(_chunks(sizes, _CHUNK_BYTES // 2))
+    for number, chunk in enumerate(chunks):
+        left = prepared(chunk)
+        for other in chunks[number:]:
+            right = left if other is chunk else prepared(other)
+            if measure.by_product:
+                values[np.ix_(list(left), list(right))] = _products(left, right)
+                continue
+            for x, y in product(left, right):
+                if x < y:
+                    values[x, y] = measure.combine(left[x], right[y])
+    return values, remarks
+
+
+def _products(left: dict[int, np.ndarray], right: dict[int, np.ndarray]) -> np.ndarray:
+    """Return the products of all vectors of one side with all of the other."""
+    if not left or not right:
+        return np.empty((len(left), len(right)))
+    of_left = np.stack(list(left.values()))
+    of_right = of_left if right is left else np.stack(list(right.values()))
+    return np.asarray(of_left @ of_right.T)
+
+
+def _from_moments(name: str, layers: Sequence[Representation]) -> tuple[np.ndarray, dict[int, str]]:
+    """Return the values of all pairs from sums over samples, and remarks on layers."""
+    remarks: dict[int, str] = {}
+    measure = MOMENT_MEASURES[name]
+    values = np.full((len(layers), len(layers)), np.nan)
+    chunks = list(_chunks([layer.width for layer in layers], _CHUNK_UNITS))
+    for number, chunk in enumerate(chunks):
+        for other in chunks[number:]:
+            places = chunk if other is chunk else [*chunk, *other]
+            if len(places) == 1:
+                continue
+            joint, known = _summed([layers[place] for place in places])
+            kept = {}
+            for part, place in enumerate(places):
+                try:
+                    joint.check(part)
+                    share = known[part].dominant_share()
+                    if name in SWAYED and share > DOMINANT:
+                        remarks[place] = _dominated(layers[place], share)
+                    kept[place] = measure.prepare(known[part])
+                except UndefinedError as reason:
+                    remarks[place] = f"{layers[place]} {reason}"
+            for x, y in product(chunk, other):
+                if x < y and x in kept and y in kept:
+                    a, b = places.index(x), places.index(y)
+                    values[x, y] = measure.combine(
+                        joint.between(a, b), known[a], known[b], kept[x], kept[y]
+                    )
+    return values, remarks
+
+
+def _summed(layers: Sequence[Representation]) -> tuple[JointMoments, list[LayerMoments]]:
+    """Return the moments of layers together, and of each, from two passes over them."""
+    joint = JointMoments([layer.width for layer in layers])
+    for blocks in side_by_side(layers):
+        joint.update(blocks)
+    squares = joint.squared_norms(side_by_side(layers))
+    known = [
+        LayerMoments(joint.between(part, part), squares[part], layer.dtype)
+        for part, layer in enumerate(layers)
+    ]
+    return joint, known
+
+
+def _dominated(layer: Representation, share: float) -> str:
+    return f"{share:.0%} of the variance in {layer} is one sample's"
+
+
+def _chunks(sizes: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Yield places of neighbours whose sizes add up to at most so much, or of a single one."""
+    chunk: list[int] = []
+    held = 0
+    for place, size in enumerate(sizes):
+        if chunk and held + size > most:
+            yield chunk
+            chunk, held = [], 0
+        chunk.append(place)
+        held += size
+    yield chunk

@@ -1,0 +1,75 @@
+"""Where a value says less than it seems to."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+FEW = 30
+"""Samples below which a value is mostly chance."""
+
+DOMINANT = 0.5
+"""Share of a layer's variance above which one sample decides the value."""
+
+SWAYED = ("cka_biased", "svcca", "procrustes")
+"""The measures that it does decide: one sample that two layers share makes them alike."""
+
+_SHOWN = 3
+
+
+def warn_of(metric: str, pairs: pd.DataFrame, remarks: Sequence[str]) -> None:
+    """Warn of values that mislead, once for each reason.
+
+    Parameters
+    ----------
+    metric
+        What the layers were compared by.
+    pairs
+        As `runner.similarity.pairs.compare_layers` returns them.
+    remarks
+        What is to be said of single layers.
+    """
+    said = [_few(pairs), _spanned(metric, pairs), _biased(metric, pairs)]
+    if remarks:
+        more = f" (and {len(remarks) - _SHOWN} more)" if len(remarks) > _SHOWN else ""
+        said.append("; ".join(remarks[:_SHOWN]) + more)
+    for caution in filter(None, said):
+        warnings.warn(f"{metric}: {caution}", stacklevel=4)
+
+
+def _few(pairs: pd.DataFrame) -> str:
+    least = pairs["n"].min()
+    return f"{least} samples are few: values are mostly chance" if least < FEW else ""
+
+
+def _spanned(metric: str, pairs: pd.DataFrame) -> str:
+    """Say where the units of one layer can express anything about so few samples."""
+    if metric not in ("cca", "svcca"):
+        return ""
+    widest = pairs[["width_a", "width_b"]].max(axis=1)
+    spanned = pairs["n"] <= widest
+    if not spanned.any():
+        return ""
+    return (
+        f"{spanned.sum():,} of {len(pairs):,} values are near 1 whatever the layers hold, since "
+        f"{pairs['n'][spanned].min():,} samples are no more than {widest.max():,} units; "
+        "show more samples, or use cka"
+    )
+
+
+def _biased(metric: str, pairs: pd.DataFrame) -> str:
+    """Say what chance alone scores where there are more units than samples."""
+    if metric != "cka_biased":
+        return ""
+    # Of independent noise, the expected product of Gram matrices over their expected norms.
+    of_a, of_b = (pairs[key] / (pairs[key] + pairs["n"]) for key in ("width_a", "width_b"))
+    wide = pairs[["width_a", "width_b"]].max(axis=1) > pairs["n"]
+    if not wide.any():
+        return ""
+    chance = np.sqrt((of_a * of_b)[wide].max())
+    return (
+        f"independent noise of these widths scores up to {chance:.2f}; use cka, which is debiased"
+    )

@@ -1,0 +1,90 @@
+"""What one layer of one run put out, wherever its values are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_BLOCK_ROWS = 1024
+_BLOCK_VALUES = 1 << 23
+
+
+@dataclass(frozen=True)
+class Representation:
+    """The values of one layer for every sample, to be read when they are needed.
+
+    Attributes
+    ----------
+    run, layer
+        What the layer is called, and its run.
+    samples, width
+        How many samples there are, and values of each: a map counts as its entries.
+    dtype
+        What the values are stored as.
+    read
+        Returns them all, in any shape (samples, ...).
+    read_blocks
+        Yields them in the same shape, any number of samples at a time.
+    """
+
+    run: str
+    layer: str
+    samples: int
+    width: int
+    dtype: np.dtype[np.generic]
+    read: Callable[[], np.ndarray]
+    read_blocks: Callable[[], Iterator[np.ndarray]]
+
+    def __str__(self) -> str:
+        return f"{self.layer} of {self.run}"
+
+    def values(self, rows: np.ndarray | None = None) -> np.ndarray:
+        """Return the values of shape (samples, width).
+
+        Parameters
+        ----------
+        rows
+            Which samples, ascending; all if not given.
+        """
+        if rows is None:
+            return self.read().reshape(self.samples, self.width)
+        chosen = []
+        start = 0
+        for [block] in side_by_side([self]):
+            inside = rows[(rows >= start) & (rows < start + len(block))]
+            chosen.append(block[inside - start])
+            start += len(block)
+        return np.concatenate(chosen)
+
+
+def side_by_side(layers: Sequence[Representation]) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yield the values of several layers a block of samples at a time.
+
+    Yields
+    ------
+    tuple of numpy.ndarray
+        One per layer, of shape (samples of this block, width): few, where layers are wide.
+    """
+    width = sum(layer.width for layer in layers)
+    rows = max(1, min(_BLOCK_ROWS, _BLOCK_VALUES // max(1, width)))
+    yield from zip(*(_recut(layer.read_blocks(), rows) for layer in layers), strict=True)
+
+
+def _recut(blocks: Iterator[np.ndarray], rows: int) -> Iterator[np.ndarray]:
+    """Yield the same samples in blocks of so many, each sample in one dimension."""
+    waiting: list[np.ndarray] = []
+    held = 0
+    for given in blocks:
+        block = given.reshape(len(given), -1)
+        start = 0
+        while held + len(block) - start >= rows:
+            end = start + rows - held
+            yield np.concatenate([*waiting, block[start:end]])
+            waiting, held, start = [], 0, end
+        if start < len(block):
+            waiting.append(block[start:])
+            held += len(block) - start
+    if waiting:
+        yield np.concatenate(waiting)
