@@ -31,7 +31,7 @@ def sweep(folder: Path, *, units: tuple[int, ...] = (2,), seeds: tuple[int, ...]
             {"hidden": np.full((3, width), seed, np.float32)},
             run_id=f"5eed5eed-{number}",
             sweep="5eed5eed",
-            config={"seed": seed, "model": {"hidden_units": width, "layers": ["hidden"]}},
+            config={"seed": seed, "model": {"hidden_units": width, "sizes": ["hidden"]}},
         )
     return folder
 

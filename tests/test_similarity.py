@@ -346,7 +346,7 @@ def test_the_command_prints_a_matrix_a_layer_and_writes_every_pair(
         "",
         "hidden",
         "           0     1     2",
-        f"0 run0        {values[0]:.3f} {values[1]:.3f}",
+        f"0 run0       {values[0]:.3f} {values[1]:.3f}",
         f"1 run1 {values[0]:.3f}       {values[2]:.3f}",
         f"2 run2 {values[1]:.3f} {values[2]:.3f}",
     ]
