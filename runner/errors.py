@@ -74,3 +74,9 @@ def suggest(word: str, choices: Iterable[str]) -> str:
     # Of near equals the one of the same length: swapped letters are the commonest slip.
     best = min(close, key=lambda choice: abs(len(choice) - len(folded)))
     return f"did you mean '{by_folded[best]}'?"
+
+
+def some(names: list[str], most: int = 6) -> str:
+    """Return names in one line, saying how many more there are than are shown."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -11,8 +11,8 @@ from making import make_run
 
 from runner.errors import InputError
 from runner.runs.locate import open_runs
-from runner.runs.published_run import UnknownTensorError
 from runner.runs.runs import Runs
+from runner.runs.unknown import UnknownTensorError
 from runner.tables.layout import FORMATS
 
 

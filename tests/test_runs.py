@@ -12,8 +12,9 @@ from making import make_run
 from runner.errors import InputError
 from runner.record.record import LayerRecord
 from runner.runs.locate import find_runs, open_run, open_runs
-from runner.runs.published_run import Run, UnknownTensorError
+from runner.runs.published_run import Run
 from runner.runs.runs import Runs
+from runner.runs.unknown import UnknownTensorError
 from runner.tables.layout import FORMATS
 
 HIDDEN = np.array([[0.1, np.nan], [-0.0, np.inf], [3, 4]], np.float32)

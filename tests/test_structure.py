@@ -94,11 +94,16 @@ ORDER = (
     "similarity.dimensions",
     "similarity.cautions",
     "similarity.pairs",
+    "plots.drawing",
+    "plots.activation_figures",
+    "plots.sweep_figures",
+    "runs.unknown",
     "runs.published_run",
     "runs.same_probe",
     "runs.database",
     "runs.dataset",
     "runs.comparable",
+    "runs.alignment",
     "runs.runs",
     "runs.locate",
     "sameness.difference",
@@ -121,6 +126,15 @@ ORDER = (
     "screen.explain",
     "screen.comparison",
     "screen.likeness",
+    "report.excerpt",
+    "report.layer_view",
+    "report.network",
+    "report.explanations",
+    "report.probe_view",
+    "report.run_page",
+    "report.sweep_page",
+    "report.page",
+    "report.writing",
     "api",
     "command_line.progress",
     "command_line.commands",
@@ -240,7 +254,10 @@ def test_the_oldest_versions_tested_are_the_lower_bounds() -> None:
     extras = project["optional-dependencies"]
     constraints = (ROOT / "constraints-floor.txt").read_text(encoding="utf-8")
     tested = dict(re.findall(r"^([\w-]+)==(\S+)$", constraints, re.M))
-    for text in [*project["dependencies"], *extras["data"], *extras["images"], *extras["sql"]]:
+    for text in [
+        *project["dependencies"],
+        *(own for key in ("data", "images", "report", "sql") for own in extras[key]),
+    ]:
         requirement = Requirement(text)
         [lowest] = [bound for bound in requirement.specifier if bound.operator == ">="]
         assert Version(lowest.version) == Version(tested[requirement.name]), text

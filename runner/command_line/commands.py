@@ -18,11 +18,12 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.errors import InputError, RunnerError
+from runner.preflight import readable
 from runner.runs.locate import OUTPUTS, find_runs, open_run, open_runs
 from runner.runs.published_run import Run
 from runner.similarity.measures import MEASURES
 
-NAMES = ("show", "list", "explain", "diff", "rerun", "verify", "similarity", "schema")
+NAMES = ("show", "list", "explain", "report", "diff", "rerun", "verify", "similarity", "schema")
 
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -159,6 +160,15 @@ def _similarity(arguments: argparse.Namespace) -> None:
     sys.stdout.write(likeness.told(frame))
 
 
+def _report(arguments: argparse.Namespace) -> None:
+    """Write a page that shows a run or a sweep."""
+    from runner.report.writing import write_report
+
+    with Console(stderr=True).status("drawing"):
+        path = write_report(open_runs(arguments.run, arguments.outputs), arguments.output)
+    sys.stdout.write(f"written {path}, {readable(path.stat().st_size)}\n")
+
+
 def _schema(arguments: argparse.Namespace) -> None:
     """Write the JSON schema that completes a config in an editor."""
     from runner.config import schema
@@ -243,6 +253,11 @@ def _parser() -> argparse.ArgumentParser:
     comparing.add_argument("--layers", default="same", help="same, all, or names with commas")
     comparing.add_argument("--csv", type=Path, metavar="FILE", help="every pair, as a table")
     reads_runs(comparing)
+
+    report = command("report", _report)
+    report.add_argument("run", metavar="RUN|SWEEP", nargs="?", default="last", help=_RUN)
+    report.add_argument("--output", type=Path, metavar="FILE", help="instead of beside the run")
+    reads_runs(report)
 
     schema = command("schema", _schema)
     schema.add_argument("--output", type=Path, metavar="FILE", help="a file instead of the screen")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from runner.errors import InputError, suggest
-from runner.runs.published_run import Run, some
+from runner.errors import InputError, some, suggest
+from runner.runs.published_run import Run
 from runner.runs.same_probe import check_probes
 from runner.similarity.representation import Representation
 

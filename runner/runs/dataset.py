@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from runner.errors import InputError
-from runner.runs.published_run import Run, some
+from runner.errors import InputError, some
+from runner.runs.published_run import Run
 
 if TYPE_CHECKING:
     import xarray

@@ -9,9 +9,9 @@ import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from runner.errors import InputError, suggest
+from runner.errors import InputError, some, suggest
 from runner.record.publication import RECORD
-from runner.runs.published_run import Run, some
+from runner.runs.published_run import Run
 from runner.runs.runs import Runs
 
 OUTPUTS = Path("outputs")

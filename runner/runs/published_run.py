@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from functools import cached_property, partial
 from math import prod
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
-from runner.errors import InputError, suggest
+from runner.errors import InputError, some
 from runner.record.publication import RECORD
 from runner.record.record import ProbeRecord, RunRecord, TensorRecord
+from runner.runs.unknown import UnknownTensorError
 from runner.similarity.dimensions import layer_statistics
 from runner.similarity.representation import Representation
 from runner.tables.layout import FORMATS, stored_dtype
 from runner.tables.tables import read_array, read_blocks, read_frame, read_samples, read_table
 from runner.tensors import Kind
 
-
-class UnknownTensorError(InputError, KeyError):
-    """A run has no tensor of the name that was asked for."""
-
-    __str__ = Exception.__str__  # KeyError's would quote the message
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 
 class Run:
@@ -80,6 +79,16 @@ class Run:
     def __repr__(self) -> str:
         return f"<Run {self.id} {self.record.status} {str(self.path)!r}>"
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the run in a line, and its layers."""
+        record = self.record
+        name = f" ({record.name})" if record.name else ""
+        failed = f": {record.error}" if record.error else ""
+        said = f"run {self.id}{name}, {record.status}{failed}"
+        columns = ["tensor", "class", "shape", "dtype"]
+        layers = self.layers.reindex(columns=[*columns, "reason"]).fillna("").to_html(index=False)
+        return f"<p>{html.escape(said)}</p>{layers if record.layers else ''}"
+
     def __getitem__(self, name: str) -> pd.DataFrame:
         """Return the table of a tensor, as `table` does."""
         return self.table(name)
@@ -112,7 +121,7 @@ class Run:
         for known in (kind,) if kind is not None else get_args(Kind):
             if (known, name) in self._tensors:
                 return self._tensors[known, name]
-        raise UnknownTensorError.of(f"run {self.id}", *self._unknown(name, kind))
+        raise UnknownTensorError.asked(self.record, name, kind)
 
     def table(
         self, name: str, kind: Kind | None = None, step: int | Literal["all"] | None = None
@@ -210,6 +219,20 @@ class Run:
             read=partial(self.array, name, spec.kind),
             read_blocks=partial(self.blocks, name, spec.kind),
         )
+
+    def plot(self, name: str, kind: Kind | None = None) -> Figure:
+        """Return a heat map of a tensor: samples by units, a weight by its last axis.
+
+        Of large tensors an excerpt is drawn; the title says which, and what was averaged.
+        Needs plotly (``pip install "activation-runner[report]"``).
+        """
+        from runner.plots.activation_figures import tensor_heat_map
+
+        tensor, values = self.tensor(name, kind), self.array(name, kind)
+        if tensor.per_sample:
+            return tensor_heat_map(values, list(self.samples), name)
+        values = values.reshape(-1, values.shape[-1] if values.ndim else 1)
+        return tensor_heat_map(values, range(len(values)), name, "row")
 
     def weights(self, name: str, step: int | Literal["all"] | None = None) -> pd.DataFrame:
         """Return the table of a weight, such as ``hidden/kernel``."""
@@ -369,24 +392,3 @@ class Run:
         inside = stored.file.removeprefix(f"{self.record.steps[-1].folder}/")
         chosen = steps.values() if step == "all" else [steps[step]]
         return [self.path / known.folder / inside for known in chosen]
-
-    def _unknown(self, name: str, kind: Kind | None) -> tuple[str, str]:
-        """Return what is wrong with a name, and what to ask for instead."""
-        if self.record.error is not None:
-            return f"has no '{name}', since it failed: {self.record.error}", ""
-        what = f"no {kind or 'tensor'} '{name}'"
-        layer = next((layer for layer in self.record.layers if layer.path == name), None)
-        known = [n for k, n in self._tensors if kind in (k, None)]
-        why = layer and (layer.no_gradient if kind == "gradient" else layer.reason)
-        if why:
-            return f"{what}: {why.removeprefix('no gradient: ')}", ""
-        if layer is not None:
-            known = [t.name for t in layer.tensors if kind in (t.kind, None)]
-            return what, f"this layer has {', '.join(known) or 'none'}"
-        return what, suggest(name, known) or f"there are {some(known)}"
-
-
-def some(names: list[str], most: int = 6) -> str:
-    """Return names in one line, saying how many more there are than are shown."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

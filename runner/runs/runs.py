@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterable, Iterator
-from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from runner.errors import InputError, suggest
+from runner.errors import InputError, some, suggest
+from runner.runs.alignment import union_of, widened
 from runner.runs.comparable import comparable_layers
 from runner.runs.database import StoredTable, select
 from runner.runs.dataset import dataset_of, refuse_differing
-from runner.runs.published_run import Run, some
+from runner.runs.published_run import Run
 from runner.similarity.pairs import MAX_SAMPLES, Metric, compare_layers
 
 if TYPE_CHECKING:
     import xarray
+    from plotly.graph_objects import Figure
 
 _ABSENT = object()
 
@@ -66,6 +67,10 @@ class Runs:
 
     def __getitem__(self, index: int) -> Run:
         return self._runs[index]
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the frame, at most 60 of its rows."""
+        return f"<p>{len(self)} runs</p>{self.frame.to_html(index=False, max_rows=60)}"
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -154,8 +159,8 @@ class Runs:
         runs = self._completed()
         frames = [run.table(name, step=step) for run in runs]
         if align == "union":
-            columns = _union([frame.columns for frame in frames])
-            frames = [_aligned(frame, columns) for frame in frames]
+            columns = union_of([frame.columns for frame in frames])
+            frames = [widened(frame, columns) for frame in frames]
         else:
             refuse_differing(name, runs, [tuple(frame.columns) for frame in frames])
         levels = runs._levels()
@@ -320,6 +325,30 @@ class Runs:
         }
         return dataset_of(list(runs), names, keys)
 
+    def apart_from_seed(self) -> dict[str, str]:
+        """Return for each run's id in what it differs, its seed aside: ``hidden_units=4``.
+
+        Runs for which this is the same differ in nothing but their seed.
+        """
+        keys = [key for key in self.differing if key not in ("seed", "name")]
+        return {
+            run.id: ", ".join(f"{key.rpartition('.')[2]}={config.get(key)}" for key in keys)
+            for run, config in zip(self._runs, self._configs, strict=True)
+        }
+
+    def plot_stability(self, metric: str = "cka") -> Figure:
+        """Return a figure of how alike layers are between runs that differ in their seed alone.
+
+        A line over the layers in call order: the mean over all pairs of runs, within a
+        band from the least to the most alike, by a `metric` of `similarity`. Needs plotly
+        (``pip install "activation-runner[report]"``).
+        """
+        from runner.plots.sweep_figures import stability_figure
+
+        runs = self._completed()
+        pairs = runs.similarity(metric)
+        return stability_figure(pairs, runs.apart_from_seed(), metric)
+
     def _completed(self) -> Runs:
         failed = [run.id for run in self if run.record.error is not None]
         if not failed:
@@ -362,19 +391,3 @@ def _last_figures(run: Run) -> dict[str, float | None]:
 
 def _hashable(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, list | dict) else value
-
-
-def _union(columns: list[pd.Index]) -> pd.Index:
-    """Return all columns in their order: units by number, a map's by coordinates."""
-    if len({index.nlevels for index in columns}) > 1:
-        raise InputError.of("align", "units and maps have no union", "narrow with where(...)")
-    together = reduce(lambda left, right: left.union(right, sort=False), columns)
-    return together.sort_values() if together.nlevels > 1 else together
-
-
-def _aligned(frame: pd.DataFrame, columns: pd.Index) -> pd.DataFrame:
-    """Return a table with more columns, NaN where it has none, in its own dtype if that can."""
-    given = frame.to_numpy()
-    values = np.full((len(frame), len(columns)), np.nan, np.result_type(given, np.float16))
-    values[:, columns.get_indexer(frame.columns)] = given
-    return pd.DataFrame(values, frame.index, columns)

@@ -11,8 +11,8 @@ import numpy as np
 from runner.arithmetic.account import Account
 from runner.arithmetic.layer_call import LayerCall
 from runner.arithmetic.spelling import spell_out
-from runner.errors import InputError, suggest
-from runner.runs.published_run import Run, some
+from runner.errors import InputError, some, suggest
+from runner.runs.published_run import Run
 from runner.screen.figures import digits, text_table
 from runner.tables.layout import unit_places
 
@@ -43,7 +43,7 @@ def show(run: Run, layer: str, unit: str, sample: str) -> str:
         If the run has none of that name, or if the layer is not covered yet.
     """
     tensor = run.tensor(layer, "activation")
-    place = _place(unit, tensor.shape, layer)
+    place = place_of(unit, tensor.shape, layer)
     samples = [str(known) for known in run.samples]
     if sample not in samples:
         raise _unknown(layer, "sample", sample, samples)
@@ -64,8 +64,14 @@ def tell(call: LayerCall, place: tuple[int, ...], sample: str) -> str:
     )
 
 
-def _place(unit: str, shape: tuple[int, ...], layer: str) -> tuple[int, ...]:
-    """Return the place in a sample that a unit's name stands for."""
+def place_of(unit: str, shape: tuple[int, ...], layer: str) -> tuple[int, ...]:
+    """Return the place in a sample of a layer's output that a unit's name stands for.
+
+    Raises
+    ------
+    InputError
+        If there is no such unit.
+    """
     if re.fullmatch(r"u\d+(_\d+)*", unit):
         place = tuple(map(int, unit[1:].split("_")))
         if not shape and place == (0,):

@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from runner.errors import some
 from runner.preflight import readable
 from runner.record.record import TensorRecord
 from runner.runs.locate import OUTPUTS
-from runner.runs.published_run import Run, some
+from runner.runs.published_run import Run
 from runner.screen import story
 from runner.screen.dense import DenseCall
 from runner.screen.figures import WIDTH

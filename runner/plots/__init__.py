@@ -1,0 +1,1 @@
+"""Figures of arrays and tables, for notebooks and for the report."""

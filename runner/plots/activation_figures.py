@@ -1,0 +1,211 @@
+"""Figures of one tensor: its values by sample and unit, and how they are distributed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from runner.plots.drawing import (
+    COLOURS,
+    MISSING,
+    colour_scale,
+    dress,
+    evenly_spaced,
+    how_many,
+    labels,
+    library,
+    plain,
+    stops,
+)
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+_MOST_SAMPLES = 200
+_MOST_UNITS = 256
+_MOST_BINS = 48
+_LEAST_BINS = 8
+_WRITTEN_CELLS = 96
+
+
+def by_unit(values: np.ndarray) -> np.ndarray:
+    """Return a value for each sample and unit.
+
+    A unit is an entry of the last axis; over the axes between, its values are averaged
+    in float64. Without such axes the values are returned as they are.
+
+    Parameters
+    ----------
+    values
+        Shape (sample, *axes).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (sample, unit).
+    """
+    if values.ndim <= 2:
+        return values.reshape(len(values), values.shape[1] if values.ndim == 2 else 1)
+    if not values.size:
+        return np.full((len(values), values.shape[-1]), np.nan)
+    between = tuple(range(1, values.ndim - 1))
+    with np.errstate(invalid="ignore"):  # infinities of both signs have no mean
+        return np.asarray(values.mean(axis=between, dtype=np.float64))
+
+
+def drawable(values: np.ndarray) -> np.ndarray:
+    """Return values in a type that the library draws: float64 for half floats and int64."""
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8)
+    if values.dtype == np.float16:
+        return values.astype(np.float32)
+    return values.astype(np.float64) if values.dtype in (np.int64, np.uint64) else values
+
+
+def heat_map(
+    values: np.ndarray, rows: Sequence[object], columns: Sequence[object], row: str = "sample"
+) -> Figure:
+    """Return a heat map.
+
+    Parameters
+    ----------
+    values
+        Shape (row, column); what is not finite is grey.
+    rows, columns
+        What they are called.
+    row
+        What a row is.
+    """
+    graph = library()
+    scale, low, high = colour_scale(values)
+    written = values.size <= _WRITTEN_CELLS and values.shape[1] <= 12
+    cells = graph.Heatmap(
+        z=drawable(values),
+        x=labels(columns),
+        y=labels(rows),
+        zmin=low,
+        zmax=high,
+        colorscale=stops(scale),
+        colorbar={"title": {"text": "value"}, "thickness": 12},
+        texttemplate="%{z:.4~g}" if written else None,
+        hovertemplate=f"{row} %{{y}}<br>%{{x}}<br>value %{{z:.7~g}}<extra></extra>",
+    )
+    return dress(
+        graph.Figure(cells),
+        height=min(max(240, 120 + 18 * len(values)), 520),
+        plot_bgcolor=MISSING,
+        xaxis={"type": "category", "title": {"text": "unit"}, "showgrid": False},
+        yaxis={
+            "type": "category",
+            "title": {"text": row},
+            "autorange": "reversed",
+            "showgrid": False,
+        },
+    )
+
+
+def tensor_heat_map(
+    values: np.ndarray, rows: Sequence[object], name: str, row: str = "sample"
+) -> Figure:
+    """Return the heat map of a whole tensor, or of an excerpt where that is large.
+
+    The title says what was left out, and over what a value was averaged.
+
+    Parameters
+    ----------
+    values
+        Shape (row, *axes).
+    rows
+        What the rows are called.
+    name
+        The tensor's name.
+    row
+        What a row is.
+    """
+    places = evenly_spaced(len(values), _MOST_SAMPLES)
+    cells = by_unit(values[places])
+    units = evenly_spaced(cells.shape[1], _MOST_UNITS)
+    told = [
+        how_many(len(places), len(values), row),
+        how_many(len(units), cells.shape[1], "unit"),
+    ]
+    if values.ndim > 2:
+        told.append(f"mean over {' x '.join(map(str, values.shape[1:-1]))} positions")
+    figure = heat_map(cells[:, units], [rows[place] for place in places], _units(units), row)
+    title = f"{plain(name)}<br><sup>{'; '.join(told)}</sup>"
+    return figure.update_layout(title={"text": title}, margin={"t": 64})
+
+
+def histogram(values: np.ndarray) -> Figure:
+    """Return the distribution of values.
+
+    Zeros are left to the caller to tell of where they are more than a tenth of all:
+    their bar would dwarf the others and is not drawn. Below the bars is an empty strip,
+    the trace ``chosen``, for values to be marked in.
+
+    Parameters
+    ----------
+    values
+        Of any shape; what is not finite is left out.
+    """
+    graph = library()
+    finite = values[np.isfinite(values)].astype(np.float64)
+    counted = finite[finite != 0] if crowded_by_zeros(values) else finite
+    # The Rice rule, within bounds.
+    bins = min(_MOST_BINS, max(_LEAST_BINS, round(2 * counted.size ** (1 / 3))))
+    counts, edges = np.histogram(counted, bins, _span(finite))
+    bars = graph.Bar(
+        x=(edges[:-1] + edges[1:]) / 2,
+        y=counts,
+        width=np.diff(edges),
+        customdata=np.stack([edges[:-1], edges[1:]], axis=1),
+        marker={"color": COLOURS[0], "line": {"width": 0}},
+        hovertemplate="%{customdata[0]:.4~g} to %{customdata[1]:.4~g}<br>"
+        "%{y:,} values<extra></extra>",
+        name="values",
+    )
+    strip = graph.Scatter(
+        x=[],
+        y=[],
+        mode="markers",
+        yaxis="y2",
+        marker={"symbol": "line-ns-open", "size": 11, "color": COLOURS[1], "line": {"width": 1.5}},
+        hovertemplate="%{x:.7~g}<extra>chosen sample</extra>",
+        name="chosen",
+    )
+    return dress(
+        graph.Figure([bars, strip]),
+        height=280,
+        showlegend=False,
+        bargap=0,
+        xaxis={"title": {"text": "value"}, "anchor": "y2"},
+        yaxis={
+            "title": {"text": "values in a bar"},
+            "domain": [0.14, 1],
+            "rangemode": "tozero",
+            "tickformat": ",",
+            "dtick": 1 if counts.max() <= 5 else None,
+        },
+        yaxis2={"domain": [0, 0.1], "range": [-1, 1], "visible": False, "fixedrange": True},
+    )
+
+
+def crowded_by_zeros(values: np.ndarray) -> bool:
+    """Return whether more than a tenth of the values, and not all, are exactly 0."""
+    zeros = np.count_nonzero(values == 0)
+    return bool(values.size / 10 < zeros < values.size)
+
+
+def _span(finite: np.ndarray) -> tuple[float, float]:
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = float(finite.min()), float(finite.max())
+    # Of values that are all but the same, bars narrower than rounding would be no bars.
+    room = max(abs(low), abs(high), 1e-300) * 1e-6
+    return (low, high) if high - low > room else (low - (room or 0.5), high + (room or 0.5))
+
+
+def _units(places: np.ndarray) -> list[str]:
+    return [f"u{place}" for place in places]

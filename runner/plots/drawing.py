@@ -1,0 +1,130 @@
+"""What all figures share: the plotting library, colours, and names kept as plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from runner.errors import InputError
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+INSTALL = 'type: pip install "activation-runner[report]"'
+
+_LONGEST_NAME = 28
+
+# Told apart by the colour-blind, after Okabe and Ito, "Color Universal Design" (2008); the blue
+# is lighter than theirs, to be seen on black.
+COLOURS = ("#2a7fc1", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
+
+# From low to high. The first is matplotlib's viridis, the second runs from blue through
+# white to orange; both keep their order for the colour-blind and in print without colour.
+SEQUENTIAL = (
+    "#440154", "#482878", "#3e4989", "#31688e", "#26828e",
+    "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725",
+)  # fmt: skip
+DIVERGING = ("#0b4a8f", "#4393c3", "#a6cfe6", "#f6f6f4", "#fdc58a", "#e8822c", "#993f05")
+_AXIS = {"gridcolor": "#e6e9ed", "zerolinecolor": "#d5dae0"}
+_LOOK = {
+    "colorway": COLOURS,
+    "font": {"color": "#1b1f24"},
+    "plot_bgcolor": "white",
+    "xaxis": _AXIS,
+    "yaxis": _AXIS,
+}
+
+MISSING = "#9aa0a6"
+"""What shows through where there is no finite value: on neither scale."""
+
+
+def library() -> Any:
+    """Return ``plotly.graph_objects``.
+
+    Raises
+    ------
+    InputError
+        If plotly is not installed; says what to type.
+    """
+    try:
+        import plotly.graph_objects
+    except ModuleNotFoundError as error:
+        raise InputError.of("plotly", "draws the figures and is not installed", INSTALL) from error
+    return plotly.graph_objects
+
+
+def colour_scale(values: np.ndarray) -> tuple[tuple[str, ...], float, float]:
+    """Return the colours for values, and the values at both ends of them.
+
+    Where there are values on both sides of 0 the diverging scale, its middle at 0;
+    else the sequential one, from the least to the largest. What is not finite has no
+    part in it. The ends are never the same.
+    """
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    if low < 0 < high:
+        end = max(-low, high)
+        return DIVERGING, -end, end
+    if low == high:
+        return SEQUENTIAL, min(low, 0.0), max(high, 0.0) if high else 1.0
+    return SEQUENTIAL, low, high
+
+
+def stops(scale: tuple[str, ...]) -> list[list[Any]]:
+    """Return a scale as the library wants it: pairs of a place in [0, 1] and a colour."""
+    return [[place / (len(scale) - 1), colour] for place, colour in enumerate(scale)]
+
+
+def components(colour: str) -> list[int]:
+    """Return the red, green and blue of a colour, from 0 to 255."""
+    return [int(colour[start : start + 2], 16) for start in (1, 3, 5)]
+
+
+def plain(text: object) -> str:
+    """Return text that the library, which reads some markup in labels, shows as it is."""
+    return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def labels(names: Iterable[object]) -> list[str]:
+    """Return a label for each name: plain, cut where long, and no two the same."""
+    taken: dict[str, int] = {}
+    made = []
+    for name in map(str, names):
+        short = name
+        if len(name) > _LONGEST_NAME:
+            half = (_LONGEST_NAME - 3) // 2
+            short = f"{name[:half]}...{name[-half:]}"
+        taken[short] = taken.get(short, 0) + 1
+        made.append(plain(short if taken[short] == 1 else f"{short} ({taken[short]})"))
+    return made
+
+
+def evenly_spaced(count: int, most: int) -> np.ndarray:
+    """Return the positions, at most `most` out of `count`, first and last among them."""
+    places = np.linspace(0, max(count - 1, 0), min(count, most))
+    return np.unique(places.round().astype(np.int64))
+
+
+def how_many(shown: int, there: int, what: str) -> str:
+    """Return ``3 samples``, or ``50 of 1,797 samples, evenly spaced``."""
+    noun = what if there == 1 else f"{what}s"
+    if shown == there:
+        return f"{there:,} {noun}"
+    return f"{shown:,} of {there:,} {noun}, evenly spaced"
+
+
+def dress(figure: Figure, **layout: Any) -> Figure:
+    """Give a figure the look that all share, and return it."""
+    figure.update_layout(
+        template={"layout": _LOOK},
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        hoverlabel={"align": "left"},
+        **layout,
+    )
+    # An exponent, where the library would write 3.5 and a prefix of SI.
+    figure.update_xaxes(automargin=True, exponentformat="e")
+    figure.update_yaxes(automargin=True, exponentformat="e")
+    figure.update_traces(colorbar_exponentformat="e", selector={"type": "heatmap"})
+    return figure

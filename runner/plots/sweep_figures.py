@@ -1,0 +1,213 @@
+"""Figures of several runs: how alike they are, and how their layers are distributed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from runner.errors import InputError
+from runner.plots.drawing import (
+    COLOURS,
+    MISSING,
+    SEQUENTIAL,
+    components,
+    dress,
+    labels,
+    library,
+    plain,
+    stops,
+)
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+def metric_name(metric: str) -> str:
+    """Return a similarity metric's name as a person reads it."""
+    return "debiased linear CKA" if metric == "cka" else metric
+
+
+def stability_figure(pairs: pd.DataFrame, kinds: Mapping[str, str], metric: str = "cka") -> Figure:
+    """Return how alike runs are that differ in their seed alone, layer by layer.
+
+    A line is the mean over all such pairs, its band reaches from the least to the most
+    alike. Runs that differ in more than the seed have a line for each kind.
+
+    Parameters
+    ----------
+    pairs
+        Columns ``run_a``, ``layer_a``, ``run_b``, ``layer_b`` and ``value``; a row per pair
+        of runs and layer. Layers are drawn in the order in which they come.
+    kinds
+        For each run's id, what it is apart from its seed.
+    metric
+        What the values measure.
+
+    Raises
+    ------
+    InputError
+        If no two runs differ in their seed alone.
+    """
+    graph = library()
+    pairs = pairs.assign(kind=pairs["run_a"].map(kinds))
+    alike = pairs[
+        pairs["value"].notna()
+        & (pairs["layer_a"] == pairs["layer_b"])
+        & (pairs["run_a"] != pairs["run_b"])
+        & (pairs["kind"] == pairs["run_b"].map(kinds))
+    ]
+    if alike.empty:
+        raise InputError.of("stability", "no two runs differ in their seed alone", "sweep seeds")
+    layers = list(dict.fromkeys(alike["layer_a"]))
+    figure = graph.Figure()
+    for number, (kind, own) in enumerate(alike.groupby("kind", sort=False)):
+        colour = COLOURS[number % len(COLOURS)]
+        spread = own.groupby("layer_a")["value"].agg(["min", "mean", "max", "size"])
+        spread = spread.reindex([layer for layer in layers if layer in spread.index])
+        names = labels(spread.index)
+        common = {"x": names, "legendgroup": str(number), "name": plain(kind) or "all runs"}
+        edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
+        figure.add_scatter(y=spread["min"].to_numpy(), **common, **edge)
+        figure.add_scatter(
+            y=spread["max"].to_numpy(),
+            fill="tonexty",
+            fillcolor=f"rgba{(*components(colour), 0.18)}",
+            **common,
+            **edge,
+        )
+        figure.add_scatter(
+            y=spread["mean"].to_numpy(),
+            customdata=spread[["min", "max", "size"]].to_numpy(np.float64),
+            mode="lines+markers",
+            line={"color": colour},
+            hovertemplate="%{x}<br>mean %{y:.4f}, from %{customdata[0]:.4f} to "
+            "%{customdata[1]:.4f}<br>%{customdata[2]:,} pairs of runs",
+            **common,
+        )
+    low, high = float(alike["value"].min()), float(alike["value"].max())
+    return dress(
+        figure,
+        height=400,
+        showlegend=alike["kind"].nunique() > 1,
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+        xaxis={"type": "category", "title": {"text": "layer, in call order"}},
+        yaxis={"title": {"text": metric_name(metric)}, "range": [min(0.0, low), max(1.03, high)]},
+    )
+
+
+def similarity_matrix(
+    values: np.ndarray, runs: Sequence[object], about: str = "run", metric: str = "cka"
+) -> Figure:
+    """Return how alike each two runs are in one layer.
+
+    Parameters
+    ----------
+    values
+        Shape (run, run); NaN, which is grey, where nothing was compared.
+    runs
+        What the runs are called.
+    about
+        What that says of them: ``seed``.
+    metric
+        What the values measure.
+    """
+    graph = library()
+    names = labels(runs)
+    finite = values[np.isfinite(values)]
+    cells = graph.Heatmap(
+        z=values,
+        x=names,
+        y=names,
+        zmin=min(0.0, float(finite.min())) if finite.size else 0.0,
+        zmax=1.0,
+        colorscale=stops(SEQUENTIAL),
+        colorbar={"title": {"text": metric_name(metric), "side": "right"}, "thickness": 12},
+        hovertemplate="%{x}<br>%{y}<br>%{z:.4f}<extra></extra>",
+    )
+    return dress(
+        graph.Figure(cells),
+        height=min(220 + 18 * len(names), 620),
+        plot_bgcolor=MISSING,
+        xaxis={"type": "category", "title": {"text": plain(about)}, "showgrid": False},
+        yaxis={
+            "type": "category",
+            "title": {"text": plain(about)},
+            "autorange": "reversed",
+            "showgrid": False,
+        },
+    )
+
+
+def boxes(quantiles: np.ndarray, runs: Sequence[object], about: str = "run") -> Figure:
+    """Return the distribution of one layer's values in each run.
+
+    Parameters
+    ----------
+    quantiles
+        Shape (run, 5): the quantiles 0.05, 0.25, 0.5, 0.75 and 0.95.
+    runs
+        What the runs are called.
+    about
+        What that says of them: ``seed``.
+    """
+    graph = library()
+    low, first, middle, third, high = quantiles.T
+    box = graph.Box(
+        x=labels(runs),
+        lowerfence=low,
+        q1=first,
+        median=middle,
+        q3=third,
+        upperfence=high,
+        marker={"color": COLOURS[0]},
+        line={"width": 1.5},
+    )
+    return dress(
+        graph.Figure(box),
+        height=380,
+        showlegend=False,
+        xaxis={"type": "category", "title": {"text": plain(about)}},
+        yaxis={"title": {"text": "value"}},
+    )
+
+
+def statistic_by_layer(values: np.ndarray, layers: Sequence[str], runs: Sequence[object]) -> Figure:
+    """Return a statistic of every layer in every run, with the median over the runs.
+
+    Parameters
+    ----------
+    values
+        Shape (layer, run); NaN where a run has no such layer.
+    layers, runs
+        What they are called.
+    """
+    graph = library()
+    names, titles = labels(layers), labels(runs)
+    dots = graph.Scatter(
+        x=[name for name in names for _ in titles],
+        y=values.reshape(-1),
+        customdata=titles * len(names),
+        mode="markers",
+        marker={"color": COLOURS[0], "size": 6, "opacity": 0.75},
+        hovertemplate="%{x}<br>%{customdata}<br>%{y:.5~g}<extra></extra>",
+        name="a run",
+    )
+    present = [row[np.isfinite(row)] for row in values]
+    line = graph.Scatter(
+        x=names,
+        y=np.array([np.median(row) if row.size else np.nan for row in present]),
+        mode="lines",
+        line={"color": COLOURS[1], "width": 2},
+        hoverinfo="skip",
+        name="median",
+    )
+    return dress(
+        graph.Figure([dots, line]),
+        height=380,
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+        xaxis={"type": "category", "title": {"text": "layer, in call order"}},
+        yaxis={"title": {"text": "value"}},
+    )

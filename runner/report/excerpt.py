@@ -1,0 +1,166 @@
+"""What of a run fits into a page: which samples, units and positions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, isqrt, prod
+
+import numpy as np
+
+from runner.plots.drawing import evenly_spaced
+from runner.runs.published_run import Run
+from runner.tables.formats import read_file
+from runner.tables.tables import read_samples
+from runner.tensors import TensorSpec
+
+_MOST_SAMPLES = 50
+_LEAST_SAMPLES = 8
+_LEAST_MAP = 512  # values of a sample's feature maps that say something
+_CELLS = 300_000  # values by sample and unit in the whole page
+_MAP_VALUES = 500_000
+_READ_VALUES = 150_000_000  # of all tensors together
+_MEASURED_VALUES = 2_000_000  # of one tensor, for its histogram
+_MOST_UNITS = 256
+_LARGEST_MAP = 4096
+_MOST_IMAGES = (16, 8, 4, 1)
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """The part of a run that its report shows.
+
+    Attributes
+    ----------
+    places
+        Row numbers of the shown samples, ascending: shape (sample,).
+    samples
+        Their ids, as text.
+    labels
+        Their labels, as text, if the probe has any.
+    rows
+        How many samples the run has.
+    units
+        How many units of a tensor are shown at most.
+    map_values
+        How many values of one sample's feature maps are shown at most.
+    """
+
+    places: np.ndarray
+    samples: list[str]
+    labels: list[str] | None
+    rows: int
+    units: int
+    map_values: int
+
+    @classmethod
+    def of(cls, run: Run, tensors: list[TensorSpec]) -> Excerpt:
+        """Choose what is shown of some tensors of a completed run."""
+        probe = run.record.probe
+        assert probe is not None, "a completed run has a probe"
+        maps = max(1, sum(len(tensor.shape) > 1 for tensor in tensors))
+        row_size = max(1, sum(prod(tensor.shape) for tensor in tensors))
+        most = min(_MOST_SAMPLES, max(_LEAST_SAMPLES, _MAP_VALUES // (maps * _LEAST_MAP)))
+        most = max(1, min(most, _READ_VALUES // row_size))
+        places = evenly_spaced(probe.rows, most)
+        shown = max(1, len(places))
+        ids = read_samples(run.path / probe.file, run.record.format)
+        labels = None
+        if probe.has_labels:
+            column = read_file(run.path / probe.file, run.record.format, ["label"]).column(0)
+            labels = [str(column[int(place)].as_py()) for place in places]
+        return cls(
+            places,
+            [str(ids[place]) for place in places],
+            labels,
+            probe.rows,
+            max(8, min(_MOST_UNITS, _CELLS // (shown * max(1, len(tensors))))),
+            min(_LARGEST_MAP, _MAP_VALUES // (shown * maps)),
+        )
+
+    def measured(self, tensor: TensorSpec) -> np.ndarray:
+        """Return the row numbers that a tensor's histogram is taken from: shape (row,).
+
+        All of them where they are few enough; the shown ones are among them.
+        """
+        most = max(1, _MEASURED_VALUES // max(1, prod(tensor.shape)))
+        return np.union1d(self.places, evenly_spaced(self.rows, most))
+
+
+@dataclass(frozen=True)
+class MapExcerpt:
+    """How the maps of one sample are cut into small images.
+
+    Attributes
+    ----------
+    axis
+        The axis of a sample that numbers the images; ``None`` for a single image.
+    images
+        Which entries of it are shown: shape (image,).
+    step
+        Every so-manyth row and column of an image is shown.
+    fixed
+        The entry that is shown of each axis before the image's own.
+    """
+
+    axis: int | None
+    images: np.ndarray
+    step: int
+    fixed: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, spec: TensorSpec, most: int) -> MapExcerpt | None:
+        """Return how a tensor is shown as images, ``None`` if a sample has no two axes.
+
+        Parameters
+        ----------
+        spec
+            The tensor.
+        most
+            How many values of one sample may be shown.
+        """
+        shape = spec.shape
+        if len(shape) < 2 or 0 in shape:
+            return None
+        if len(shape) == 2:
+            return cls(None, np.zeros(1, np.int64), _step(shape, most))
+        # Attention scores come by head; all else has its channels last.
+        by_head = "Attention" in spec.layer_class or spec.layer_class == "Softmax"
+        axis = 0 if by_head and len(shape) == 3 else len(shape) - 1
+        fixed = tuple(length // 2 for length in shape[:-3])
+        sides = shape[-2:] if axis == 0 else shape[-3:-1]
+        for number in _MOST_IMAGES:
+            number = min(number, shape[axis])
+            step = _step(sides, most // number)
+            if step == 1 or min(ceil(side / step) for side in sides) >= 12:
+                break
+        return cls(axis, evenly_spaced(shape[axis], number), step, fixed)
+
+    def cut(self, values: np.ndarray) -> np.ndarray:
+        r"""Return the images of some samples.
+
+        Parameters
+        ----------
+        values
+            Shape (sample, \*axes).
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (sample, image, height, width).
+        """
+        for place in self.fixed:
+            values = values[:, place]
+        if self.axis is None:
+            images = values[:, None]
+        else:
+            axis = 1 if self.axis == 0 else values.ndim - 1
+            images = np.moveaxis(np.take(values, self.images, axis), axis, 1)
+        return np.ascontiguousarray(images[:, :, :: self.step, :: self.step])
+
+
+def _step(sides: tuple[int, ...], most: int) -> int:
+    """Return the least step that leaves an image at most so many values."""
+    step = max(1, isqrt(prod(sides) // max(1, most)))
+    while ceil(sides[0] / step) * ceil(sides[1] / step) > max(1, most):
+        step += 1
+    return step

@@ -1,0 +1,173 @@
+"""The network as it is drawn: unit by unit where it is small, else layer by layer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby, pairwise
+from typing import Any
+
+from runner.errors import InputError
+from runner.record.record import LayerRecord, RunRecord, TensorRecord
+from runner.report.layer_view import packed
+from runner.runs.published_run import Run
+from runner.screen.dense import DenseCall
+
+_MOST_UNITS = 16
+_MOST_DENSE = 8
+_MOST_ROWS = 100_000
+_FEW_LAYERS = 24  # fewer need no folding
+
+# block_1_expand, conv2_block1_1_conv, layer.3.dense: what comes up to the first number.
+_NUMBERED = re.compile(r"(\D*\d+)[._-]?\D")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Layers whose paths begin alike, one after another.
+
+    Attributes
+    ----------
+    name
+        The common beginning.
+    parts
+        The layers and blocks inside, in call order.
+    """
+
+    name: str
+    parts: list[LayerRecord | Block] = field(default_factory=list)
+
+    @property
+    def layers(self) -> int:
+        """How many layers it holds, blocks inside included."""
+        return sum(part.layers if isinstance(part, Block) else 1 for part in self.parts)
+
+
+def dense_chain(run: Run) -> dict[str, Any] | None:
+    """Return a small chain of Dense layers for its drawing, ``None`` for other models.
+
+    Returns
+    -------
+    dict
+        ``inputs``, the names of the inputs; ``layers``, each with ``name``, ``activation``,
+        ``kernel`` of shape (input, unit) and ``bias`` of shape (unit,).
+    """
+    probe = run.record.probe
+    named = [layer for layer in run.record.layers if layer.layer_class != "InputLayer"]
+    few = probe is not None and probe.rows <= _MOST_ROWS and 0 < len(named) <= _MOST_DENSE
+    if not few or any(not _is_small(layer) for layer in named):
+        return None
+    try:
+        calls = [DenseCall.read(run, layer.path) for layer in named]
+    except InputError:  # what cannot be spelled out is drawn layer by layer
+        return None
+    linked = all(after.source == before.name for before, after in pairwise(calls))
+    if not linked or max(calls[0].kernel.shape) > _MOST_UNITS:
+        return None
+    layers = [
+        {
+            "name": call.name,
+            "activation": call.activation,
+            "kernel": packed(call.kernel),
+            "bias": packed(call.bias),
+        }
+        for call in calls
+    ]
+    return {"inputs": [str(name) for name in calls[0].inputs.columns], "layers": layers}
+
+
+def layer_tree(layers: Sequence[LayerRecord]) -> list[LayerRecord | Block]:
+    """Return layers in call order, those below one path in a block of its name.
+
+    Of many layers without paths, those called one after another whose names begin alike
+    up to their first number (``block_1_expand``) are a block.
+    """
+    called = sorted(
+        (layer for layer in layers if layer.order is not None), key=lambda layer: layer.order or 0
+    )
+    inputs = [layer for layer in layers if layer.layer_class == "InputLayer"]
+    called = [layer for layer in called if layer not in inputs]
+    rest = [layer for layer in layers if layer.order is None and layer not in inputs]
+    parts = list(_nested(called, ""))
+    if len(layers) > _FEW_LAYERS:
+        parts = list(_numbered(parts))
+    return [*inputs, *parts, *rest]
+
+
+def feeders(record: RunRecord) -> dict[str, list[str]]:
+    """Return for each layer, by its path, the layers and inputs that it was called on."""
+    owners = {call.name: layer.path for layer in record.layers for call in layer.calls}
+    inputs = [layer.path for layer in record.layers if layer.layer_class == "InputLayer"]
+    feeds: dict[str, list[str]] = {}
+    for layer in record.layers:
+        for wire in (wire for call in layer.calls for wire in call.wires):
+            source = wire.tensor or wire.model_input or ""
+            known = owners.get(source) or owners.get(source.rpartition(":")[0])
+            if known is None and wire.model_input is not None:
+                known = (
+                    wire.model_input if len(inputs) > 1 else next(iter(inputs), wire.model_input)
+                )
+            if known is not None:
+                feeds.setdefault(layer.path, []).append(known)
+    return {layer: list(dict.fromkeys(sources)) for layer, sources in feeds.items()}
+
+
+def _is_small(layer: LayerRecord) -> bool:
+    outputs = [tensor for tensor in layer.tensors if tensor.kind == "activation"]
+    return (
+        layer.layer_class == "Dense"
+        and len(outputs) == 1
+        and max(outputs[0].shape, default=0) <= _MOST_UNITS
+    )
+
+
+def _nested(layers: Sequence[LayerRecord], above: str) -> Iterator[LayerRecord | Block]:
+    """Yield layers, those below a further path together; a block's own layer is in it."""
+
+    def block_of(layer: LayerRecord) -> str | None:
+        inner, slash, _ = layer.path.removeprefix(above).partition("/")
+        return inner if slash or layer.path in parents else None
+
+    parents = {layer.path.rpartition("/")[0] for layer in layers}
+    for name, own in groupby(layers, block_of):
+        members = list(own)
+        path = f"{above}{name}"
+        if name is None or all(layer.path == path for layer in members):
+            yield from members
+            continue
+        block = Block(path)
+        itself = [layer for layer in members if layer.path == path]
+        inside = [layer for layer in members if layer.path != path]
+        block.parts.extend([*_nested(inside, f"{path}/"), *itself])
+        yield block
+
+
+def _numbered(parts: Sequence[LayerRecord | Block]) -> Iterator[LayerRecord | Block]:
+    def block_of(part: LayerRecord | Block) -> str | None:
+        match = None if isinstance(part, Block) else _NUMBERED.match(part.path)
+        return match[1] if match else None
+
+    for name, own in groupby(parts, block_of):
+        members = list(own)
+        if name is None or len(members) < 3:
+            yield from members
+        else:
+            yield Block(name, members)
+
+
+def shape_of(tensor: TensorRecord) -> str:
+    """Return the shape of a sample as stored: ``8 x 8 x 3``, or ``3 (mean)`` if reduced."""
+    reduced = f" ({tensor.reduction})" if tensor.reduction is not None else ""
+    return (" x ".join(map(str, tensor.shape)) or "1") + reduced
+
+
+def drawn_edges(feeds: Mapping[str, list[str]], layers: Sequence[LayerRecord]) -> list[list[str]]:
+    """Return pairs of layers of which the first feeds the second."""
+    known = {layer.path for layer in layers}
+    return [
+        [source, layer]
+        for layer, sources in feeds.items()
+        for source in sources
+        if {source, layer} <= known
+    ]

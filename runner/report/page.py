@@ -1,0 +1,118 @@
+"""A page in one file that asks the network for nothing."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from runner.errors import InputError
+from runner.plots.drawing import DIVERGING, INSTALL, MISSING, SEQUENTIAL, components, library
+from runner.report.run_page import Page
+
+_FOLDER = Path(__file__).parent / "templates"
+_SCRIPTS = {
+    "run": ("page.js", "images.js", "network.js", "run.js"),
+    "sweep": ("page.js", "sweep.js"),
+}
+
+
+def rendered(page: Page) -> str:
+    """Return the text of a page.
+
+    Raises
+    ------
+    InputError
+        If plotly or Jinja2 is not installed; says what to type.
+    """
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+        from markupsafe import Markup
+    except ModuleNotFoundError as error:
+        raise InputError.of("Jinja2", "makes the page and is not installed", INSTALL) from error
+    # Nothing that is shown can end the tag that it stands in, least of all a layer's name.
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FileSystemLoader(_FOLDER),
+    )
+    code, packed = _plotly()
+    parts = "".join((_FOLDER / name).read_text(encoding="utf-8") for name in _SCRIPTS[page.kind])
+    script = f'(() => {{\n"use strict";\n{parts}}})();\n'
+    missing = components(MISSING)
+    colours = {"sequential": SEQUENTIAL, "diverging": DIVERGING, "missing": missing}
+    return environment.get_template(f"{page.kind}.html.jinja").render(
+        **page.shown,
+        style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        plotly=packed,
+        # Only these two scripts run, whatever else finds its way into the page.
+        allowed=Markup(f"'sha256-{_digest(script)}' 'sha256-{_digest(code)}'"),
+        data=Markup(embedded({**page.data, "colours": colours})),
+    )
+
+
+def embedded(data: Any) -> str:
+    """Return data as JSON that may stand inside a script element.
+
+    Raises
+    ------
+    ValueError
+        For a NaN or an infinity, which JSON does not know.
+    """
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def write_page(text: str, path: Path) -> None:
+    """Write a page whole or not at all, over one that is there.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written there.
+    """
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            "wb", dir=path.parent, prefix=f".{path.name[:100]}.", delete=False
+        ) as file:
+            temporary = Path(file.name)
+            file.write(text.encode("utf-8", "replace"))
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError.of(str(path), f"cannot be written: {error.strerror}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+@cache
+def _plotly() -> tuple[str, str]:
+    """Return the library's script, and the same compressed as base64."""
+    library()  # says what to do if it is missing
+    from plotly.offline import get_plotlyjs
+
+    code: str = get_plotlyjs()
+    return code, base64.b64encode(gzip.compress(code.encode(), mtime=0)).decode()
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

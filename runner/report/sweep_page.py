@@ -1,0 +1,219 @@
+"""What the page of several runs holds."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from runner.errors import InputError
+from runner.plots.drawing import evenly_spaced, how_many
+from runner.plots.sweep_figures import (
+    boxes,
+    similarity_matrix,
+    stability_figure,
+    statistic_by_layer,
+)
+from runner.report.layer_view import bare, packed
+from runner.report.run_page import Page, as_yaml
+from runner.runs.published_run import Run
+from runner.runs.runs import Runs
+
+_MOST_RUNS = 60
+_MOST_LAYERS = 300
+_MOST_TABLES = 1200
+_BOX_VALUES = 50_000
+_METRIC = "cka"
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_STATISTICS = {
+    "mean": "mean",
+    "std": "standard deviation",
+    "zeros": "share of zeros",
+    "dead": "share of dead units",
+    "min": "minimum",
+    "max": "maximum",
+}
+
+
+def page_of_sweep(runs: Runs) -> Page:
+    """Return the page of several runs.
+
+    Raises
+    ------
+    InputError
+        If a table is missing or damaged.
+    """
+    names, about = run_names(runs)
+    completed = [run for run in runs if run.record.error is None]
+    chosen = [completed[place] for place in evenly_spaced(len(completed), _MOST_RUNS)]
+    titles = [names[run.id] for run in chosen]
+    sweeps = {run.record.sweep for run in runs}
+    name = runs[0].record.name or runs[0].record.sweep
+    shown: dict[str, Any] = {
+        "title": f"Sweep {name}" if len(sweeps) == 1 and name else f"{len(runs)} runs",
+        "facts": _facts(runs, completed),
+        "table": _table(runs),
+        "failed": [(run, names[run.id]) for run in runs if run.record.error is not None],
+        "config": as_yaml(_common(runs)),
+        "about": about,
+        "told_runs": how_many(len(chosen), len(completed), "completed run"),
+        "statistics": _STATISTICS,
+        "layers": [],
+        "no_similarity": "",
+    }
+    if not chosen:
+        return Page("sweep", shown, {})
+    summary = _summary(chosen)
+    layers = list(dict.fromkeys(summary["name"]))
+    drawn = [layers[place] for place in evenly_spaced(len(layers), _MOST_LAYERS)]
+    data = _statistics(summary, drawn, titles)
+    boxed = [
+        drawn[place] for place in evenly_spaced(len(drawn), max(1, _MOST_TABLES // len(chosen)))
+    ]
+    data["boxes"] = {
+        "figure": bare(boxes(np.full((len(chosen), 5), np.nan), titles, about)),
+        "quantiles": packed(_quantiles(chosen, boxed)),
+    }
+    similarity, shown["no_similarity"], shown["cautions"] = _similarity(
+        Runs(chosen), boxed, titles, about
+    )
+    shown |= {
+        "layers": boxed,
+        "told_layers": how_many(len(drawn), len(layers), "layer"),
+        "told_boxed": how_many(len(boxed), len(layers), "layer"),
+    }
+    return Page("sweep", shown, {**data, **similarity, "layers": boxed})
+
+
+def run_names(runs: Runs) -> tuple[dict[str, str], str]:
+    """Return for each run's id the values that tell it apart, ``3, relu``, and their keys."""
+    frame = runs.frame
+    keys = [key for key in runs.differing if key in frame and key != "name"]
+    names = {
+        row["run"]: ", ".join(str(row[key]) for key in keys) or row["run"]
+        for row in frame.to_dict("records")
+    }
+    return names, ", ".join(key.rpartition(".")[2] for key in keys) or "run"
+
+
+def _facts(runs: Runs, completed: Sequence[Run]) -> dict[str, str]:
+    facts = {
+        "runs": f"{len(runs):,}, of which {len(runs) - len(completed):,} failed",
+        "differ in": ", ".join(runs.differing) or "nothing",
+    }
+    models = {run.record.model.model_class: run.record.model for run in runs if run.record.model}
+    sizes = sorted({run.record.model.weights for run in runs if run.record.model})
+    if models:
+        span = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
+        facts["model"] = f"{', '.join(models)}, {span} weights"
+    probes = {(run.record.probe.source, run.record.probe.rows) for run in runs if run.record.probe}
+    if len(probes) == 1:
+        [(source, rows)] = probes
+        facts["probe"] = f"{source}, {rows:,} samples"
+    return facts
+
+
+def _table(runs: Runs) -> pd.DataFrame:
+    frame = runs.frame.drop(columns="error", errors="ignore").astype(object)
+    return frame.where(frame.notna(), None)
+
+
+def _common(runs: Runs) -> dict[str, Any]:
+    """Return the configuration of the first run without the keys that differ."""
+
+    def kept(config: dict[str, Any], above: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in config.items():
+            path = f"{above}{key}"
+            if path in runs.differing:
+                continue
+            found[key] = kept(value, f"{path}.") if isinstance(value, dict) and value else value
+        return found
+
+    return kept(runs[0].config, "")
+
+
+def _summary(runs: Sequence[Run]) -> pd.DataFrame:
+    """Return the statistics of all activations, a row per run and tensor."""
+    frames = []
+    for number, run in enumerate(runs):
+        frame = run.summary
+        frames.append(frame[frame["kind"] == "activation"].assign(number=number))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _statistics(
+    summary: pd.DataFrame, layers: Sequence[str], titles: Sequence[str]
+) -> dict[str, Any]:
+    summary = summary.assign(dead=summary["dead_units"] / summary["units"].clip(lower=1))
+    values = np.stack(
+        [
+            summary.pivot_table(key, "name", "number", aggfunc="first", dropna=False)
+            .reindex(index=list(layers), columns=range(len(titles)))
+            .to_numpy(np.float64)
+            for key in _STATISTICS
+        ]
+    )
+    figure = bare(statistic_by_layer(values[0], layers, titles))
+    for trace in figure["data"]:
+        del trace["y"]  # the page puts in the statistic that is chosen
+    return {"by_layer": {"figure": figure, "values": packed(values)}}
+
+
+def _quantiles(runs: Sequence[Run], layers: Sequence[str]) -> np.ndarray:
+    """Return the quantiles of each layer in each run: shape (layer, run, 5)."""
+    quantiles = np.full((len(layers), len(runs), len(_QUANTILES)), np.nan)
+    for column, run in enumerate(runs):
+        rows = run.record.probe.rows if run.record.probe is not None else 0
+        for row, layer in enumerate(layers):
+            if layer not in run:
+                continue
+            size = int(np.prod(run.tensor(layer).shape))
+            places = evenly_spaced(rows, max(1, _BOX_VALUES // max(1, size)))
+            values = run.representation(layer).values(places)
+            finite = values[np.isfinite(values)]
+            if finite.size:
+                quantiles[row, column] = np.quantile(finite.astype(np.float64), _QUANTILES)
+    return quantiles
+
+
+def _similarity(
+    runs: Runs, layers: Sequence[str], titles: Sequence[str], about: str
+) -> tuple[dict[str, Any], str, list[str]]:
+    """Return figures of similarity, why there are none, and what to beware of."""
+    if len(runs) < 2:
+        return {}, "There is one completed run, and so nothing to compare.", []
+    similarity = getattr(runs, "similarity", None)
+    if similarity is None:
+        return {}, "This version of Runner does not compare runs.", []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            pairs = similarity(metric=_METRIC, layers="same")
+        except InputError as error:
+            return {}, f"The runs cannot be compared: {error}", []
+    cautions = list(dict.fromkeys(str(warning.message) for warning in caught))
+    if pairs["value"].isna().all():
+        notes = pairs["note"] if "note" in pairs else pd.Series(dtype=object)
+        return {}, f"No two runs have a similarity. {'; '.join(notes.unique()[:3])}", cautions
+    figures: dict[str, Any] = {}
+    try:
+        stability = stability_figure(pairs, runs.apart_from_seed(), _METRIC)
+        figures["stability"] = bare(stability)
+    except InputError as error:
+        cautions.append(str(error))
+    places = {run.id: place for place, run in enumerate(runs)}
+    values = np.full((len(layers), len(runs), len(runs)), np.nan, np.float32)
+    values[:, range(len(runs)), range(len(runs))] = 1
+    for row, layer in enumerate(layers):
+        own = pairs[(pairs["layer_a"] == layer) & (pairs["layer_b"] == layer)]
+        a, b = own["run_a"].map(places).to_numpy(), own["run_b"].map(places).to_numpy()
+        values[row, a, b] = values[row, b, a] = own["value"]
+    matrix = bare(similarity_matrix(values[0], titles, about, _METRIC))
+    del matrix["data"][0]["z"]
+    matrix["data"][0]["zmin"] = min(0.0, float(np.nanmin(values)))
+    figures["matrix"] = {"figure": matrix, "values": packed(values)}
+    return figures, "", cautions

@@ -1,0 +1,75 @@
+// Several runs: a statistic and a layer to choose, and the figures that follow.
+
+function block(packed, index) {
+  const { values, shape } = packed;
+  const size = shape.slice(1).reduce((product, length) => product * length, 1);
+  return { values: values.subarray(index * size, (index + 1) * size), shape: shape.slice(1) };
+}
+
+function median(values) {
+  const sorted = [...values].filter(Number.isFinite).sort((a, b) => a - b);
+  const half = sorted.length / 2;
+  return sorted.length ? (sorted[Math.ceil(half) - 1] + sorted[Math.floor(half)]) / 2 : null;
+}
+
+if (data.layers) {
+  const byLayer = document.getElementById("by-layer");
+  const statistic = document.getElementById("statistic");
+  const statistics = unpack(data.by_layer.values);
+  const title = () => statistic.options[statistic.selectedIndex].textContent;
+  const columnsOf = () => {
+    const chosen = block(statistics, statistic.selectedIndex);
+    return [[...chosen.values], rows(chosen).map(median)];
+  };
+  const name = () => {
+    document.getElementById("statistic-title").textContent = title()[0].toUpperCase() + title().slice(1);
+  };
+  plot(byLayer, () => {
+    const { data: traces, layout } = data.by_layer.figure;
+    columnsOf().forEach((y, index) => { traces[index].y = y; });
+    layout.yaxis.title.text = title();
+    return { data: traces, layout };
+  });
+  statistic.addEventListener("change", () => {
+    name();
+    if (byLayer.layout) Plotly.update(byLayer, { y: columnsOf() }, { "yaxis.title.text": title() });
+  });
+  name();
+
+  if (data.stability) plot(document.getElementById("stability"), () => data.stability);
+  else document.getElementById("stability")?.closest("figure").remove();
+
+  const layer = document.getElementById("layer");
+  const buttons = ["previous-layer", "next-layer"].map((id) => document.getElementById(id));
+  const boxes = document.getElementById("boxes");
+  const matrix = document.getElementById("matrix");
+  const quantiles = unpack(data.boxes.quantiles);
+  const alike = data.matrix && unpack(data.matrix.values);
+  data.layers.forEach((name, index) => layer.append(element("option", { value: String(index), textContent: name.slice(0, 80) })));
+  const titles = data.boxes.figure.data[0].x;
+  const boxOf = () => { // without the runs that have no such layer
+    const found = rows(block(quantiles, Number(layer.value)));
+    const there = found.map((row, run) => run).filter((run) => Number.isFinite(found[run][0]));
+    const [lowerfence, q1, middle, q3, upperfence] =
+      [0, 1, 2, 3, 4].map((index) => there.map((run) => found[run][index]));
+    return { x: there.map((run) => titles[run]), lowerfence, q1, median: middle, q3, upperfence };
+  };
+  const cells = () => rows(block(alike, Number(layer.value)));
+  const show = (next) => {
+    const index = Math.max(0, Math.min(data.layers.length - 1, next));
+    layer.value = String(index);
+    buttons[0].disabled = index === 0;
+    buttons[1].disabled = index === data.layers.length - 1;
+    if (boxes.layout) {
+      Plotly.restyle(boxes, Object.fromEntries(Object.entries(boxOf()).map(([key, value]) => [key, [value]])));
+    }
+    if (matrix?.layout) Plotly.restyle(matrix, { z: [cells()] });
+  };
+  layer.addEventListener("change", () => show(Number(layer.value)));
+  buttons.forEach((button, number) => button.addEventListener("click", () => show(Number(layer.value) + 2 * number - 1)));
+  plot(boxes, () => ({ ...data.boxes.figure, data: [{ ...data.boxes.figure.data[0], ...boxOf() }] }));
+  if (matrix) {
+    plot(matrix, () => ({ ...data.matrix.figure, data: [{ ...data.matrix.figure.data[0], z: cells() }] }));
+  }
+  show(0);
+}

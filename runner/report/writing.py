@@ -1,0 +1,54 @@
+"""A report of one run or several, written to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runner.errors import InputError
+from runner.report.page import rendered, write_page
+from runner.report.run_page import page_of_run
+from runner.report.sweep_page import page_of_sweep
+from runner.runs.runs import Runs
+
+NAME = "report.html"
+
+
+def write_report(runs: Runs, output: Path | None = None) -> Path:
+    """Write the page of a run, or of several.
+
+    Parameters
+    ----------
+    runs
+        One run, or those that the page shows side by side.
+    output
+        The page's file; by default ``report.html`` beside the run, or beside the runs of
+        a sweep.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If a table is missing or damaged, the file cannot be written, several runs have
+        no folder in common, or plotly or Jinja2 is not installed.
+    """
+    path = output if output is not None else _beside(runs)
+    if path.is_dir():
+        raise InputError.of(str(path), "expected a file to write to, found a folder")
+    page = page_of_run(runs[0]) if len(runs) == 1 else page_of_sweep(runs)
+    write_page(rendered(page), path)
+    return path
+
+
+def _beside(runs: Runs) -> Path:
+    if len(runs) == 1:
+        return runs[0].path / NAME
+    folders = {run.path.resolve().parent for run in runs}
+    if len(folders) > 1:
+        raise InputError.of(
+            "report", "the runs lie in several folders", "say where to write with --output FILE"
+        )
+    return runs[0].path.parent / NAME

@@ -1,0 +1,33 @@
+"""What to say of a name that a run has no tensor of."""
+
+from __future__ import annotations
+
+from runner.errors import InputError, some, suggest
+from runner.record.record import RunRecord
+from runner.tensors import Kind
+
+
+class UnknownTensorError(InputError, KeyError):
+    """A run has no tensor of the name that was asked for."""
+
+    __str__ = Exception.__str__  # KeyError's would quote the message
+
+    @classmethod
+    def asked(cls, record: RunRecord, name: str, kind: Kind | None) -> InputError:
+        """Return the error that says what is wrong with a name, and what to ask for instead."""
+        place = f"run {record.run_id}"
+        if record.error is not None:
+            return cls.of(place, f"has no '{name}', since it failed: {record.error}")
+        what = f"no {kind or 'tensor'} '{name}'"
+        layer = next((layer for layer in record.layers if layer.path == name), None)
+        why = layer and (layer.no_gradient if kind == "gradient" else layer.reason)
+        if why:
+            return cls.of(place, f"{what}: {why.removeprefix('no gradient: ')}")
+        known = [
+            tensor.name
+            for tensor in (record.tensors if layer is None else layer.tensors)
+            if kind in (tensor.kind, None)
+        ]
+        if layer is not None:
+            return cls.of(place, what, f"this layer has {', '.join(known) or 'none'}")
+        return cls.of(place, what, suggest(name, known) or f"there are {some(known)}")

@@ -1,0 +1,447 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from making import make_run, spec_of
+from tutorial import tutorial_run
+
+from runner.command_line.commands import main
+from runner.errors import InputError
+from runner.plots.activation_figures import by_unit, heat_map, histogram
+from runner.plots.drawing import DIVERGING, SEQUENTIAL, colour_scale, evenly_spaced, labels
+from runner.plots.sweep_figures import stability_figure
+from runner.record.record import LayerRecord
+from runner.report.excerpt import Excerpt, MapExcerpt
+from runner.report.layer_view import Units
+from runner.report.network import Block, dense_chain, feeders, layer_tree
+from runner.report.page import embedded, write_page
+from runner.report.sweep_page import run_names
+from runner.report.writing import write_report
+from runner.runs.published_run import Run
+from runner.runs.runs import Runs
+from runner.tensors import TensorSpec
+
+HOSTILE = (
+    "</script><script>alert(1)</script>",
+    "\"'><img src=x onerror=alert(2)>",
+    "<b>bold</b> &amp; {{ 7 * 7 }}",
+    "long" * 75,
+    "\u05e9\u05dc\u05d5\u05dd \u202eright to left",
+    "\ud55c\uad6d\uc5b4 \uc774\ub984",
+    "a\u2028b",
+)
+
+# To `make_run`, a slash is that of a weight.
+LAYERS = tuple(name.replace("/", "\\") for name in HOSTILE)
+
+
+def hostile_run(path: Path | str = "hostile") -> Run:
+    """Publish a run whose layers, samples, labels, name and configuration are hostile."""
+    rng = np.random.default_rng(0)
+    tensors = {name: rng.normal(size=(7, 3)).astype("f4") for name in LAYERS}
+    return Run.read(
+        make_run(
+            Path(path),
+            tensors,
+            samples=list(HOSTILE),
+            labels=list(HOSTILE),
+            name=HOSTILE[0],
+            overrides=(HOSTILE[1],),
+            config={"seed": 0, HOSTILE[0]: list(HOSTILE)},
+        )
+    )
+
+
+def data_of(page: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+    assert found is not None
+    data: dict[str, Any] = json.loads(found[1])
+    return data
+
+
+def test_the_command_writes_a_page_beside_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    run = tutorial_run("outputs/run")
+    assert main(["report"]) == 0
+    assert re.fullmatch(r"written outputs/run/report\.html, [12]\.\d MB\n", capsys.readouterr().out)
+    assert sorted(path.name for path in run.path.iterdir() if "report" in path.name) == [
+        "report.html"
+    ]
+    assert main(["report", run.id, "--output", "mine.html"]) == 0
+    assert Path("mine.html").read_bytes() == (run.path / "report.html").read_bytes()
+
+
+def test_the_page_of_a_sweep_stands_beside_its_runs() -> None:
+    for seed in range(2):
+        make_run(
+            Path(f"outputs/sweep/{seed}"),
+            run_id=f"abcd0123-{seed}",
+            sweep="abcd0123",
+            config={"seed": seed},
+        )
+    assert main(["report"]) == 0
+    page = Path("outputs/sweep/report.html").read_text(encoding="utf-8")
+    assert "<title>Sweep abcd0123</title>" in page
+    assert "abcd0123-1" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["report", "--output", "missing/r.html"], "missing/r.html: cannot be written: No such fi"),
+        (["report", "--output", "outputs"], "outputs: expected a file to write to, found a folder"),
+        (["report", "outputs"], "report: the runs lie in several folders; say where to write with"),
+        (["report", "zzz"], "zzz: no folder of a run, and no id or name in outputs"),
+    ],
+)
+def test_what_cannot_be_written_is_said(
+    arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tutorial_run("outputs/a/run")
+    tutorial_run("outputs/b/run", run_id="ffff0000")
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.startswith(f"error: {line}")
+
+
+@pytest.mark.parametrize("package", ["plotly", "jinja2"])
+def test_a_missing_package_is_said_with_what_to_type(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tutorial_run()
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    message = r'(?i:%s): .* not installed; type: pip install "activation-runner\[report\]"'
+    with pytest.raises(InputError, match=message % package):
+        write_report(Runs([run]))
+
+
+def test_a_page_is_written_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path("report.html")
+    write_page("old", path)
+
+    def no_rename(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", no_rename)
+    with pytest.raises(InputError, match=r"report\.html: cannot be written: No space left"):
+        write_page("new", path)
+    assert path.read_text() == "old"
+    assert list(Path().iterdir()) == [path]
+
+
+def test_a_page_is_as_readable_as_any_file() -> None:
+    Path("other").write_text("")
+    write_page("text", Path("report.html"))
+    assert Path("report.html").stat().st_mode == Path("other").stat().st_mode
+
+
+def test_what_is_hostile_stays_text() -> None:
+    page = write_report(Runs([hostile_run()])).read_text(encoding="utf-8")
+    assert page.count("</script>") == 3
+    assert "<img" not in page
+    assert "<b>bold" not in page
+    assert "{{ 7 * 7 }}" in page
+    assert html.escape(HOSTILE[0]) in page
+    data = data_of(page)
+    assert data["samples"] == list(HOSTILE) == data["labels"]
+    assert [layer["name"] for layer in data["layers"]] == list(LAYERS)
+
+
+def test_only_the_scripts_of_the_page_may_run() -> None:
+    page = write_report(Runs([tutorial_run()])).read_text(encoding="utf-8")
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert policy is not None
+    script = re.search(r"<script>(.*?)</script>", page, re.S)
+    assert script is not None
+    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    allowed = html.unescape(policy[1])
+    assert allowed.startswith(f"default-src 'none'; script-src 'sha256-{digest}' 'sha256-")
+    assert "unsafe-eval" not in allowed
+    assert "http" not in allowed
+
+
+def test_json_inside_a_page_ends_no_script() -> None:
+    data = {"</script>": "\u2028 & <!--"}
+    assert not set("<>&\u2028") & set(embedded(data))
+    assert json.loads(embedded(data)) == data
+    with pytest.raises(ValueError, match="Out of range float values"):
+        embedded([np.nan])
+
+
+def test_a_page_stays_small_and_says_what_it_left_out() -> None:
+    wide = np.random.default_rng(0).normal(size=(400, 3000)).astype("f4")
+    path = make_run(Path("run"), {"wide": wide, "same": wide}, samples=list(range(400)))
+    report = write_report(Runs([Run.read(path)]))
+    page = report.read_text(encoding="utf-8")
+    assert report.stat().st_size < 3_500_000
+    assert "50 of 400 samples, evenly spaced; 256 of 3,000 units, evenly spaced" in page
+    assert len(data_of(page)["samples"]) == 50
+
+
+def test_a_failed_run_has_a_page_that_says_why() -> None:
+    path = make_run(Path("run"), error="<no> memory", name="이름")
+    page = write_report(Runs([Run.read(path)])).read_text(encoding="utf-8")
+    assert "&lt;no&gt; memory" in page
+    assert "이름" in page
+    assert 'id="sample"' not in page
+
+
+def test_failed_runs_of_a_sweep_are_listed_with_their_errors() -> None:
+    good = make_run(Path("a/0"), run_id="abcd0123-0", sweep="abcd0123", config={"seed": 0})
+    bad = make_run(
+        Path("a/1"), run_id="abcd0123-1", sweep="abcd0123", config={"seed": 1}, error="<boom>"
+    )
+    page = write_report(Runs(map(Run.read, (good, bad)))).read_text(encoding="utf-8")
+    assert "2, of which 1 failed" in page
+    assert "&lt;boom&gt;" in page
+    assert "There is one completed run, and so nothing to compare." in page
+
+
+def test_a_sweep_of_failed_runs_alone_has_a_page() -> None:
+    runs = [
+        make_run(Path(f"a/{seed}"), run_id=f"abcd0123-{seed}", config={"seed": seed}, error="boom")
+        for seed in range(2)
+    ]
+    page = write_report(Runs(map(Run.read, runs))).read_text(encoding="utf-8")
+    assert "2, of which 2 failed" in page
+    assert "Statistics by layer" not in page
+
+
+def test_a_value_in_the_page_comes_with_its_arithmetic() -> None:
+    data = data_of(write_report(Runs([tutorial_run()])).read_text(encoding="utf-8"))
+    hidden = data["layers"][0]
+    assert "relu(0.5699866) = 0.5699866" in hidden["explained"]["texts"][1]["u1"]
+    assert [len(texts) for texts in hidden["explained"]["texts"]] == [4, 4, 4]
+
+
+def test_why_a_value_has_no_arithmetic_is_said() -> None:
+    path = make_run(Path("run"), {"maps": np.ones((3, 4, 4, 2), np.float32)})
+    data = data_of(write_report(Runs([Run.read(path)])).read_text(encoding="utf-8"))
+    assert "texts" not in data["layers"][0]["explained"]
+    assert data["layers"][0]["explained"]["why_not"] == "no weight 'maps/kernel'"
+
+
+def test_what_is_not_finite_does_not_break_a_page() -> None:
+    values = np.array([[np.nan, np.inf, 1], [2, -np.inf, 3], [0, 0, 0]], np.float32)
+    path = make_run(Path("run"), {"bad": values, "worse": np.full((3, 2), np.nan, np.float32)})
+    page = write_report(Runs([Run.read(path)])).read_text(encoding="utf-8")
+    assert "7 values are NaN and 2 are infinite." in page
+    assert "9 values of 3 samples; 3 that are not finite are left out; 3 (33.3%) are" in page
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int64", "float16", "uint8", "float64"])
+def test_every_type_is_drawn(dtype: str) -> None:
+    values = np.array([[0, 1], [1, 1], [0, 0]], dtype)
+    path = make_run(Path("run"), {"layer": values, "none": np.zeros((3, 0), np.float32)})
+    data = data_of(write_report(Runs([Run.read(path)])).read_text(encoding="utf-8"))
+    assert data["layers"][0]["cells"]["shape"] == [3, 2]
+    assert data["layers"][1]["cells"]["shape"] == [3, 0]
+
+
+def test_the_tutorial_is_drawn_unit_by_unit() -> None:
+    chain = dense_chain(tutorial_run())
+    assert chain is not None
+    assert chain["inputs"] == ["input0", "input1", "input2"]
+    assert [layer["name"] for layer in chain["layers"]] == ["hidden", "output"]
+    assert [layer["kernel"]["shape"] for layer in chain["layers"]] == [[3, 4], [4, 2]]
+
+
+def test_what_is_no_chain_of_dense_layers_is_drawn_layer_by_layer() -> None:
+    wide = {"hidden": np.zeros((3, 40), np.float32)}
+    assert dense_chain(Run.read(make_run(Path("b"), wide))) is None
+
+
+def layer(path: str, order: int | None) -> LayerRecord:
+    return LayerRecord(path, "Dense", order, (), None)
+
+
+def outline(parts: list[LayerRecord | Block]) -> list[Any]:
+    return [
+        {part.name: outline(part.parts)} if isinstance(part, Block) else part.path for part in parts
+    ]
+
+
+def test_layers_below_one_path_are_a_block() -> None:
+    paths = ["stem", "enc/a/q", "enc/a/k", "enc/a", "enc/norm", "enc", "head"]
+    tree = layer_tree([*(layer(path, place) for place, path in enumerate(paths)), layer("x", None)])
+    assert outline(tree) == [
+        "stem",
+        {"enc": [{"enc/a": ["enc/a/q", "enc/a/k", "enc/a"]}, "enc/norm", "enc"]},
+        "head",
+        "x",
+    ]
+
+
+def test_many_layers_without_paths_are_folded_by_their_numbers() -> None:
+    paths = ["stem", *(f"block_{block}_{part}" for block in range(12) for part in "abc"), "head"]
+    tree = layer_tree([layer(path, place) for place, path in enumerate(paths)])
+    assert outline(tree)[:3] == [
+        "stem",
+        {"block_0": ["block_0_a", "block_0_b", "block_0_c"]},
+        {"block_1": ["block_1_a", "block_1_b", "block_1_c"]},
+    ]
+    assert sum(part.layers if isinstance(part, Block) else 1 for part in tree) == len(paths)
+
+
+def test_what_feeds_a_layer_is_told() -> None:
+    assert feeders(tutorial_run("a").record) == {"hidden": ["input"], "output": ["hidden"]}
+
+
+@pytest.mark.parametrize("shape", [(6, 7), (40, 40, 3), (5, 9, 64), (3, 8, 8, 2), (1, 1, 5)])
+@pytest.mark.parametrize("most", [4, 60, 400, 4096])
+def test_images_are_entries_of_the_tensor(shape: tuple[int, ...], most: int) -> None:
+    values = np.random.default_rng(0).normal(size=(2, *shape))
+    cut = MapExcerpt.of(spec_of("maps", values), most)
+    assert cut is not None
+    images = cut.cut(values)
+    assert images.ndim == 4
+    for image, row, column in np.ndindex(images.shape[1:]):
+        place = [*cut.fixed, row * cut.step, column * cut.step]
+        if cut.axis is not None:
+            place.insert(cut.axis, int(cut.images[image]))
+        np.testing.assert_array_equal(images[:, image, row, column], values[(..., *place)])
+
+
+def test_scores_of_attention_are_an_image_a_head() -> None:
+    spec = TensorSpec("a", "activation", "a", "MultiHeadAttention", 0, "1", (2, 9, 9), "float32", 0)
+    cut = MapExcerpt.of(spec, 4096)
+    assert cut is not None
+    assert cut.cut(np.zeros((3, 2, 9, 9))).shape == (3, 2, 9, 9)
+    assert MapExcerpt.of(spec_of("vector", np.zeros((3, 4))), 100) is None
+
+
+def test_samples_are_spread_over_the_run() -> None:
+    tensors = {"a": np.arange(600, dtype=np.float32).reshape(200, 3)}
+    run = Run.read(make_run(Path("run"), tensors, samples=[f"s{row}" for row in range(200)]))
+    excerpt = Excerpt.of(run, [run.tensor("a")])
+    assert (len(excerpt.places), excerpt.samples[0], excerpt.samples[-1]) == (50, "s0", "s199")
+    assert np.isin(excerpt.places, excerpt.measured(run.tensor("a"))).all()
+
+
+def test_units_are_sorted_by_what_became_of_them() -> None:
+    values = np.array([[0, 2, 0.995, 0.5], [0, 2, 0.999, -1]], np.float32)
+    assert Units.of(values, "tanh") == Units([0], [1], [1, 2])
+    assert Units.of(values, "relu") == Units([0], [1], None)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 7, 1000])
+def test_places_are_evenly_spaced(count: int) -> None:
+    places = evenly_spaced(count, 7)
+    assert len(places) == min(count, 7)
+    assert list(places[[0, -1]]) == [0, count - 1] if count else not len(places)
+    assert count < 2 or np.ptp(np.diff(places)) <= 1
+
+
+def test_the_diverging_scale_has_0_in_its_middle() -> None:
+    assert colour_scale(np.array([-1, 3, np.nan])) == (DIVERGING, -3, 3)
+    assert colour_scale(np.array([1.0, 3, np.inf])) == (SEQUENTIAL, 1, 3)
+    for constant in (0, 2, -2):
+        _, low, high = colour_scale(np.full(3, constant))
+        assert low < high
+        assert low <= constant <= high
+
+
+def test_labels_are_plain_short_and_distinct() -> None:
+    made = labels(["<b>", "<b>", "x" * 300, "x" * 299])
+    assert made[:2] == ["&lt;b&gt;", "&lt;b&gt; (2)"]
+    assert len(set(made)) == 4
+    assert max(map(len, made)) < 40
+
+
+def test_a_unit_of_a_map_is_averaged_over_its_positions() -> None:
+    values = np.arange(24.0).reshape(2, 2, 3, 2)
+    np.testing.assert_array_equal(by_unit(values), values.mean(axis=(1, 2)))
+    assert by_unit(np.ones((3, 2), np.float32)).dtype == np.float32
+    assert by_unit(np.ones((3, 0, 2), np.float32)).shape == (3, 2)
+
+
+def test_a_heat_map_holds_the_values_as_they_are() -> None:
+    values = np.array([[-1.5, 0.25], [np.nan, 2]], np.float32)
+    [trace] = heat_map(values, ["a", "b"], ["u0", "u1"]).data
+    np.testing.assert_array_equal(trace.z, values)
+    assert (trace.zmin, trace.zmax) == (-2, 2)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[0.5], [], [np.nan], [3, 3, 3], [0, 0, 0], [1e30, -1e30], [1e-300, 2e-300], [1 + 1e-16, 1]],
+)
+def test_a_histogram_counts_every_finite_value(values: list[float]) -> None:
+    bars, strip = histogram(np.array(values, np.float64)).data
+    assert bars.y.sum() == np.isfinite(values).sum()
+    assert strip.name == "chosen"
+
+
+def test_many_zeros_have_no_bar() -> None:
+    bars, _ = histogram(np.array([0, 0, 0, 1, 2])).data
+    assert bars.y.sum() == 2
+
+
+def pairs(values: dict[tuple[str, str, str], float]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"run_a": a, "layer_a": layer, "run_b": b, "layer_b": layer, "value": value}
+            for (a, b, layer), value in values.items()
+        ]
+    )
+
+
+def test_stability_is_told_of_runs_that_differ_in_their_seed_alone() -> None:
+    found = pairs(
+        {
+            ("a", "b", "one"): 0.9,
+            ("a", "c", "one"): 0.7,
+            ("a", "x", "one"): 0.0,
+            ("a", "b", "two"): 0.5,
+            ("a", "c", "two"): np.nan,
+        }
+    )
+    figure = stability_figure(found, {"a": "", "b": "", "c": "", "x": "units=8"})
+    low, high, mean = figure.data
+    assert list(mean.x) == ["one", "two"]
+    np.testing.assert_allclose(mean.y, [0.8, 0.5])
+    np.testing.assert_allclose([low.y[0], high.y[0]], [0.7, 0.9])
+    with pytest.raises(InputError, match="no two runs differ in their seed alone; sweep seeds"):
+        stability_figure(found, {"a": "1", "b": "2", "c": "3", "x": "4"})
+
+
+def test_runs_are_named_by_what_they_differ_in() -> None:
+    configs = [{"seed": seed, "model": {"units": units}} for seed in (0, 1) for units in (4, 8)]
+    runs = Runs(
+        Run.read(make_run(Path(str(place)), run_id=f"id{place}", config=config))
+        for place, config in enumerate(configs)
+    )
+    assert run_names(runs) == (
+        {"id0": "0, 4", "id1": "0, 8", "id2": "1, 4", "id3": "1, 8"},
+        "seed, units",
+    )
+    assert runs.apart_from_seed() == {
+        "id0": "units=4",
+        "id1": "units=8",
+        "id2": "units=4",
+        "id3": "units=8",
+    }
+
+
+def test_notebooks_show_runs_and_their_figures() -> None:
+    run = hostile_run()
+    shown = run._repr_html_()
+    assert html.escape(HOSTILE[0]) in shown
+    assert "<script>" not in shown
+    assert "<script>" not in Runs([run])._repr_html_()
+    figure = tutorial_run().plot("hidden")
+    np.testing.assert_array_equal(figure.data[0].z, tutorial_run("again")["hidden"])
+    assert figure.layout.title.text == "hidden<br><sup>3 samples; 4 units</sup>"
+    assert tutorial_run("third").plot("hidden/kernel").data[0].z.shape == (3, 4)
+    maps = Run.read(make_run(Path("maps"), {"maps": np.ones((3, 4, 4, 2), np.float32)}))
+    assert "mean over 4 x 4 positions" in maps.plot("maps").layout.title.text

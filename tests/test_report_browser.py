@@ -1,0 +1,287 @@
+"""Reports in a real browser: Debian's Chromium, or Chrome, without a network."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from making import make_run
+from test_report import HOSTILE, LAYERS, hostile_run
+from tutorial import tutorial_run
+
+from runner.report.writing import write_report
+from runner.runs.published_run import Run
+from runner.runs.runs import Runs
+
+_PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+_PROGRAM = next(filter(None, map(shutil.which, _PROGRAMS)), None)
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra test")
+pytestmark = pytest.mark.skipif(_PROGRAM is None, reason=f"needs one of {', '.join(_PROGRAMS)}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=_PROGRAM)
+        yield launched
+        launched.close()
+
+
+class Reader:
+    """A page being read: it fails on any error in its console and any request."""
+
+    def __init__(self, browser: Any, report: Path, width: int, **options: Any) -> None:
+        view = {"width": width, "height": 900}
+        self.context = browser.new_context(viewport=view, offline=True, **options)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(30_000)
+        self.troubles: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.troubles.append(message.text))
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.troubles.append(dialog.message))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.address = report.resolve().as_uri()
+        self.page.goto(self.address)
+
+    def text(self, selector: str) -> str:
+        return str(self.page.locator(selector).first.text_content())
+
+    def drawn(self, selector: str) -> None:
+        """Wait until a figure is drawn."""
+        self.page.locator(selector).first.scroll_into_view_if_needed()
+        self.page.wait_for_selector(f"{selector}[data-drawn]")
+
+    def check(self) -> None:
+        assert self.troubles == []
+        assert [url for url in self.requests if not url.startswith(("data:", "blob:"))] == [
+            self.address
+        ]
+
+
+@pytest.fixture
+def read(browser: Any) -> Iterator[Any]:
+    readers: list[Reader] = []
+
+    def open_page(runs: Run | Runs, width: int = 1280, **options: Any) -> Reader:
+        report = write_report(Runs([runs]) if isinstance(runs, Run) else runs, Path("r.html"))
+        readers.append(Reader(browser, report, width, **options))
+        return readers[-1]
+
+    yield open_page
+    for reader in readers:
+        reader.check()
+        reader.context.close()
+
+
+def test_choosing_the_sample_changes_every_view(read: Any) -> None:
+    reader = read(tutorial_run())
+    assert reader.text('[data-unit="1-1"] title') == "hidden u1: 0"
+    assert reader.text(".input li:nth-child(2)") == "input10"
+    reader.drawn("#layer-0 .heat")
+    reader.drawn("#layer-0 .distribution")
+    reader.page.click("#layer-0 .values summary")
+    reader.page.select_option("#sample", "1")
+    assert reader.text('[data-unit="1-1"] title') == "hidden u1: 0.5699866"
+    assert reader.text(".input li:nth-child(2)") == "input11"
+    assert reader.text("#layer-0 .chips li:nth-child(4)") == "u30.9223561"
+    marked = reader.page.evaluate("document.querySelector('#layer-0 .heat').layout.shapes[0].y0")
+    assert marked == 0.5
+    marks = reader.page.evaluate("document.querySelector('#layer-0 .distribution').data[1].x")
+    np.testing.assert_array_equal(np.float32(marks), tutorial_run("again")["hidden"].loc[1])
+    reader.page.click("#next")
+    assert reader.page.is_disabled("#next")
+
+
+def test_choosing_a_unit_explains_its_value(read: Any) -> None:
+    reader = read(tutorial_run())
+    reader.page.select_option("#sample", "1")
+    reader.page.click('[data-unit="1-1"]')
+    assert reader.text("#panel h2") == "hidden u1, sample 1: 0.5699866"
+    assert "relu(0.5699866) = 0.5699866" in reader.text("#panel pre")
+    assert reader.page.locator("#network .weight").all_text_contents() == [
+        "-0.543",
+        "0.57",
+        "-0.694",
+    ]
+    reader.page.keyboard.press("Escape")
+    assert reader.page.is_hidden("#panel")
+
+
+def test_a_heat_map_is_read_with_the_keyboard(read: Any) -> None:
+    reader = read(tutorial_run())
+    reader.drawn("#layer-0 .heat")
+    reader.page.focus("#layer-0 .heat")
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight", "ArrowRight", "ArrowRight"):
+        reader.page.keyboard.press(key)
+    assert reader.text("#layer-0 .readout") == "sample 1, u3: 0.9223561"
+    reader.page.keyboard.press("Enter")
+    assert reader.text("#panel h2") == "hidden u3, sample 1: 0.9223561"
+    assert reader.page.input_value("#sample") == "1"
+
+
+def test_a_value_is_chosen_in_a_heat_map_with_the_pointer(read: Any) -> None:
+    reader = read(tutorial_run())
+    reader.drawn("#layer-0 .heat")
+    box = reader.page.locator("#layer-0 .heat .heatmaplayer image").bounding_box()
+    reader.page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.5)
+    reader.page.wait_for_selector("#layer-0 .heat .hoverlayer .hovertext")
+    reader.page.mouse.click(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.5)
+    reader.page.wait_for_selector("#panel:not([hidden])")
+    assert reader.text("#panel h2") == "hidden u1, sample 1: 0.5699866"
+
+
+def test_tables_are_sorted_by_a_heading(read: Any) -> None:
+    reader = read(tutorial_run())
+    names = reader.page.locator("table.sortable").first.locator("tbody th a")
+    reader.page.click("table.sortable thead button:text-is('max')")
+    assert names.all_text_contents() == ["hidden", "output"]
+    reader.page.click("table.sortable thead button:text-is('max')")
+    assert names.all_text_contents() == ["output", "hidden"]
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_what_is_hostile_is_text_on_any_screen(read: Any, width: int, scheme: str) -> None:
+    reader = read(hostile_run(), width, color_scheme=scheme, has_touch=width == 390)
+    assert reader.page.title() == f"Run {HOSTILE[0]}"
+    assert reader.page.locator(".layer h3").all_text_contents() == list(LAYERS)
+    options = reader.page.locator("#sample option").all_text_contents()
+    assert options == [f"{id} (label {id})"[:80] for id in HOSTILE]
+    reader.drawn("#layer-0 .heat")
+    ticks = reader.page.locator("#layer-0 .heat .ytick text").all_text_contents()
+    assert "<b>bold</b> ... {{ 7 * 7 }}" in ticks
+    reader.page.select_option("#sample", "2")
+    reader.page.locator("#layer-1 .values summary").click()
+    assert reader.text("#layer-1 .which") == HOSTILE[2]
+    reader.page.locator("#layer-1 .chips button").first.click()
+    assert HOSTILE[2] in reader.text("#panel h2")
+    wide, shown = reader.page.evaluate(
+        "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    assert wide == shown
+
+
+def test_feature_maps_are_drawn_and_read(read: Any) -> None:
+    maps = np.arange(3 * 4 * 5 * 2, dtype=np.float32).reshape(3, 4, 5, 2)
+    reader = read(Run.read(make_run(Path("run"), {"maps": maps})))
+    reader.page.select_option("#sample", "2")
+    canvas = reader.page.locator("#layer-0 .maps canvas").nth(1)
+    assert canvas.evaluate("canvas => [canvas.width, canvas.height]") == [5, 4]
+    corners = canvas.evaluate(
+        "c => { const d = c.getContext('2d').getImageData(0, 0, 5, 4).data;"
+        "return [...d.slice(-4)]; }"
+    )
+    assert corners == [0xFD, 0xE7, 0x25, 255]  # the largest value of all, at the scale's end
+    box = canvas.bounding_box()
+    canvas.click(position={"x": box["width"] * 0.5, "y": box["height"] * 0.9})
+    assert reader.text("#panel h2") == f"maps u3_2_1, sample 2: {maps[2, 3, 2, 1]:.0f}"
+    assert "not covered yet" in reader.text("#panel pre")
+
+
+def test_of_many_layers_one_is_shown(read: Any) -> None:
+    rng = np.random.default_rng(0)
+    tensors = {
+        f"block_{number}_{part}": rng.normal(size=(3, 4)).astype("f4")
+        for number in range(14)
+        for part in "abc"
+    }
+    reader = read(Run.read(make_run(Path("run"), tensors)))
+    assert reader.page.locator(".layer:visible").count() == 1
+    assert reader.page.locator(".block").count() == 14
+    reader.page.click("#unfold")
+    reader.page.click("[data-layer='block_7_b'] a")
+    reader.page.wait_for_selector("#layer-22[open]")
+    assert reader.page.locator(".layer:visible").count() == 1
+    assert reader.page.input_value("#layer") == "22"
+    reader.drawn("#layer-22 .heat")
+    reader.page.click("#next-layer")
+    assert reader.page.locator(".layer:visible h3").text_content() == "block_7_c"
+
+
+def alike(self: Runs, metric: str, layers: str) -> pd.DataFrame:
+    """Return made-up similarities: what they are is not what is tested here."""
+    assert (metric, layers) == ("cka", "same")
+    return pd.DataFrame(
+        [
+            {"run_a": a.id, "layer_a": layer, "run_b": b.id, "layer_b": layer, "value": value}
+            for place, a in enumerate(self)
+            for b in list(self)[place + 1 :]
+            for layer, value in (("hidden", 0.75), ("output", 0.25))
+        ]
+    )
+
+
+def test_a_sweep_is_seen_at_a_glance(read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Runs, "similarity", alike, raising=False)
+    rng = np.random.default_rng(0)
+    runs = [
+        make_run(
+            Path(f"sweep/{seed}"),
+            {name: rng.normal(seed, 1, (3, 4)).astype("f4") for name in ("hidden", "output")},
+            run_id=f"abcd0123-{seed}",
+            sweep="abcd0123",
+            config={"seed": seed},
+        )
+        for seed in range(20)
+    ]
+    failed = make_run(
+        Path("sweep/20"),
+        run_id="abcd0123-20",
+        sweep="abcd0123",
+        config={"seed": 20},
+        error=HOSTILE[0],
+    )
+    reader = read(Runs(map(Run.read, [*runs, failed])))
+    assert reader.text("td.wrap") == HOSTILE[0]
+    for figure in ("#stability", "#by-layer", "#boxes", "#matrix"):
+        reader.drawn(figure)
+    assert reader.page.evaluate("document.getElementById('stability').calcdata[2].length") == 2
+    reader.page.select_option("#statistic", label="maximum")
+    assert reader.text("#statistic-title") == "Maximum"
+    shown = "document.getElementById('matrix').data[0].z[0][1]"
+    assert reader.page.evaluate(shown) == 0.75
+    reader.page.click("#next-layer")
+    assert reader.page.evaluate(shown) == 0.25
+    medians = reader.page.evaluate("document.getElementById('boxes').data[0].median")
+    expected = [np.median(Run.read(run)["output"]) for run in runs]
+    np.testing.assert_allclose(medians, expected, rtol=1e-6)
+
+
+def test_a_page_is_printed_in_full(read: Any) -> None:
+    reader = read(tutorial_run(), color_scheme="dark")
+    reader.page.wait_for_function("typeof Plotly !== 'undefined'")
+    assert reader.page.pdf(format="A4").startswith(b"%PDF")
+    assert reader.page.locator(".plot:not([data-drawn])").count() == 0
+    reader.page.emulate_media(media="print")
+    assert reader.page.is_hidden("#previous")
+    colours = (
+        "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
+    )
+    assert reader.page.evaluate(colours) == ["rgb(0, 0, 0)", "rgb(255, 255, 255)"]
+
+
+def test_a_browser_that_is_too_old_says_so(read: Any) -> None:
+    reader = read(tutorial_run())
+    reader.page.add_init_script("delete window.DecompressionStream")
+    reader.page.reload()
+    reader.page.wait_for_selector("#trouble:not([hidden])")
+    assert "this browser is too old for the figures" in reader.text("#trouble")
+    assert reader.text('[data-unit="1-1"] title') == "hidden u1: 0"
+    reader.requests.pop()
+
+
+def test_every_figure_and_control_has_a_name(read: Any) -> None:
+    reader = read(tutorial_run())
+    nameless = reader.page.evaluate(
+        """[...document.querySelectorAll("button, select, canvas, .plot, [role=group], [tabindex]")]
+        .filter((one) => !one.getAttribute("aria-label") && !one.labels?.length)
+        .filter((one) => !one.textContent.trim())
+        .map((one) => one.outerHTML)"""
+    )
+    assert nameless == []
