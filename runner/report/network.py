@@ -99,6 +99,7 @@ def feeders(record: RunRecord) -> dict[str, list[str]]:
     """Return for each layer, by its path, the layers and inputs that it was called on."""
     owners = {call.name: layer.path for layer in record.layers for call in layer.calls}
     inputs = [layer.path for layer in record.layers if layer.layer_class == "InputLayer"]
+    single = inputs[0] if len(inputs) == 1 else None
     feeds: dict[str, list[str]] = {}
     for layer in record.layers:
         for wire in (wire for call in layer.calls for wire in call.wires):

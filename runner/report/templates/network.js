@@ -135,7 +135,7 @@ function layerRails(graph, edges) {
   }
   function show() {
     const box = graph.getBoundingClientRect();
-    const shown = [...graph.querySelectorAll("li")].filter((item) => item.offsetParent !== null);
+    const shown = [...graph.querySelectorAll("li")].filter((item) => !item.closest("details:not([open])"));
     const order = new Map(shown.map((item, index) => [item, index]));
     const middle = (item) => {
       const row = (item.querySelector(":scope > .row, :scope > details > summary")).getBoundingClientRect();
