@@ -7,6 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 
+def one_line(text: str) -> str:
+    """Return a text with all that a terminal would not print, or act on, written as an escape."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong with what a person asked for.
@@ -28,7 +33,7 @@ class Problem:
 
     def __str__(self) -> str:
         said = f"{self.place}: {self.message}" if self.place else self.message
-        return f"{said}; {self.advice}" if self.advice else said
+        return one_line(f"{said}; {self.advice}" if self.advice else said)
 
 
 class RunnerError(Exception):
@@ -59,6 +64,12 @@ class InputError(RunnerError, ValueError):
 
 class RunError(RunnerError, RuntimeError):
     """A run began and could not be completed (exit code 1)."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says first, or what it is where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
 
 
 def suggest(word: str, choices: Iterable[str]) -> str:

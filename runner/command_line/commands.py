@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from runner.errors import InputError, RunnerError
+from runner.errors import InputError, RunnerError, one_line
 from runner.preflight import readable
 from runner.runs.locate import OUTPUTS, find_runs, open_run, open_runs
 from runner.runs.published_run import Run
@@ -40,7 +40,7 @@ def tell(error: RunnerError) -> int:
     if os.environ.get("RUNNER_TRACEBACK") == "1":
         traceback.print_exception(error)
     for line in error.problems if isinstance(error, InputError) else [error]:
-        sys.stderr.write(f"error: {line}\n")
+        sys.stderr.write(f"error: {one_line(' '.join(str(line).splitlines()))}\n")
     return 2 if isinstance(error, InputError) else 1
 
 

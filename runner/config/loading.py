@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from runner.config.yaml_files import yaml_problem
-from runner.errors import InputError, Problem, suggest
+from runner.errors import InputError, Problem, first_line, suggest
 
 HERE = Path(__file__).resolve().parent.parent
 CONFIG_DIRECTORY = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"
@@ -151,6 +151,8 @@ def explained(error: Exception, loader: ConfigLoader) -> Problem:
     """Say why Hydra cannot compose."""
     cause = error.__cause__ or error
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(cause, OmegaConfBaseException):  # the first says what, the others where
+        return Problem(cause.full_key or "config", first_line(cause))
     missing = re.search(r"Could not find '([^']+)'", str(error))
     if missing:
         group, _, name = missing[1].rpartition("/")

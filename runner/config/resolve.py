@@ -10,7 +10,7 @@ from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from runner.errors import Problem
+from runner.errors import Problem, first_line
 
 _INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
 _ENVIRONMENT = re.compile(r"\$\{oc\.env:")
@@ -112,14 +112,14 @@ def _plain(node: Any, place: str, problems: list[Problem]) -> Any:
             problems.append(_unresolved(below, str(child._value()), error))
             continue
         except OmegaConfBaseException as error:
-            problems.append(Problem(below, str(error).splitlines()[0]))
+            problems.append(Problem(below, first_line(error)))
             continue
         found[key] = _plain(value, below, problems)
     return found if isinstance(node, DictConfig) else list(found.values())
 
 
 def _unresolved(place: str, raw: str, error: InterpolationResolutionError) -> Problem:
-    message = str(error).splitlines()[0]
+    message = first_line(error)
     variable = re.search(r"Environment variable '([^']+)' not found", message)
     if variable:
         name = variable[1]

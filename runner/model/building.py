@@ -23,7 +23,7 @@ from runner.config.experiment_config import (
     TrainConfig,
 )
 from runner.config.train_config import PLACES
-from runner.errors import InputError, suggest
+from runner.errors import InputError, first_line, suggest
 from runner.model.seeding import Seeding, draws_unseen, seeded
 from runner.tensors import InputSpec
 
@@ -199,7 +199,7 @@ def _object(class_name: str, arguments: Mapping[str, Any], namespace: str, place
     try:
         return cls(**made)
     except (TypeError, ValueError) as error:
-        raise InputError.of(place, f"{class_name} cannot be made: {_first_line(error)}") from error
+        raise InputError.of(place, f"{class_name} cannot be made: {first_line(error)}") from error
 
 
 def _value(key: str, value: Any, place: str) -> Any:
@@ -234,7 +234,7 @@ def _called(layer: keras.Layer, arguments: Any, tensors: Mapping[str, Any], name
             f"'{tensor}' {tuple(_part(tensors, tensor).shape)}" for tensor in _names(arguments)
         )
         raise InputError.of(
-            place, f"{type(layer).__name__} cannot take {shapes}: {_first_line(error)}"
+            place, f"{type(layer).__name__} cannot take {shapes}: {first_line(error)}"
         ) from error
 
 
@@ -320,7 +320,7 @@ def _saved(config: SavedModel) -> keras.Model:
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # what a broken or hostile file raises has no common class
-        line = _first_line(error)
+        line = first_line(error)
         advice = ""
         if "safe_mode" in line or "unsafe" in line.lower():
             line = "it holds Python code (a Lambda), which is not run from a file"
@@ -343,7 +343,7 @@ def _application(config: ApplicationModel) -> keras.Model:
         model = builder(**arguments)
     except (TypeError, ValueError) as error:
         raise InputError.of(
-            "model", f"{config.class_name} cannot be made: {_first_line(error)}"
+            "model", f"{config.class_name} cannot be made: {first_line(error)}"
         ) from error
     if config.weights is not None:
         _load_weights(model, config.weights, "model.weights")
@@ -370,7 +370,7 @@ def _load_weights(model: keras.Model, path: str, place: str) -> None:
     try:
         model.load_weights(path)
     except Exception as error:  # what a broken or hostile file raises has no common class
-        raise InputError.of(place, f"{path} cannot be loaded: {_first_line(error)}") from error
+        raise InputError.of(place, f"{path} cannot be loaded: {first_line(error)}") from error
 
 
 def _imported(module: str, place: str) -> Any:
@@ -385,8 +385,3 @@ def _imported(module: str, place: str) -> Any:
             place,
             f"no module '{error.name}' (looked in {directory} and in what is installed)",
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

@@ -6,6 +6,7 @@ import io
 import math
 import re
 import tokenize
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -101,9 +102,9 @@ def found(path: str, place: str) -> Path:
 def _mapped(name: str, place: str, limit: int) -> np.ndarray:
     path = found(name, place)
     with path.open("rb") as file:
-        _header(file, str(path), path.stat().st_size, limit)
-    mapped: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    return mapped
+        shape, fortran, dtype = _header(file, str(path), path.stat().st_size, limit)
+        offset = file.tell()
+    return np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
 
 
 def _read(file: IO[bytes], name: str, size: int, limit: int) -> np.ndarray:
@@ -122,8 +123,8 @@ def _header(
     start = file.read(12)
     if not start.startswith(npy_format.MAGIC_PREFIX):
         raise InputError.of("probe.path", f"{name} is no .npy array: it {_begins(start)}")
-    read = {b"\1": npy_format.read_array_header_1_0, b"\2": npy_format.read_array_header_2_0}
-    if start[6:7] not in read:
+    read = {b"\1\0": npy_format.read_array_header_1_0, b"\2\0": npy_format.read_array_header_2_0}
+    if start[6:8] not in read:
         raise InputError.of("probe.path", f"{name} is of an unknown version, or cut short")
     # NumPy itself reads a header as long as it claims to be, be it 4 GiB.
     ends = 10 if start[6] == 1 else 12
@@ -132,7 +133,9 @@ def _header(
         raise InputError.of("probe.path", f"{name} has a header of {readable(length)}")
     try:
         text = start[8:] + file.read(length + ends - len(start))
-        shape, fortran, dtype = read[start[6:7]](io.BytesIO(text))
+        with warnings.catch_warnings():  # that Python 2 wrote it changes nothing
+            warnings.simplefilter("ignore")
+            shape, fortran, dtype = read[start[6:8]](io.BytesIO(text))
     except (ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:
         raise InputError.of("probe.path", f"{name} has a broken header: {error}") from error
     if dtype.hasobject:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from runner.config.probe_config import ImagesConfig
-from runner.errors import InputError
+from runner.errors import InputError, first_line
 from runner.probe.memory_sources import categories, identifiers, numbers_or_text
 from runner.probe.probe import Batch, Probe
 from runner.tensors import InputSpec
@@ -55,15 +56,19 @@ def images(config: ImagesConfig, expected: Sequence[InputSpec]) -> Probe:
 
     def pixels(path: Path) -> np.ndarray:
         try:
-            with pillow.open(path) as opened:
+            with warnings.catch_warnings(), pillow.open(path) as opened:
+                warnings.simplefilter("ignore")  # of notes beside the pixels
                 if opened.mode.startswith(("I", "F")):
                     raise InputError.of(
                         str(path), f"has pixels of more than 8 bits ({opened.mode})", "convert it"
                     )
                 picture = ops.exif_transpose(opened).convert(_MODES[channels])
                 picture = picture.resize((width, height), pillow.Resampling.BILINEAR)
-        except (OSError, SyntaxError, pillow.DecompressionBombError) as error:
-            raise InputError.of(str(path), f"cannot be read as a picture: {error}") from error
+        except InputError:
+            raise
+        except Exception as error:  # what a broken picture raises has no common class
+            why = first_line(error)
+            raise InputError.of(str(path), f"cannot be read as a picture: {why}") from error
         array = np.asarray(picture, dtype="float32") / np.float32(scale)
         return array.reshape(height, width, channels)
 

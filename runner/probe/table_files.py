@@ -16,7 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from runner.config.probe_config import CsvConfig, ParquetConfig
-from runner.errors import InputError, suggest
+from runner.errors import InputError, first_line, suggest
 from runner.probe.array_files import found, kind_of, what
 from runner.probe.memory_sources import categories, identifiers, numbers_or_text
 from runner.probe.probe import Batch, Probe
@@ -101,7 +101,7 @@ def read_parquet(config: ParquetConfig) -> Probe:
                 for batch in opened.iter_batches(rows, columns=list(include)):
                     yield pa.table(batch)
         except (pa.ArrowException, OSError) as error:
-            raise InputError.of(str(path), f"cannot be read: {error}") from error
+            raise InputError.of(str(path), f"cannot be read: {first_line(error)}") from error
 
     empty = file.schema_arrow.empty_table()
     return columns.probe(tables, _matrix(empty, columns.inputs).dtype.name)
@@ -256,6 +256,8 @@ def _check_names(names: Sequence[str], place: str) -> None:
     for column, name in enumerate(names):
         if not name:
             raise InputError.of(place, f"column {column} has no name")
+        if "\0" in name:
+            raise InputError.of(place, f"column {column} has a NUL in its name, {name!r}")
         if names.index(name) != column:
             raise InputError.of(place, f"two columns are named '{name}'")
 
@@ -328,4 +330,4 @@ def _diagnosed(
                     return InputError.of(f"{path}:{line}", f"column '{name}': {wrong}", advice)
     except InputError as found_error:
         return found_error
-    return InputError.of(str(path), f"cannot be read: {error}")
+    return InputError.of(str(path), f"cannot be read: {first_line(error)}")

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyarrow import csv, ipc
 from pyarrow import parquet as pq
 
-from runner.errors import InputError
+from runner.errors import InputError, first_line
 
 _OUTPUT_BUFFER = 1 << 16
 
@@ -146,9 +146,8 @@ def read_file(
     except FileNotFoundError:
         raise InputError.of(str(path), "expected a table, found no file") from None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
         raise InputError.of(
-            str(path), f"expected a {format} table, found a damaged file ({reason})"
+            str(path), f"expected a {format} table, found a damaged file ({first_line(error)})"
         ) from error
     for field, column in zip(table.schema, table.columns, strict=True):
         expected = types.get(field.name, field.type)
@@ -194,9 +193,8 @@ def read_pieces(path: Path, format: str, columns: Sequence[str], rows: int) -> I
     except FileNotFoundError:
         raise InputError.of(str(path), "expected a table, found no file") from None
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
         raise InputError.of(
-            str(path), f"expected a {format} table, found a damaged file ({reason})"
+            str(path), f"expected a {format} table, found a damaged file ({first_line(error)})"
         ) from error
 
 

@@ -1,0 +1,249 @@
+"""Mutated configurations and probe files: done, or refused in lines; never anything else."""
+
+from __future__ import annotations
+
+import copy
+import io
+import math
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from runner.command_line.entry import main
+from runner.config.compose import compose_one
+from runner.config.experiment_config import parse
+from runner.config.probe_config import SOURCES
+from runner.errors import InputError
+from runner.probe.sources import open_probe
+from runner.tensors import InputSpec
+
+resource = pytest.importorskip("resource", reason="measures memory as POSIX tells it")
+
+EXPERIMENTS = ("digits_cnn", "iris_mlp", "lstm", "transformer", "two_inputs")
+SECONDS = 20
+"""What one case may take at most, a first import of TensorFlow included."""
+BYTES = 2**30
+"""What all cases together may add to the process's memory."""
+
+
+@pytest.fixture(autouse=True)
+def _memory_is_bounded() -> Iterator[None]:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    assert grown < BYTES
+
+
+def cases(fast: int, slow: int) -> Callable[[Any], Any]:
+    """Return a parameter for how many cases are tried: few in every run, many in the slow one."""
+    few = pytest.param(fast, id="fast")
+    many = pytest.param(slow, id="slow", marks=[pytest.mark.slow, pytest.mark.timeout(480)])
+    return pytest.mark.parametrize("count", [few, many])
+
+
+def tried(count: int, strategy: st.SearchStrategy[Any], case: Callable[[Any], None]) -> None:
+    """Try so many cases, each in bounded time."""
+
+    @settings(max_examples=count, suppress_health_check=list(HealthCheck), database=None)
+    @given(strategy)
+    def timed(example: Any) -> None:
+        start = time.monotonic()
+        case(example)
+        assert time.monotonic() - start < SECONDS
+
+    timed()
+
+
+# Configurations.
+
+NUMBERS = [-1, 0, 1, 2, 2**40, 2**63, 10**30, -0.5, 0.5, 1.5, 1e300, math.nan, math.inf]
+TEXTS = ["", " ", "..", "../x", "a/b", "a\0b", "a\nb", "con", "가나", "Dense", "relu", "input", "x:0",
+         "x" * 300, "\N{BOM}", "é", "e\N{COMBINING ACUTE ACCENT}", "1e3", "12:30", "null", "<b>",
+         "class_name", "layers"]  # fmt: skip
+REFERENCES = ["???", "${seed}", "${model}", "${model.layers}", "${absent.x}", "${oc.env:ABSENT}",
+              "${", "${}", "${a", "$", "${oc.decode:'[1'}", "${unknown:1}", "${..}"]  # fmt: skip
+values = st.recursive(
+    st.none() | st.booleans() | st.sampled_from(NUMBERS) | st.sampled_from(TEXTS) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(TEXTS), inner),
+    max_leaves=6,
+) | st.integers(1, 60).map(lambda depth: eval("[" * depth + "]" * depth))  # noqa: S307
+
+
+@cache
+def valid() -> list[dict[str, Any]]:
+    """Return the packaged experiments as plain data, what they refer to left as text."""
+    words = [(), *((f"experiment={name}",) for name in EXPERIMENTS), ("train=fit",)]
+    composed = [compose_one(chosen, "0a1b2c3d")[0] for chosen in words]
+    return [yaml.safe_load(one.files[".hydra/config.yaml"]) for one in composed]
+
+
+def nodes(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield every place inside a value: what holds it, and its key there."""
+    for key in value if isinstance(value, dict) else range(len(value)):
+        yield value, key
+        if isinstance(value[key], (dict, list)):
+            yield from nodes(value[key])
+
+
+@st.composite
+def configs(draw: st.DrawFn, strange: st.SearchStrategy[Any] = values) -> dict[str, Any]:
+    """Draw a valid configuration with a few things wrong in it."""
+    config = copy.deepcopy(draw(st.sampled_from(range(len(valid()))).map(valid().__getitem__)))
+    for _ in range(draw(st.integers(1, 3))):
+        places = list(nodes(config))
+        holder, key = places[draw(st.integers(0, len(places) - 1))]
+        match draw(st.sampled_from(["replace", "replace", "drop", "rename", "add", "move"])):
+            case "replace":
+                holder[key] = draw(strange)
+            case "drop":
+                del holder[key]
+            case "rename" if isinstance(holder, dict):
+                holder[draw(st.sampled_from(TEXTS) | st.just(f"{key}s"))] = holder.pop(key)
+            case "move":
+                other, there = places[draw(st.integers(0, len(places) - 1))]
+                holder[key] = copy.deepcopy(other[there])
+            case _ if isinstance(holder, dict):
+                holder[draw(st.sampled_from(TEXTS) | st.text(max_size=4))] = draw(strange)
+        if not list(nodes(config)):
+            break
+    return config
+
+
+def in_lines(error: InputError) -> None:
+    """Hold an error to what a person is to see of it: lines that can be printed."""
+    assert error.problems
+    for problem in error.problems:
+        line = str(problem)
+        assert line.strip()
+        assert "\n" not in line
+        assert "\0" not in line
+        line.encode("utf-8", "backslashreplace")
+
+
+@cases(100, 3000)
+def test_a_mutated_config_is_typed_or_refused(count: int) -> None:
+    def case(config: dict[str, Any]) -> None:
+        try:
+            parse(config)
+        except InputError as error:
+            in_lines(error)
+
+    tried(count, configs(), case)
+
+
+@cases(6, 500)
+def test_a_mutated_config_file_builds_or_is_refused(
+    count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def case(config: dict[str, Any]) -> None:
+        group = Path("own/experiment/mutated.yaml")
+        group.parent.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
+        group.write_text("# @package _global_\n" + text, encoding="utf-8", errors="surrogatepass")
+        code = main(["--config-dir", "own", "experiment=mutated", "++dry_run=true"])
+        said = capsys.readouterr().err.splitlines()
+        assert code == (2 if said else 0), said
+        assert all(line.startswith("error: ") for line in said)
+        assert [path.name for path in tmp_path.iterdir()] == ["own"]
+
+    tried(count, configs(values | st.sampled_from(REFERENCES)), case)
+
+
+# Probe files.
+
+
+def npy_bytes(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def npz_bytes(**arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def parquet_bytes() -> bytes:
+    sink = pa.BufferOutputStream()
+    columns = {"id": ["p", "q", "r"], "a": [1.0, 2.0, 3.0], "b": [4, 5, 6], "c": [True, False, True]}
+    pa.parquet.write_table(pa.table(columns), sink, row_group_size=2)
+    return bytes(sink.getvalue())
+
+
+def picture_bytes(kind: str) -> bytes:
+    file = io.BytesIO()
+    Image.effect_noise((5, 4), 50).save(file, kind)
+    return file.getvalue()
+
+
+VALID = {
+    "csv": [
+        b"a,b,c\n1,2,3\n4,5,6\n",
+        "id,label,a,b,c\r\n\"가\",x,1,-2.5,3e4\r\n\"q,r\",y,4,5,nan\r\n".encode(),
+    ],
+    "npy": [npy_bytes(np.ones((4, 3))), npy_bytes(np.asfortranarray(np.eye(3, dtype="int16")))],
+    "npz": [npz_bytes(x=np.ones((4, 3)), id=np.arange(4), label=np.array(list("abca")))],
+    "parquet": [parquet_bytes()],
+    "images": [picture_bytes(kind) for kind in ("png", "jpeg", "bmp", "gif", "tiff", "webp")],
+}  # fmt: skip
+PIECES = [b"", b"\0", b"\xff" * 4, b"\n", b'"', b",", b"nan", b"1e999", b"9" * 400, b"\xff\xfe", b"-",
+          b"|O", b"|V8", b"M8[s]", b"(99999999999,)", b"PK\3\4", b"PAR1", b"\x93NUMPY"]  # fmt: skip
+
+
+@st.composite
+def files(draw: st.DrawFn) -> tuple[str, bytes]:
+    """Draw a file of a kind: a valid one with some bytes changed, cut short, or anything."""
+    source = draw(st.sampled_from(sorted(VALID)))
+    if draw(st.integers(0, 9)) == 0:
+        return source, draw(st.binary(max_size=200))
+    data = bytearray(draw(st.sampled_from(VALID[source])))
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(data)))
+        match draw(st.sampled_from(["set", "set", "insert", "cut", "drop", "repeat"])):
+            case "set" if start < len(data):
+                data[start] = draw(st.integers(0, 255))
+            case "insert":
+                data[start:start] = draw(st.sampled_from(PIECES))
+            case "cut":
+                del data[start:]
+            case "drop":
+                del data[start : start + draw(st.integers(1, 9))]
+            case _:
+                data[start:start] = data[start : start + 40] * draw(st.integers(1, 30))
+    return source, bytes(data)
+
+
+@cases(150, 1500)
+def test_a_mutated_probe_file_is_read_or_refused(count: int) -> None:
+    def case(example: tuple[str, bytes]) -> None:
+        read(*example)
+
+    tried(count, files(), case)
+
+
+def read(source: str, data: bytes) -> None:
+    """Read a file as a probe to its end, or see it refused."""
+    path = Path("data", "one.png" if source == "images" else "one")
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(data)
+    chosen = path.parent if source == "images" else path
+    config = SOURCES[source].model_validate({"source": source, "path": str(chosen)})
+    spec = InputSpec("input", (4, 4, 3) if source == "images" else (3,), "float32")
+    try:
+        for batch in open_probe(config, [spec]).batches(2):  # type: ignore[arg-type]
+            assert batch.inputs.shape[1:] == spec.shape
+    except InputError as error:
+        in_lines(error)
