@@ -69,7 +69,9 @@ class RunError(RunnerError, RuntimeError):
 def first_line(error: BaseException) -> str:
     """Return what an error says first, or what it is where it says nothing."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 def suggest(word: str, choices: Iterable[str]) -> str:

@@ -6,7 +6,6 @@ import copy
 import io
 import math
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -22,6 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from runner.command_line.entry import main
+from runner.config import catalogue
 from runner.config.compose import compose_one
 from runner.config.experiment_config import parse
 from runner.config.probe_config import SOURCES
@@ -69,24 +69,36 @@ def tried(count: int, strategy: st.SearchStrategy[Any], case: Callable[[Any], No
 # Configurations.
 
 NUMBERS = [-1, 0, 1, 2, 2**40, 2**63, 10**30, -0.5, 0.5, 1.5, 1e300, math.nan, math.inf]
-TEXTS = ["", " ", "..", "../x", "a/b", "a\0b", "a\nb", "con", "가나", "Dense", "relu", "input", "x:0",
-         "x" * 300, "\N{BOM}", "é", "e\N{COMBINING ACUTE ACCENT}", "1e3", "12:30", "null", "<b>",
-         "class_name", "layers"]  # fmt: skip
+TEXTS = ["", " ", "..", "../x", "a/b", "a\0b", "a\nb", "con", "가나", "Dense", "relu", "input",
+         "x:0", "x" * 300, "\N{BOM}", "é", "e\N{COMBINING ACUTE ACCENT}", "1e3", "12:30", "null",
+         "<b>", "class_name", "layers"]  # fmt: skip
 REFERENCES = ["???", "${seed}", "${model}", "${model.layers}", "${absent.x}", "${oc.env:ABSENT}",
               "${", "${}", "${a", "$", "${oc.decode:'[1'}", "${unknown:1}", "${..}"]  # fmt: skip
+
+
+def nested(depth: int) -> list[Any]:
+    return [nested(depth - 1)] if depth else []
+
+
 values = st.recursive(
     st.none() | st.booleans() | st.sampled_from(NUMBERS) | st.sampled_from(TEXTS) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(TEXTS), inner),
     max_leaves=6,
-) | st.integers(1, 60).map(lambda depth: eval("[" * depth + "]" * depth))  # noqa: S307
+) | st.integers(1, 60).map(nested)
+
+
+NAMES = [*catalogue.load().names("layers"), *catalogue.load().names("losses"), "relu", "hidden"]
+plausible = st.sampled_from([*NAMES, 1, 2, 3, 8, 0.1, True, False, None, [3], [8, 8, 1]])
 
 
 @cache
-def valid() -> list[dict[str, Any]]:
-    """Return the packaged experiments as plain data, what they refer to left as text."""
+def valid(*, written: bool) -> list[dict[str, Any]]:
+    """Return the packaged experiments as plain data, as written or as resolved."""
     words = [(), *((f"experiment={name}",) for name in EXPERIMENTS), ("train=fit",)]
     composed = [compose_one(chosen, "0a1b2c3d")[0] for chosen in words]
-    return [yaml.safe_load(one.files[".hydra/config.yaml"]) for one in composed]
+    if written:
+        return [yaml.safe_load(one.files[".hydra/config.yaml"]) for one in composed]
+    return [dict(one.resolved) for one in composed]
 
 
 def nodes(value: Any) -> Iterator[tuple[Any, Any]]:
@@ -98,10 +110,11 @@ def nodes(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 @st.composite
-def configs(draw: st.DrawFn, strange: st.SearchStrategy[Any] = values) -> dict[str, Any]:
-    """Draw a valid configuration with a few things wrong in it."""
-    config = copy.deepcopy(draw(st.sampled_from(range(len(valid()))).map(valid().__getitem__)))
-    for _ in range(draw(st.integers(1, 3))):
+def configs(draw: st.DrawFn, *, written: bool) -> dict[str, Any]:
+    """Draw a valid configuration with one thing, or a few, wrong in it."""
+    strange = values | plausible | st.sampled_from(REFERENCES if written else TEXTS)
+    config = copy.deepcopy(valid(written=written)[draw(st.integers(0, len(EXPERIMENTS) + 1))])
+    for _ in range(draw(st.sampled_from([1, 1, 1, 2, 3]))):
         places = list(nodes(config))
         holder, key = places[draw(st.integers(0, len(places) - 1))]
         match draw(st.sampled_from(["replace", "replace", "drop", "rename", "add", "move"])):
@@ -140,7 +153,7 @@ def test_a_mutated_config_is_typed_or_refused(count: int) -> None:
         except InputError as error:
             in_lines(error)
 
-    tried(count, configs(), case)
+    tried(count, configs(written=False), case)
 
 
 @cases(6, 500)
@@ -158,7 +171,7 @@ def test_a_mutated_config_file_builds_or_is_refused(
         assert all(line.startswith("error: ") for line in said)
         assert [path.name for path in tmp_path.iterdir()] == ["own"]
 
-    tried(count, configs(values | st.sampled_from(REFERENCES)), case)
+    tried(count, configs(written=True), case)
 
 
 # Probe files.
@@ -178,7 +191,12 @@ def npz_bytes(**arrays: np.ndarray) -> bytes:
 
 def parquet_bytes() -> bytes:
     sink = pa.BufferOutputStream()
-    columns = {"id": ["p", "q", "r"], "a": [1.0, 2.0, 3.0], "b": [4, 5, 6], "c": [True, False, True]}
+    columns = {
+        "id": ["p", "q", "r"],
+        "a": [1.0, 2.0, 3.0],
+        "b": [4, 5, 6],
+        "c": [True, False, True],
+    }
     pa.parquet.write_table(pa.table(columns), sink, row_group_size=2)
     return bytes(sink.getvalue())
 
@@ -199,8 +217,9 @@ VALID = {
     "parquet": [parquet_bytes()],
     "images": [picture_bytes(kind) for kind in ("png", "jpeg", "bmp", "gif", "tiff", "webp")],
 }  # fmt: skip
-PIECES = [b"", b"\0", b"\xff" * 4, b"\n", b'"', b",", b"nan", b"1e999", b"9" * 400, b"\xff\xfe", b"-",
-          b"|O", b"|V8", b"M8[s]", b"(99999999999,)", b"PK\3\4", b"PAR1", b"\x93NUMPY"]  # fmt: skip
+PIECES = [b"", b"\0", b"\xff" * 4, b"\n", b'"', b",", b"nan", b"1e999", b"9" * 400, b"\xff\xfe",
+          b"-", b"|O", b"|V8", b"M8[s]", b"(99999999999,)", b"PK\3\4", b"PAR1",
+          b"\x93NUMPY"]  # fmt: skip
 
 
 @st.composite

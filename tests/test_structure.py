@@ -45,6 +45,7 @@ ORDER = (
     "config.jobs",
     "model.backend",
     "model.seeding",
+    "model.model_files",
     "model.building",
     "model.redrawing",
     "probe.probe",
@@ -146,6 +147,7 @@ ORDER = (
 # These import Keras when they are imported; no other module imports them at its top.
 LOADS_KERAS = {
     "model.seeding",
+    "model.model_files",
     "model.building",
     "model.redrawing",
     "capture.calls",

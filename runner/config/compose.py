@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -58,7 +60,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         For flags of Hydra that would load code or pickled data.
     """
     parser = get_args_parser()
-    parser.prog = "runner"
+    parser.error = _misused  # type: ignore[method-assign]
     parsed = parser.parse_args(arguments)
     modes = ("run", "multirun", "cfg", "info", "shell_completion")
     asked = [f"--{mode}".replace("_", "-") for mode in modes if getattr(parsed, mode)]
@@ -80,6 +82,15 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     return parsed
 
 
+@contextlib.contextmanager
+def _depth_bounded() -> Iterator[None]:
+    try:
+        yield
+    except RecursionError as error:
+        raise InputError.of("config", "is nested too deeply to be read") from error
+
+
+@_depth_bounded()
 def admit(parsed: argparse.Namespace, run_id: str) -> tuple[Loader, list[Override]]:
     """Refuse what could run code, be it only for Hydra to show a page of help.
 
@@ -114,6 +125,7 @@ def admit(parsed: argparse.Namespace, run_id: str) -> tuple[Loader, list[Overrid
     return loader, overrides
 
 
+@_depth_bounded()
 def validate(parsed: argparse.Namespace, run_id: str) -> Asked:
     """Compose and check what a command line asks for, before Hydra does anything.
 
@@ -209,6 +221,10 @@ def _choices(groups: Sequence[Override]) -> Iterator[list[str]]:
             for choice in list(override.sweep_string_iterator())[1:]:
                 other = f"{override.get_key_element()}={choice}"
                 yield [*first[:position], other, *first[position + 1 :]]
+
+
+def _misused(message: str) -> NoReturn:
+    raise InputError.of("runner", message, "runner --help lists the arguments")
 
 
 def _own_part(cfg: DictConfig) -> DictConfig:

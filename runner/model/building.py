@@ -24,6 +24,7 @@ from runner.config.experiment_config import (
 )
 from runner.config.train_config import PLACES
 from runner.errors import InputError, first_line, suggest
+from runner.model.model_files import load_saved, load_weights
 from runner.model.seeding import Seeding, draws_unseen, seeded
 from runner.tensors import InputSpec
 
@@ -140,7 +141,7 @@ def _built(config: ModelConfig) -> keras.Model:
         case DeclaredModel():
             return _declared(config)
         case SavedModel():
-            return _saved(config)
+            return load_saved(config)
         case ApplicationModel():
             return _application(config)
         case FunctionModel():
@@ -169,7 +170,7 @@ def _declared(config: DeclaredModel) -> keras.Model:
         name="model",
     )
     if config.weights is not None:
-        _load_weights(model, config.weights, "model.weights")
+        load_weights(model, config.weights, "model.weights")
     return model
 
 
@@ -198,7 +199,8 @@ def _object(class_name: str, arguments: Mapping[str, Any], namespace: str, place
     made = {key: _value(key, value, f"{place}.{key}") for key, value in arguments.items()}
     try:
         return cls(**made)
-    except (TypeError, ValueError) as error:
+    except Exception as error:
+        _reraise_bug(error, cls)
         raise InputError.of(place, f"{class_name} cannot be made: {first_line(error)}") from error
 
 
@@ -229,13 +231,23 @@ def _called(layer: keras.Layer, arguments: Any, tensors: Mapping[str, Any], name
         _check_fits(layer, tuple(given[0].shape), place)
     try:
         return layer(*given, **named)
-    except (TypeError, ValueError) as error:
+    except Exception as error:
+        _reraise_bug(error, type(layer))
         shapes = ", ".join(
             f"'{tensor}' {tuple(_part(tensors, tensor).shape)}" for tensor in _names(arguments)
         )
         raise InputError.of(
             place, f"{type(layer).__name__} cannot take {shapes}: {first_line(error)}"
         ) from error
+
+
+def _reraise_bug(error: Exception, cls: type) -> None:
+    """Raise an error again that only a bug in somebody's own class explains.
+
+    What Keras's own raise at arguments that they cannot take has no common class.
+    """
+    if not isinstance(error, (TypeError, ValueError)) and not cls.__module__.startswith("keras."):
+        raise error
 
 
 def _check_fits(layer: keras.Layer, shape: tuple[int | None, ...], place: str) -> None:
@@ -313,40 +325,17 @@ def _made(config: NamedObject, namespace: str, place: str) -> Any:
     return _object(config.class_name, config.arguments, namespace, place)
 
 
-def _saved(config: SavedModel) -> keras.Model:
-    path = Path(config.path)
-    if not path.is_file():
-        raise InputError.of("model.path", f"no file '{path}' (looked in {Path.cwd()})")
-    try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # what a broken or hostile file raises has no common class
-        line = first_line(error)
-        advice = ""
-        if "safe_mode" in line or "unsafe" in line.lower():
-            line = "it holds Python code (a Lambda), which is not run from a file"
-            advice = "build a model that you trust in Python and use model=function"
-        elif "Could not locate class" in str(error) or "register" in str(error):
-            advice = (
-                "register its classes with @keras.saving.register_keras_serializable() "
-                "and name their module in custom_modules"
-            )
-        raise InputError.of("model.path", f"{path} cannot be loaded: {line}", advice) from error
-    if config.weights is not None:
-        _load_weights(model, config.weights, "model.weights")
-    return model
-
-
 def _application(config: ApplicationModel) -> keras.Model:
     builder = getattr(keras.applications, config.class_name)
     arguments = {"weights": None, **config.arguments}
     try:
         model = builder(**arguments)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # as for a layer
         raise InputError.of(
             "model", f"{config.class_name} cannot be made: {first_line(error)}"
         ) from error
     if config.weights is not None:
-        _load_weights(model, config.weights, "model.weights")
+        load_weights(model, config.weights, "model.weights")
     return model
 
 
@@ -362,15 +351,6 @@ def _from_function(config: FunctionModel) -> keras.Model:
             f"{config.function} must return a keras.Model, it returned {type(model).__name__}",
         )
     return model
-
-
-def _load_weights(model: keras.Model, path: str, place: str) -> None:
-    if not Path(path).is_file():
-        raise InputError.of(place, f"no file '{path}' (looked in {Path.cwd()})")
-    try:
-        model.load_weights(path)
-    except Exception as error:  # what a broken or hostile file raises has no common class
-        raise InputError.of(place, f"{path} cannot be loaded: {first_line(error)}") from error
 
 
 def _imported(module: str, place: str) -> Any:

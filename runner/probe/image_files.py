@@ -58,17 +58,14 @@ def images(config: ImagesConfig, expected: Sequence[InputSpec]) -> Probe:
         try:
             with warnings.catch_warnings(), pillow.open(path) as opened:
                 warnings.simplefilter("ignore")  # of notes beside the pixels
-                if opened.mode.startswith(("I", "F")):
-                    raise InputError.of(
-                        str(path), f"has pixels of more than 8 bits ({opened.mode})", "convert it"
-                    )
+                deep = opened.mode if opened.mode.startswith(("I", "F")) else ""
                 picture = ops.exif_transpose(opened).convert(_MODES[channels])
                 picture = picture.resize((width, height), pillow.Resampling.BILINEAR)
-        except InputError:
-            raise
         except Exception as error:  # what a broken picture raises has no common class
             why = first_line(error)
             raise InputError.of(str(path), f"cannot be read as a picture: {why}") from error
+        if deep:
+            raise InputError.of(str(path), f"has pixels of more than 8 bits ({deep})", "convert it")
         array = np.asarray(picture, dtype="float32") / np.float32(scale)
         return array.reshape(height, width, channels)
 

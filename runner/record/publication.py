@@ -73,9 +73,10 @@ def make_folder(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a ValueError for a NUL in the name
+        why = getattr(error, "strerror", None) or str(error)
         raise InputError.of(
-            str(folder), f"the output folder cannot be made: {error.strerror}", "name another one"
+            str(folder), f"the output folder cannot be made: {why}", "name another one"
         ) from error
 
 
