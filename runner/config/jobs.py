@@ -16,6 +16,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from runner.config.composition import Composition, composition_of, to_yaml
+from runner.config.loading import subdir_problems
 from runner.config.strict import MAX_SEED
 from runner.errors import InputError, Problem
 
@@ -205,8 +206,11 @@ class _Template:
         naming = node["job"]["config"]["override_dirname"]
         dirname = get_overrides_dirname([_parsed(word) for word in self.overrides], **naming)
         self._job.num = number
-        self._job.override_dirname = dirname
-        self.folder = self._sweep_folder / str(self._sweep.subdir)
+        self._job.override_dirname = dirname.replace("${", r"\${")  # a folder's name tells no value
+        subdir = str(self._sweep.subdir)
+        self._misplaced = list(subdir_problems(subdir))
+        # Its failure is published even so, where it can do no harm.
+        self.folder = self._sweep_folder / (str(number) if self._misplaced else subdir)
         node["job"].update(num=number, id=str(number), override_dirname=dirname)
         node["overrides"]["task"] = list(self.overrides)
         node["runtime"]["output_dir"] = str(self.folder)
@@ -217,8 +221,10 @@ class _Template:
         Raises
         ------
         InputError
-            As `composition_of`.
+            As `composition_of`, or if the job's folder lies outside the sweep's.
         """
+        if self._misplaced:
+            raise InputError(self._misplaced)
         if self._first is not None and self._only_seed and seed is not None and seed <= MAX_SEED:
             return self._derived(self._first, seed)
         cfg = OmegaConf.create(self._plain)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PureWindowsPath
 
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -54,6 +54,8 @@ def check_hydra_keys(overrides: Iterable[Override]) -> None:
         key = override.key_or_group
         if "_target_" in key or "_target_" in str(override.value()):
             problems.append(Problem(key, "'_target_' names code, which a config may not"))
+        elif key == "hydra.sweep.subdir":
+            problems += subdir_problems(str(override.value()))
         elif re.match(r"hydra\b", override.package or "") or (
             re.match(r"hydra\b", key) and not _OPEN_HYDRA_KEYS.fullmatch(key)
         ):
@@ -67,6 +69,15 @@ def check_hydra_keys(overrides: Iterable[Override]) -> None:
             )
     if problems:
         raise InputError(problems)
+
+
+def subdir_problems(subdir: str) -> Iterator[Problem]:
+    """Yield a problem if a job's folder would not lie inside that of its sweep."""
+    path = PureWindowsPath(subdir)
+    if path.anchor or ".." in path.parts or not path.parts or not subdir.isprintable():
+        yield Problem(
+            "hydra.sweep.subdir", f"{subdir!r} is no folder inside the sweep's", "use a plain name"
+        )
 
 
 class Loader:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
+from collections.abc import Callable
 from typing import Any
 
 from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+from omegaconf.resolvers import oc
 
 from runner.errors import Problem, first_line
 
 _INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
-_ENVIRONMENT = re.compile(r"\$\{oc\.env:")
 
 
 def register_resolvers(run_id: str) -> None:
@@ -61,29 +63,45 @@ def source_of(cfg: DictConfig, place: str) -> str:
 def environment_as_text(cfg: DictConfig) -> dict[str, Any]:
     """Resolve a configuration but for the environment, which may hold secrets.
 
-    ``${oc.env:NAME}`` stays as it was written, also in values that refer to one.
+    ``${oc.env:NAME}`` stays as text, also in values that refer to one. A value that only the
+    environment's can make stays as it was written.
     """
     text: dict[str, str] = {}
 
     def remember(*arguments: str) -> str:
-        written = "${oc.env:" + ",".join(arguments) + "}"
-        key = f"\x00{len(text)}\x00"
-        text[key] = written
+        key = f"environment{secrets.token_hex(8)}"  # what no resolver takes amiss
+        text[key] = "${oc.env:" + ",".join(map(str, arguments)) + "}"
         return key
 
-    OmegaConf.register_new_resolver("runner.env", remember, replace=True)
-    copy = OmegaConf.create(_renamed(OmegaConf.to_container(cfg, resolve=False)))
-    assert isinstance(copy, DictConfig)
-    plain, _ = resolved(copy)
+    plain = _resolved_with(remember, cfg)
     return {key: _put_back(value, text) for key, value in plain.items()}
 
 
 def without_environment(text: str, cfg: DictConfig) -> str:
     """Put ``${oc.env:NAME}`` back where a text holds the value of a variable that was used."""
-    for name in set(re.findall(r"\$\{oc\.env:([^,}]+)", OmegaConf.to_yaml(cfg))):
+    used = set()
+
+    def read(name: str, *default: str) -> Any:
+        used.add(name)
+        return oc.env(name, *default)
+
+    _resolved_with(read, cfg)
+    for name in used:
         if value := os.environ.get(name):
             text = text.replace(value, "${oc.env:" + name + "}")
     return text
+
+
+def _resolved_with(env: Callable[..., Any], cfg: DictConfig) -> dict[str, Any]:
+    """Resolve a copy, in which ``oc.env`` is another function however it is spelled."""
+    copy = OmegaConf.create(OmegaConf.to_container(cfg, resolve=False))
+    OmegaConf.register_new_resolver("oc.env", env, replace=True)
+    try:
+        plain = _plain(copy, "", [], keep=True)
+    finally:
+        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
+    assert isinstance(plain, dict)
+    return plain
 
 
 def _short(overrides: str) -> str:
@@ -92,7 +110,8 @@ def _short(overrides: str) -> str:
     return re.sub(r"[^\w=,.+-]", "_", keys)[:80].rstrip(".")
 
 
-def _plain(node: Any, place: str, problems: list[Problem]) -> Any:
+def _plain(node: Any, place: str, problems: list[Problem], *, keep: bool = False) -> Any:
+    """Return a node as plain data, what cannot be resolved left out or kept as written."""
     if isinstance(node, DictConfig):
         keys: Any = list(node.keys())
     elif isinstance(node, ListConfig):
@@ -108,18 +127,19 @@ def _plain(node: Any, place: str, problems: list[Problem]) -> Any:
                 problems.append(Problem(below, "required, and not given", f"set {below}=..."))
                 continue
             value = node[key]
-        except InterpolationResolutionError as error:
-            problems.append(_unresolved(below, str(child._value()), error))
-            continue
         except OmegaConfBaseException as error:
-            problems.append(Problem(below, first_line(error)))
+            problems.append(_unresolved(below, str(child._value()), error))
+            if keep:
+                found[key] = child._value()
             continue
-        found[key] = _plain(value, below, problems)
+        found[key] = _plain(value, below, problems, keep=keep)
     return found if isinstance(node, DictConfig) else list(found.values())
 
 
-def _unresolved(place: str, raw: str, error: InterpolationResolutionError) -> Problem:
+def _unresolved(place: str, raw: str, error: OmegaConfBaseException) -> Problem:
     message = first_line(error)
+    if not isinstance(error, InterpolationResolutionError):
+        return Problem(place, message)
     variable = re.search(r"Environment variable '([^']+)' not found", message)
     if variable:
         name = variable[1]
@@ -132,14 +152,6 @@ def _unresolved(place: str, raw: str, error: InterpolationResolutionError) -> Pr
     if missing:
         return Problem(place, f"refers to '{missing[1]}', which is not in the configuration")
     return Problem(place, f"{raw} cannot be resolved: {message}")
-
-
-def _renamed(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _renamed(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_renamed(item) for item in value]
-    return _ENVIRONMENT.sub("${runner.env:", value) if isinstance(value, str) else value
 
 
 def _put_back(value: Any, text: dict[str, str]) -> Any:
