@@ -35,7 +35,7 @@ class Git:
     dirty
         Whether a tracked file differed from it.
     remote
-        URL of ``origin`` without user name, password and query, if there is one.
+        URL of ``origin`` without user name, password, query and fragment, if there is one.
     """
 
     commit: str | None
@@ -111,4 +111,4 @@ def _asked_git(directory: Path, *arguments: str) -> str | None:
 
 
 def _without_credentials(url: str) -> str:
-    return re.sub(r"^(\w[\w+.-]*://)?[^/]*@", r"\1", url).partition("?")[0]
+    return re.split("[?#]", re.sub(r"^(\w[\w+.-]*://)?[^/]*@", r"\1", url))[0]

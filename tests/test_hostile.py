@@ -1,0 +1,484 @@
+"""Files and words made to do harm: each is refused in a line, or does none."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import runner
+from runner.command_line.entry import main
+
+MODEL = "input_shape: [3]\nlayers:\n  dense: {class_name: Dense, units: 2}\n"
+SAVED = ("model=saved", "model.path=m.keras", "probe=random", "probe.rows=2")
+OWN = ("--config-dir", "own", "model=mine")
+Refused = Callable[..., list[str]]
+
+
+class Harm:
+    """Leaves a file behind when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (Path("harmed"),))
+
+
+def left() -> set[Path]:
+    return {path for path in Path().rglob("*") if ".hypothesis" not in path.parts}
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
+    """Return a function that types a command line and returns the lines that refuse it."""
+
+    def typed(*words: str) -> list[str]:
+        before = left()
+        assert main(words) == 2
+        assert left() == before
+        lines = capsys.readouterr().err.splitlines()
+        assert all(line.startswith("error: ") and line.isprintable() for line in lines)
+        return [line.removeprefix("error: ") for line in lines]
+
+    return typed
+
+
+def own(text: str, path: str = "model/mine.yaml") -> None:
+    file = Path("own", path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+
+
+# Models and weights.
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return a small model as its file holds it."""
+    path = tmp_path_factory.mktemp("model") / "m.keras"
+    keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2)]).save(path)
+    return path.read_bytes()
+
+
+def changed(
+    archive: bytes, change: Callable[[str], str] = str, add: dict[str, bytes] | None = None
+) -> None:
+    """Write an archive with another configuration of its model, or more members."""
+    with (
+        zipfile.ZipFile(io.BytesIO(archive)) as before,
+        zipfile.ZipFile("m.keras", "w", zipfile.ZIP_DEFLATED) as after,
+    ):
+        for name in before.namelist():
+            data = before.read(name)
+            if name == "config.json":
+                data = change(data.decode()).encode()
+            after.writestr(name, data)
+        for name, data in (add or {}).items():
+            after.writestr(name, data)
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/evil", "C:\\evil", "..\\evil", "a/../../evil"])
+def test_a_member_outside_its_archive_is_refused(
+    name: str, archive: bytes, refused: Refused
+) -> None:
+    changed(archive, add={name: b"x"})
+    [line] = refused(*SAVED)
+    assert line.startswith("model.path: m.keras holds ")
+    assert line.endswith(", outside the archive")
+
+
+@pytest.mark.parametrize("member", ["assets/big", "config.json"])
+def test_an_archive_that_unpacks_to_far_more_is_refused(
+    member: str, archive: bytes, refused: Refused
+) -> None:
+    bomb = b" " * 150_000_000
+    if member == "config.json":
+        changed(archive, lambda config: bomb.decode() + config)
+    else:
+        changed(archive, add={member: bomb})
+    [line] = refused(*SAVED)
+    assert line.startswith("model.path: m.keras has ")
+    assert ", and unpacks to 150.0 MB" in line
+
+
+def named(module: str, name: str) -> dict[str, Any]:
+    """Return what stands in a model's file for a function."""
+    return {"module": module, "class_name": "function", "config": name, "registered_name": name}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("module", "os"),
+        ("class_name", "Lambda"),
+        ("activation", named("builtins", "eval")),
+        ("activation", named("os", "system")),
+        ("activation", named("keras.config", "enable_unsafe_deserialization")),
+        ("activation", {"class_name": "__lambda__", "config": {"value": "x"}}),
+        ("units", -1),
+    ],
+)
+def test_a_model_file_names_no_code(key: str, value: Any, archive: bytes, refused: Refused) -> None:
+    def change(text: str) -> str:
+        config = json.loads(text)
+        layer = config["config"]["layers"][1]
+        holder = layer if key in layer else layer["config"]
+        holder[key] = value
+        return json.dumps(config)
+
+    changed(archive, change)
+    [line] = refused(*SAVED)
+    assert line.startswith("model.path: m.keras cannot be loaded: ")
+    assert keras.src.saving.serialization_lib.in_safe_mode() is not False
+
+
+def test_a_configuration_without_a_bottom_is_refused(archive: bytes, refused: Refused) -> None:
+    changed(archive, lambda _: '{"a":' * 100_000)
+    [line] = refused(*SAVED)
+    assert line.startswith("model.path: m.keras cannot be loaded: ")
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.h5", "m.pkl"])
+def test_what_is_pickled_is_no_model(name: str, refused: Refused) -> None:
+    Path(name).write_bytes(pickle.dumps(Harm()))
+    [line] = refused(*SAVED[:1], f"model.path={name}", *SAVED[2:])
+    assert line.startswith(f"model.path: {name} cannot be loaded: ")
+
+
+@pytest.mark.parametrize("name", ["w.weights.h5", "w.pkl", "w.npz", "w.keras"])
+def test_what_is_pickled_is_no_weights(name: str, refused: Refused) -> None:
+    Path(name).write_bytes(pickle.dumps(Harm()))
+    own(MODEL)
+    [line] = refused(*OWN, f"+model.weights={name}")
+    assert line.startswith(f"model.weights: {name} cannot be loaded: ")
+
+
+def test_pickled_members_of_an_archive_are_left_alone(archive: bytes) -> None:
+    changed(archive, add={"evil.pkl": pickle.dumps(Harm()), "assets/x": pickle.dumps(Harm())})
+    assert main(SAVED) == 0
+    assert not Path("harmed").exists()
+
+
+# Probes.
+
+
+def npy_header(shape: tuple[int, ...], descr: str = "<f8") -> bytes:
+    header = repr({"descr": descr, "fortran_order": False, "shape": shape}).encode() + b"\n"
+    return b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header
+
+
+def pickled_array() -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.array([Harm()], dtype=object), allow_pickle=True)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz"])
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (npy_header((500 * 10**9, 1)), "declares 4.0 TB, the limit leaves 10.7 GB"),
+        (npy_header((2**62, 2**62)), "the limit leaves 10.7 GB"),
+        (npy_header((1, 3), "O"), "holds pickled Python objects, which can run code when read"),
+        (pickled_array(), "holds pickled Python objects, which can run code when read"),
+        (b"\x93NUMPY\2\0\xff\xff\xff\xff", "has a header of 4.3 GB"),
+    ],
+)
+def test_an_array_that_lies_or_runs_code_is_refused(
+    kind: str, data: bytes, said: str, refused: Refused
+) -> None:
+    if kind == "npz":
+        with zipfile.ZipFile("a.npz", "w") as file:
+            file.writestr("x.npy", data)
+    else:
+        Path("a.npy").write_bytes(data)
+    [line] = refused(f"probe={kind}", f"probe.path=a.{kind}")
+    assert said in line
+    assert not Path("harmed").exists()
+
+
+def test_an_npz_bomb_is_refused_by_its_size(refused: Refused) -> None:
+    np.savez_compressed("a.npz", x=np.zeros((10**6, 3)))
+    [line] = refused("probe=npz", "probe.path=a.npz", "+probe.max_bytes=1000000")
+    assert line.startswith("probe.max_bytes: a.npz: x declares 24.0 MB, the limit leaves 1.0 MB")
+
+
+# Configurations.
+
+
+def bomb() -> str:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (bomb(), "values, the limit is 100,000"),
+        ("a: " + "x" * 1_000_001, "bytes, the limit is 1,000,000"),
+        ("a: " + "[" * 300 + "]" * 300, "config: is nested too deeply to be read"),
+        ("a: " + "[" * 30_000, "config: is nested too deeply to be read"),
+        ("a: !!python/object/apply:os.mkdir [harmed]", "could not determine a constructor"),
+        ("a: !!python/name:os.system", "could not determine a constructor"),
+        ("a: !!binary x", "failed to decode base64 data"),
+    ],
+)
+def test_a_yaml_file_neither_runs_code_nor_unfolds(text: str, said: str, refused: Refused) -> None:
+    own(text)
+    assert said in refused(*OWN)[0]
+
+
+TARGET = "{_target_: os.mkdir, path: harmed}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"_target_: os.mkdir\n{MODEL}",
+        f"{MODEL}  next: {{class_name: Dense, units: 2, kernel_initializer: {TARGET}}}\n",
+        f"{MODEL}  next: {{class_name: Dense, units: 2, inputs: {TARGET}}}\n",
+        f"{MODEL}outputs: [{TARGET}]\n",
+    ],
+)
+def test_no_target_is_made_anywhere_in_a_model(text: str, refused: Refused) -> None:
+    own(text)
+    assert any("_target_: " in line for line in refused(*OWN))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"hydra: {{callbacks: {{mine: {TARGET}}}}}",
+        f"hydra: {{launcher: {TARGET}}}",
+        f"hydra: {{sweeper: {TARGET}}}",
+        "hydra: {launcher: {_target_: hydra_pluginsX.mine}}",
+        "hydra: {job_logging: {handlers: {mine: {(): os.mkdir, path: harmed}}}}",
+        "hydra: {hydra_logging: {version: 1, formatters: {mine: {(): os.mkdir}}}}",
+        "hydra: {job: {env_set: {PYTHONSTARTUP: evil.py}}}",
+        "hydra: {job: {chdir: true}}",
+        "hydra: {output_subdir: ../../.git}",
+        "hydra: {sweeper: {params: {seed: '1,2'}}}",
+        f"loss: {TARGET}",
+        f"probe: {{source: function, function: 'os:mkdir', arguments: {TARGET}}}",
+    ],
+)
+def test_no_config_of_ones_own_reaches_code_through_hydra(text: str, refused: Refused) -> None:
+    own(f"# @package _global_\n{text}\n", "experiment/mine.yaml")
+    lines = refused("--config-dir", "own", "experiment=mine")
+    assert any("names code" in line or "can run code" in line for line in lines)
+
+
+@pytest.mark.parametrize("path", ["pkg://antigravity", "file:///tmp"])
+def test_no_search_path_leads_elsewhere(path: str, refused: Refused) -> None:
+    own(f"defaults: [config]\nhydra: {{searchpath: ['{path}']}}\n", "mine.yaml")
+    lines = refused("--config-dir", "own", "--config-name", "mine")
+    assert lines == ["hydra.searchpath: can run code; use --config-dir"]
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "+hydra.callbacks.mine={_target_: os.mkdir, path: harmed}",
+        "hydra.searchpath=[pkg://antigravity]",
+        "hydra.job_logging.handlers={}",
+        "hydra.hydra_logging.version=2",
+        "hydra.launcher._target_=os.mkdir",
+        "+hydra.launcher={_target_: os.mkdir}",
+        "+hydra.job.env_set={PATH: x}",
+        "hydra.output_subdir=..",
+        "hydra.job.config.override_dirname.kv_sep=/",
+        "+model.layers.hidden.kernel_initializer={a: [{_target_: os.mkdir}]}",
+        "~hydra.sweeper._target_",
+    ],
+)
+def test_no_word_reaches_code_through_hydra(word: str, refused: Refused) -> None:
+    [line] = refused(word)
+    assert "names code" in line or "is not open to change" in line
+
+
+def test_a_word_without_a_bottom_is_refused(refused: Refused) -> None:
+    assert refused("+a=" + "[" * 1000 + "]" * 1000) == ["config: is nested too deeply to be read"]
+
+
+# Names.
+
+
+@pytest.mark.parametrize("name", ["../x", "..", "a/b", "a\0b", "a\nb", "a\x1b[2Jb", "x" * 201])
+def test_a_layer_cannot_be_named_so(name: str, refused: Refused) -> None:
+    own(MODEL.replace("dense", json.dumps(name)))
+    [line] = refused(*OWN)
+    assert line.startswith("model.layers.")
+
+
+@pytest.mark.parametrize("name", ["../x", "..", ".", "a/b", "a\\b", "a\0b", "a\nb", "last~1"])
+def test_a_run_cannot_be_named_so(name: str, refused: Refused) -> None:
+    [line] = refused(f'name="{name}"' if "\\" not in name else f"name='{name}'")
+    assert line.startswith("name: ")
+
+
+@pytest.mark.parametrize("name", ["../../x", "/x", "C:\\x", "a\0b", "a\nb", ".", "a/../../b"])
+def test_a_job_cannot_leave_its_sweep(name: str, refused: Refused) -> None:
+    [line] = refused("-m", f"hydra.sweep.subdir={name}", "seed=0,1")
+    assert line.startswith("hydra.sweep.subdir: ")
+
+
+def test_a_job_cannot_leave_its_sweep_by_what_it_changes_either(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["-m", "hydra.sweep.subdir=${hydra.job.override_dirname}", "hydra.sweep.dir=out/sweep"]
+    assert main([*words, "capture.include=['a/../../../../x']"]) == 1
+    assert "is no folder inside the sweep's" in " ".join(capsys.readouterr().out.split())
+    assert sorted(Path().rglob("run.json")) == [Path("out/sweep/0/run.json")]
+
+
+def test_a_folder_cannot_be_named_with_a_nul(refused: Refused) -> None:
+    [line] = refused('hydra.run.dir="a\0b"')
+    assert "the output folder cannot be made: embedded null byte" in line
+
+
+@pytest.mark.parametrize("pair", [("dense", "DENSE"), ("é", "e\N{COMBINING ACUTE ACCENT}")])
+def test_layers_whose_files_would_clash_are_refused(
+    pair: tuple[str, str], refused: Refused
+) -> None:
+    own(MODEL.replace("dense", pair[0]) + f"  {pair[1]}: {{class_name: Dense, units: 2}}\n")
+    [line] = refused(*OWN)
+    assert "differ only in letter case or in how an accent is encoded" in line
+
+
+def test_names_that_windows_reserves_are_none_of_a_file(tmp_path: Path) -> None:
+    layers = "".join(
+        f"  '{name}': {{class_name: Dense, units: 2}}\n" for name in ("con", "NUL", "aux.")
+    )
+    own("input_shape: [3]\nlayers:\n" + layers)
+    assert main([*OWN, "hydra.run.dir=run"]) == 0
+    reserved = {"con", "nul", "aux"}
+    for path in (tmp_path / "run").rglob("*"):
+        assert path.name.partition(".")[0].lower() not in reserved
+        assert not path.name.endswith((".", " "))
+    assert set(runner.open_run("run")) == {"con", "NUL", "aux."}
+
+
+HOSTILE_IDS = [
+    "../../x",
+    "a\0b",
+    "a\nb",
+    "CON",
+    "é",
+    "e\N{COMBINING ACUTE ACCENT}",
+    "=1+1",
+    "A",
+    "a",
+]
+
+
+@pytest.mark.parametrize("table_format", ["parquet", "csv", "arrow"])
+def test_sample_ids_are_kept_as_they_are_and_name_no_file(table_format: str) -> None:
+    ids = (
+        HOSTILE_IDS if table_format != "csv" else [name for name in HOSTILE_IDS if "\0" not in name]
+    )
+    model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2, name="dense")])
+    run = runner.save_run(model, np.ones((len(ids), 3)), "run", sample_ids=ids, format=table_format)
+    assert run["dense"].index.tolist() == ids
+    assert left() == {Path("run"), *Path("run").rglob("*")}
+
+
+FORMULAS = ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "=HYPERLINK(\"http://x\")", "\t=1"]  # fmt: skip
+
+
+def test_a_cell_that_a_spreadsheet_would_run_is_text_in_quotes() -> None:
+    """Neither changed nor hidden: SECURITY.md says how to open it."""
+    model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2, name="dense")])
+    run = runner.save_run(
+        model, np.ones((6, 3)), "run", sample_ids=FORMULAS, labels=FORMULAS, format="csv"
+    )
+    rows = (run.path / "activations/00_dense.csv").read_text("utf-8").splitlines()[1:]
+    quoted = ['"' + formula.replace('"', '""') + '"' for formula in FORMULAS]
+    assert [row.rsplit(",", 2)[0] for row in rows] == quoted
+    assert runner.open_run("run")["dense"].index.tolist() == FORMULAS
+
+
+# Secrets.
+
+SECRET = "hush-4711"
+
+
+@pytest.fixture
+def secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNNER_TEST_SECRET", SECRET)
+    monkeypatch.setenv("RUNNER_TEST_POINTER", "RUNNER_TEST_SECRET")
+
+
+def telling() -> list[Path]:
+    """Return the paths that hold the secret in their name or in their bytes."""
+    return [
+        path
+        for path in left()
+        if SECRET in str(path) or (path.is_file() and SECRET.encode() in path.read_bytes())
+    ]
+
+
+@pytest.mark.usefixtures("secret")
+@pytest.mark.parametrize(
+    "value",
+    [
+        "${oc.env:RUNNER_TEST_SECRET}",
+        "${oc.env:RUNNER_TEST_SECRET,default}",
+        "${ oc.env : RUNNER_TEST_SECRET }",
+        "${oc.env:${oc.env:RUNNER_TEST_POINTER}}",
+        "${oc.decode:${oc.env:RUNNER_TEST_SECRET}}",
+        "${${probe.source}:RUNNER_TEST_SECRET}".replace("probe.source", "oc.decode:oc.env"),
+        "run-${oc.env:RUNNER_TEST_SECRET}-${seed}",
+    ],
+)
+@pytest.mark.parametrize("words", [(), ("-m", "seed=0,1"), ("-m", "model.hidden_units=2,3")])
+def test_a_secret_of_the_environment_reaches_no_file_or_folder(
+    value: str, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, f"name='{value}'"]) == 0
+    assert list(Path().rglob("run.json"))
+    assert telling() == []
+    assert SECRET not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("secret")
+@pytest.mark.parametrize("mode", [(), ("-m",)])
+def test_a_secret_is_kept_out_of_what_is_said_of_a_failure(mode: tuple[str, ...]) -> None:
+    Path(f"{SECRET}.csv").write_text("a,b,c\n1,2,3\n")
+    words = ["probe=csv", "probe.path='${oc.env:RUNNER_TEST_SECRET}.csv'", "seed=0"]
+    assert main([*mode, *words]) == 0
+    assert main([*mode, *words, "model.layers.hidden.class_name=LSTM"]) in (1, 2)
+    Path(f"{SECRET}.csv").unlink()
+    assert main([*mode, *words]) in (1, 2)
+    assert telling() == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://user:{SECRET}@example.org/a/b.git",
+        f"https://{SECRET}@example.org/a/b.git",
+        f"https://example.org/a/b.git?token={SECRET}",
+        f"https://example.org/a/b.git#{SECRET}",
+        f"ssh://user:{SECRET}@example.org/a",
+    ],
+)
+def test_credentials_of_a_git_remote_reach_no_file(url: str) -> None:
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    Path("repository").mkdir()
+    os.chdir("repository")
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "remote", "add", "origin", url], check=True)
+    assert main(["hydra.run.dir=run"]) == 0
+    record = runner.open_run("run").record
+    assert record.environment.git is not None
+    assert "example.org" in str(record.environment.git.remote)
+    assert [path for path in telling() if ".git" not in path.parts] == []
