@@ -67,8 +67,9 @@ def said(capsys: pytest.CaptureFixture[str]) -> Said:
         ),
         (
             "+model.layers.Hidden={class_name:Dense,units:2}",
-            "model.layers.Hidden: 'Hidden' and 'hidden' (model.layers.hidden) differ only in letter "
-            "case or in how an accent is encoded; rename one: files would clash on macOS and Windows",
+            "model.layers.Hidden: 'Hidden' and 'hidden' (model.layers.hidden) differ only in "
+            "letter case or in how an accent is encoded; "
+            "rename one: files would clash on macOS and Windows",
         ),
         (
             f"+model.layers.{'x' * 201}={{class_name:Dense,units:2}}",
@@ -136,7 +137,7 @@ def test_a_wrong_value_is_one_line(words: str, line: str, said: Said) -> None:
         ),
         (
             "  a: {class_name: Conv1D, filters: 2, kernel_size: 5}\n",
-            "model.layers.a: Conv1D expects an input of 3 axes with the sample axis, found 2",
+            "model.layers.a: Conv1D expects an input of 3 or more axes with the sample axis",
         ),
         (
             "  r: {class_name: Reshape, target_shape: [3, 1]}\n"
@@ -258,7 +259,8 @@ def test_labels_are_counted(said: Said) -> None:
         (
             "float32",
             "0.7",
-            "model.inputs.t.dtype: Embedding 'e' takes whole numbers, found float32; set it to int32",
+            "model.layers.e: Embedding takes whole numbers, its input 't' is float32; "
+            "declare it: inputs: {t: {shape: [2], dtype: int32}}",
         ),
     ],
 )
@@ -305,15 +307,25 @@ def test_runs_that_cannot_be_compared_or_read_are_said(said: Said) -> None:
     make_run(Path("outputs/a"), run_id="aaaa1111")
     make_run(Path("outputs/b"), run_id="aaaa2222", inputs=np.zeros((3, 3), np.float32))
     assert said("show", "gone") == [
-        "gone: no folder of a run, and no id or name in outputs; "
-        "runs are aaaa1111, aaaa2222; give --outputs if it is elsewhere"
+        "gone: no folder of a run, and no id or name in outputs; there are aaaa2222, aaaa1111"
     ]
     [line] = said("show", "aaaa")
     assert line.startswith("aaaa: ")
     assert "aaaa1111" in line
     assert "aaaa2222" in line
     table = Path("outputs/a/activations/00_hidden.parquet")
+    size = table.stat().st_size
     table.write_bytes(table.read_bytes()[:-9] + b"x" * 9)
-    assert said("verify", "aaaa1111", code=1)[0].startswith(str(table))
+    [line] = said("verify", "aaaa1111", code=1)
+    assert line.startswith(f"activations/00_hidden.parquet: damaged: expected {size:,} bytes of ")
     shutil.rmtree("outputs")
     assert said("show", "last") == ["last: there is no run in outputs; python -m runner makes one"]
+
+
+def test_runs_that_were_shown_different_inputs_are_not_compared(said: Said) -> None:
+    assert main(["hydra.run.dir=a"]) == 0
+    rows = "[[1,0,0],[0,1,0],[0,0,5]]"
+    assert main(["probe=inline", f"probe.inputs={rows}", "hydra.run.dir=b"]) == 0
+    [line] = said("diff", "a", "b")
+    assert line.startswith("probe: the runs were shown different inputs: ")
+    assert "first at sample 2" in line

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from making import make_run
 
 import runner
 from runner.command_line.entry import main
@@ -404,6 +405,19 @@ def test_a_cell_that_a_spreadsheet_would_run_is_text_in_quotes() -> None:
     quoted = ['"' + formula.replace('"', '""') + '"' for formula in FORMULAS]
     assert [row.rsplit(",", 2)[0] for row in rows] == quoted
     assert runner.open_run("run")["dense"].index.tolist() == FORMULAS
+
+
+ESCAPE = "\x1b]0;harmed\x07"
+
+
+@pytest.mark.parametrize("words", [["list"], ["show"], ["diff", "last", "last"], ["verify"]])
+def test_names_in_a_run_of_others_do_not_act_on_the_terminal(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(Path("outputs/a"), {ESCAPE: np.ones((3, 2), np.float32)}, name=ESCAPE)
+    assert main(words) == 0
+    captured = capsys.readouterr()
+    assert (captured.out + captured.err).replace("\n", "").isprintable()
 
 
 # Secrets.

@@ -44,6 +44,11 @@ def tell(error: RunnerError) -> int:
     return 2 if isinstance(error, InputError) else 1
 
 
+def put(text: str) -> None:
+    """Write to stdout what may hold names of other people's: none of it acts on a terminal."""
+    sys.stdout.write("\n".join(map(one_line, text.split("\n"))))
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run one command, whose name is the first argument, and return its exit code."""
     try:
@@ -65,7 +70,7 @@ def _show(arguments: argparse.Namespace) -> None:
     """Show what a run put out."""
     from runner.screen import screen
 
-    sys.stdout.write(screen.show(open_run(arguments.run, arguments.outputs)))
+    put(screen.show(open_run(arguments.run, arguments.outputs)))
 
 
 def _list(arguments: argparse.Namespace) -> None:
@@ -77,7 +82,7 @@ def _list(arguments: argparse.Namespace) -> None:
         for column in table.columns:
             column.overflow = "fold"
         for run in shown:
-            table.add_row(*map(Text, _cells(run)))
+            table.add_row(*map(Text, map(one_line, _cells(run))))
         # In a pipe, a line a run however long.
         console = Console(width=None if sys.stdout.isatty() else 10_000)
         with console.capture() as capture:
@@ -105,7 +110,7 @@ def _explain(arguments: argparse.Namespace) -> None:
     from runner.screen import explain
 
     run = open_run(arguments.run, arguments.outputs)
-    sys.stdout.write(explain.show(run, arguments.layer, arguments.unit, arguments.sample))
+    put(explain.show(run, arguments.layer, arguments.unit, arguments.sample))
 
 
 def _diff(arguments: argparse.Namespace) -> int:
@@ -116,7 +121,7 @@ def _diff(arguments: argparse.Namespace) -> int:
     a, b = (open_run(run, arguments.outputs) for run in (arguments.a, arguments.b))
     found = diff(a, b, rtol=arguments.rtol, atol=arguments.atol, exact=arguments.exact,
                  align=arguments.align)  # fmt: skip
-    sys.stdout.write(comparison.told(found))
+    put(comparison.told(found))
     return 0 if found.same else 1
 
 
@@ -130,7 +135,7 @@ def _rerun(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         again = repeated(run, arguments.output or Path(folder) / "run")
         found = diff(run, again, rtol=arguments.rtol, atol=arguments.atol, exact=arguments.exact)
-        sys.stdout.write(comparison.told(found))
+        put(comparison.told(found))
     return 0 if found.same else 1
 
 
@@ -141,7 +146,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     run = open_run(arguments.run, arguments.outputs)
     found = list(damage(run))
     for line in found:
-        sys.stderr.write(f"error: {line}\n")
+        sys.stderr.write(f"error: {one_line(line)}\n")
     count = len(run.record.digests) + 1
     sys.stdout.write(f"{run.id}: {count} files, {len(found) or 'none'} wrong\n")
     return 1 if found else 0
@@ -157,7 +162,7 @@ def _similarity(arguments: argparse.Namespace) -> None:
     frame = runs.similarity(arguments.metric, layers)
     if arguments.csv is not None:
         write_file(arguments.csv, frame.to_csv(index=False))
-    sys.stdout.write(likeness.told(frame))
+    put(likeness.told(frame))
 
 
 def _report(arguments: argparse.Namespace) -> None:
@@ -271,4 +276,4 @@ def _count(text: str) -> int:
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
-    sys.stderr.write(f"warning: {message}\n")
+    sys.stderr.write(f"warning: {one_line(str(message))}\n")

@@ -126,6 +126,7 @@ def _single(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, ru
 
 
 def _run(cfg: DictConfig, folder: Path, run_id: str) -> None:
+    from runner.command_line.commands import put
     from runner.experiment.experiment import run_experiment, show_plan
     from runner.preflight import plan
     from runner.runs.locate import open_run
@@ -134,15 +135,16 @@ def _run(cfg: DictConfig, folder: Path, run_id: str) -> None:
     composition = composition_of(cfg, HydraConfig.instance().cfg)
     if composition.experiment.dry_run:
         showing = show_plan(composition)
-        sys.stdout.write(plan(showing.specs, showing.rows, composition.experiment.format))
+        put(plan(showing.specs, showing.rows, composition.experiment.format))
         return
     with progress_bar() as progress:
         published = run_experiment(composition, folder, run_id=run_id, progress=progress)
-    sys.stdout.write(screen.show(open_run(published)))
+    put(screen.show(open_run(published)))
 
 
 def _sweep(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, run_id: str) -> int:
     """Run the jobs of a sweep; what became of them, their records say."""
+    from runner.command_line.commands import put
     from runner.command_line.sweep_task import SweepTask
     from runner.experiment.earlier import outcomes_of, sweep_of
 
@@ -158,7 +160,7 @@ def _sweep(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, run
         except KeyboardInterrupt as interruption:
             stopped = interruption
     outcomes = outcomes_of(asked.folder, sweep_id, asked.jobs)
-    sys.stdout.write(closing(asked.folder, outcomes, asked.jobs))
+    put(closing(asked.folder, outcomes, asked.jobs))
     if stopped is not None:
         again = shlex.join(_with(arguments, overrides, asked.folder_word))
         sys.stdout.write(f"\nto go on: python -m runner {again}\n")

@@ -94,6 +94,21 @@ class DeclaredModel(Open):
         """Return the tensors that the model returns: the last layer's where none is named."""
         return self._graph.outputs
 
+    def index_limits(self) -> dict[str, tuple[str, int]]:
+        """Return the inputs that are looked up in an embedding: which, and how many it has."""
+        limits: dict[str, tuple[str, int]] = {}
+        inputs = {spec.name for spec in self.input_specs()}
+        for name, given in self._graph.calls.items():
+            owner = self.layers[name].reuse or name
+            layer = self.layers.get(owner)
+            if layer is None or layer.class_name != "Embedding" or not isinstance(given, str):
+                continue
+            count = layer.arguments.get("input_dim")
+            if given in inputs and isinstance(count, int):
+                found = limits.get(given, (owner, count))
+                limits[given] = min(found, (owner, count), key=lambda limit: limit[1])
+        return limits
+
     @cached_property
     def _graph(self) -> LayerGraph:
         inputs = tuple(spec.name for spec in self.input_specs())
@@ -127,7 +142,19 @@ class DeclaredModel(Open):
         for name, node in self.layers.items():
             yield from self._node_problems(name, node, custom)
         if not self.layers.keys() & {name for name, _ in inputs}:  # else it is said above
-            yield from self._graph.problems()
+            yield from [*self._graph.problems()] or self._index_problems()
+
+    def _index_problems(self) -> Iterator[Problem]:
+        """Refuse indices that are no whole numbers, which Keras would cut off in silence."""
+        specs = {spec.name: spec for spec in self.input_specs()}
+        for name, (layer, _) in self.index_limits().items():
+            if not specs[name].dtype.startswith(("int", "uint")):
+                shape = ", ".join(str(axis or "null") for axis in specs[name].shape)
+                yield Problem(
+                    f"layers.{printable(layer)}",
+                    f"Embedding takes whole numbers, its input '{name}' is {specs[name].dtype}",
+                    f"declare it: inputs: {{{name}: {{shape: [{shape}], dtype: int32}}}}",
+                )
 
     def _node_problems(self, name: str, node: LayerNode, custom: bool) -> Iterator[Problem]:
         place = f"layers.{printable(name)}"

@@ -123,7 +123,8 @@ def make_ready(
     probe = None
     if isinstance(config.model, DeclaredModel):
         with _pairing_advised(composition.paired):
-            probe = open_probe(config.probe, config.model.input_specs())
+            specs, limits = config.model.input_specs(), config.model.index_limits()
+            probe = open_probe(config.probe, specs, limits)
     load_backend()
     from runner.model.building import build_model, input_specs
 

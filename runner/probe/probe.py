@@ -108,7 +108,13 @@ class Probe:
         if count:
             yield _joined(waiting)
 
-    def fitted(self, expected: Sequence[InputSpec], *, allow_nan: bool) -> Probe:
+    def fitted(
+        self,
+        expected: Sequence[InputSpec],
+        *,
+        allow_nan: bool,
+        limits: Mapping[str, tuple[str, int]] | None = None,
+    ) -> Probe:
         """Return the probe in the shapes and types that a model expects.
 
         Its first block is checked at once, so that a probe in memory is checked whole;
@@ -121,6 +127,8 @@ class Probe:
             The model's inputs; empty where it cannot tell, the data is then taken as it is.
         allow_nan
             Whether to let NaN and infinity pass.
+        limits
+            Inputs that are looked up in an embedding: which, and how many indices it has.
 
         Raises
         ------
@@ -131,7 +139,8 @@ class Probe:
         if first is None:
             raise InputError.of("probe", f"{self.source} has 0 rows", "give at least one sample")
         specs = tuple(expected) or self.inputs
-        fit = _Fit(self, specs, allow_nan, ordered=isinstance(first.inputs, (list, tuple)))
+        ordered = isinstance(first.inputs, (list, tuple))
+        fit = _Fit(self, specs, allow_nan, limits or {}, ordered=ordered)
         fit.check_specs()
 
         def blocks() -> Iterator[Batch]:
@@ -218,9 +227,16 @@ class _Fit:
     """Turns what a probe provides into what a model expects, or says why it cannot."""
 
     def __init__(
-        self, probe: Probe, specs: Sequence[InputSpec], allow_nan: bool, *, ordered: bool
+        self,
+        probe: Probe,
+        specs: Sequence[InputSpec],
+        allow_nan: bool,
+        limits: Mapping[str, tuple[str, int]],
+        *,
+        ordered: bool,
     ) -> None:
         self._probe = probe
+        self._limits = limits
         self._specs = specs
         self._allow_nan = allow_nan
         names = [spec.name for spec in probe.inputs]
@@ -308,6 +324,10 @@ class _Fit:
                 wrong = (cast.astype(array.dtype) != array) | ((cast < 0) != (array < 0))
                 why = f"the model expects {spec.dtype}"
                 self._refuse(wrong, array, row, why, self._which(spec))
+        if spec.name in self._limits:  # Keras counts a negative index from the end
+            layer, count = self._limits[spec.name]
+            why = f"embedding '{layer}' takes 0 to {count - 1}"
+            self._refuse((cast < 0) | (cast >= count), cast, row, why, self._which(spec))
         return cast
 
     def _check_shape(self, array: np.ndarray, spec: InputSpec, row: int) -> None:

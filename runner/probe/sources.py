@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,11 @@ from runner.probe.table_files import read_csv, read_parquet
 from runner.tensors import InputSpec
 
 
-def open_probe(config: ProbeConfig, expected: Sequence[InputSpec]) -> Probe:
+def open_probe(
+    config: ProbeConfig,
+    expected: Sequence[InputSpec],
+    limits: Mapping[str, tuple[str, int]] | None = None,
+) -> Probe:
     """Open what a configuration says is to be shown to a model.
 
     Parameters
@@ -41,13 +45,15 @@ def open_probe(config: ProbeConfig, expected: Sequence[InputSpec]) -> Probe:
         Which source, and how to read it.
     expected
         The model's inputs; empty where only calling it can tell.
+    limits
+        As in `runner.probe.probe.Probe.fitted`.
 
     Raises
     ------
     InputError
         If it cannot be read, or does not fit the model.
     """
-    return _opened(config, expected).fitted(expected, allow_nan=config.allow_nan)
+    return _opened(config, expected).fitted(expected, allow_nan=config.allow_nan, limits=limits)
 
 
 def _opened(config: ProbeConfig, expected: Sequence[InputSpec]) -> Probe:
