@@ -25,7 +25,7 @@ from runner.config import catalogue
 from runner.config.compose import compose_one
 from runner.config.experiment_config import parse
 from runner.config.probe_config import SOURCES
-from runner.errors import InputError
+from runner.errors import InputError, Problem
 from runner.probe.sources import open_probe
 from runner.tensors import InputSpec
 
@@ -203,7 +203,7 @@ def parquet_bytes() -> bytes:
 
 def picture_bytes(kind: str) -> bytes:
     file = io.BytesIO()
-    Image.effect_noise((5, 4), 50).save(file, kind)
+    Image.linear_gradient("L").resize((5, 4)).save(file, kind)
     return file.getvalue()
 
 
@@ -266,3 +266,49 @@ def read(source: str, data: bytes) -> None:
             assert batch.inputs.shape[1:] == spec.shape
     except InputError as error:
         in_lines(error)
+
+
+# What these tests found, each once.
+
+
+def with_byte(data: bytes, place: int, value: int) -> bytes:
+    return data[:place] + bytes([value]) + data[place + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("source", "data"),
+    [
+        ("csv", b"\0,b,c\n1,2,3\n"),
+        ("csv", b"\0d,label,a,b,c\n1,x,1,2,3\n"),
+        ("npy", with_byte(VALID["npy"][0], 7, 214)),  # of a version that there is not
+        ("npy", VALID["npy"][0].replace(b"(4, 3)", b"(4L,3)")),  # as Python 2 wrote it
+        ("parquet", VALID["parquet"][0].replace(b"\x15\x04\x15", b"\x15\x00\x15", 2)),
+        ("images", with_byte(picture_bytes("png"), 11, 0)),
+        ("images", with_byte(picture_bytes("bmp"), 21, 2)),
+        ("images", with_byte(picture_bytes("bmp"), 46, 1)),
+        ("images", with_byte(picture_bytes("gif"), 30, 0)),
+        ("images", with_byte(picture_bytes("tiff"), 4, 1)),
+        ("images", with_byte(picture_bytes("tiff"), 72, 2)),
+    ],
+)
+def test_a_file_that_once_ended_in_a_traceback(source: str, data: bytes) -> None:
+    read(source, data)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["name='${'"], "name: no viable alternative at input '${'"),
+        (["model.hidden_units=1" + "0" * 15], "model.layers.hidden: Dense cannot take 'input' "),
+    ],
+)
+def test_words_that_once_ended_in_several_lines_or_a_traceback(
+    words: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "dry_run=true"]) == 2
+    [said] = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"error: {line}")
+
+
+def test_a_problem_is_one_line_whatever_is_in_it() -> None:
+    assert str(Problem("a\nb", "c\0 가", "\x1b[2J")) == r"a\nb: c\x00 가; \x1b[2J"
