@@ -145,7 +145,7 @@ def in_lines(error: InputError) -> None:
         line.encode("utf-8", "backslashreplace")
 
 
-@cases(100, 3000)
+@cases(100, 3250)
 def test_a_mutated_config_is_typed_or_refused(count: int) -> None:
     def case(config: dict[str, Any]) -> None:
         try:
@@ -156,7 +156,7 @@ def test_a_mutated_config_is_typed_or_refused(count: int) -> None:
     tried(count, configs(written=False), case)
 
 
-@cases(6, 500)
+@cases(5, 250)
 def test_a_mutated_config_file_builds_or_is_refused(
     count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
