@@ -1,4 +1,4 @@
-"""Which measure finds a layer again in a network that was trained from another seed?
+"""Count how often a measure finds a layer again in a network trained from another seed.
 
 First train the networks::
 
@@ -23,34 +23,45 @@ import runner
 MEASURES = ("cka", "cka_biased", "cca", "svcca", "procrustes", "rsa", "knn")
 
 
-def accuracy(pairs: pd.DataFrame) -> float:
-    """Return how often the most similar layer of another run bears the same name.
+def misses(pairs: pd.DataFrame, layers: list[str]) -> pd.Series:
+    """Return how many layers away from its counterpart the most similar layer lies.
 
     Parameters
     ----------
     pairs
-        As from ``runs.similarity(measure, layers=[...])``: each pair once.
+        As from ``runs.similarity(measure, layers=layers)``: each pair once.
+    layers
+        In the order of the network.
+
+    Returns
+    -------
+    pandas.Series
+        A number for each layer of each network and each other network; 0 is right.
     """
     turned = {"run_a": "run_b", "run_b": "run_a", "layer_a": "layer_b", "layer_b": "layer_a"}
     both = pd.concat([pairs, pairs.rename(columns=turned)], ignore_index=True)
     both = both[both["run_a"] != both["run_b"]]
-    both["likeness"] = both["value"] * (-1 if (pairs["metric"] == "procrustes").all() else 1)
-    best = both.loc[both.groupby(["run_a", "layer_a", "run_b"])["likeness"].idxmax()]
-    return float((best["layer_a"] == best["layer_b"]).mean())
+    unlike = (pairs["metric"] == "procrustes").all()  # an angle
+    likeness = -both["value"] if unlike else both["value"]
+    best = both.loc[likeness.groupby([both[key] for key in ("run_a", "layer_a", "run_b")]).idxmax()]
+    places = {layer: place for place, layer in enumerate(layers)}
+    return (best["layer_a"].map(places) - best["layer_b"].map(places)).abs()
 
 
 def main() -> None:
-    """Print the accuracy of every measure."""
+    """Print how often every measure finds the layer."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("sweep", nargs="?", default="identification", help="its name or folder")
     runs = runner.open_runs(parser.parse_args().sweep)
     layers = [name for name in runs[0] if name.startswith("hidden")]
-    print(f"{len(runs)} networks, {len(layers)} layers; chance {1 / len(layers):.1%}\n")
+    print(f"{len(runs)} networks, {len(layers)} layers; chance finds {1 / len(layers):.1%}\n")
+    print("measure      found  at most one off")
     for measure in MEASURES:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that one sample sways svcca, say
             pairs = runs.similarity(measure, layers=layers)
-        print(f"{measure:<11} {accuracy(pairs):6.1%}")
+        away = misses(pairs, layers)
+        print(f"{measure:<11} {(away == 0).mean():6.1%} {(away <= 1).mean():11.1%}")
 
 
 if __name__ == "__main__":

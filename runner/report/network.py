@@ -106,9 +106,7 @@ def feeders(record: RunRecord) -> dict[str, list[str]]:
             source = wire.tensor or wire.model_input or ""
             known = owners.get(source) or owners.get(source.rpartition(":")[0])
             if known is None and wire.model_input is not None:
-                known = (
-                    wire.model_input if len(inputs) > 1 else next(iter(inputs), wire.model_input)
-                )
+                known = single or wire.model_input
             if known is not None:
                 feeds.setdefault(layer.path, []).append(known)
     return {layer: list(dict.fromkeys(sources)) for layer, sources in feeds.items()}

@@ -83,7 +83,7 @@ def principal_variances(layer: Representation, units: int) -> np.ndarray | None:
             for [block] in side_by_side([layer]):
                 joint.update([block.reshape(-1, units)])
             joint.check(0)
-            return np.linalg.eigvalsh(joint.scatter)
+            return np.linalg.eigvalsh(joint.between(0, 0))
         if observations <= _MOST_UNITS:
             return np.linalg.eigvalsh(centred_gram(layer.values().reshape(-1, units)))
     except UndefinedError:

@@ -20,6 +20,9 @@ from runner.similarity.conditions import (
 from runner.similarity.measures import SVCCA_VARIANCE
 
 
+_STRIP = 512  # features whose products are summed at a time
+
+
 class JointMoments:
     """Mean and scatter of several layers' features together, from blocks of samples.
 
@@ -40,8 +43,6 @@ class JointMoments:
         How many samples came.
     mean
         Shape (features,), layer after layer.
-    scatter
-        Shape (features, features).
     """
 
     def __init__(self, widths: Sequence[int]) -> None:
@@ -49,7 +50,7 @@ class JointMoments:
         self._parts = [slice(*ends) for ends in pairwise(ends)]
         self.count = 0
         self.mean = np.zeros(ends[-1])
-        self.scatter = np.zeros((ends[-1], ends[-1]))
+        self._upper = np.zeros((ends[-1], ends[-1]))  # of the scatter, strip by strip
         self._least = np.full(ends[-1], np.inf)
         self._most = np.full(ends[-1], -np.inf)
 
@@ -74,13 +75,22 @@ class JointMoments:
             samples -= mean
             shift = mean - self.mean
             block[rows] = shift * np.sqrt(self.count * rows / total)
-            self.scatter += block.T @ block
+            for start in range(0, len(self.mean), _STRIP):
+                strip = slice(start, start + _STRIP)
+                above = slice(0, start + _STRIP)
+                self._upper[above, strip] += block[:, above].T @ block[:, strip]
             self.mean += shift * (rows / total)
         self.count = total
 
     def between(self, x: int, y: int) -> np.ndarray:
         """Return the scatter between two layers, shape (features of x, features of y)."""
-        return self.scatter[self._parts[x], self._parts[y]]
+        if x > y:
+            return self.between(y, x).T
+        found = self._upper[self._parts[x], self._parts[y]]
+        if x == y:  # below the diagonal a strip is only begun
+            found = np.triu(found)
+            found += np.triu(found, 1).T
+        return found
 
     def check(self, layer: int) -> None:
         """Refuse a layer that no measure has a value for.

@@ -21,7 +21,7 @@ Metric = str | Callable[[np.ndarray, np.ndarray], float]
 MAX_SAMPLES = 2000
 """Samples that measures which compare each with each other are given."""
 
-_CHUNK_BYTES = 1 << 30
+_CHUNK_BYTES = 2 << 30
 """For what is kept of layers at a time."""
 
 _CHUNK_UNITS = 4096
@@ -194,9 +194,18 @@ def _products(left: dict[int, np.ndarray], right: dict[int, np.ndarray]) -> np.n
     """Return the products of all vectors of one side with all of the other."""
     if not left or not right:
         return np.empty((len(left), len(right)))
-    of_left = np.stack(list(left.values()))
-    of_right = of_left if right is left else np.stack(list(right.values()))
+    of_left = _rows(left)
+    of_right = of_left if right is left else _rows(right)
     return np.asarray(of_left @ of_right.T)
+
+
+def _rows(vectors: dict[int, np.ndarray]) -> np.ndarray:
+    """Return vectors as rows of one array, each let go of when it is there."""
+    rows = np.empty((len(vectors), *next(iter(vectors.values())).shape))
+    for row, place in zip(rows, list(vectors), strict=True):
+        row[:] = vectors[place]
+        vectors[place] = row
+    return rows
 
 
 def _from_moments(name: str, layers: Sequence[Representation]) -> tuple[np.ndarray, dict[int, str]]:

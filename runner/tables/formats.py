@@ -162,6 +162,11 @@ def read_file(
     return table
 
 
+def _cut(table: pa.Table, rows: int) -> Iterator[pa.Table]:
+    for start in range(0, len(table), rows):
+        yield table.slice(start, rows).combine_chunks()
+
+
 def read_pieces(path: Path, format: str, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
     """Yield columns of a Parquet or Arrow table, some rows at a time.
 
@@ -181,15 +186,16 @@ def read_pieces(path: Path, format: str, columns: Sequence[str], rows: int) -> I
     """
     try:
         if format == "parquet":
-            with pq.ParquetFile(path, memory_map=True) as file:
-                for batch in file.iter_batches(rows, columns=list(columns)):
-                    yield pa.table(batch)
+            with pq.ParquetFile(path, pre_buffer=False) as file:
+                # `iter_batches` holds on to what it has read.
+                for group in range(file.num_row_groups):
+                    whole = file.read_row_group(group, list(columns))
+                    yield from _cut(whole, rows)
             return
         with ipc.open_file(pa.memory_map(str(path))) as file:
             for number in range(file.num_record_batches):
                 whole = pa.table(file.get_batch(number)).select(list(columns))
-                for start in range(0, len(whole), rows):
-                    yield whole.slice(start, rows).combine_chunks()
+                yield from _cut(whole, rows)
     except FileNotFoundError:
         raise InputError.of(str(path), "expected a table, found no file") from None
     except (pa.ArrowException, OSError) as error:
