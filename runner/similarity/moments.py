@@ -19,7 +19,6 @@ from runner.similarity.conditions import (
 )
 from runner.similarity.measures import SVCCA_VARIANCE
 
-
 _STRIP = 512  # features whose products are summed at a time
 
 
