@@ -13,7 +13,7 @@ from runner.experiment.experiment import run_experiment
 from runner.record.record import Header
 from runner.runs.locate import open_run
 from runner.runs.published_run import Run
-from runner.tensors import Kind
+from runner.tensors import Kind, OnNan
 
 if TYPE_CHECKING:
     import keras
@@ -63,6 +63,7 @@ def save_run(
     training: bool = False,
     format: str = "parquet",
     max_bytes: int = 10 * 2**30,
+    on_nan: OnNan = "keep",
 ) -> Run:
     """Show a model some inputs and publish what every layer put out.
 
@@ -81,7 +82,7 @@ def save_run(
         A name for the run.
     config
         What to record as its configuration; ``seed`` in it counts as the run's seed.
-    include, exclude, kinds, reduce, dtype, batch_size, training, format, max_bytes
+    include, exclude, kinds, reduce, dtype, batch_size, training, format, max_bytes, on_nan
         As in the configuration's ``capture`` and ``format``.
 
     Returns
@@ -106,6 +107,6 @@ def save_run(
     selection = Selection(
         tuple(include), tuple(exclude), frozenset(kinds), dict(reduce or {}), dtype
     )
-    settings = Settings(selection, batch_size, training, format, max_bytes)
+    settings = Settings(selection, batch_size, training, format, max_bytes, on_nan=on_nan)
     probe = as_probe(x, sample_ids, labels, targets)
     return open_run(save(model, probe, Path(path), header, settings))

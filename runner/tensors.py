@@ -7,6 +7,8 @@ from typing import Literal
 
 Kind = Literal["activation", "weight", "pre_activation", "input", "gradient"]
 
+OnNan = Literal["keep", "warn", "fail"]
+
 FOLDERS: dict[Kind, str] = {
     "activation": "activations",
     "weight": "weights",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -49,12 +50,19 @@ def put(text: str) -> None:
     sys.stdout.write("\n".join(map(one_line, text.split("\n"))))
 
 
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Write warnings to stderr inside the scope, a line each."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _warn
+        yield
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run one command, whose name is the first argument, and return its exit code."""
     try:
-        with warnings.catch_warnings():
+        with plain_warnings():
             warnings.simplefilter("always", UserWarning)
-            warnings.showwarning = _warn
             parsed = _parser().parse_args(arguments)
             code = parsed.command(parsed)
             sys.stdout.flush()

@@ -126,7 +126,7 @@ def _single(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, ru
 
 
 def _run(cfg: DictConfig, folder: Path, run_id: str) -> None:
-    from runner.command_line.commands import put
+    from runner.command_line.commands import plain_warnings, put
     from runner.experiment.experiment import run_experiment, show_plan
     from runner.preflight import plan
     from runner.runs.locate import open_run
@@ -137,14 +137,14 @@ def _run(cfg: DictConfig, folder: Path, run_id: str) -> None:
         showing = show_plan(composition)
         put(plan(showing.specs, showing.rows, composition.experiment.format))
         return
-    with progress_bar() as progress:
+    with progress_bar() as progress, plain_warnings():
         published = run_experiment(composition, folder, run_id=run_id, progress=progress)
     put(screen.show(open_run(published)))
 
 
 def _sweep(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, run_id: str) -> int:
     """Run the jobs of a sweep; what became of them, their records say."""
-    from runner.command_line.commands import put
+    from runner.command_line.commands import plain_warnings, put
     from runner.command_line.sweep_task import SweepTask
     from runner.experiment.earlier import outcomes_of, sweep_of
 
@@ -153,7 +153,7 @@ def _sweep(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, run
     # because an id may look like a number.
     ids = f"hydra.sweeper.run_id='{run_id}'", f"hydra.sweeper.sweep_id='{sweep_id}'"
     stopped = None
-    with sweep_bar(asked.jobs) as advance:
+    with sweep_bar(asked.jobs) as advance, plain_warnings():
         try:
             words = _with(arguments, overrides, asked.folder_word, *ids)
             _call_hydra(SweepTask(advance), words)

@@ -47,7 +47,7 @@ from runner.config.probe_config import (
 from runner.config.strict import Length, Seed, Strict, checked, has_custom_modules, refuse
 from runner.config.train_config import TrainConfig
 from runner.errors import InputError, Problem, suggest
-from runner.tensors import Kind
+from runner.tensors import Kind, OnNan
 
 __all__ = [
     "ApplicationModel",
@@ -106,6 +106,13 @@ def _of_keras(namespace: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+_ON_NAN = (
+    "What becomes of a run whose values are NaN or infinite somewhere. They are always kept as "
+    "they are, counted and shown; warn also says on stderr in which tensors, and fail ends the "
+    "run without its tables."
+)
+
+
 class CaptureConfig(Strict):
     """Which tensors are kept, and how; patterns as in `runner.capture.selection.Selection`."""
 
@@ -117,6 +124,7 @@ class CaptureConfig(Strict):
     training: bool = False
     dtype: Literal["float16", "bfloat16", "float32", "float64"] | None = None
     max_bytes: Length = 10 * 2**30
+    on_nan: OnNan = Field(default="keep", description=_ON_NAN)
 
 
 class ExperimentConfig(Strict):

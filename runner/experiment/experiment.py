@@ -163,7 +163,12 @@ def settings_of(config: ExperimentConfig) -> Settings:
         capture.dtype,
     )
     return Settings(
-        selection, capture.batch_size, capture.training, config.format, capture.max_bytes
+        selection,
+        capture.batch_size,
+        capture.training,
+        config.format,
+        capture.max_bytes,
+        on_nan=capture.on_nan,
     )
 
 

@@ -190,8 +190,9 @@ class Saving:
             self.showing.renew()
         capture = self.showing.capture
         folder = checkpoint.folder if checkpoint is not None else ""
+        settings = self._settings
         tables = TensorTables(
-            self.publication, capture.tensors, self._probe, self._settings.format, folder
+            self.publication, capture.tensors, self._probe, settings.format, settings.on_nan, folder
         )
         remembers = not self._shown
         self._shown.append((checkpoint, tables))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ from runner.model.building import output_shape
 from runner.preflight import check_size
 from runner.probe.probe import Batch, Probe
 from runner.probe.targets import Targets
-from runner.tensors import TensorSpec
+from runner.tensors import OnNan, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,9 @@ class Settings:
         Tables estimated to be larger are refused.
     times
         How often the whole probe will be shown.
+    on_nan
+        Whether a run with values that are NaN or infinite is published in silence, with
+        a warning, or not at all.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -46,6 +49,12 @@ class Settings:
     format: str = "parquet"
     max_bytes: int = 10 * 2**30
     times: int = 1
+    on_nan: OnNan = "keep"
+
+    def __post_init__(self) -> None:
+        if self.on_nan not in (known := get_args(OnNan)):
+            advice = f"one of {', '.join(known)}"
+            raise InputError.of("on_nan", f"unknown choice {self.on_nan!r}", advice)
 
 
 class Showing:

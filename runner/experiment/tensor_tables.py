@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import BinaryIO
 
 import numpy as np
 
+from runner.errors import RunError
 from runner.probe.probe import Batch, Probe, ProbeHasher
 from runner.record.publication import FileDigest, Publication
 from runner.tables.layout import file_name, layout_of
-from runner.tables.statistics import RunningStatistics
+from runner.tables.statistics import RunningStatistics, not_finite
 from runner.tables.tables import TableWriter, write_weight
-from runner.tensors import TensorSpec
+from runner.tensors import OnNan, TensorSpec
 
 # For all tables together, to gather rows in before they are written.
 _BUFFER_BYTES = 64 * 2**20
@@ -32,6 +34,8 @@ class TensorTables:
         What is shown.
     table_format
         ``parquet``, ``csv`` or ``arrow``.
+    on_nan
+        Whether values that are NaN or infinite are kept in silence, warned of or refused.
     folder
         Path inside the run, with ``/``; empty for the run's own folder.
 
@@ -55,12 +59,14 @@ class TensorTables:
         specs: Sequence[TensorSpec],
         probe: Probe,
         table_format: str,
+        on_nan: OnNan,
         folder: str = "",
     ) -> None:
         self._publication = publication
         self._specs = specs
         self._sample_type = probe.sample_type
         self._format = table_format
+        self._on_nan = on_nan
         self.folder = folder
         self.summary: list[dict[str, str | int | float]] = []
         self.rows = 0
@@ -90,7 +96,13 @@ class TensorTables:
             writer.write(batch.samples, array)
 
     def finish(self, weights: Sequence[tuple[TensorSpec, np.ndarray]]) -> None:
-        """Close the tables and add those of the weights."""
+        """Close the tables and add those of the weights.
+
+        Raises
+        ------
+        RunError
+            If values are NaN or infinite and must not be.
+        """
         for writer, sink, statistics in self._open:
             writer.close()
             sink.close()
@@ -102,6 +114,16 @@ class TensorTables:
             statistics.update(value[None])
             self.summary.append(statistics.row())
         self._open.clear()
+        self._mind_nan()
+
+    def _mind_nan(self) -> None:
+        found = "" if self._on_nan == "keep" else not_finite(self.summary)
+        if not found:
+            return
+        if self._on_nan == "fail":
+            where = f"{self.folder}: " if self.folder else ""
+            raise RunError(f"{where}{found}; capture.on_nan=fail refuses them")
+        warnings.warn(f"{self._publication.target / self.folder}: {found}", stacklevel=2)
 
     def _begun(self, spec: TensorSpec) -> BinaryIO:
         self._names.append(self.path(spec))

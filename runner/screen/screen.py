@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from runner.errors import some
 from runner.preflight import readable
 from runner.record.record import TensorRecord
 from runner.runs.locate import OUTPUTS
@@ -22,6 +21,7 @@ from runner.screen import story
 from runner.screen.dense import DenseCall
 from runner.screen.figures import WIDTH
 from runner.tables.layout import FORMATS
+from runner.tables.statistics import not_finite
 
 _LONGEST_NAME = 30
 
@@ -119,10 +119,7 @@ def _warning(run: Run) -> Iterator[str]:
     """Yield how many values are no numbers, and where."""
     headline = run.record.headline
     if headline is not None and (headline.nan or headline.inf):
-        summary = run.summary
-        names = summary["name"][(summary["nan"] > 0) | (summary["inf"] > 0)]
-        where = some(list(names), most=3)
-        yield f"warning: {headline.nan:,} NaN and {headline.inf:,} infinite values: {where}"
+        yield f"warning: {not_finite(run.summary.to_dict('records'))}"
 
 
 def _saved(run: Run) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from math import nan, sqrt
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from runner.errors import some
 from runner.tensors import TensorSpec
 
 _CHUNK = 32_768
@@ -145,6 +147,22 @@ class RunningStatistics:
             "nan": self._nan,
             "inf": self._inf,
         }
+
+
+def not_finite(rows: Iterable[Mapping[Any, Any]]) -> str:
+    """Return how many values are no numbers, and of which tensors; empty if there are none.
+
+    Parameters
+    ----------
+    rows
+        Of the summary.
+    """
+    found = [row for row in rows if row["nan"] or row["inf"]]
+    if not found:
+        return ""
+    nan, inf = (sum(int(row[key]) for row in found) for key in ("nan", "inf"))
+    names = list(dict.fromkeys(str(row["name"]) for row in found))
+    return f"{nan:,} NaN and {inf:,} infinite values: {some(names, most=3)}"
 
 
 def summary_table(rows: Iterable[Mapping[str, str | int | float]]) -> pa.Table:

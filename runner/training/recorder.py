@@ -15,7 +15,7 @@ from runner.experiment.showing import Settings
 from runner.probe.memory_sources import as_probe
 from runner.record.publication import check_target
 from runner.record.record import Header
-from runner.tensors import Kind
+from runner.tensors import Kind, OnNan
 from runner.training.checkpoints import Checkpoints
 from runner.training.schedule import Schedule, Unit
 
@@ -40,7 +40,7 @@ class ActivationRecorder(Checkpoints):
         ``every=5``, ``unit="step"`` for batches. After every epoch, and before the first,
         if neither is given. The last step is always captured.
     sample_ids, labels, targets, name, config, include, exclude, kinds, reduce, dtype,
-    batch_size, training, format, max_bytes
+    batch_size, training, format, max_bytes, on_nan
         As in `runner.save_run`.
 
     Raises
@@ -80,6 +80,7 @@ class ActivationRecorder(Checkpoints):
         training: bool = False,
         format: str = "parquet",
         max_bytes: int = 10 * 2**30,
+        on_nan: OnNan = "keep",
     ) -> None:
         moments = list(capture_at)
         if not moments and every is None:
@@ -99,7 +100,7 @@ class ActivationRecorder(Checkpoints):
         selection = Selection(
             tuple(include), tuple(exclude), frozenset(kinds), dict(reduce or {}), dtype
         )
-        self._settings = Settings(selection, batch_size, training, format, max_bytes)
+        self._settings = Settings(selection, batch_size, training, format, max_bytes, on_nan=on_nan)
         self._abandon: weakref.finalize[Any, Any] | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
