@@ -249,15 +249,23 @@ class Publication:
             self._make_durable()
             with _named(str(self.target)):
                 _rename(self._staging.path, self.target)
-                self._staging.release()
-                if os.name != "nt":
-                    _sync(self.target.parent)
+                self._confirm()
         except BaseException:
             self.discard()
             raise
         if inside:  # the folder that we stood in is gone: stand in its successor
             os.chdir(self.target)
         return self.target
+
+    def _confirm(self) -> None:
+        """Wait until the new name is on the disk; take it back if that cannot be known."""
+        if os.name != "nt":
+            try:
+                _sync(self.target.parent)
+            except OSError:
+                self.target.rename(self._staging.path)
+                raise
+        self._staging.release()
 
     def _make_durable(self) -> None:
         for name in self.files:

@@ -69,7 +69,8 @@ class Staging:
         """Let go of the folder: it is what it was to be, or gone."""
         _held.discard(self)
         if self._lock is not None:
-            os.close(self._lock)
+            with contextlib.suppress(OSError):  # it is closed whatever the system reports
+                os.close(self._lock)
             self._lock = None
 
 
