@@ -99,6 +99,7 @@ ORDER = (
     "plots.activation_figures",
     "plots.sweep_figures",
     "runs.unknown",
+    "runs.run_files",
     "runs.published_run",
     "runs.same_probe",
     "runs.database",

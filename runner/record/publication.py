@@ -38,6 +38,33 @@ class FileDigest:
     bytes: int
     sha256: str
 
+    @classmethod
+    def of(cls, path: Path) -> FileDigest:
+        """Return that of a file on the disk.
+
+        Raises
+        ------
+        OSError
+            If it cannot be read.
+        """
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+            return cls(file.tell(), digest.hexdigest())
+
+    def damage(self, path: Path) -> str:
+        """Return how a file on the disk differs from what was written; empty if it does not.
+
+        Raises
+        ------
+        OSError
+            If it cannot be read.
+        """
+        found = FileDigest.of(path)
+        return "" if found == self else f"damaged: expected {self}, found {found}"
+
+    def __str__(self) -> str:
+        return f"{self.bytes:,} bytes of SHA-256 {self.sha256[:12]}"
+
 
 def check_target(target: Path) -> None:
     """Refuse a folder that a run cannot be published to.
@@ -196,9 +223,8 @@ class Publication:
             shutil.rmtree(folder)
         for path in paths:
             inside = path.relative_to(self._staging.path).as_posix()
-            with _named(inside), path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256")
-                self.files[inside] = FileDigest(file.tell(), digest.hexdigest())
+            with _named(inside):
+                self.files[inside] = FileDigest.of(path)
 
     def complete(self, record: bytes) -> None:
         """Write ``run.json``, the last file; nothing can be added then."""

@@ -10,7 +10,6 @@ import numpy as np
 from runner.plots.drawing import evenly_spaced
 from runner.runs.published_run import Run
 from runner.tables.formats import read_file
-from runner.tables.tables import read_samples
 from runner.tensors import TensorSpec
 
 _MOST_SAMPLES = 50
@@ -63,7 +62,7 @@ class Excerpt:
         most = max(1, min(most, _READ_VALUES // row_size))
         places = evenly_spaced(probe.rows, most)
         shown = max(1, len(places))
-        ids = read_samples(run.path / probe.file, run.record.format)
+        ids = run.samples
         labels = None
         if probe.has_labels:
             column = read_file(run.path / probe.file, run.record.format, ["label"]).column(0)

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from runner.errors import InputError, some
+from runner.errors import InputError
 from runner.record.publication import RECORD
 from runner.record.record import ProbeRecord, RunRecord, TensorRecord
+from runner.runs.run_files import RunFiles, lacks
 from runner.runs.unknown import UnknownTensorError
 from runner.similarity.dimensions import layer_statistics
 from runner.similarity.representation import Representation
-from runner.tables.layout import FORMATS, stored_dtype
+from runner.tables.layout import stored_dtype
 from runner.tables.tables import read_array, read_blocks, read_frame, read_samples, read_table
 from runner.tensors import Kind
 
@@ -44,6 +45,7 @@ class Run:
     def __init__(self, path: Path, record: RunRecord) -> None:
         self.path = path
         self.record = record
+        self._files = RunFiles(path, record)
 
     @classmethod
     def read(cls, path: Path) -> Run:
@@ -148,13 +150,13 @@ class Run:
         UnknownTensorError
             As in `tensor`.
         InputError
-            If a map has too many coordinates for columns (`array` has them all), or there
-            is no such step.
+            If a map has too many coordinates for columns (`array` has them all), there is
+            no such step, or the file is not what was written.
         """
-        stored = self._stored(self.tensor(name, kind))
+        stored = self._files.stored(self.tensor(name, kind))
         frames = [
             read_frame(path, stored, self.record.format, rows=self._shown.rows)
-            for path in self._paths(stored, step)
+            for path in self._files.of(stored, step)
         ]
         return pd.concat(frames, keys=self.steps, names=["step"]) if step == "all" else frames[0]
 
@@ -174,10 +176,10 @@ class Run:
             Shape (sample, *axes of a sample), or that of the weight; memory-mapped where
             the format allows it. Of all steps: (step, ...), in memory.
         """
-        stored = self._stored(self.tensor(name, kind))
+        stored = self._files.stored(self.tensor(name, kind))
         arrays = [
             read_array(path, stored, self.record.format, rows=self._shown.rows)
-            for path in self._paths(stored, step)
+            for path in self._files.of(stored, step)
         ]
         return np.stack(arrays) if step == "all" else arrays[0]
 
@@ -189,8 +191,9 @@ class Run:
         numpy.ndarray
             Shape (samples, *axes of a sample).
         """
-        stored = self._stored(self.tensor(name, kind))
-        return read_blocks(self.path / stored.file, stored, self.record.format)
+        stored = self._files.stored(self.tensor(name, kind))
+        [path] = self._files.of(stored)
+        return read_blocks(path, stored, self.record.format)
 
     def representation(self, name: str, kind: Kind | None = None) -> Representation:
         """Return a tensor as something to compare; nothing is read yet.
@@ -271,14 +274,11 @@ class Run:
     @property
     def samples(self) -> np.ndarray:
         """The sample ids, of shape (samples,): int64, or objects that are text."""
-        suffix = FORMATS[self.record.format]
-        if "probe" + suffix not in self.record.files:
-            raise self._lacks("probe")
-        return read_samples(self.path / ("probe" + suffix), self.record.format)
+        return read_samples(self._files.plain("probe"), self.record.format)
 
     def file_of(self, name: str, kind: Kind | None = None) -> Path:
         """Return the file of a tensor's table, named as in `tensor`."""
-        return self.path / self.tensor(name, kind).file
+        return self._files.undamaged(self.tensor(name, kind).file)
 
     @property
     def layers(self) -> pd.DataFrame:
@@ -355,10 +355,7 @@ class Run:
 
     def _plain(self, stem: str) -> pd.DataFrame:
         """Read one of the run's tables that hold no captured tensor."""
-        suffix = FORMATS[self.record.format]
-        if stem + suffix not in self.record.files:
-            raise self._lacks(stem)
-        return read_table(self.path / (stem + suffix), self.record.format)
+        return read_table(self._files.plain(stem), self.record.format)
 
     @cached_property
     def _tensors(self) -> dict[tuple[Kind, str], TensorRecord]:
@@ -367,28 +364,5 @@ class Run:
     @property
     def _shown(self) -> ProbeRecord:
         if self.record.probe is None:
-            raise self._lacks("probe")
+            raise lacks(self.record, "probe")
         return self.record.probe
-
-    def _lacks(self, what: str) -> InputError:
-        why = f", since it failed: {self.record.error}" if self.record.error else ""
-        return InputError.of(f"run {self.id}", f"holds no {what}{why}")
-
-    def _stored(self, tensor: TensorRecord) -> TensorRecord:
-        """Return the tensor as its file has it: of an alias, the one it is the same as."""
-        if tensor.alias_of is None:
-            return tensor
-        owners = (other for other in self.record.tensors if other.alias_of is None)
-        return next(other for other in owners if other.file == tensor.file)
-
-    def _paths(self, stored: TensorRecord, step: int | Literal["all"] | None) -> list[Path]:
-        """Return where a tensor's table is, at one step or at all of them."""
-        if step is None:
-            return [self.path / stored.file]
-        steps = {known.step: known for known in self.record.steps}
-        if not steps or (step != "all" and step not in steps):
-            there = some([str(known) for known in steps]) or "none; train.capture_at makes some"
-            raise InputError.of(f"run {self.id}", f"has no step {step!r}", f"there are {there}")
-        inside = stored.file.removeprefix(f"{self.record.steps[-1].folder}/")
-        chosen = steps.values() if step == "all" else [steps[step]]
-        return [self.path / known.folder / inside for known in chosen]
