@@ -15,6 +15,7 @@ import pytest
 from making import make_run, spec_of
 from tutorial import tutorial_run
 
+import runner
 from runner.command_line.commands import main
 from runner.errors import InputError
 from runner.plots.activation_figures import by_unit, heat_map, histogram
@@ -445,3 +446,27 @@ def test_notebooks_show_runs_and_their_figures() -> None:
     assert tutorial_run("third").plot("hidden/kernel").data[0].z.shape == (3, 4)
     maps = Run.read(make_run(Path("maps"), {"maps": np.ones((3, 4, 4, 2), np.float32)}))
     assert "mean over 4 x 4 positions" in maps.plot("maps").layout.title.text
+
+
+def test_trainings_are_drawn_with_the_drift_of_their_layers() -> None:
+    for seed in (0, 1):
+        words = ["experiment=iris_mlp", "train=fit", "train.epochs=2", "train.every=1"]
+        runner.run(*words, f"seed={seed}", f"hydra.run.dir=trained/{seed}")
+    page = write_report(runner.open_runs("trained"), Path("page.html")).read_text(encoding="utf-8")
+    training = data_of(page)["training"]
+    [[name, curve]] = training["curves"]
+    assert name == "loss"
+    assert [trace["name"] for trace in curve["data"]] == ["0", "1"]
+    assert [trace["name"] for trace in training["drift"]["data"]] == [
+        "normalize",
+        "hidden",
+        "output",
+    ]
+    assert "2 of 2 runs, 3 of 3 layers, 3 of 3 steps, 150 of 150 samples" in page
+
+
+def test_without_training_there_is_none() -> None:
+    runs = [make_run(Path(f"s/{seed}"), run_id=f"{seed:08}") for seed in (1, 2)]
+    page = write_report(Runs(map(Run.read, runs)), Path("page.html")).read_text(encoding="utf-8")
+    assert data_of(page)["training"] == {}
+    assert "training-title" not in page

@@ -19,6 +19,7 @@ from runner.plots.sweep_figures import (
 )
 from runner.report.layer_view import bare, packed
 from runner.report.run_page import Page, as_yaml
+from runner.report.training_view import how_trained
 from runner.runs.published_run import Run
 from runner.runs.runs import Runs
 
@@ -62,6 +63,7 @@ def page_of_sweep(runs: Runs) -> Page:
         "told_runs": how_many(len(chosen), len(completed), "completed run"),
         "statistics": _STATISTICS,
         "layers": [],
+        "training": {},
         "no_similarity": "",
     }
     if not chosen:
@@ -80,7 +82,10 @@ def page_of_sweep(runs: Runs) -> Page:
     similarity, shown["no_similarity"], shown["cautions"] = _similarity(
         Runs(chosen), boxed, titles, about
     )
+    training = how_trained(chosen, titles)
+    data["training"] = training
     shown |= {
+        "training": training,
         "layers": boxed,
         "told_layers": how_many(len(drawn), len(layers), "layer"),
         "told_boxed": how_many(len(boxed), len(layers), "layer"),

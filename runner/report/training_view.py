@@ -1,0 +1,92 @@
+"""How the runs of a page were trained: their history, and how their layers drifted."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from runner.plots.drawing import evenly_spaced
+from runner.plots.training_figures import drift_figure, history_figure
+from runner.report.layer_view import bare
+from runner.runs.published_run import Run
+from runner.similarity.measures import linear_cka
+
+_MOST_RUNS = 5
+_MOST_LAYERS = 12
+_MOST_STEPS = 12
+_MOST_SAMPLES = 1000
+_MOST_VALUES = 4_000_000  # of a layer at one step
+
+
+def how_trained(runs: Sequence[Run], titles: Sequence[str]) -> dict[str, Any]:
+    """Return what a page shows of trainings, empty where nothing was trained.
+
+    Parameters
+    ----------
+    runs, titles
+        Completed runs, and what each is called.
+
+    Returns
+    -------
+    dict
+        ``curves``, pairs of a figure's name and its drawing over epochs; ``drift``, the
+        drawing of how alike layers are to their last step, and ``told``, of how much that
+        is, where steps were captured.
+    """
+    trained = [
+        (run.record.training.history, title)
+        for run, title in zip(runs, titles, strict=True)
+        if run.record.training is not None
+    ]
+    names = list(dict.fromkeys(name for history, _ in trained for name in history))
+    curves = [
+        (
+            name,
+            bare(
+                history_figure(
+                    {title: history[name] for history, title in trained if name in history}, name
+                )
+            ),
+        )
+        for name in names
+    ]
+    return {"curves": curves, **_drift(runs)} if curves else {}
+
+
+def _drift(runs: Sequence[Run]) -> dict[str, Any]:
+    stepped = [run for run in runs if len(run.steps) > 1]
+    if not stepped:
+        return {}
+    chosen = [run for run in stepped if run.steps == stepped[0].steps][:_MOST_RUNS]
+    first = chosen[0]
+    small = [
+        name
+        for name in first.layer_outputs
+        if all(name in run for run in chosen)
+        and prod(first.tensor(name).shape) * min(len(first.samples), _MOST_SAMPLES) <= _MOST_VALUES
+    ]
+    layers = [small[place] for place in evenly_spaced(len(small), _MOST_LAYERS)]
+    steps = [first.steps[place] for place in evenly_spaced(len(first.steps), _MOST_STEPS)]
+    if not layers:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a layer without a value has no line
+        alike = np.nanmean(
+            [[_by_step(run, layer, steps) for layer in layers] for run in chosen], axis=0
+        )
+    return {
+        "drift": bare(drift_figure(steps, alike, layers)),
+        "told": f"{len(chosen)} of {len(stepped)} runs, {len(layers)} of "
+        f"{len(first.layer_outputs)} layers, {len(steps)} of {len(first.steps)} steps, "
+        f"{min(len(first.samples), _MOST_SAMPLES):,} of {len(first.samples):,} samples",
+    }
+
+
+def _by_step(run: Run, layer: str, steps: Sequence[int]) -> list[float]:
+    places = evenly_spaced(len(run.samples), _MOST_SAMPLES)
+    values = [run.array(layer, step=step)[places].reshape(len(places), -1) for step in steps]
+    return [linear_cka(own, values[-1]) for own in values]
