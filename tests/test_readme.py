@@ -14,7 +14,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 KOREAN = (ROOT / "README.ko.md").read_text(encoding="utf-8")
-PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+PAGES = [
+    "README.md",
+    *(
+        pytest.param(f"docs/{path.name}", marks=pytest.mark.slow)
+        for path in sorted((ROOT / "docs").glob("*.md"))
+    ),
+]
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
 # What differs from one run to the next: ids, dates, times, sizes of files.
