@@ -56,7 +56,7 @@ def wrong(target: Path, said: str) -> Iterator[str]:
     if target.exists():
         run = Run.read(target)
         yield from damage(run)
-        if said and run.record.status == "COMPLETED":
+        if run.record.status == "COMPLETED" and said and "the run was published" not in said:
             yield f"there although it was said: {said}"
     elif not said:
         yield "lost in silence"

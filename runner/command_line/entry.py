@@ -23,7 +23,7 @@ from runner.command_line.progress import closing, progress_bar, sweep_bar
 from runner.config.compose import Asked, admit, parse_arguments, validate
 from runner.config.composition import composition_of
 from runner.config.loading import CONFIG_DIRECTORY, CONFIG_NAME
-from runner.errors import InputError, RunnerError, suggest
+from runner.errors import InputError, RunError, RunnerError, suggest
 from runner.record.publication import make_folder
 
 # What else is needed is imported where it is used: it brings pandas, for which neither help
@@ -139,7 +139,11 @@ def _run(cfg: DictConfig, folder: Path, run_id: str) -> None:
         return
     with progress_bar() as progress, plain_warnings():
         published = run_experiment(composition, folder, run_id=run_id, progress=progress)
-    put(screen.show(open_run(published)))
+    try:
+        shown = screen.show(open_run(published))
+    except InputError as error:  # nothing that was asked for is wrong
+        raise RunError(f"{error}; the run was published") from error
+    put(shown)
 
 
 def _sweep(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, run_id: str) -> int:

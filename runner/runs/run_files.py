@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -33,14 +32,20 @@ class RunFiles:
         Raises
         ------
         InputError
-            If its content is another.
+            If its content is another, or the disk does not give it.
         """
         path = self._path / name
         if name in self._unchecked:
-            with suppress(FileNotFoundError):  # whoever reads it says what for
-                if damage := self._unchecked[name].damage(path):
-                    raise InputError.of(str(path), damage, "make the run again")
-                self._unchecked.pop(name, None)
+            try:
+                damage = self._unchecked[name].damage(path)
+            except FileNotFoundError:  # whoever reads it says what for
+                return path
+            except OSError as error:
+                why = f"cannot be read: {error.strerror}"
+                raise InputError.of(str(path), why) from error
+            if damage:
+                raise InputError.of(str(path), damage, "make the run again")
+            self._unchecked.pop(name, None)
         return path
 
     def plain(self, stem: str) -> Path:
