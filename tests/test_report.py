@@ -462,7 +462,12 @@ def test_trainings_are_drawn_with_the_drift_of_their_layers() -> None:
         "hidden",
         "output",
     ]
-    assert "2 of 2 runs, 3 of 3 layers, 3 of 3 steps, 150 of 150 samples" in page
+    assert "2 runs; 3 layers; 3 steps; 150 samples" in page
+    runs = Runs([runner.open_run("trained/1")])
+    alone = write_report(runs, Path("one.html")).read_text(encoding="utf-8")
+    [[_, own]] = data_of(alone)["training"]["curves"]
+    assert [trace["y"] for trace in own["data"]] == [curve["data"][1]["y"]]
+    assert "1 run; 3 layers; 3 steps; 150 samples" in alone
 
 
 def test_without_training_there_is_none() -> None:
@@ -470,3 +475,7 @@ def test_without_training_there_is_none() -> None:
     page = write_report(Runs(map(Run.read, runs)), Path("page.html")).read_text(encoding="utf-8")
     assert data_of(page)["training"] == {}
     assert "training-title" not in page
+    one = Runs([Run.read(runs[0])])
+    alone = write_report(one, Path("one.html")).read_text(encoding="utf-8")
+    assert data_of(alone)["training"] == {}
+    assert "training-title" not in alone

@@ -18,8 +18,8 @@ from runner.report.run_page import Page
 
 _FOLDER = Path(__file__).parent / "templates"
 _SCRIPTS = {
-    "run": ("page.js", "images.js", "network.js", "run.js"),
-    "sweep": ("page.js", "sweep.js"),
+    "run": ("page.js", "training.js", "images.js", "network.js", "run.js"),
+    "sweep": ("page.js", "training.js", "sweep.js"),
 }
 
 

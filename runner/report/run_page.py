@@ -18,6 +18,7 @@ from runner.report.explanations import explained
 from runner.report.layer_view import tensor_view
 from runner.report.network import Block, dense_chain, drawn_edges, feeders, layer_tree, shape_of
 from runner.report.probe_view import input_views
+from runner.report.training_view import how_trained
 from runner.runs.published_run import Run
 
 _ALL_OPEN = 8
@@ -69,6 +70,7 @@ def page_of_run(run: Run) -> Page:
     views = [tensor_view(run, tensor, excerpt) for tensor in viewed]
     _explain(run, viewed, views, excerpt)
     inputs, no_inputs = input_views(run, excerpt)
+    training = how_trained([run], [run.id])
     feeds = feeders(record)
     keys = {(tensor.kind, tensor.name): f"layer-{place}" for place, tensor in enumerate(viewed)}
     summary = run.summary
@@ -83,6 +85,7 @@ def page_of_run(run: Run) -> Page:
         "statistics": _statistics(summary, views, weights=False),
         "weight_statistics": _statistics(summary, [], weights=True),
         "no_inputs": no_inputs,
+        "training": training,
         "inputs": inputs,
         "is_block": lambda part: isinstance(part, Block),
         "shape_of": shape_of,
@@ -98,6 +101,7 @@ def page_of_run(run: Run) -> Page:
         "layers": views,
         "chain": chain,
         "edges": drawn_edges(feeds, record.layers),
+        "training": training,
     }
     return Page("run", shown, data)
 

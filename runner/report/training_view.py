@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from runner.plots.drawing import evenly_spaced
+from runner.plots.drawing import evenly_spaced, how_many
 from runner.plots.training_figures import drift_figure, history_figure
 from runner.report.layer_view import bare
 from runner.runs.published_run import Run
@@ -33,9 +33,9 @@ def how_trained(runs: Sequence[Run], titles: Sequence[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``curves``, pairs of a figure's name and its drawing over epochs; ``drift``, the
-        drawing of how alike layers are to their last step, and ``told``, of how much that
-        is, where steps were captured.
+        ``runs``, how many were trained; ``curves``, pairs of a figure's name and its drawing
+        over epochs; ``drift``, the drawing of how alike layers are to their last step, and
+        ``told``, of how much that is, where steps were captured.
     """
     trained = [
         (run.record.training.history, title)
@@ -54,14 +54,15 @@ def how_trained(runs: Sequence[Run], titles: Sequence[str]) -> dict[str, Any]:
         )
         for name in names
     ]
-    return {"curves": curves, **_drift(runs)} if curves else {}
+    return {"runs": len(trained), "curves": curves, **_drift(runs)} if curves else {}
 
 
 def _drift(runs: Sequence[Run]) -> dict[str, Any]:
     stepped = [run for run in runs if len(run.steps) > 1]
     if not stepped:
         return {}
-    chosen = [run for run in stepped if run.steps == stepped[0].steps][:_MOST_RUNS]
+    comparable = [run for run in stepped if run.steps == stepped[0].steps]
+    chosen = [comparable[place] for place in evenly_spaced(len(comparable), _MOST_RUNS)]
     first = chosen[0]
     small = [
         name
@@ -80,9 +81,15 @@ def _drift(runs: Sequence[Run]) -> dict[str, Any]:
         )
     return {
         "drift": bare(drift_figure(steps, alike, layers)),
-        "told": f"{len(chosen)} of {len(stepped)} runs, {len(layers)} of "
-        f"{len(first.layer_outputs)} layers, {len(steps)} of {len(first.steps)} steps, "
-        f"{min(len(first.samples), _MOST_SAMPLES):,} of {len(first.samples):,} samples",
+        "told": "; ".join(
+            how_many(shown, there, what)
+            for shown, there, what in (
+                (len(chosen), len(stepped), "run"),
+                (len(layers), len(first.layer_outputs), "layer"),
+                (len(steps), len(first.steps), "step"),
+                (min(len(first.samples), _MOST_SAMPLES), len(first.samples), "sample"),
+            )
+        ),
     }
 
 

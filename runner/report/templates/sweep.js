@@ -39,9 +39,6 @@ if (data.layers) {
   if (data.stability) plot(document.getElementById("stability"), () => data.stability);
   else document.getElementById("stability")?.closest("figure").remove();
 
-  (data.training.curves ?? []).forEach(([, figure], index) => plot(document.getElementById(`curve-${index}`), () => figure));
-  if (data.training.drift) plot(document.getElementById("drift"), () => data.training.drift);
-
   const layer = document.getElementById("layer");
   const buttons = ["previous-layer", "next-layer"].map((id) => document.getElementById(id));
   const boxes = document.getElementById("boxes");
