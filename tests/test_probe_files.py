@@ -382,12 +382,18 @@ def test_npy_without_samples_is_said() -> None:
         npy(np.array(3.0))
 
 
+def test_an_array_that_the_model_does_not_take_is_said() -> None:
+    said = r"^npz a\.npz: the model has no input 'mask', 'y'; left out$"
+    with pytest.warns(UserWarning, match=said):
+        probe = npz(x=np.ones((2, 3)), mask=np.ones((2, 3)), y=np.ones(2))
+    assert whole(probe).inputs.tolist() == [[1] * 3] * 2
+
+
 def test_npz_has_inputs_by_name_and_ids_labels_and_targets() -> None:
     members = {"id": np.array([5, 6]), "label": np.array(["u", "v"]), "target": np.zeros((2, 1))}
     probe = npz(anything=np.ones((2, 3)), **members)
     assert (probe.sample_type, probe.has_labels, probe.has_targets) == ("int64", True, True)
     assert whole(probe).samples.tolist() == [5, 6]
-    assert whole(npz(x=np.ones((2, 3)), other=np.zeros((2, 9)))).inputs.tolist() == [[1] * 3] * 2
 
 
 def test_an_npz_bomb_is_refused_by_its_size() -> None:

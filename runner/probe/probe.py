@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -278,6 +279,11 @@ class _Fit:
                 )
         if problems:
             raise InputError(problems)
+        unused = specs.keys() - {self._given[spec.name] for spec in self._specs}
+        if unused:
+            names = ", ".join(f"'{name}'" for name in specs if name in unused)
+            said = f"{self._probe.source}: the model has no input {names}; left out"
+            warnings.warn(said, UserWarning, stacklevel=3)
 
     def batch(self, block: Batch, row: int) -> Batch:
         arrays = named_inputs(block.inputs, self._probe.inputs)
