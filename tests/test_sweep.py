@@ -70,7 +70,7 @@ def test_a_batch_splits_into_parts_that_begin_with_their_own_seed() -> None:
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six jobs in two groups, one value of three wrong."""
     folder = tmp_path_factory.mktemp("sweep")
-    words = ("-m", "seed=3,4,5", "model.hidden_units=4,0,3", "hydra.sweep.dir=outputs/mine")
+    words = ("-m", "model.hidden_units=4,0,3", "seed=3,4,5", "hydra.sweep.dir=outputs/mine")
     done = command_line(*words, folder=folder)
     assert done.returncode == 1, done.stderr
     assert done.stdout.startswith("6 of 9 runs completed: outputs/mine\n")
@@ -80,7 +80,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("seed", [3, 5])
 def test_a_job_is_what_the_same_run_alone_is(sweep: Path, tmp_path: Path, seed: int) -> None:
-    words = (f"seed={seed}", "model.hidden_units=3", "hydra.run.dir=alone")
+    words = ("model.hidden_units=3", f"seed={seed}", "hydra.run.dir=alone")
     assert command_line(*words, folder=tmp_path).returncode == 0
     [job] = sweep.glob(f"*_hidden_units=3,seed={seed}")
     mine, alone = tables(job), tables(tmp_path / "alone")
@@ -97,7 +97,7 @@ def test_a_wrong_choice_is_recorded_and_stops_no_other(sweep: Path) -> None:
     assert sorted(map(str, statuses)) == ["COMPLETED"] * 6 + ["FAILED"] * 3
     [failed] = sweep.glob("*_hidden_units=0,seed=3")
     assert record(failed)["error"] == "model.hidden_units: must be >= 1, found 0"
-    assert record(failed)["overrides"] == ["seed=3", "model.hidden_units=0"]
+    assert record(failed)["overrides"] == ["model.hidden_units=0", "seed=3"]
 
 
 def test_a_config_that_is_not_there_fails_in_its_own_jobs(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_a_sweep_whose_id_looks_like_a_number_finds_its_runs(tmp_path: Path) -> 
 
 def test_joblib_gives_the_same_tables(sweep: Path, tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra 'parallel'")
-    words = ("seed=3,4,5", "model.hidden_units=4,0,3", "hydra/launcher=joblib")
+    words = ("model.hidden_units=4,0,3", "seed=3,4,5", "hydra/launcher=joblib")
     done = command_line("-m", *words, "hydra.launcher.n_jobs=2", "hydra.sweep.dir=s",
                         folder=tmp_path)  # fmt: skip
     assert done.returncode == 1, done.stderr

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from runner.config.jobs import task_of
 
@@ -32,6 +34,10 @@ class SweepTask:
         from runner.experiment.sweep import run_jobs
 
         hydra: Any = HydraConfig.instance().cfg
+        if made := OmegaConf.select(hydra, "hydra.runtime.output_dir"):
+            # Other launchers make a folder named after their count of tasks, not that of jobs.
+            with contextlib.suppress(OSError):  # the run of an earlier sweep is in it
+                Path(made).rmdir()
         for _, error in run_jobs(task_of(cfg, hydra)):
             if error is not None:
                 sys.stderr.write(f"error: {error}\n")
