@@ -17,7 +17,8 @@ from pydantic import TypeAdapter
 from runner.config.probe_config import ProbeConfig
 from runner.errors import InputError
 from runner.probe.memory_sources import as_probe
-from runner.probe.probe import Batch, Probe, ProbeHasher, named_inputs
+from runner.probe.probe import Batch, Probe, named_inputs
+from runner.probe.probe_hash import ProbeHasher
 from runner.probe.sources import open_probe
 from runner.tensors import InputSpec
 
@@ -454,7 +455,7 @@ def test_the_hash_is_of_values_not_of_batches_or_memory() -> None:
 def test_the_hash_of_text_is_the_same_in_every_process() -> None:
     code = (
         "import numpy as np; from runner.probe.memory_sources import as_probe;"
-        "from runner.probe.probe import ProbeHasher; hasher = ProbeHasher();"
+        "from runner.probe.probe_hash import ProbeHasher; hasher = ProbeHasher();"
         "[hasher.update(b) for b in as_probe(np.array(['a', 'bc' * 9], object)).batches(1)];"
         "print(hasher.content())"
     )

@@ -49,6 +49,7 @@ ORDER = (
     "model.building",
     "model.redrawing",
     "probe.probe",
+    "probe.probe_hash",
     "probe.memory_sources",
     "probe.array_files",
     "probe.table_files",

@@ -9,7 +9,8 @@ from typing import BinaryIO
 import numpy as np
 
 from runner.errors import RunError
-from runner.probe.probe import Batch, Probe, ProbeHasher
+from runner.probe.probe import Batch, Probe
+from runner.probe.probe_hash import ProbeHasher
 from runner.record.publication import FileDigest, Publication
 from runner.tables.layout import file_name, layout_of
 from runner.tables.statistics import RunningStatistics, not_finite

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -187,38 +186,6 @@ def named_inputs(inputs: Any, specs: Sequence[InputSpec] = ()) -> dict[str, np.n
     return {specs[0].name if specs else "input": inputs}
 
 
-class ProbeHasher:
-    """Hashes what a probe shows, whatever the size of its batches.
-
-    Values and sample ids are hashed apart, so that the same inputs under other names
-    are known to be the same.
-    """
-
-    def __init__(self) -> None:
-        self._values: dict[str, Any] = {}
-        self._ids = hashlib.sha256()
-
-    def update(self, batch: Batch) -> None:
-        """Add the next batch."""
-        for name, array in named_inputs(batch.inputs).items():
-            if name not in self._values:
-                dtype = "string" if is_text(array) else array.dtype.str
-                self._values[name] = hashlib.sha256(f"{name} {dtype} {array.shape[1:]}\n".encode())
-            self._values[name].update(_bytes(array))
-        self._ids.update(_bytes(batch.samples))
-
-    def content(self) -> str:
-        """Return the SHA-256 over names, shapes, types and values of all inputs."""
-        whole = hashlib.sha256()
-        for name in sorted(self._values):
-            whole.update(self._values[name].digest())
-        return whole.hexdigest()
-
-    def sample_ids(self) -> str:
-        """Return the SHA-256 over the sample ids in their order."""
-        return self._ids.hexdigest()
-
-
 def is_text(array: np.ndarray) -> bool:
     """Tell whether an array holds text rather than numbers."""
     return array.dtype.kind in "OSTU"
@@ -354,15 +321,6 @@ class _Fit:
         if self._probe.columns and len(place) == 2 and not which:
             column = f"column '{self._probe.columns[place[1]]}'"
         raise self._probe.mistake(row + place[0], f"found {array[place]}", advice, which, column)
-
-
-def _bytes(array: np.ndarray) -> Any:
-    """Return what stands for the values of an array, whatever its layout in memory."""
-    if is_text(array):
-        # An array of objects holds addresses; their text is the same in every process.
-        texts = "".join(f"{text!r}\n" for text in array.ravel().tolist())
-        return texts.encode("utf-8", "surrogatepass")
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
 def _joined(blocks: list[Batch]) -> Batch:

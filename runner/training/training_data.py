@@ -13,7 +13,8 @@ import numpy as np
 
 from runner.errors import InputError
 from runner.model.building import output_shape
-from runner.probe.probe import Probe, ProbeHasher
+from runner.probe.probe import Probe
+from runner.probe.probe_hash import ProbeHasher
 from runner.probe.targets import Targets
 
 # More samples than there are: the whole probe is one batch.

@@ -1,0 +1,51 @@
+"""What stands for the content of a probe."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from runner.probe.probe import Batch, is_text, named_inputs
+
+
+class ProbeHasher:
+    """Hashes what a probe shows, whatever the size of its batches.
+
+    Values and sample ids are hashed apart, so that the same inputs under other names
+    are known to be the same.
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+        self._ids = hashlib.sha256()
+
+    def update(self, batch: Batch) -> None:
+        """Add the next batch."""
+        for name, array in named_inputs(batch.inputs).items():
+            if name not in self._values:
+                dtype = "string" if is_text(array) else array.dtype.str
+                self._values[name] = hashlib.sha256(f"{name} {dtype} {array.shape[1:]}\n".encode())
+            self._values[name].update(_bytes(array))
+        self._ids.update(_bytes(batch.samples))
+
+    def content(self) -> str:
+        """Return the SHA-256 over names, shapes, types and values of all inputs."""
+        whole = hashlib.sha256()
+        for name in sorted(self._values):
+            whole.update(self._values[name].digest())
+        return whole.hexdigest()
+
+    def sample_ids(self) -> str:
+        """Return the SHA-256 over the sample ids in their order."""
+        return self._ids.hexdigest()
+
+
+def _bytes(array: np.ndarray) -> Any:
+    """Return what stands for the values of an array, whatever its layout in memory."""
+    if is_text(array):
+        # An array of objects holds addresses; their text is the same in every process.
+        texts = "".join(f"{text!r}\n" for text in array.ravel().tolist())
+        return texts.encode("utf-8", "surrogatepass")
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
