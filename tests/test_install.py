@@ -78,6 +78,7 @@ def test_runs_sweeps_and_configs_of_ones_own(programs: Path) -> None:
     assert swept.startswith("2 of 2 runs completed: three\n")
     for run in ("one", "two", "three/0_seed=0", "three/1_seed=1"):
         assert "none wrong" in done(script, "verify", run)
+    assert done(script, "report", "one").startswith("written one/report.html")
 
 
 def test_the_shell_completes_what_there_is(programs: Path) -> None:
