@@ -145,7 +145,7 @@ def in_lines(error: InputError) -> None:
         line.encode("utf-8", "backslashreplace")
 
 
-@cases(100, 3250)
+@cases(100, 3400)
 def test_a_mutated_config_is_typed_or_refused(count: int) -> None:
     def case(config: dict[str, Any]) -> None:
         try:
@@ -156,7 +156,7 @@ def test_a_mutated_config_is_typed_or_refused(count: int) -> None:
     tried(count, configs(written=False), case)
 
 
-@cases(5, 250)
+@cases(5, 100)
 def test_a_mutated_config_file_builds_or_is_refused(
     count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -308,6 +308,26 @@ def test_words_that_once_ended_in_several_lines_or_a_traceback(
     assert main([*words, "dry_run=true"]) == 2
     [said] = capsys.readouterr().err.splitlines()
     assert said.startswith(f"error: {line}")
+
+
+@pytest.mark.parametrize(
+    ("model", "line"),
+    [
+        ("${absent.x}", "refers to 'absent.x', which is not in the configuration"),
+        ("${model}", "${model} cannot be resolved: Recursive interpolation detected"),
+        ("${", "no viable alternative at input '${'"),
+    ],
+)
+@pytest.mark.parametrize("words", [["--config-name", "own"], ["experiment=own"]])
+def test_a_model_that_once_ended_in_a_traceback(
+    words: list[str], model: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine/experiment").mkdir(parents=True)
+    text = f"model: '{model}'\n"
+    Path("mine/own.yaml").write_text(f"defaults: [config, _self_]\n{text}")
+    Path("mine/experiment/own.yaml").write_text(f"# @package _global_\n{text}")
+    assert main(["--config-dir", "mine", *words]) == 2
+    assert capsys.readouterr().err == f"error: model: {line}\n"
 
 
 def test_a_problem_is_one_line_whatever_is_in_it() -> None:

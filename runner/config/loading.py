@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PureWindowsPath
@@ -111,10 +112,15 @@ class Loader:
         InputError
             If Hydra cannot.
         """
-        try:
+        with self._explaining():
             return self._loader.load_configuration(
                 self._config_name, list(overrides), run_mode=RunMode.RUN
             )
+
+    @contextlib.contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            yield
         except yaml.MarkedYAMLError as error:
             raise InputError([yaml_problem(error)]) from error
         except (HydraException, OmegaConfBaseException) as error:
@@ -122,10 +128,8 @@ class Loader:
 
     def _check_search_path(self) -> None:
         """Refuse a search path before it is followed: one to a package imports that package."""
-        try:
+        with self._explaining():
             primary = self._loader.repository.load_config(self._config_name)
-        except yaml.MarkedYAMLError as error:
-            raise InputError([yaml_problem(error)]) from error
         if primary is not None and OmegaConf.select(primary.config, "hydra.searchpath"):
             raise InputError.of("hydra.searchpath", "can run code", "use --config-dir")
 
