@@ -12,6 +12,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
+import runner
+from runner.command_line.entry import main
 from runner.config.compose import Composition, compose_one, parse_arguments, validate
 from runner.config.experiment_config import DeclaredModel
 from runner.errors import InputError
@@ -69,6 +71,16 @@ def test_values_groups_and_added_keys_reach_the_experiment() -> None:
     assert done.files[".hydra/hydra.yaml"].startswith(b"hydra:\n")
 
 
+def test_a_mapping_brings_keys_to_one_that_is_there() -> None:
+    word = "capture.reduce={hidden: mean}"
+    assert dict(composed(word).experiment.capture.reduce) == {"hidden": "mean"}
+    assert main([word, "hydra.run.dir=one"]) == 0
+    assert runner.open_run("one").config["capture"]["reduce"] == {"hidden": "mean"}
+    assert refused("model.layers.hiden={units: 3}") == [
+        "model.layers.hiden: expected class_name or reuse, found neither; add class_name: ..."
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -105,7 +117,8 @@ def test_values_groups_and_added_keys_reach_the_experiment() -> None:
             "seed: 1,2 stands for several values; "
             "add -m to run them all, or make it one: 'seed=\"1,2\"'",
         ),
-        ("loss=null", "loss: must name a config, found null; leave it out"),
+        ("loss=null", "loss: must name a config, found null; to have none: ~loss"),
+        ("probe=null", "probe: must name a config, found null; leave it out"),
         ("nonsense", "nonsense: is not key=value; see --help for examples"),
         ("--resolve", "--resolve: goes with --cfg or --help"),
         ("--run --multirun", "--run --multirun: exclude each other; keep one"),

@@ -20,7 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from runner.command_line.progress import closing, progress_bar, sweep_bar
-from runner.config.compose import Asked, admit, parse_arguments, validate
+from runner.config.compose import Asked, admit, merging, parse_arguments, validate
 from runner.config.composition import composition_of
 from runner.config.loading import CONFIG_DIRECTORY, CONFIG_NAME
 from runner.errors import InputError, RunError, RunnerError, suggest
@@ -102,7 +102,8 @@ def _experiment(arguments: Sequence[str]) -> int:
         return 0
     asked = validate(parsed, run_id)
     with _folder_tried(asked.folder):
-        return (_sweep if asked.is_sweep else _single)(arguments, parsed.overrides, asked, run_id)
+        run = _sweep if asked.is_sweep else _single
+        return run(merging(arguments), merging(parsed.overrides), asked, run_id)
 
 
 def _no_job(cfg: DictConfig) -> None:

@@ -117,7 +117,13 @@ def admit(parsed: argparse.Namespace, run_id: str) -> tuple[Loader, list[Overrid
     ]
     if unnamed:
         raise InputError(
-            Problem(o.key_or_group, "must name a config, found null", "leave it out")
+            Problem(
+                o.key_or_group,
+                "must name a config, found null",
+                f"to have none: ~{o.key_or_group}"
+                if o.key_or_group in ("loss", "optimizer")
+                else "leave it out",
+            )
             for o in unnamed
         )
     if parsed.config_dir is not None or parsed.config_name is not None:
@@ -172,6 +178,15 @@ def validate(parsed: argparse.Namespace, run_id: str) -> Asked:
     return Asked(jobs, multirun, Path(folder), _hydra_word(place, folder))
 
 
+def merging(words: Sequence[str]) -> list[str]:
+    """Return overrides so that a mapping may bring keys to one that is there.
+
+    Hydra asks for ``++`` then, of ``capture.reduce={conv_1: mean}`` as of a key that is not
+    there. `validate` has told the two apart.
+    """
+    return [re.sub(r"^(?=[\w./@-]+=\{)", "++", word) for word in words]
+
+
 def compose_one(arguments: Sequence[str], run_id: str) -> tuple[Composition, Path]:
     """Compose one experiment without Hydra's command line, as the Python API does.
 
@@ -189,7 +204,7 @@ def compose_one(arguments: Sequence[str], run_id: str) -> tuple[Composition, Pat
     """
     parsed = parse_arguments(list(arguments))
     validate(parsed, run_id)
-    cfg = Loader(parsed).load(parsed.overrides)
+    cfg = Loader(parsed).load(merging(parsed.overrides))
     composition = composition_of(_own_part(cfg), OmegaConf.masked_copy(cfg, ["hydra"]))
     return composition, Path(str(OmegaConf.select(cfg, "hydra.run.dir")))
 
