@@ -36,6 +36,7 @@ ORDER = (
     "config.train_config",
     "config.experiment_config",
     "config.schema",
+    "config.reference",
     "config.yaml_files",
     "config.loading",
     "config.resolve",

@@ -106,41 +106,64 @@ def _of_keras(namespace: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-_ON_NAN = (
-    "What becomes of a run whose values are NaN or infinite somewhere. They are always kept as "
-    "they are, counted and shown; warn also says on stderr in which tensors, and fail ends the "
-    "run without its tables."
-)
-
-
 class CaptureConfig(Strict):
-    """Which tensors are kept, and how; patterns as in `runner.capture.selection.Selection`."""
+    """Which tensors are kept, and how."""
 
     include: list[str] = Field(default=["**"])
+    """Patterns of what to keep: a layer's path, a glob on it (`*` stops at a slash, `**` does not)
+    or on its class (`class:Conv*`).
+    """
     exclude: list[str] = Field(default=[])
+    """Patterns of what to leave out of these."""
     kinds: list[Kind] = Field(default=["activation", "weight"])
+    """What to keep of a layer: what it puts out, its weights, what its activation function is
+    applied to, the model's inputs, the gradient of each sample's loss.
+    """
     reduce: dict[str, Annotated[str, checked(_reduction_problems)]] = Field(default={})
+    """By pattern, what an activation is reduced to before it is stored: `mean`, `max` or `std` over
+    space or time, `flatten`, `projection:16` (seeded, random), or `none`. Of several patterns that
+    fit, the last one counts.
+    """
     batch_size: Length = 256
+    """Samples shown at once."""
     training: bool = False
+    """Whether layers behave as in training (Dropout drops, BatchNormalization uses the batch)."""
     dtype: Literal["float16", "bfloat16", "float32", "float64"] | None = None
+    """Type that activations are stored as; `null`: as computed."""
     max_bytes: Length = 10 * 2**30
-    on_nan: OnNan = Field(default="keep", description=_ON_NAN)
+    """Refuse a run whose tables would take more bytes than this."""
+    on_nan: OnNan = "keep"
+    """What becomes of a run whose values are NaN or infinite somewhere. They are always kept as
+    they are, counted and shown; `warn` also says on stderr in which tensors, and `fail` ends the
+    run without its tables.
+    """
 
 
 class ExperimentConfig(Strict):
     """One experiment: a model, what it is shown, and what is kept of it."""
 
     seed: Seed = 0
+    """What weights, dropout and shuffling are drawn from."""
     name: Annotated[str, checked(_run_name_problems)] | None = None
+    """What to call the run, wherever a run is named."""
     custom_modules: list[Annotated[str, checked(_module_problems)]] = Field(default=[])
+    """Python modules that register layers of your own. Naming one runs its code."""
     model: ModelConfig
+    """The network."""
     probe: ProbeConfig
+    """The inputs that it is shown."""
     loss: Annotated[NamedObject, _of_keras("losses")] | None = None
+    """A loss of Keras and its arguments, or `null`."""
     optimizer: Annotated[NamedObject, _of_keras("optimizers")] | None = None
+    """An optimizer of Keras and its arguments, or `null`."""
     capture: CaptureConfig = CaptureConfig()
+    """Which tensors are kept, and how."""
     format: Literal["parquet", "csv", "arrow"] = "parquet"
+    """What tables are written as."""
     train: TrainConfig | None = None
+    """How the model is trained; `null`: not at all."""
     dry_run: bool = False
+    """Only say what would be captured, and how large it would be."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -28,6 +28,7 @@ class NamedObject(Open):
     """An object of Keras: its class, and beside it the arguments."""
 
     class_name: str
+    """The class's name."""
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -39,18 +40,23 @@ class ModelInput(Strict):
     """One input of a declared model: axes of one sample, ``null`` for any length."""
 
     shape: list[Length | None]
+    """The axes of one sample; `null` for any length."""
     dtype: Dtype = "float32"
+    """The type of its entries."""
 
 
 class LayerNode(Open):
     """One layer, or with `reuse` another call of one; its arguments beside these keys."""
 
     class_name: str | None = None
+    """A class of `keras.layers`, or of your own (`my_package>Scale`)."""
     reuse: str | None = None
+    """Another layer, called once more with the same weights."""
     inputs: Annotated[
         str | list[str] | dict[str, Any] | None,
         expecting("a layer's name, a list of names, or a mapping from argument to name"),
     ] = None
+    """What it is called on; left out: the layer before."""
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -62,12 +68,21 @@ class DeclaredModel(Open):
     """A model written out layer by layer; keys that it does not know are its parameters."""
 
     layers: dict[str, LayerNode]
+    """The layers by name, in order."""
     input_shape: list[Length | None] | None = None
+    """Shape of the one input, without the axis of samples."""
     inputs: dict[str, ModelInput] | None = None
+    """Several inputs by name, in place of `input_shape`."""
     outputs: list[str] | None = None
+    """Layers whose outputs the model returns; `null`: the last one."""
     seeding: Literal["keras", "tf_global"] = "keras"
+    """How weights follow from the seed: as Keras 3 draws them, or as `tf.random.set_seed` made
+    Keras draw before.
+    """
     dtype: Dtype | None = None
+    """Type or policy of all layers (`float16`, `mixed_bfloat16`); `null`: Keras's own."""
     weights: str | None = None
+    """A `.weights.h5` file to load."""
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -195,13 +210,16 @@ class SavedModel(Strict):
     """A model from a ``.keras`` file."""
 
     path: str
+    """The `.keras` file."""
     weights: str | None = None
+    """A `.weights.h5` file to load over it."""
 
 
 class ApplicationModel(NamedObject):
     """A model of ``keras.applications``: the function's name, and beside it the arguments."""
 
     weights: str | None = None
+    """A weights file; `null`: drawn from the seed. Nothing is downloaded."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -213,7 +231,9 @@ class FunctionModel(Strict):
     """A model that Python code returns; naming it runs that code."""
 
     function: Function
+    """The callable, `package.module:name`, that returns a model."""
     arguments: dict[str, Any] = Field(default={})
+    """Its keyword arguments."""
 
 
 # A model is told apart by the one of these keys that it has.

@@ -16,6 +16,7 @@ class ProbeSource(Strict):
     """What every probe may say."""
 
     allow_nan: bool = False
+    """Whether NaN and infinite inputs are shown to the model rather than refused."""
 
 
 class TutorialConfig(ProbeSource):
@@ -32,9 +33,13 @@ class InlineConfig(ProbeSource):
         list[Any] | dict[str, list[Any]],
         expecting("a list of samples, or a mapping from input to such a list"),
     ]
+    """A list of samples; of several inputs, a mapping from input to such a list."""
     ids: Annotated[list[int] | list[str], expecting("whole numbers, or texts")] | None = None
+    """The samples' ids; `null`: counted from 0."""
     labels: list[Any] | None = None
+    """A label for each sample."""
     targets: list[Any] | None = None
+    """What the loss compares each sample's output with."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -53,10 +58,15 @@ class InlineConfig(ProbeSource):
 
 class _TableConfig(ProbeSource):
     path: str
+    """The file."""
     id_column: str | None = None
+    """Column of the samples' ids; `null`: `id` where there is one, else counted from 0."""
     label_column: str | None = None
+    """Column of the labels; `null`: `label` where there is one."""
     target_columns: list[str] = Field(default=[])
+    """Columns that the loss compares the output with."""
     input_columns: list[str] | None = None
+    """Columns shown to the model; `null`: all that are left."""
 
 
 class CsvConfig(_TableConfig):
@@ -68,8 +78,11 @@ class CsvConfig(_TableConfig):
 
     source: Literal["csv"]
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    """What separates columns."""
     header: bool = True
+    """Whether the first line names the columns."""
     encoding: str = "utf-8"
+    """The text's encoding."""
 
 
 class ParquetConfig(_TableConfig):
@@ -83,10 +96,15 @@ class NpyConfig(ProbeSource):
 
     source: Literal["npy"]
     path: str
+    """The file."""
     ids_path: str | None = None
+    """A `.npy` file of the samples' ids."""
     labels_path: str | None = None
+    """A `.npy` file of labels."""
     targets_path: str | None = None
+    """A `.npy` file of targets."""
     max_bytes: Length = 10 * 2**30
+    """Refuse arrays that declare more bytes than this."""
 
 
 class NpzConfig(ProbeSource):
@@ -94,7 +112,9 @@ class NpzConfig(ProbeSource):
 
     source: Literal["npz"]
     path: str
+    """The file. Its members `id`, `label` and `target` have their meaning; others are inputs."""
     max_bytes: Length = 10 * 2**30
+    """Refuse arrays that declare more bytes than this together."""
 
 
 class ImagesConfig(ProbeSource):
@@ -102,7 +122,9 @@ class ImagesConfig(ProbeSource):
 
     source: Literal["images"]
     path: str
+    """The folder."""
     scale: Literal["0-1", "0-255"] = "0-1"
+    """The range that pixels are brought to."""
 
 
 class DigitsConfig(ProbeSource):
@@ -110,6 +132,7 @@ class DigitsConfig(ProbeSource):
 
     source: Literal["digits"]
     rows: Length | None = None
+    """Only the first so many."""
 
 
 class IrisConfig(ProbeSource):
@@ -117,6 +140,7 @@ class IrisConfig(ProbeSource):
 
     source: Literal["iris"]
     rows: Length | None = None
+    """Only the first so many."""
 
 
 class RandomConfig(ProbeSource):
@@ -124,9 +148,13 @@ class RandomConfig(ProbeSource):
 
     source: Literal["random"]
     rows: Length
+    """How many samples."""
     seed: Seed = 0
+    """What they are drawn from."""
     distribution: Literal["normal", "uniform"] = "normal"
+    """Standard normal, or uniform from 0 to 1."""
     high: Length = 10
+    """Inputs that are integers are below it."""
 
 
 class FunctionConfig(ProbeSource):
@@ -134,7 +162,9 @@ class FunctionConfig(ProbeSource):
 
     source: Literal["function"]
     function: Function
+    """The callable, `package.module:name`, of arrays, a `tf.data.Dataset` or a generator."""
     arguments: dict[str, Any] = Field(default={})
+    """Its keyword arguments."""
 
 
 ProbeConfig = Annotated[

@@ -26,7 +26,9 @@ MAX_SEED = 2**32 - 1
 class Strict(BaseModel):
     """No unknown keys, no change after validation, no type turned into another."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
 
 
 class Open(Strict):

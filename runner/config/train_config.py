@@ -49,17 +49,29 @@ class TrainConfig(Strict):
     """
 
     epochs: Length = 10
+    """How often all data is gone through."""
     batch_size: Length = 32
+    """Samples in a step."""
     validation_split: Annotated[float, checked(_share_problems)] = 0.0
+    """Share of the data, its last part, that is only evaluated."""
     shuffle: bool = True
+    """Whether each epoch goes through the data in another order, drawn from the seed."""
     metrics: list[Metric] = Field(default=[])
+    """Names of metrics of Keras, or classes with arguments."""
     callbacks: dict[str, NamedObject] = Field(default={})
+    """Callbacks of Keras under names of your own."""
     data: ProbeConfig | None = None
+    """What to train on, as a probe is declared; `null`: the probe."""
     capture_at: Annotated[list[Any], checked(_moment_problems)] = Field(default=[])
+    """When the probe is shown on the way: after so many epochs (0: before any), or `last`."""
     every: Length | None = None
+    """Or after every so many."""
     unit: Literal["epoch", "step"] = "epoch"
+    """What `capture_at` and `every` count."""
     save_model: bool = False
+    """Whether to keep the trained model as `model.keras`."""
     keep_partial: bool = False
+    """Whether an interrupted training publishes what there is."""
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> Self:
