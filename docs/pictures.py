@@ -1,7 +1,7 @@
-"""Draw the pictures of these pages anew: ``python docs/pictures.py``.
+"""Draw the pictures of these pages anew: ``python docs/pictures.py docs/pictures``.
 
 Makes the runs that the pages show, opens their reports in Chromium and keeps parts of them in
-``docs/pictures``. Wants the extra ``test`` and Debian's ``chromium``.
+the folder. Wants the extra ``test`` and Debian's ``chromium``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 from playwright.sync_api import Locator, Page, sync_playwright
 
 ROOT = Path(__file__).parent.parent
-PICTURES = Path(__file__).parent / "pictures"
+PICTURES = Path(sys.argv[1])
 COMMANDS = """
 hydra.run.dir=tutorial
 experiment=digits_cnn hydra.run.dir=digits

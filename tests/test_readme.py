@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import doctest
+import io
 import os
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,7 +52,8 @@ def test_the_examples_print_what_they_say(tmp_path: Path, page: str) -> None:
     folder = tmp_path  # one for all examples of a page, as its reader has one
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
     text = (ROOT / page).read_text(encoding="utf-8")
-    assert blocks(text, "console")
+    session: dict[str, Any] = {}  # of Python, which goes on from block to block
+    told = io.StringIO()
     for name, body in BLOCK.findall(text):
         if name == "yaml" and body.startswith("# my_conf/"):
             path = folder / body.splitlines()[0].removeprefix("# ")
@@ -58,16 +62,11 @@ def test_the_examples_print_what_they_say(tmp_path: Path, page: str) -> None:
         if name == "csv":
             (folder / "flowers.csv").write_text(body, encoding="utf-8")
         if name == "python":
-            script = folder / "example.py"
-            script.write_text(f"r'''\n{body}'''\nimport doctest\ndoctest.testmod(verbose=False)\n")
-            code = subprocess.run(
-                [sys.executable, script],
-                cwd=folder,
-                env=environment,
-                capture_output=True,
-                text=True,
-            )
-            assert code.stdout == "", code.stdout
+            example = doctest.DocTestParser().get_doctest(body, session, page, page, 0)
+            checks = doctest.DocTestRunner(verbose=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+            checks.run(example, out=told.write, clear_globs=False)
+            assert not told.getvalue(), told.getvalue()
+            session |= example.globs
         if name != "console":
             continue
         for command, expected in re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", body, re.MULTILINE):

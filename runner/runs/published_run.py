@@ -280,6 +280,16 @@ class Run:
         """Return the file of a tensor's table, named as in `tensor`."""
         return self._files.undamaged(self.tensor(name, kind).file)
 
+    def file(self, name: str) -> Path:
+        """Return the path of a file by its name inside the run; it may not be there.
+
+        Raises
+        ------
+        InputError
+            If it is not what was written.
+        """
+        return self._files.undamaged(name)
+
     @property
     def layers(self) -> pd.DataFrame:
         """Every layer in call order: a row per captured tensor, or one that says why not."""

@@ -9,10 +9,12 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
+import yaml
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from runner.config.loading import CONFIG_NAME
 from runner.preflight import readable
 from runner.record.record import TensorRecord
 from runner.runs.locate import OUTPUTS
@@ -136,8 +138,11 @@ def _saved(run: Run) -> str:
 
 
 def _place(run: Run) -> Path:
-    folder = run.path.resolve()
-    here = Path.cwd()
+    return _from_here(run.path)
+
+
+def _from_here(folder: str | Path) -> Path:
+    folder, here = Path(folder).resolve(), Path.cwd()
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
@@ -152,5 +157,18 @@ def _next(run: Run, layers: list[DenseCall]) -> str:
         commands = [["explain", layer.name, unit, name, "--sample", sample]]
     if run.seed is not None and "probe" in run.config:
         kept = [given for given in run.record.overrides if not given.startswith(("seed=", "name="))]
-        commands.append([*kept, f"seed={run.seed + 1}"])
+        commands.append([*_own_configs(run), *kept, f"seed={run.seed + 1}"])
     return "\n".join(f"next   python -m runner {shlex.join(words)}" for words in commands)
+
+
+def _own_configs(run: Run) -> list[str]:
+    """Return the flags that said which configs of a person's own it was composed of."""
+    file = run.file(".hydra/hydra.yaml")
+    if not file.is_file():
+        return []
+    node = yaml.safe_load(file.read_text(encoding="utf-8"))["hydra"]
+    sources = node["runtime"]["config_sources"]
+    folders = [own["path"] for own in sources if own["provider"] == "command-line"]
+    flags = [word for folder in folders for word in ("--config-dir", str(_from_here(folder)))]
+    name = node["job"]["config_name"]
+    return flags if name == CONFIG_NAME else [*flags, "--config-name", name]
