@@ -99,13 +99,14 @@ def readable(size: float) -> str:
     return f"{size:.1f} TB"
 
 
-def plan(specs: Iterable[TensorSpec], rows: int | None, table_format: str) -> str:
+def plan(specs: Iterable[TensorSpec], rows: int | None, table_format: str, times: int = 1) -> str:
     """Return what would be written, a line a table, and how large it would be.
 
-    Where only reading the probe can tell its `rows`, sizes are those of one sample.
+    Where only reading the probe can tell its `rows`, sizes are those of one sample; `times`
+    as in `check_size`.
     """
     specs = list(specs)
-    sizes = [estimated_bytes(spec, rows or 1, table_format) for spec in specs]
+    sizes = [times * estimated_bytes(spec, rows or 1, table_format) for spec in specs]
     table = Table("table", "class", "shape", "dtype", "size", box=None)
     table.columns[-1].justify = "right"
     for spec, size in zip(specs, sizes, strict=True):
@@ -121,6 +122,8 @@ def plan(specs: Iterable[TensorSpec], rows: int | None, table_format: str) -> st
     Console(width=100, file=text).print(table)
     written = "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
     samples = f"{rows:,} samples" if rows is not None else "each sample"
+    if times > 1:
+        samples += f" at {times} steps"
     return (
         f"{written}\n{len(specs)} tables, about {readable(sum(sizes))} for {samples} as "
         f"{table_format}; nothing was written (dry_run=true)\n"

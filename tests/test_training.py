@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 import runner
+from runner.command_line.entry import main
 from runner.config.compose import compose_one
 from runner.errors import InputError, RunError
 from runner.experiment.experiment import run_experiment
@@ -396,3 +397,13 @@ def test_a_schedule_counts_how_often_it_is_due() -> None:
         Schedule(["end"])
     with pytest.raises(InputError, match="unit: expected epoch or step, found 'batch'"):
         Schedule(unit="batch")  # type: ignore[arg-type]
+
+
+def test_a_dry_run_counts_the_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["experiment=iris_mlp", "train=fit", "train.epochs=4", "dry_run=true"]
+    assert main([*words, "train.every=2"]) == 0
+    assert "tables, about 27.9 kB for 150 samples at 3 steps as" in capsys.readouterr().out
+    assert main([*words, "train.unit=step", "train.capture_at=[21]"]) == 2
+    said = "train.capture_at.0: 4 epochs of 5 batches are 20 steps, found 21; raise train.epochs"
+    assert said in capsys.readouterr().err
+    assert not list(Path().iterdir())

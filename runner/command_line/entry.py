@@ -136,7 +136,8 @@ def _run(cfg: DictConfig, folder: Path, run_id: str) -> None:
     composition = composition_of(cfg, HydraConfig.instance().cfg)
     if composition.experiment.dry_run:
         showing = show_plan(composition)
-        put(plan(showing.specs, showing.rows, composition.experiment.format))
+        table_format, times = composition.experiment.format, showing.settings.times
+        put(plan(showing.specs, showing.rows, table_format, times))
         return
     with progress_bar() as progress, plain_warnings():
         published = run_experiment(composition, folder, run_id=run_id, progress=progress)

@@ -104,7 +104,13 @@ def show_plan(composition: Composition) -> Showing:
     model, probe = make_ready(composition)
     from runner.experiment.showing import Showing
 
-    return Showing(model, probe, settings_of(composition.experiment))
+    config = composition.experiment
+    settings = settings_of(config)
+    if config.train is not None:
+        from runner.training.fitting import times_shown
+
+        settings = replace(settings, times=times_shown(model, probe, config.train))
+    return Showing(model, probe, settings)
 
 
 def make_ready(

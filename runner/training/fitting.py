@@ -107,6 +107,18 @@ def fit_and_save(
     return published
 
 
+def times_shown(model: keras.Model, probe: Probe, train: TrainConfig) -> int:
+    """Return how often a training shows the probe, without training.
+
+    Raises
+    ------
+    InputError
+        As `fit_and_save`.
+    """
+    schedule = Schedule(train.capture_at, train.every, train.unit)
+    return _times(schedule, _read(model, probe, train), train)
+
+
 def _read(model: keras.Model, probe: Probe, train: TrainConfig) -> TrainingData:
     place = "probe"
     if train.data is not None:
