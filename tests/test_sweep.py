@@ -260,14 +260,19 @@ def test_other_engines_give_the_same_tables(
     tmp_path: Path, plugin: str, words: tuple[str, ...]
 ) -> None:
     pytest.importorskip(f"hydra_plugins.{plugin}", reason="needs the extras 'ray' and 'slurm'")
-    for place, launcher in (("here", ()), ("there", words)):
-        done = command_line("-m", "seed=range(0,40)", f"hydra.sweep.dir={place}", *launcher,
-                            folder=tmp_path)  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-    here = {path.name: tables(path) for path in (tmp_path / "here").glob("*_seed=*")}
-    there = {path.name: tables(path) for path in (tmp_path / "there").glob("*_seed=*")}
-    assert len(here) == 40
-    assert here == there
+    training = ("experiment=iris_mlp", "train=fit", "train.epochs=2", "train.every=1")
+    for sweep, count, job in (("drawn", 40, ()), ("trained", 3, training)):
+        for place, launcher in (("here", ()), ("there", words)):
+            folder = f"hydra.sweep.dir={sweep}/{place}"
+            done = command_line("-m", f"seed=range(0,{count})", *job, folder, *launcher,
+                                folder=tmp_path)  # fmt: skip
+            assert done.returncode == 0, done.stdout + done.stderr
+        here, there = (
+            {path.name: tables(path) for path in (tmp_path / sweep / place).glob("*seed=*")}
+            for place in ("here", "there")
+        )
+        assert len(here) == count
+        assert here == there
 
 
 def test_runs_of_a_sweep_are_found_by_its_id(sweep: Path) -> None:
