@@ -6,8 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
+from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,6 +19,7 @@ from runner.config.reference import reference_page
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+CHROMIUM = shutil.which("chromium")
 BLOCK = re.compile(r"```\w+\n.*?```", re.DOTALL)
 
 
@@ -24,12 +27,16 @@ def text_of(page: str) -> str:
     return (DOCS / page).read_text(encoding="utf-8")
 
 
-def pages(nav: object) -> list[str]:
-    """Return the pages of a navigation, whatever their sections."""
-    if isinstance(nav, str):
-        return [nav]
-    inner = nav.values() if isinstance(nav, dict) else nav
-    return [page for part in inner for page in pages(part)]  # type: ignore[attr-defined]
+def navigation() -> list[str]:
+    """Return the pages that the navigation leads to, whatever their sections."""
+    return pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"])
+
+
+def pages(part: Any) -> list[str]:
+    if isinstance(part, str):
+        return [part]
+    inner = part.values() if isinstance(part, dict) else part
+    return [page for each in inner for page in pages(each)]
 
 
 def test_the_reference_of_the_configuration_is_generated() -> None:
@@ -37,8 +44,7 @@ def test_the_reference_of_the_configuration_is_generated() -> None:
 
 
 def test_every_command_has_a_page_and_every_page_its_place() -> None:
-    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
-    there = pages(site["nav"])
+    there = navigation()
     assert sorted(there) == sorted(path.name for path in DOCS.glob("*.md"))
     assert {f"{name}.md" for name in ("run", *NAMES)} <= set(there)
 
@@ -61,25 +67,74 @@ def test_every_picture_is_there_small_and_told_in_words() -> None:
         assert (DOCS / name).stat().st_size < 150_000
 
 
-@pytest.mark.slow
-def test_the_site_is_built_without_a_warning_and_asks_no_other_host(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if find_spec("zensical") is None:
-        pytest.skip('zensical is not installed: pip install "activation-runner[docs]"')
-    shutil.copytree(DOCS, tmp_path / "docs")
-    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
-    built = subprocess.run(
-        [sys.executable, "-m", "zensical", "build", "--strict"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert built.returncode == 0, built.stdout + built.stderr
-    site = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.glob("site/*.html")}
-    assert len(site) > 15
-    loaded = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=[\"']?((?:https?:)?//)")
-    assert not {name for name, text in site.items() if loaded.search(text)}
+        pytest.skip("needs zensical, of the extra docs")
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copytree(DOCS, folder / "docs")
+    shutil.copy(ROOT / "mkdocs.yml", folder)
+    build = [sys.executable, "-m", "zensical", "build", "--strict"]
+    done = subprocess.run(build, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "site"
+
+
+class _Loaded(HTMLParser):
+    """The addresses of what a page loads: all but where its links lead."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = ("src", "srcset", "data", "poster") + (() if tag == "a" else ("href",))
+        self.addresses += [value or "" for name, value in attrs if name in names]
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > len(navigation())  # and one for what is not there
+    for page in pages:
+        loaded = _Loaded(page).addresses
+        assert loaded
+        assert [address for address in loaded if re.match(r"(\w+:)?//", address)] == [], page
+    for sheet in site.rglob("*.css"):
+        text = sheet.read_text(encoding="utf-8")
+        assert re.findall(r"@import|url\([\"']?(?:\w+:)?//", text) == [], sheet
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_the_site_is_read_and_searched_from_a_folder(site: Path) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    troubles: list[str] = []
+    requests: list[str] = []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.on("console", lambda message: troubles.append(message.text))
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        for name in navigation():
+            page.goto((site / name).with_suffix(".html").as_uri())
+            wide, shown = page.evaluate(
+                "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+            )
+            assert wide <= shown, name
+        page.keyboard.press("Control+k")
+        page.wait_for_timeout(1000)
+        page.keyboard.type("procrustes", delay=50)
+        page.get_by_text("Do they represent the same?").last.wait_for()
+        browser.close()
+    assert troubles == []
+    assert [url for url in requests if not url.startswith("file:")] == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 def test_the_pictures_can_be_drawn_anew(tmp_path: Path) -> None:
     subprocess.run([sys.executable, DOCS / "pictures.py", tmp_path], check=True)
     kept = {path.name for path in DOCS.glob("pictures/*.png")}

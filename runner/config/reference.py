@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from runner.config.experiment_config import ExperimentConfig
+from runner.config.loading import CONFIG_DIRECTORY
 
 _HEAD = """\
 # Configuration
@@ -82,7 +83,24 @@ def reference_page() -> str:
     parts: dict[str, Any] = {**whole.pop("$defs"), "ExperimentConfig": whole}
     for name in parts:
         _SECTIONS[name]
-    return "\n".join([_HEAD, *(line for name in _SECTIONS for line in _section(name, parts))])
+    return "\n".join(
+        [_HEAD, _choices(), *(line for name in _SECTIONS for line in _section(name, parts))]
+    )
+
+
+def _choices() -> str:
+    """Return what groups there are, in the words that their files begin with."""
+    lines = ["## What there is to choose from\n", "| choice | what it is |", "|---|---|"]
+    for path in sorted(CONFIG_DIRECTORY.glob("*/*.yaml")):
+        group = path.parent.name
+        text = path.read_text(encoding="utf-8").removeprefix("# @package _global_\n")
+        if text.startswith("# ") and group != "hydra":
+            about = text.splitlines()[0].removeprefix("# ").rstrip(".:")
+            lines.append(f"| `{group}={path.stem}` | {about} |")
+    for group in ("loss", "optimizer", "format"):
+        names = sorted(path.stem for path in CONFIG_DIRECTORY.glob(f"{group}/*.yaml"))
+        lines.append(f"| `{group}=` | {', '.join(f'`{name}`' for name in names)} |")
+    return "\n".join([*lines, ""])
 
 
 def _section(name: str, parts: Mapping[str, Any]) -> Iterator[str]:
