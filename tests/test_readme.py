@@ -31,6 +31,7 @@ CHANGING = (
     (r"outputs/\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d-[0-9a-f]{8}", "outputs/DATE/TIME-ID"),
     (r"\b[0-9a-f]{8}\b", "ID"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?", "DATE"),
+    (r"[\d,]+ bytes of SHA-256 [0-9a-f]{12}", "DIGEST"),
     (r"\d+(\.\d+)? kB", "SIZE"),
     (r"(?m)^(equals|differs from) the stored value .*(?<!explains\))$", "VERDICT"),
 )
