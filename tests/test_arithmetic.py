@@ -161,7 +161,7 @@ def test_attention_and_its_scores(causal: bool) -> None:
         other = given
     attention = layers.MultiHeadAttention(2, 3, name="made")
     outputs = attention(given, other, return_attention_scores=True, use_causal_mask=causal)
-    model = keras.Model([given] if causal else [given, other], outputs)
+    model = keras.Model(given if causal else [given, other], outputs)
     shapes = [(2, 4, 6)] if causal else [(2, 4, 6), (2, 5, 6)]
     run = saved(model, *(_rng.normal(size=shape).astype(np.float32) for shape in shapes))
     check(run, "made:0")
