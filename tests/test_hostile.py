@@ -343,7 +343,7 @@ def test_a_job_cannot_leave_its_sweep_by_what_it_changes_either(
 
 def test_a_folder_cannot_be_named_with_a_nul(refused: Refused) -> None:
     [line] = refused('hydra.run.dir="a\0b"')
-    assert "the output folder cannot be made: embedded null byte" in line
+    assert "the output folder cannot be made: no name holds a NUL" in line
 
 
 @pytest.mark.parametrize("pair", [("dense", "DENSE"), ("é", "e\N{COMBINING ACUTE ACCENT}")])

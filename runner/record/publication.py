@@ -100,8 +100,8 @@ def make_folder(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:  # a ValueError for a NUL in the name
-        why = getattr(error, "strerror", None) or str(error)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no name holds a NUL"
         raise InputError.of(
             str(folder), f"the output folder cannot be made: {why}", "name another one"
         ) from error
