@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import subprocess
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -387,7 +388,11 @@ def test_sample_ids_are_kept_as_they_are_and_name_no_file(table_format: str) -> 
         HOSTILE_IDS if table_format != "csv" else [name for name in HOSTILE_IDS if "\0" not in name]
     )
     model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2, name="dense")])
-    run = runner.save_run(model, np.ones((len(ids), 3)), "run", sample_ids=ids, format=table_format)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* begin as formulas do")  # as one test below wants
+        run = runner.save_run(
+            model, np.ones((len(ids), 3)), "run", sample_ids=ids, format=table_format
+        )
     assert run["dense"].index.tolist() == ids
     assert left() == {Path("run"), *Path("run").rglob("*")}
 
@@ -395,12 +400,14 @@ def test_sample_ids_are_kept_as_they_are_and_name_no_file(table_format: str) -> 
 FORMULAS = ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "=HYPERLINK(\"http://x\")", "\t=1"]  # fmt: skip
 
 
-def test_a_cell_that_a_spreadsheet_would_run_is_text_in_quotes() -> None:
-    """Neither changed nor hidden: SECURITY.md says how to open it."""
+def test_a_cell_that_a_spreadsheet_would_run_is_warned_of_and_text_in_quotes() -> None:
+    """Not changed: SECURITY.md says how to open it."""
     model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2, name="dense")])
-    run = runner.save_run(
-        model, np.ones((6, 3)), "run", sample_ids=FORMULAS, labels=FORMULAS, format="csv"
-    )
+    said = r"6 of column 'sample' begin as formulas do \('=1\+1'\), which a spreadsheet would run"
+    with pytest.warns(UserWarning, match=said):
+        run = runner.save_run(model, np.ones((6, 3)), "run", sample_ids=FORMULAS, format="csv")
+    numbers = ["-1", "+2.5", "-1e-3", "a=1", "1-2", "one"]
+    runner.save_run(model, np.ones((6, 3)), "plain", sample_ids=numbers, format="csv")
     rows = (run.path / "activations/00_dense.csv").read_text("utf-8").splitlines()[1:]
     quoted = ['"' + formula.replace('"', '""') + '"' for formula in FORMULAS]
     assert [row.rsplit(",", 2)[0] for row in rows] == quoted

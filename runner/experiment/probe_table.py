@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from runner.probe.probe import Batch, is_text, named_inputs
 from runner.tables.layout import MAX_CSV_COLUMNS, MAX_UNIT_COLUMNS
@@ -83,7 +85,23 @@ class ProbeTable:
                 while free in columns:  # as an input named `label`
                     free += "_"
                 columns[free] = values
+        if self._format == "csv":
+            _warn_of_formulas(columns)
         return pa.table(columns)
+
+
+def _warn_of_formulas(columns: Mapping[str, pa.Array]) -> None:
+    """Warn of texts that a spreadsheet would take for formulas, which CSV cannot prevent."""
+    for name, texts in columns.items():
+        if texts.type == pa.string():
+            runs = pc.match_substring_regex(texts, r"^[=@\t\r]|^[+-]([^0-9.]|[0-9.]+[^0-9.eE])")
+            if count := pc.sum(runs).as_py():
+                first = texts.filter(runs)[0].as_py()
+                warnings.warn(
+                    f"{count} of column '{name}' begin as formulas do ({first!r}), which a "
+                    "spreadsheet would run: open the tables elsewhere, or use format=parquet",
+                    stacklevel=3,
+                )
 
 
 def _joined(arrays: list[np.ndarray]) -> np.ndarray:
