@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import pytest
 import yaml
 
 from runner.command_line.commands import NAMES
+from runner.config.compose import compose_one
+from runner.config.key_examples import EXAMPLES
 from runner.config.reference import reference_page
 
 ROOT = Path(__file__).parent.parent
@@ -41,6 +44,15 @@ def pages(part: Any) -> list[str]:
 
 def test_the_reference_of_the_configuration_is_generated() -> None:
     assert text_of("config.md") == reference_page()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", EXAMPLES)
+def test_the_examples_of_the_reference_are_admitted(part: str) -> None:
+    first, *others = map(shlex.split, EXAMPLES[part].values())
+    compose_one(first, "0123abcd")
+    for example in others:
+        compose_one([*first, *example], "0123abcd")
 
 
 def test_every_command_has_a_page_and_every_page_its_place() -> None:

@@ -38,6 +38,7 @@ ORDER = (
     "config.schema",
     "config.yaml_files",
     "config.loading",
+    "config.key_examples",
     "config.reference",
     "config.resolve",
     "config.overrides",

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from runner.config.experiment_config import ExperimentConfig
+from runner.config.key_examples import EXAMPLES
 from runner.config.loading import CONFIG_DIRECTORY
 
 _HEAD = """\
 # Configuration
 
-Every key, its type, what it is unless it is set, and what it means. On the command line a key is
-set by its path, `capture.batch_size=32`; in a file it stands below its section. `--cfg job` shows
-the whole configuration of a command line, and `runner schema --output runner.schema.json` writes
-the schema with which an editor completes and checks such files.
+Every key, its type, what it is unless it is set, and what it means, with an example. On the command
+line a key is set by its path, `capture.batch_size=32`, with a `+` before it where the chosen file
+does not have it, and in quotes where the shell would read a bracket. In a file it stands below its
+section. The first example of a table chooses what the others go with.
+
+`--cfg job` shows the whole configuration of a command line, and
+`runner schema --output runner.schema.json` writes the schema with which an editor completes and
+checks such files.
 
 `model`, `probe`, `loss`, `optimizer`, `capture`, `format`, `train` and `experiment` are also groups
 of files: `probe=digits` takes `probe/digits.yaml`, Runner's own or one below `--config-dir`.
@@ -77,7 +83,7 @@ def reference_page() -> str:
     Raises
     ------
     KeyError
-        If a part of the configuration has no section.
+        If a part of the configuration has no section, or a key no example.
     """
     whole = ExperimentConfig.model_json_schema()
     parts: dict[str, Any] = {**whole.pop("$defs"), "ExperimentConfig": whole}
@@ -112,13 +118,14 @@ def _section(name: str, parts: Mapping[str, Any]) -> Iterator[str]:
     left_out = _EACH_PROBE if path == "probe." else ()
     rows = {key: value for key, value in part["properties"].items() if key not in left_out}
     if rows:
-        yield "| key | type | unless set | |\n|---|---|---|---|"
+        yield "| key | type | unless set | what, and an example |\n|---|---|---|---|"
     for key, value in rows.items():
         default = "*required*"
         if key not in part.get("required", ()):
             default = "" if "$ref" in value else f"`{json.dumps(value.get('default'))}`"
         about = value.get("description") or parts[_referred(value)]["description"]
-        yield f"| `{path}{key}` | {_type(value)} | {default} | {_words(about)} |"
+        example = shlex.join(shlex.split(EXAMPLES[name][key]))
+        yield f"| `{path}{key}` | {_type(value)} | {default} | {_words(about)}<br>`{example}` |"
     yield ""
 
 

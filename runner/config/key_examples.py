@@ -1,0 +1,127 @@
+"""An example for every key of the configuration, as it is typed on a command line."""
+
+from __future__ import annotations
+
+_TABLE = {
+    "id_column": "+probe.id_column=name",
+    "label_column": "+probe.label_column=species",
+    "target_columns": "+probe.target_columns=[height]",
+    "input_columns": "+probe.input_columns=[length,width]",
+}
+
+EXAMPLES = {
+    "ExperimentConfig": {
+        "seed": "seed=1",
+        "name": "name=baseline",
+        "custom_modules": "custom_modules=[my_package.layers]",
+        "model": "model=iris_mlp probe=iris",
+        "probe": "probe=random",
+        "loss": "loss=huber",
+        "optimizer": "optimizer=sgd",
+        "capture": "capture.include=[hidden]",
+        "format": "format=csv",
+        "train": "train=fit",
+        "dry_run": "dry_run=true",
+    },
+    "DeclaredModel": {
+        "layers": "model.layers.hidden.activation=tanh",
+        "input_shape": "model.input_shape=[5] probe=random",
+        "inputs": "+model.inputs={a:{shape:[3]}} model.input_shape=null",
+        "outputs": "+model.outputs=[hidden,output]",
+        "seeding": "model.seeding=keras",
+        "dtype": "+model.dtype=float16",
+        "weights": "+model.weights=mine.weights.h5",
+    },
+    "ModelInput": {
+        "shape": "experiment=two_inputs model.inputs.left.shape=[6]",
+        "dtype": "+model.inputs.left.dtype=float16",
+    },
+    "LayerNode": {
+        "class_name": "experiment=two_inputs model.layers.output.class_name=Dense",
+        "reuse": "model.layers.tower_right.reuse=tower",
+        "inputs": "+model.layers.output.inputs=difference",
+    },
+    "SavedModel": {
+        "path": "model=saved model.path=m.keras",
+        "weights": "model.weights=mine.weights.h5",
+    },
+    "ApplicationModel": {
+        "class_name": "model=application model.class_name=MobileNetV2",
+        "weights": "model.weights=mine.weights.h5",
+    },
+    "FunctionModel": {
+        "function": "model=function model.function=my_package.nets:build",
+        "arguments": "+model.arguments.depth=4",
+    },
+    "InlineConfig": {
+        "inputs": "probe=inline probe.inputs=[[1,0,0],[0,1,0]]",
+        "ids": "probe.ids=[a,b]",
+        "labels": "probe.labels=[yes,no]",
+        "targets": "probe.targets=[[1,0],[0,1]]",
+    },
+    "CsvConfig": {
+        "path": "probe=csv probe.path=flowers.csv",
+        **_TABLE,
+        "delimiter": "'+probe.delimiter=\";\"'",
+        "header": "+probe.header=false",
+        "encoding": "+probe.encoding=latin-1",
+    },
+    "ParquetConfig": {
+        "path": "probe=parquet probe.path=flowers.parquet",
+        **_TABLE,
+    },
+    "NpyConfig": {
+        "path": "probe=npy probe.path=x.npy",
+        "ids_path": "+probe.ids_path=ids.npy",
+        "labels_path": "+probe.labels_path=y.npy",
+        "targets_path": "+probe.targets_path=t.npy",
+        "max_bytes": "+probe.max_bytes=1000000000",
+    },
+    "NpzConfig": {
+        "path": "probe=npz probe.path=inputs.npz",
+        "max_bytes": "+probe.max_bytes=1000000000",
+    },
+    "ImagesConfig": {
+        "path": "probe=images probe.path=photos",
+        "scale": "+probe.scale=0-255",
+    },
+    "DigitsConfig": {"rows": "probe=digits probe.rows=100"},
+    "IrisConfig": {"rows": "probe=iris probe.rows=100"},
+    "RandomConfig": {
+        "rows": "probe=random probe.rows=1000",
+        "seed": "probe.seed=1",
+        "distribution": "+probe.distribution=uniform",
+        "high": "probe.high=100",
+    },
+    "FunctionConfig": {
+        "function": "probe=function probe.function=my_package.data:samples",
+        "arguments": "+probe.arguments.n=10",
+    },
+    "CaptureConfig": {
+        "include": "experiment=digits_cnn capture.include=[conv*,class:Dense]",
+        "exclude": "capture.exclude=[output]",
+        "kinds": "capture.kinds=[activation,pre_activation]",
+        "reduce": "capture.reduce={conv_1:mean}",
+        "batch_size": "capture.batch_size=32",
+        "training": "capture.training=true",
+        "dtype": "capture.dtype=float16",
+        "max_bytes": "capture.max_bytes=1000000000",
+        "on_nan": "capture.on_nan=fail",
+    },
+    "TrainConfig": {
+        "epochs": "train=fit train.epochs=20",
+        "batch_size": "train.batch_size=16",
+        "validation_split": "train.validation_split=0.2",
+        "shuffle": "train.shuffle=false",
+        "metrics": "train.metrics=[accuracy]",
+        "callbacks": "+train.callbacks.early={class_name:EarlyStopping,monitor:loss}",
+        "data": "train/data=csv train.data.path=flowers.csv",
+        "capture_at": "train.capture_at=[0,1,last]",
+        "every": "train.every=5",
+        "unit": "train.unit=step train.every=100",
+        "save_model": "train.save_model=true",
+        "keep_partial": "train.keep_partial=true",
+    },
+    "NamedObject": {"class_name": "optimizer.class_name=SGD"},
+}
+"""By class and key. The first of a class chooses what the others go with."""
