@@ -31,7 +31,7 @@ report sweep --output sweep.html
 """
 WIDTH = 1080
 MARGIN = 24
-COLOURS = 128
+COLOURS = 256
 MOST_BYTES = 150_000
 
 
@@ -60,7 +60,7 @@ def draw_tutorial(page: Page, folder: Path) -> None:
     keep("layer", drawn(page.locator("#layer-0")))
     page.click('[data-unit="1-1"]')
     page.mouse.move(0, 0)
-    page.set_viewport_size({"width": WIDTH, "height": 680})
+    page.set_viewport_size({"width": WIDTH, "height": 830})
     page.evaluate("document.getElementById('network-title').scrollIntoView()")
     keep("explained", page)
 
