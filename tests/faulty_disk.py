@@ -66,8 +66,8 @@ def wrong(target: Path, said: str) -> Iterator[str]:
 def try_all(publish: Callable[[Path], str], folder: Path, every: int) -> Iterator[str]:
     """Let every operation fail in every way; yield what does not hold, then a summary."""
     tried = told = 0
-    for number, stays in FAULTS:
-        for at in itertools.count(0, every):
+    for offset, (number, stays) in enumerate(FAULTS):
+        for at in itertools.count(offset % every, every):  # among them all, at each operation
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             _disk.arm(bytes(folder), at, number, stays)

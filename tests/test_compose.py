@@ -119,6 +119,11 @@ def test_a_mapping_brings_keys_to_one_that_is_there() -> None:
         ),
         ("loss=null", "loss: must name a config, found null; to have none: ~loss"),
         ("probe=null", "probe: must name a config, found null; leave it out"),
+        (
+            'capture.reduce={"hidden":mean}',
+            'capture.reduce: Hydra cannot read the value {"hidden":mean}; '
+            r"the keys of a mapping stand without quotes, a colon in one as \:",
+        ),
         ("nonsense", "nonsense: is not key=value; see --help for examples"),
         ("--resolve", "--resolve: goes with --cfg or --help"),
         ("--run --multirun", "--run --multirun: exclude each other; keep one"),

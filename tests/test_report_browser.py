@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from making import make_run
 from test_report import HOSTILE, LAYERS, hostile_run
 from tutorial import tutorial_run
 
+import runner
 from runner.report.writing import write_report
 from runner.runs.published_run import Run
 from runner.runs.runs import Runs
@@ -205,26 +205,14 @@ def test_of_many_layers_one_is_shown(read: Any) -> None:
     assert reader.page.locator(".layer:visible h3").text_content() == "block_7_c"
 
 
-def alike(self: Runs, metric: str, layers: str) -> pd.DataFrame:
-    """Return made-up similarities: what they are is not what is tested here."""
-    assert (metric, layers) == ("cka", "same")
-    return pd.DataFrame(
-        [
-            {"run_a": a.id, "layer_a": layer, "run_b": b.id, "layer_b": layer, "value": value}
-            for place, a in enumerate(self)
-            for b in list(self)[place + 1 :]
-            for layer, value in (("hidden", 0.75), ("output", 0.25))
-        ]
-    )
-
-
-def test_a_sweep_is_seen_at_a_glance(read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Runs, "similarity", alike, raising=False)
+def test_a_sweep_is_seen_at_a_glance(read: Any) -> None:
     rng = np.random.default_rng(0)
+    samples = range(40)
     runs = [
         make_run(
             Path(f"sweep/{seed}"),
-            {name: rng.normal(seed, 1, (3, 4)).astype("f4") for name in ("hidden", "output")},
+            {name: rng.normal(seed, 1, (40, 4)).astype("f4") for name in ("hidden", "output")},
+            samples=samples,
             run_id=f"abcd0123-{seed}",
             sweep="abcd0123",
             config={"seed": seed},
@@ -238,6 +226,9 @@ def test_a_sweep_is_seen_at_a_glance(read: Any, monkeypatch: pytest.MonkeyPatch)
         config={"seed": 20},
         error=HOSTILE[0],
     )
+    alike = Runs(map(Run.read, runs)).similarity()
+    alike = alike[(alike["run_a"] == "abcd0123-0") & (alike["run_b"] == "abcd0123-1")]
+    hidden, output = alike["value"]
     reader = read(Runs(map(Run.read, [*runs, failed])))
     assert reader.text("td.wrap") == HOSTILE[0]
     for figure in ("#stability", "#by-layer", "#boxes", "#matrix"):
@@ -246,9 +237,9 @@ def test_a_sweep_is_seen_at_a_glance(read: Any, monkeypatch: pytest.MonkeyPatch)
     reader.page.select_option("#statistic", label="maximum")
     assert reader.text("#statistic-title") == "Maximum"
     shown = "document.getElementById('matrix').data[0].z[0][1]"
-    assert reader.page.evaluate(shown) == 0.75
+    assert reader.page.evaluate(shown) == pytest.approx(hidden, abs=1e-6)
     reader.page.click("#next-layer")
-    assert reader.page.evaluate(shown) == 0.25
+    assert reader.page.evaluate(shown) == pytest.approx(output, abs=1e-6)
     medians = reader.page.evaluate("document.getElementById('boxes').data[0].median")
     expected = [np.median(Run.read(run)["output"]) for run in runs]
     np.testing.assert_allclose(medians, expected, rtol=1e-6)
@@ -286,3 +277,45 @@ def test_every_figure_and_control_has_a_name(read: Any) -> None:
         .map((one) => one.outerHTML)"""
     )
     assert nameless == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(
+    ("words", "layers"),
+    [
+        (["experiment=digits_cnn"], 7),
+        (
+            ["model=application", "model.class_name=ResNet50", "+model.input_shape=[64,64,3]",
+             "probe=random", "probe.rows=4", "capture.reduce={**: mean}"],
+            177,
+        ),
+    ],
+)  # fmt: skip
+def test_the_report_of_a_real_run(read: Any, words: list[str], layers: int, width: int) -> None:
+    reader = read(runner.run(*words), width, has_touch=width == 390)
+    assert reader.page.locator("[data-layer]").count() == layers
+    reader.page.click("#next")
+    if layers > 8:  # one is shown at a time
+        reader.page.select_option("#layer", label="conv5_block3_out")
+    reader.drawn(".layer:visible .heat")
+    reader.drawn(".layer:visible .distribution")
+    assert reader.text("#trouble") == ""
+    wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert reader.page.evaluate(wide) <= 0
+
+
+@pytest.mark.slow
+def test_the_report_of_a_real_sweep(read: Any) -> None:
+    for seed in range(20):
+        words = ["experiment=digits_mlp", "probe.rows=200", f"hydra.run.dir=sweep/{seed}"]
+        runner.run(*words, f"seed={seed}")
+    runs = runner.open_runs("sweep")
+    reader = read(runs)
+    for figure in ("#stability", "#by-layer", "#boxes", "#matrix"):
+        reader.drawn(figure)
+    drawn = reader.page.evaluate(
+        "document.getElementById('stability').calcdata.at(-1).map((point) => point.y)"
+    )
+    frame = runs.similarity().groupby("layer_a", sort=False)["value"].mean()
+    assert drawn == pytest.approx(frame.tolist(), abs=1e-6)

@@ -265,6 +265,8 @@ def _unreadable(word: str) -> Problem:
     if not equals or not re.fullmatch(r"[~+]{0,2}[\w./@-]+", key):
         return Problem(word, "is not key=value", "see --help for examples")
     advice = f"quote it twice: {_quoted(key, value)}"
+    if re.fullmatch(r"\{.+:.+\}", value):
+        advice = r"the keys of a mapping stand without quotes, a colon in one as \:"
     return Problem(key.lstrip("~+"), f"Hydra cannot read the value {value}", advice)
 
 

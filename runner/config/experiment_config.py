@@ -122,7 +122,7 @@ class CaptureConfig(Strict):
     reduce: dict[str, Annotated[str, checked(_reduction_problems)]] = Field(default={})
     """By pattern, what an activation is reduced to before it is stored: `mean`, `max` or `std` over
     space or time, `flatten`, `projection:16` (seeded, random), or `none`. Of several patterns that
-    fit, the last one counts.
+    fit, the last one counts. A colon in a pattern is `\\:` on the command line.
     """
     batch_size: Length = 256
     """Samples shown at once."""
