@@ -173,7 +173,9 @@ def test_secrets_of_the_environment_reach_no_file() -> None:
             assert b"hush" not in path.read_bytes(), path
 
 
-def test_ctrl_c_ends_both_threads_and_keeps_nothing() -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
+def test_a_signal_ends_both_threads_and_keeps_nothing(name: str) -> None:
+    number = getattr(signal, name)
     words = ["model=digits_mlp", "probe=random", "probe.rows=5000000"]
     process = subprocess.Popen(
         [sys.executable, "-m", "runner", *words],
@@ -185,9 +187,9 @@ def test_ctrl_c_ends_both_threads_and_keeps_nothing() -> None:
     while not list(Path().rglob(".*.staging/activations/*")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
-    assert process.returncode == 130
+    process.send_signal(number)
+    _, said = process.communicate(timeout=10)
+    assert process.returncode == 128 + number
     assert said.strip() == "interrupted; the run in hand was not published"
     assert left() == []
 

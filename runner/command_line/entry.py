@@ -33,11 +33,17 @@ from runner.record.publication import make_folder
 _BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
 
 
+# By these a cluster announces the end; unheeded, nothing would be tidied up.
+_ENDING = ("SIGTERM", "SIGUSR1", "SIGUSR2")
+
+
 def script() -> None:
     """Run the command line and exit with its code."""
     for stream in (sys.stdout, sys.stderr):  # a legacy console may lack a letter of a name
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    signal.signal(signal.SIGTERM, _stop)  # else nothing would be tidied up
+    for name in _ENDING:
+        if hasattr(signal, name):  # Windows lacks some
+            signal.signal(getattr(signal, name), _stop)
     sys.exit(main(sys.argv[1:]))
 
 
