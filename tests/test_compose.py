@@ -113,6 +113,11 @@ def test_a_mapping_brings_keys_to_one_that_is_there() -> None:
             "add it with a plus: +model.layers.hidden.use_bias=false",
         ),
         (
+            "hydra/launcher=joblib hydra.launcher.njobs=2",
+            "hydra.launcher.njobs: is not in the configuration yet; did you mean 'n_jobs'? "
+            "If not, add it with a plus: +hydra.launcher.njobs=2",
+        ),
+        (
             "seed=1,2",
             "seed: 1,2 stands for several values; "
             "add -m to run them all, or make it one: 'seed=\"1,2\"'",

@@ -53,21 +53,21 @@ def path_problems(base: DictConfig, values: Iterable[Override]) -> Iterator[Prob
 
 def added_problems(base: DictConfig, values: Iterable[Override]) -> list[Problem]:
     """Ask for the plus with which Hydra adds a key."""
-    return [
-        Problem(
-            override.key_or_group,
-            "is not in the configuration yet",
-            f"add it with a plus: +{override.input_line}",
-        )
-        for override in values
-        if _first_new(base, override)[0] == override.key_or_group
-    ]
+    problems = []
+    for override in values:
+        place, known = _first_new(base, override)
+        if place == override.key_or_group:
+            meant = suggest(place.rpartition(".")[2], known)
+            plus = f"add it with a plus: +{override.input_line}"
+            advice = f"{meant} If not, {plus}" if meant else plus
+            problems.append(Problem(place, "is not in the configuration yet", advice))
+    return problems
 
 
 def _first_new(base: DictConfig, override: Override) -> tuple[str, list[str]]:
     """Return the first key of a changed path that is not there or null, and the keys beside it."""
     parts = override.key_or_group.split(".")
-    node: Any = base if override.type is OverrideType.CHANGE and parts[0] != "hydra" else None
+    node: Any = base if override.type is OverrideType.CHANGE else None
     for depth, part in enumerate(parts, 1):
         if node is not None and node._is_none():
             return ".".join(parts[: depth - 1]), []  # nothing is beside a key below null
