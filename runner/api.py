@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.capture.selection import Selection
 from runner.config.compose import compose_one
+from runner.config.experiment_config import check_name, parse_capture
 from runner.experiment.experiment import run_experiment
 from runner.record.record import Header
 from runner.runs.locate import open_run
@@ -101,12 +101,21 @@ def save_run(
     from runner.experiment.showing import Settings
     from runner.probe.memory_sources import as_probe
 
+    check_name(name)
     config = dict(config or {})
     seed = config.get("seed")
     header = Header(secrets.token_hex(4), name, config=config, seed=seed)
-    selection = Selection(
-        tuple(include), tuple(exclude), frozenset(kinds), dict(reduce or {}), dtype
+    wanted = parse_capture(
+        include=include,
+        exclude=exclude,
+        kinds=kinds,
+        reduce=dict(reduce or {}),
+        dtype=dtype,
+        batch_size=batch_size,
+        training=training,
+        max_bytes=max_bytes,
+        on_nan=on_nan,
     )
-    settings = Settings(selection, batch_size, training, format, max_bytes, on_nan=on_nan)
+    settings = Settings.of(wanted, format)
     probe = as_probe(x, sample_ids, labels, targets)
     return open_run(save(model, probe, Path(path), header, settings))

@@ -76,3 +76,17 @@ def test_a_layer_inside_one_s_own() -> None:
         "activation": "linear",
         "dtype": "float32",
     }
+
+
+def test_a_layer_that_hands_on_what_no_other_put_out() -> None:
+    class Gated(keras.Layer):
+        def __init__(self) -> None:
+            super().__init__(name="gated")
+            self.drop = layers.Dropout(0.5, name="drop")
+
+        def call(self, inputs: object) -> object:
+            return self.drop(inputs * 2.0) + 1.0  # type: ignore[operator]
+
+    given = keras.Input((3,))
+    found = wires(keras.Model(given, Gated()(given)), _VALUES)
+    assert found["gated/drop"] == (Wire("inputs"),)

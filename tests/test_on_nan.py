@@ -61,7 +61,7 @@ def test_a_step_of_a_training_is_named(model: keras.Model) -> None:
 
 
 def test_another_choice_is_refused(model: keras.Model) -> None:
-    with pytest.raises(InputError, match="on_nan: unknown choice 'stop'; one of keep, warn, fail"):
+    with pytest.raises(InputError, match="on_nan: expected one of keep, warn, fail, found 'stop'"):
         runner.save_run(model, X, "mine", on_nan="stop")
 
 

@@ -479,3 +479,15 @@ def test_without_training_there_is_none() -> None:
     alone = write_report(one, Path("one.html")).read_text(encoding="utf-8")
     assert data_of(alone)["training"] == {}
     assert "training-title" not in alone
+
+
+def test_only_what_all_have_in_common_is_said_to_be() -> None:
+    model = {"width": 4, "layers": {"a": {"units": 4, "activation": "relu"}}}
+    other = {"width": 8, "layers": {"a": {"units": 8, "activation": "relu"}}}
+    runs = [
+        make_run(Path(f"s/{seed}"), run_id=f"{seed:08}", config={"seed": 0, "model": chosen})
+        for seed, chosen in enumerate((model, other))
+    ]
+    page = write_report(Runs(map(Run.read, runs)), Path("page.html")).read_text(encoding="utf-8")
+    common = "seed: 0\nmodel:\n  layers:\n    a:\n      activation: relu\n"
+    assert f">{common}<" in page

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from making import make_run
@@ -166,6 +167,20 @@ def test_what_is_hostile_is_text_on_any_screen(read: Any, width: int, scheme: st
         "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
     )
     assert wide == shown
+
+
+def test_inputs_that_are_text_are_read(read: Any) -> None:
+    words = keras.Input((2,), dtype="string", name="words")
+    known = keras.layers.StringLookup(vocabulary=["a", "<b>"], name="known")
+    dense = keras.layers.Dense(2, name="dense")
+    outputs = dense(keras.layers.Flatten()(keras.layers.Embedding(3, 2)(known(words))))
+    model = keras.Model(words, outputs)
+    shown = np.array([["a", "<b>"], ["c", "a"]], dtype=object)
+    reader = read(runner.save_run(model, shown, "run"))
+    assert reader.text("[data-input='0'] .chips") == "input0ainput1<b>"
+    reader.page.click("#next")
+    assert reader.text("[data-input='0'] .chips") == "input0cinput1a"
+    reader.drawn(".layer:visible .heat")
 
 
 def test_feature_maps_are_drawn_and_read(read: Any) -> None:

@@ -19,6 +19,7 @@ from tutorial import FIGURES
 
 import runner
 from runner.capture.capture import Capture
+from runner.errors import InputError
 from runner.experiment.showing import Settings, Showing
 
 
@@ -237,3 +238,28 @@ def test_showing_needs_no_folder() -> None:
     assert isinstance(showing.capture, Capture)
     sizes = [(len(batch), arrays[0].shape[0]) for batch, arrays in showing]
     assert sizes == [(4, 4), (4, 4), (2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ({"kinds": ["activatoin"]}, r"kinds\.0: expected one of .*; did you mean 'activation'\?"),
+        ({"reduce": {"a": "meen"}}, r"reduce\.a: unknown reduction 'meen'; did you mean 'mean'\?"),
+        ({"dtype": "flot16"}, "dtype: expected one of .*; did you mean 'float16'"),
+        ({"batch_size": 0}, "batch_size: must be >= 1, found 0"),
+        ({"name": "a/b"}, "name: 'a/b' cannot name a run"),
+    ],
+)
+def test_what_python_is_given_is_checked_as_a_configuration_is(
+    wrong: dict[str, Any], line: str
+) -> None:
+    with pytest.raises(InputError, match=f"^{line}"):
+        runner.save_run(small(), random(4), "run", **wrong)
+    assert not Path("run").exists()
+
+
+def test_a_lone_pattern_or_kind_is_one() -> None:
+    run = runner.save_run(small(), random(4), "run", kinds="weight")
+    assert {tensor.kind for tensor in run.record.tensors} == {"weight"}
+    with pytest.raises(InputError, match=r"kinds\.0: expected one of .*found 'activatoin'"):
+        runner.capture_activations(small(), random(4), kind="activatoin")  # type: ignore[arg-type]

@@ -98,6 +98,9 @@ def test_a_wrong_choice_is_recorded_and_stops_no_other(sweep: Path) -> None:
     [failed] = sweep.glob("*_hidden_units=0,seed=3")
     assert record(failed)["error"] == "model.hidden_units: must be >= 1, found 0"
     assert record(failed)["overrides"] == ["model.hidden_units=0", "seed=3"]
+    runs = open_runs(sweep)
+    assert runs.differing == ["seed", "model.hidden_units"]
+    assert runs.frame["model.hidden_units"].tolist() == [4] * 3 + [0] * 3 + [3] * 3
 
 
 def test_a_config_that_is_not_there_fails_in_its_own_jobs(tmp_path: Path) -> None:
@@ -106,6 +109,7 @@ def test_a_config_that_is_not_there_fails_in_its_own_jobs(tmp_path: Path) -> Non
     assert "1 of 2 runs completed" in done.stdout
     error = "model: there is no config 'tutoral'; did you mean 'tutorial'?"
     assert record(tmp_path / "s/0_model=tutoral")["error"] == error
+    assert open_runs(tmp_path / "s").differing == []
 
 
 def test_a_sweep_of_nothing_right_is_refused(tmp_path: Path) -> None:

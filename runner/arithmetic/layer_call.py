@@ -88,7 +88,7 @@ class LayerCall:
         wiring = next((call for call in layer.calls if call.name == called), None)
         if wiring is None or layer.arguments is None:
             what = f"{layer.layer_class} layers" if layer.calls else "runs without their wiring"
-            raise not_covered(name, what, "the layers that come with Keras are")
+            raise not_covered(name, what, "docs/explain.md lists what is")
         return cls(run, name, layer, wiring, row)
 
     @property

@@ -73,9 +73,12 @@ def _wires(call: Call, names: Mapping[int, str], shown: Mapping[int, str]) -> It
             position, _, below = str(place).partition(".")
             argument = arguments.get(int(position), f"argument{position}")
             source = _before_casts(tensor)
+            name = names.get(id(tensor)) or names.get(id(source))
+            # What it hands on as it is bears its name; where it had that from is not known.
+            own = name is not None and name.partition(":")[0] == call.name
             yield Wire(
                 f"{argument}.{below}" if below else argument,
-                names.get(id(tensor)) or names.get(id(source)),
+                None if own else name,
                 shown.get(id(source)),
                 getattr(tensor, "_keras_mask", None) is not None,
             )

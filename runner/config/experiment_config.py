@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -199,6 +200,37 @@ def parse(config: Mapping[str, Any]) -> ExperimentConfig:
     except ValidationError as error:
         found = (problem for detail in error.errors() for problem in _explained(detail))
         raise InputError(dict.fromkeys(found)) from error
+
+
+def parse_capture(**given: Any) -> CaptureConfig:
+    """Return what is to be kept, as Python's arguments say it; a lone text is a list of one.
+
+    Raises
+    ------
+    InputError
+        With all that is wrong with them.
+    """
+    for name in ("include", "exclude", "kinds"):
+        if name in given:
+            value = given[name]
+            given[name] = [value] if isinstance(value, str) else list(value)
+    try:
+        return CaptureConfig.model_validate(given)
+    except ValidationError as error:
+        found = (problem for each in error.errors() for problem in _explained(each))
+        raise InputError(dict.fromkeys(found)) from error
+
+
+def check_name(name: str | None) -> None:
+    """Refuse what cannot name a run.
+
+    Raises
+    ------
+    InputError
+        Which says why.
+    """
+    if name is not None:
+        refuse(replace(problem, place="name") for problem in _run_name_problems(name))
 
 
 def _explained(error: Mapping[str, Any]) -> Iterator[Problem]:

@@ -14,9 +14,11 @@ from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
 from runner.config.composition import Composition, composition_of, to_yaml
 from runner.config.loading import subdir_problems
+from runner.config.resolve import environment_as_text
 from runner.config.strict import MAX_SEED
 from runner.errors import InputError, Problem
 
@@ -71,12 +73,15 @@ class Job:
         What the command line changed for it.
     composition
         Its experiment, or what is wrong with it.
+    config
+        What it was composed of, as far as that can be told of one that is wrong.
     """
 
     number: int
     folder: Path
     overrides: tuple[str, ...]
     composition: Composition | InputError
+    config: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -150,10 +155,13 @@ def _jobs(
         template.place(number, seed)
         composition: Composition | InputError
         try:
-            composition = refusal or template.composed(seed)
+            if refusal is not None:
+                raise refusal
+            composition = template.composed(seed)
+            config = composition.config
         except InputError as error:
-            composition = error
-        yield Job(number, template.folder, template.overrides, composition)
+            composition, config = error, {} if refusal else template.config()
+        yield Job(number, template.folder, template.overrides, composition, config)
 
 
 def refused(hydra: DictConfig, words: Sequence[str], problem: Problem) -> DictConfig:
@@ -240,6 +248,14 @@ class _Template:
         )
         self._first = first
         return composition
+
+    def config(self) -> Mapping[str, Any]:
+        """Return the configuration of the job placed last; empty if it cannot be resolved."""
+        own = {key: value for key, value in self._plain.items() if key != "hydra"}
+        try:
+            return environment_as_text(OmegaConf.create(own))
+        except (InputError, OmegaConfBaseException):
+            return {}
 
     def _derived(self, first: Composition, seed: int) -> Composition:
         own = {key: value for key, value in self._plain.items() if key != "hydra"}

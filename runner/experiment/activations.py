@@ -11,7 +11,7 @@ import numpy as np
 
 from runner.capture.capture import unfused
 from runner.capture.inventory import value_of
-from runner.capture.selection import Selection
+from runner.config.experiment_config import parse_capture
 from runner.experiment.showing import Settings, Showing
 from runner.probe.memory_sources import as_probe
 from runner.tensors import Kind, TensorSpec
@@ -81,12 +81,16 @@ def capture_activations(
     RunError
         If the model cannot be called; names the layer where it failed.
     """
-    selection = Selection(
-        tuple(include), tuple(exclude), frozenset((kind,)), dict(reduce or {}), dtype
+    wanted = parse_capture(
+        include=include,
+        exclude=exclude,
+        kinds=[kind],
+        reduce=dict(reduce or {}),
+        dtype=dtype,
+        batch_size=batch_size,
+        training=training,
     )
-    showing = Showing(
-        model, as_probe(x, targets=targets), Settings(selection, batch_size, training)
-    )
+    showing = Showing(model, as_probe(x, targets=targets), Settings.of(wanted, "parquet"))
     capture = showing.capture
     if kind == "weight":
         found = [

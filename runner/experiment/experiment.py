@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.capture.selection import Selection
 from runner.config.composition import Composition
 from runner.config.experiment_config import DeclaredModel, ExperimentConfig
 from runner.errors import InputError, RunError, RunnerError
@@ -160,22 +159,7 @@ def settings_of(config: ExperimentConfig) -> Settings:
     """Return how a configured probe is shown and what is kept."""
     from runner.experiment.showing import Settings
 
-    capture = config.capture
-    selection = Selection(
-        tuple(capture.include),
-        tuple(capture.exclude),
-        frozenset(capture.kinds),
-        dict(capture.reduce),
-        capture.dtype,
-    )
-    return Settings(
-        selection,
-        capture.batch_size,
-        capture.training,
-        config.format,
-        capture.max_bytes,
-        on_nan=capture.on_nan,
-    )
+    return Settings.of(config.capture, config.format)
 
 
 def header_of(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any
 
 import keras
 import numpy as np
 
 from runner.capture.capture import Capture, padded
 from runner.capture.selection import Selection
+from runner.config.experiment_config import CaptureConfig
 from runner.errors import InputError
 from runner.model.building import output_shape
 from runner.preflight import check_size
@@ -51,10 +52,24 @@ class Settings:
     times: int = 1
     on_nan: OnNan = "keep"
 
-    def __post_init__(self) -> None:
-        if self.on_nan not in (known := get_args(OnNan)):
-            advice = f"one of {', '.join(known)}"
-            raise InputError.of("on_nan", f"unknown choice {self.on_nan!r}", advice)
+    @classmethod
+    def of(cls, capture: CaptureConfig, format: str) -> Settings:
+        """Return the settings of what is to be kept."""
+        selection = Selection(
+            tuple(capture.include),
+            tuple(capture.exclude),
+            frozenset(capture.kinds),
+            dict(capture.reduce),
+            capture.dtype,
+        )
+        return cls(
+            selection,
+            capture.batch_size,
+            capture.training,
+            format,
+            capture.max_bytes,
+            on_nan=capture.on_nan,
+        )
 
 
 class Showing:

@@ -82,7 +82,15 @@ def _run(job: Job, run_id: str, sweep_id: str, batch: _Batch) -> Publication | N
     composition = job.composition
     if isinstance(composition, InputError):
         make_room(job.folder)
-        header = Header(run_id, sweep=sweep_id, overrides=job.overrides)
+        name, seed = job.config.get("name"), job.config.get("seed")
+        header = Header(
+            run_id,
+            name if isinstance(name, str) else None,
+            sweep=sweep_id,
+            config=job.config,
+            overrides=job.overrides,
+            seed=seed if isinstance(seed, int) else None,
+        )
         publish_failure(header, job.folder, composition)
         return None
     if is_done(job.folder, fingerprint_of(composition.resolved)):

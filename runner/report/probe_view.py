@@ -18,6 +18,7 @@ from runner.tensors import InputSpec, TensorSpec
 _LARGEST_FILE = 1 << 28
 _MOST_ENTRIES = 512
 _IMAGE_VALUES = 4096
+_LONGEST_TEXT = 500
 
 
 def input_views(run: Run, excerpt: Excerpt) -> tuple[list[dict[str, Any]], str]:
@@ -26,8 +27,8 @@ def input_views(run: Run, excerpt: Excerpt) -> tuple[list[dict[str, Any]], str]:
     Returns
     -------
     list of dict
-        ``name``; of vectors ``columns`` and ``values`` of shape (sample, column), of all
-        else ``maps`` as in `runner.report.layer_view.tensor_view`.
+        ``name``; of vectors ``columns`` and ``values`` of shape (sample, column), or
+        ``texts``; of all else ``maps`` as in `runner.report.layer_view.tensor_view`.
     str
         Empty where there are inputs.
     """
@@ -77,4 +78,7 @@ def _view(name: str, columns: list[str], values: np.ndarray) -> dict[str, Any]:
     if len(columns) != flat.shape[1]:
         columns = [f"{name}{entry}" for entry in range(flat.shape[1])]
     told = f"the first {flat.shape[1]:,} of {values.shape[1]:,}" if flat.size < values.size else ""
+    if flat.dtype.kind in "OSTU":
+        texts = [[str(text)[:_LONGEST_TEXT] for text in row] for row in flat.tolist()]
+        return {"name": name, "columns": columns, "texts": texts, "told": told}
     return {"name": name, "columns": columns, "values": packed(flat), "told": told}

@@ -28,6 +28,7 @@ _MOST_LAYERS = 300
 _MOST_TABLES = 1200
 _BOX_VALUES = 50_000
 _METRIC = "cka"
+_ABSENT = object()
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _STATISTICS = {
     "mean": "mean",
@@ -58,7 +59,7 @@ def page_of_sweep(runs: Runs) -> Page:
         "facts": _facts(runs, completed),
         "table": _table(runs),
         "failed": [(run, names[run.id]) for run in runs if run.record.error is not None],
-        "config": as_yaml(_common(runs)),
+        "config": as_yaml(_common([run.config for run in runs if run.config])),
         "about": about,
         "told_runs": how_many(len(chosen), len(completed), "completed run"),
         "statistics": _STATISTICS,
@@ -126,19 +127,17 @@ def _table(runs: Runs) -> pd.DataFrame:
     return frame.where(frame.notna(), None)
 
 
-def _common(runs: Runs) -> dict[str, Any]:
-    """Return the configuration of the first run without the keys that differ."""
-
-    def kept(config: dict[str, Any], above: str) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in config.items():
-            path = f"{above}{key}"
-            if path in runs.differing:
-                continue
-            found[key] = kept(value, f"{path}.") if isinstance(value, dict) and value else value
-        return found
-
-    return kept(runs[0].config, "")
+def _common(configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the keys that all have with the same value."""
+    found: dict[str, Any] = {}
+    for key, value in (configs[0] if configs else {}).items():
+        others = [config.get(key, _ABSENT) for config in configs]
+        if value and all(isinstance(other, dict) for other in others):
+            if inner := _common(others):
+                found[key] = inner
+        elif all(other == value for other in others):
+            found[key] = value
+    return found
 
 
 def _summary(runs: Sequence[Run]) -> pd.DataFrame:

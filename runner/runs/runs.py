@@ -48,7 +48,8 @@ class Runs:
             dict.fromkeys(key for config in self._configs for key in config),
             key=lambda key: key.count("."),
         )
-        columns = {key: [config.get(key, _ABSENT) for config in self._configs] for key in keys}
+        told = [config for config in self._configs if config]  # a failed run may have none
+        columns = {key: [config.get(key, _ABSENT) for config in told] for key in keys}
         self.differing: list[str] = []
         for key, column in columns.items():
             # A value that others refer to differs wherever they do: it alone is named.

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from runner.capture.selection import Selection
+from runner.config.experiment_config import check_name, parse_capture
 from runner.errors import InputError
 from runner.experiment.saving import Saving
 from runner.experiment.showing import Settings
@@ -95,12 +95,21 @@ class ActivationRecorder(Checkpoints):
         self.path = Path(path)
         check_target(self.path)
         self._probe = as_probe(probe, sample_ids, labels, targets)
+        check_name(name)
         self._name = name
         self._config = dict(config or {})
-        selection = Selection(
-            tuple(include), tuple(exclude), frozenset(kinds), dict(reduce or {}), dtype
+        wanted = parse_capture(
+            include=include,
+            exclude=exclude,
+            kinds=kinds,
+            reduce=dict(reduce or {}),
+            dtype=dtype,
+            batch_size=batch_size,
+            training=training,
+            max_bytes=max_bytes,
+            on_nan=on_nan,
         )
-        self._settings = Settings(selection, batch_size, training, format, max_bytes, on_nan=on_nan)
+        self._settings = Settings.of(wanted, format)
         self._abandon: weakref.finalize[Any, Any] | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:

@@ -149,12 +149,14 @@ function input(figure, view) {
     followers.push(imageGrid(figure, view.maps, view.name));
     return;
   }
-  const { values, shape, type } = unpack(view.values);
+  const numbers = view.values && unpack(view.values);
+  const said = (row, column) => (numbers
+    ? digits(numbers.values[row * numbers.shape[1] + column], numbers.type) : view.texts[row][column]);
   const list = element("ul", { className: "chips" });
   if (view.told) figure.append(element("p", { className: "note", textContent: view.told }));
   figure.append(list);
   followers.push((chosen) => list.replaceChildren(...view.columns.map((name, column) => element("li", {},
-    element("span", {}, element("b", { textContent: name }), digits(values[chosen * shape[1] + column], type))))));
+    element("span", {}, element("b", { textContent: name }), said(chosen, column))))));
 }
 
 if (data.samples) {
