@@ -271,6 +271,9 @@ def test_a_page_is_printed_in_full(read: Any) -> None:
         "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
     )
     assert reader.page.evaluate(colours) == ["rgb(0, 0, 0)", "rgb(255, 255, 255)"]
+    heat, bars = (reader.page.locator(f"#layer-0 .{name}").bounding_box() for name in
+                  ("heat", "distribution"))  # fmt: skip
+    assert heat["y"] + heat["height"] <= bars["y"]  # below each other: neither is cut
 
 
 def test_a_browser_that_is_too_old_says_so(read: Any) -> None:
