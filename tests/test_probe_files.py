@@ -571,3 +571,9 @@ def test_an_array_of_gigabytes_is_mapped() -> None:
     tracemalloc.stop()
     assert first.inputs.shape == (2, 10**6)
     assert most < 100e6
+
+
+def test_text_that_is_to_be_shown_is_referred_to_where_it_can_be() -> None:
+    said = r"t\.csv:2: column 'b': expected a number, found 'one'; give it a number, or show text "
+    with pytest.raises(InputError, match=f"^{said}from probe=npz or probe=function$"):
+        whole(csv("a,b\n1,one\n", input_columns=["a", "b"]))

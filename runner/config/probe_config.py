@@ -66,7 +66,7 @@ class _TableConfig(ProbeSource):
     target_columns: list[str] = Field(default=[])
     """Columns that the loss compares the output with."""
     input_columns: list[str] | None = None
-    """Columns shown to the model; `null`: all that are left."""
+    """Columns of numbers that are the model's one input; `null`: all that are left."""
 
 
 class CsvConfig(_TableConfig):

@@ -91,7 +91,7 @@ def read_parquet(config: ParquetConfig) -> Probe:
             raise InputError.of(
                 "probe.path",
                 f"{path}: column '{name}' holds {kind}, not numbers",
-                "name the inputs in probe.input_columns",
+                _advice(config),
             )
 
     def tables(include: Sequence[str]) -> Iterator[pa.Table]:
@@ -324,10 +324,17 @@ def _diagnosed(
                 text = cells[names.index(name)]
                 if not _NUMBER.fullmatch(text):
                     wrong = f"expected a number, found {text!r}" if text else "found an empty cell"
-                    advice = "give it a number, or name the inputs in probe.input_columns"
+                    advice = f"give it a number, or {_advice(config)}"
                     if re.fullmatch(r"\s*[+-]?[\d.]+,\d+\s*", text):
                         advice = "write decimals with a point"
                     return InputError.of(f"{path}:{line}", f"column '{name}': {wrong}", advice)
     except InputError as found_error:
         return found_error
     return InputError.of(str(path), f"cannot be read: {first_line(error)}")
+
+
+def _advice(config: CsvConfig | ParquetConfig) -> str:
+    """Return what to do about a column that holds no numbers."""
+    if config.input_columns is None:
+        return "name the inputs in probe.input_columns"
+    return "show text from probe=npz or probe=function"
