@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 from pathlib import Path
 
@@ -20,3 +21,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def _empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Start in an empty folder, so that no test reads or leaves runs in the checkout."""
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _same_draws() -> None:
+    """Draw the same first weights for models without a seed: Keras takes theirs from here."""
+    random.seed(0)

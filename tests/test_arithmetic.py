@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -21,6 +22,13 @@ from runner.runs.published_run import Run
 from runner.screen import explain
 
 _rng = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def _same_values_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw the same values for a test whichever tests ran before it."""
+    monkeypatch.setattr(sys.modules[__name__], "_rng", np.random.default_rng(0))
+
 
 # A layer, and the shape of a sample that it is called on.
 CASES: list[tuple[Callable[[], Any], tuple[int, ...]]] = [
@@ -167,8 +175,8 @@ def test_attention_and_its_scores(causal: bool) -> None:
     check(run, "made:0")
     check(run, "made:1")
     check(run, "made/query")
-    said = explain.show(run, "made:0", "u0_0", "1")
-    assert "looks_most_at with_weight contribution\nhead 0" in said
+    words = explain.show(run, "made:0", "u0_0", "1").split()  # widths follow the values
+    assert " looks_most_at with_weight contribution head 0 " in " ".join(words)
     with pytest.raises(InputError, match="made/attention_output: was called on something inside"):
         explain.show(run, "made/attention_output", "u0_0", "1")
 
