@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from runner.capture.calls import leaves, watch
+from runner.capture.batches import LANES, alike, count_samples, has_fixed_batches
+from runner.capture.calls import watch
 from runner.capture.gradients import add_gradients
 from runner.capture.inventory import Inventory, Layer, take_inventory, value_of
 from runner.capture.losses import total_loss
@@ -84,9 +85,10 @@ class Capture:
         self._selection = selection or Selection()
         self._training = training
         _build(model, inputs)
-        rows = _rows(inputs)
-        self._fixed = rows if _has_fixed_batches(model) else None
+        rows = count_samples(inputs)
+        self._fixed = rows if has_fixed_batches(model) else None
         self._variables: list[keras.Variable] = model.variables
+        self._values: list[Any]
         self.refresh()
         self._changing: list[int] = []
         self._inventory = Inventory()
@@ -136,9 +138,56 @@ class Capture:
         list[numpy.ndarray]
             The values of `tensors`, each of shape (sample, ...): views of TensorFlow's
             memory, not to be written to.
+
+        Raises
+        ------
+        RunError
+            If the model fails, or a layer puts out another shape than for the first batch.
         """
-        arrays = self._run(inputs, targets)
-        return [arrays[place] for place in self._places]
+        arrays = self._chosen(inputs, targets)
+        for spec, array in zip(self.tensors, arrays, strict=True):
+            if array.shape[1:] != spec.shape:
+                raise RunError(
+                    f"'{spec.name}' has the shape {array.shape[1:]} for a sample of this batch, "
+                    f"and had {spec.shape} for the first: all must be alike to make one table"
+                )
+        return arrays
+
+    def mixed_by(self, inputs: Any, targets: np.ndarray | None = None) -> str | None:
+        """Name what makes a sample's values depend on the samples that it is shown with.
+
+        The first sample is shown in a batch of itself alone, and its values are held to those
+        it had in the first batch; values that differ each time, being drawn, say nothing. No
+        state that is carried from batch to batch moves.
+
+        Parameters
+        ----------
+        inputs, targets
+            The first batch again.
+
+        Returns
+        -------
+        str or None
+            Name of the first of `tensors` with other values than those of rounding;
+            ``None`` if there is none.
+        """
+        size = LANES if count_samples(inputs) != LANES else 2 * LANES
+        alone = tf.nest.map_structure(
+            lambda array: None if array is None else np.repeat(array[:1], size, axis=0),
+            (inputs, targets),
+        )
+        carried = self._values
+        try:
+            found = self._anew(alone)
+            places = [i for i in range(len(found)) if not alike(self.first[i][0], found[i][0])]
+            if places:
+                again = self._anew(alone)
+                places = [i for i in places if alike(found[i][0], again[i][0])]
+        except RunError:  # the size of a batch, or what else is in it, decides on the way taken
+            return str(self._model.name)
+        finally:
+            self._values = carried
+        return self.tensors[places[0]].name if places else None
 
     @property
     def draws_outside(self) -> bool:
@@ -148,6 +197,14 @@ class Capture:
     def refresh(self) -> None:
         """Take the model's variables as they are now; what was carried here is given up."""
         self._values = [tf.convert_to_tensor(variable.value) for variable in self._variables]
+
+    def _anew(self, batch: Any) -> list[np.ndarray]:
+        self.refresh()
+        return self._chosen(*batch)
+
+    def _chosen(self, inputs: Any, targets: np.ndarray | None) -> list[np.ndarray]:
+        arrays = self._run(inputs, targets)
+        return [arrays[place] for place in self._places]
 
     def _trace(
         self, inputs: Any, targets: np.ndarray | None
@@ -227,13 +284,6 @@ class _Scope(keras.StatelessScope):  # type: ignore[misc]
         super().add_update(update)
 
 
-def _has_fixed_batches(model: keras.Model) -> bool:
-    """Tell whether a model is made for batches of one size: its tensors say so then."""
-    return any(
-        tensor.shape[0] is not None for tensor in getattr(model, "inputs", None) or []
-    ) or any(getattr(layer, "stateful", False) for layer in model._flatten_layers())
-
-
 # What in TensorFlow's optimizer changes arithmetic, depending on which tensors are asked for:
 # x * a * b becomes x * (a * b) unless x * a is wanted too.
 _REWRITES = ("remapping", "arithmetic_optimization", "constant_folding")
@@ -258,22 +308,6 @@ def unfused() -> Iterator[None]:
         yield
     finally:
         options.set_experimental_options(before)
-
-
-def padded(inputs: Any, size: int) -> Any:
-    """Repeat the last sample of a batch until it has `size` samples.
-
-    Every batch then has the same shape, and the arithmetic of a sample does not
-    depend on how many samples happen to come with it.
-    """
-
-    def pad(array: np.ndarray | None) -> np.ndarray | None:
-        if array is None:
-            return None
-        missing = size - len(array)
-        return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)])
-
-    return inputs if _rows(inputs) >= size else tf.nest.map_structure(pad, inputs)
 
 
 def _build(model: keras.Model, inputs: Any) -> None:
@@ -318,10 +352,6 @@ def _in_one_line(error: Exception) -> str:
         text = text.partition("\n\t [[")[0].rpartition("\n")[2]
     text = " ".join(text.split())
     return text if len(text) <= 300 else f"{text[:297]}..."
-
-
-def _rows(inputs: Any) -> int:
-    return len(leaves(inputs)[0][1])
 
 
 def _as_array(tensor: Any) -> np.ndarray:

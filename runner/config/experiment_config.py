@@ -126,7 +126,9 @@ class CaptureConfig(Strict):
     fit, the last one counts. A colon in a pattern is `\\:` on the command line.
     """
     batch_size: Length = 256
-    """Samples shown at once."""
+    """Samples shown at once, rounded up to a multiple of 8: a sample's values are then the same to
+    the bit whatever the size, and whatever else is in the probe.
+    """
     training: bool = False
     """Whether layers behave as in training (Dropout drops, BatchNormalization uses the batch)."""
     dtype: Literal["float16", "bfloat16", "float32", "float64"] | None = None

@@ -59,7 +59,7 @@ def capture_activations(
     reduce
         Pattern to reduction, as in the configuration.
     batch_size
-        Samples shown at once.
+        Samples shown at once, rounded up to a multiple of 8.
     training
         Whether the layers run as in training.
     dtype

@@ -323,6 +323,7 @@ class Saving:
                 file="probe" + FORMATS[self._settings.format],
                 has_inputs=self._probe_table.has_inputs,
                 training=self._settings.training,
+                mixed_by=self.showing.mixed_by,
             ),
             layers=self._layers(last),
             steps=tuple(

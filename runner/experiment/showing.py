@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from runner.capture.capture import Capture, padded
+from runner.capture.batches import LANES, has_fixed_batches, padded
+from runner.capture.capture import Capture
 from runner.capture.selection import Selection
 from runner.config.experiment_config import CaptureConfig
 from runner.errors import InputError
@@ -30,7 +32,7 @@ class Settings:
     selection
         What to keep.
     batch_size
-        Samples shown at once.
+        Samples shown at once, rounded up to a multiple of 8.
     training
         Whether the layers run as in training.
     format
@@ -88,6 +90,9 @@ class Showing:
         The values of ``capture.tensors`` for the first batch.
     rows : int or None
         Samples in all, where that is known before the end.
+    mixed_by : str or None
+        Name of the first tensor whose values for a sample were found to depend on the
+        samples that it is shown with; with such a one no batch is padded.
 
     Raises
     ------
@@ -101,23 +106,20 @@ class Showing:
     def __init__(self, model: keras.Model, probe: Probe, settings: Settings) -> None:
         self.rows = probe.rows
         size = settings.batch_size if self.rows is None else min(settings.batch_size, self.rows)
-        # A lone sample may be computed by other kernels than one among several, so a batch
-        # has two at least; in training a sample changes what the others get: none is added.
-        self._size = size if settings.training else max(size, 2)
+        # In training a sample changes what the others get: none is added.
         self._pad = not settings.training
+        free = self._pad and not has_fixed_batches(model)
+        self._size = -(-size // LANES) * LANES if free else size
         self.model, self.probe, self.settings = model, probe, settings
+        self.mixed_by: str | None = None
         self._begin()
         self._targets: Targets | None = None
         if "gradient" in settings.selection.kinds:
             shape = output_shape(model, self._first.inputs)
             self._targets = Targets(probe, getattr(model, "loss", None), shape)
-        self.capture = Capture(
-            model,
-            self._padded(self._first.inputs),
-            settings.selection,
-            training=settings.training,
-            targets=self._compared(self._first, 0),
-        )
+        self.capture = self._captured_first()
+        if free and self.rows != self._size:
+            self._check_independence()
         self.first = self.capture.first
         self.check_size(self.rows or len(self._first.samples))
 
@@ -154,6 +156,31 @@ class Showing:
         if first is None:
             raise InputError.of("probe", "has 0 rows")
         self._first = first
+
+    def _captured_first(self) -> Capture:
+        return Capture(
+            self.model,
+            self._padded(self._first.inputs),
+            self.settings.selection,
+            training=self.settings.training,
+            targets=self._compared(self._first, 0),
+        )
+
+    def _check_independence(self) -> None:
+        """Pad no batch if samples depend on each other, and say so if there are several."""
+        first, targets = self._first.inputs, self._compared(self._first, 0)
+        self.mixed_by = self.capture.mixed_by(self._padded(first), targets)
+        if self.mixed_by is None:
+            return
+        self._pad = False
+        self.capture = self._captured_first()
+        if self.rows is None or self.rows > self._size:
+            warnings.warn(
+                f"what '{self.mixed_by}' puts out for a sample depends on the samples it is "
+                f"shown with: these are batches of {self._size}, in the order of the probe",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def _captured(self, batch: Batch, row: int) -> list[np.ndarray]:
         return self.capture(self._padded(batch.inputs), self._compared(batch, row))

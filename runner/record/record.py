@@ -137,6 +137,10 @@ class ProbeRecord:
         Whether it does hold the inputs: not those too large, or too wide for the format.
     training
         Whether the layers ran as in training when they were shown.
+    mixed_by
+        Name of the first tensor whose values for a sample were found to depend on the samples
+        that it was shown with. ``None`` where there is none, and where it was not asked: as in
+        training, with batches of a fixed size, or with all samples in one batch as they are.
     """
 
     source: str
@@ -150,6 +154,7 @@ class ProbeRecord:
     file: str
     has_inputs: bool
     training: bool = False
+    mixed_by: str | None = None
 
 
 @dataclass(frozen=True)
