@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from runner.capture.capture import Capture, padded, unfused
+from runner.capture.batches import padded
+from runner.capture.capture import Capture, unfused
 from runner.capture.selection import Selection
 from runner.errors import InputError, RunError
 

@@ -93,6 +93,7 @@ ORDER = (
     "experiment.earlier",
     "experiment.sweep",
     "similarity.conditions",
+    "similarity.signatures",
     "similarity.measures",
     "similarity.moments",
     "similarity.representation",

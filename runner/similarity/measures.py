@@ -12,7 +12,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 
@@ -20,19 +21,16 @@ from runner.similarity.conditions import (
     UndefinedError,
     check_layer,
     check_samples,
-    check_structure,
     kept_directions,
     rounding,
 )
+from runner.similarity.signatures import Signature, cosine
 
 NEIGHBOURS = 10
 """How many nearest neighbours of a sample `knn_jaccard` looks at."""
 
 SVCCA_VARIANCE = 0.99
 """Share of a layer's variance that `svcca` keeps."""
-
-_GRAM_ROWS = 64
-"""Of the Gram matrix computed at a time: so few stay in the processor's cache."""
 
 _BLOCK_VALUES = 1 << 22
 """Values of a layer that are centred at a time: some are far wider than memory is."""
@@ -53,16 +51,19 @@ class Measure:
     combine
         From what was kept of two layers to the value.
     by_product
-        Whether what is kept is a vector and `combine` the product of two such: that of
+        Whether what is kept is a `Signature` and `combine` the cosine of two such: that of
         many layers is then one matrix product.
+    kept_bytes
+        From how many samples and units there are to the bytes that are kept of a layer.
     samples_squared
         Whether `prepare` compares every sample with every other, so that neither time
         nor memory allow many.
     """
 
-    prepare: Callable[[np.ndarray], np.ndarray]
-    combine: Callable[[np.ndarray, np.ndarray], float]
+    prepare: Callable[[np.ndarray], Any]
+    combine: Callable[[Any, Any], float]
     by_product: bool = False
+    kept_bytes: Callable[[int, int], int] = lambda samples, units: 8 * samples * units
     samples_squared: bool = False
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> float:
@@ -242,44 +243,49 @@ def _sample_squares(x: np.ndarray) -> np.ndarray:
     return squares
 
 
-def _gram_rows(x: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield rows of the centred Gram matrix, some at a time, each from its diagonal on."""
-    if x.shape[1] > len(x):
-        gram = centred_gram(x)
-        for start in range(len(x)):
-            yield gram[start : start + 1, start:]
-        return
-    centred = _centred(x)
-    for start in range(0, len(x), _GRAM_ROWS):
-        yield centred[start : start + _GRAM_ROWS] @ centred[start:].T
-
-
-def _gram_signature(x: np.ndarray, *, debiased: bool) -> np.ndarray:
-    """Return the upper triangle of the centred Gram matrix as a vector of length 1."""
+def _gram_signature(x: np.ndarray, *, debiased: bool) -> Signature:
+    """Return the upper triangle of the centred Gram matrix."""
     n = len(x)
     check_samples(n, 4 if debiased else 2)
-    own = _sample_squares(x)
+    wide = x.shape[1] > n
+    centred = centred_gram(x) if wide else _centred(x).T
+    own = np.diag(centred) if wide else np.square(centred).sum(axis=0)
     whole = float(own.sum())
-    beyond = 1 if debiased else 0
-    signature = np.empty(n * (n + 1) // 2 - beyond * n)
-    share = own / (n - 2) if debiased else None
-    start = end = 0
-    for block in _gram_rows(x):
-        if share is not None:  # U-centred; a sample's product with itself does not count
-            block += (share[start : start + len(block)] - whole / ((n - 1) * (n - 2)))[:, None]
-            block += share[start:]
-        for row, products in enumerate(block):
-            kept = signature[end : end + len(products) - row - beyond]
-            kept[:] = products[row + beyond :]
-            if not debiased:
-                kept[0] /= np.sqrt(2)  # all others stand once for two
-            end += len(kept)
-        start += len(block)
-    norm = float(np.linalg.norm(signature))
-    if debiased:
-        check_structure(norm, whole, n)
-    signature /= norm
-    return signature
+    # U-centring adds the same to a row of the matrix, and to the column of the same sample.
+    added = own / (n - 2) - whole / (2 * (n - 1) * (n - 2)) if debiased else np.zeros(n)
+    if wide:
+        centred += added[:, None] + added
+        strip = partial(_strip_of_gram, centred, debiased)
+    else:
+        strip = partial(_strip_of_products, np.vstack([centred, added, np.ones(n)]), debiased)
+    return Signature(n, strip, whole if debiased else None)
+
+
+def _gram_bytes(samples: int, units: int) -> int:
+    return 8 * samples * min(samples, units + 2)
+
+
+def _strip_of_products(units: np.ndarray, debiased: bool, start: int, end: int) -> np.ndarray:
+    """Multiply units whose last two rows are what is added, and ones."""
+    rows = units[:, start:end].T.copy()
+    rows[:, -2:] = rows[:, :-3:-1]
+    return _counted_once(rows @ units[:, start:], debiased)
+
+
+def _strip_of_gram(gram: np.ndarray, debiased: bool, start: int, end: int) -> np.ndarray:
+    return _counted_once(gram[start:end, start:].copy(), debiased)
+
+
+def _counted_once(strip: np.ndarray, debiased: bool) -> np.ndarray:
+    """Let each pair of different samples count once, where the matrix has it twice."""
+    strip[:, : len(strip)] *= _weights(len(strip), debiased)
+    return strip
+
+
+@cache
+def _weights(rows: int, debiased: bool) -> np.ndarray:
+    # A sample's product with itself is there once, so it counts by half, or not at all.
+    return np.triu(np.ones((rows, rows)), 1) + np.eye(rows) * (0 if debiased else np.sqrt(0.5))
 
 
 def _basis(x: np.ndarray, *, variance: float) -> np.ndarray:
@@ -310,8 +316,8 @@ def _angle(x: np.ndarray, y: np.ndarray) -> float:
     return float(2 * np.arctan2(np.linalg.norm(rotated - y), np.linalg.norm(rotated + y)))
 
 
-def _ranked_dissimilarities(x: np.ndarray) -> np.ndarray:
-    """Return the ranks of all pairs' dissimilarities, about their mean, of length 1."""
+def _ranked_dissimilarities(x: np.ndarray) -> Signature:
+    """Return the ranks of all pairs' dissimilarities, about their mean."""
     check_samples(len(x), 3)
     _check_values(x)
     _refuse_rows((x == x[:, :1]).all(axis=1), "has the same value in every unit")
@@ -326,7 +332,17 @@ def _ranked_dissimilarities(x: np.ndarray) -> np.ndarray:
     # Descending, since what correlates more is less dissimilar; ties share their mean rank.
     ranks = (len(correlations) - np.cumsum(ties) + (ties + 1) / 2)[places.reshape(-1)]
     ranks -= ranks.mean()
-    return np.asarray(ranks / np.linalg.norm(ranks))
+    return Signature(len(x), partial(_strip_of_pairs, ranks, len(x)))
+
+
+def _pairs_bytes(samples: int, _units: int) -> int:
+    return 4 * samples**2
+
+
+def _strip_of_pairs(values: np.ndarray, samples: int, start: int, end: int) -> np.ndarray:
+    """Return what stands in the rows of an upper triangle, of which the diagonal is no part."""
+    begin, beyond = (row * (2 * samples - row - 1) // 2 for row in (start, min(end, samples)))
+    return values[begin:beyond]
 
 
 def _nearest(x: np.ndarray) -> np.ndarray:
@@ -358,17 +374,13 @@ def _refuse_rows(wrong: np.ndarray, what: str) -> None:
         raise UndefinedError(f"has a sample, row {int(np.argmax(wrong))}{more}, that {what}")
 
 
-def _product(x: np.ndarray, y: np.ndarray) -> float:
-    return float(x @ y)
-
-
 MEASURES: dict[str, Measure] = {
-    "cka": Measure(partial(_gram_signature, debiased=True), _product, by_product=True),
-    "cka_biased": Measure(partial(_gram_signature, debiased=False), _product, by_product=True),
+    "cka": Measure(partial(_gram_signature, debiased=True), cosine, True, _gram_bytes),
+    "cka_biased": Measure(partial(_gram_signature, debiased=False), cosine, True, _gram_bytes),
     "cca": Measure(partial(_basis, variance=1.0), _mean_correlation),
     "svcca": Measure(partial(_basis, variance=SVCCA_VARIANCE), _mean_correlation),
     "procrustes": Measure(_configuration, _angle),
-    "rsa": Measure(_ranked_dissimilarities, _product, by_product=True, samples_squared=True),
+    "rsa": Measure(_ranked_dissimilarities, cosine, True, _pairs_bytes, samples_squared=True),
     "knn": Measure(_nearest, _mean_jaccard, samples_squared=True),
 }
 """Every measure by the name that ``metric=`` takes."""

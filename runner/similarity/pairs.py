@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from runner.similarity.conditions import UndefinedError
 from runner.similarity.measures import MEASURES, Measure, dominant_share
 from runner.similarity.moments import MOMENT_MEASURES, JointMoments, LayerMoments
 from runner.similarity.representation import Representation, side_by_side
+from runner.similarity.signatures import Signature, products
 
 Metric = str | Callable[[np.ndarray, np.ndarray], float]
 
@@ -161,20 +163,20 @@ def _from_values(
     """Return the values of all pairs from the layers themselves, and remarks on layers."""
     remarks: dict[int, str] = {}
 
-    def prepared(places: Sequence[int]) -> dict[int, np.ndarray]:
+    def prepared(places: Sequence[int]) -> dict[int, Any]:
         kept = {}
         for place in places:
-            values = layers[place].values(rows)
+            given = layers[place].values(rows)
             try:
-                if name in SWAYED and (share := dominant_share(values)) > DOMINANT:
+                if name in SWAYED and (share := dominant_share(given)) > DOMINANT:
                     remarks[place] = _dominated(layers[place], share)
-                kept[place] = measure.prepare(values)
+                kept[place] = measure.prepare(given)
             except UndefinedError as reason:
                 remarks[place] = f"{layers[place]} {reason}"
         return kept
 
     samples = layers[0].samples if rows is None else len(rows)
-    sizes = [4 * samples * (samples if measure.by_product else 2 * x.width) for x in layers]
+    sizes = [measure.kept_bytes(samples, layer.width) for layer in layers]
     values = np.full((len(layers), len(layers)), np.nan)
     chunks = list(_chunks(sizes, _CHUNK_BYTES // 2))
     for number, chunk in enumerate(chunks):
@@ -182,30 +184,34 @@ def _from_values(
         for other in chunks[number:]:
             right = left if other is chunk else prepared(other)
             if measure.by_product:
-                values[np.ix_(list(left), list(right))] = _products(left, right)
+                of_left = list(left.values())
+                of_right = of_left if right is left else list(right.values())
+                values[np.ix_(list(left), list(right))] = products(of_left, of_right)
+                if right is left:
+                    _refuse_rounding(left, layers, values, remarks)
                 continue
             for x, y in product(left, right):
                 if x < y:
                     values[x, y] = measure.combine(left[x], right[y])
+    if measure.by_product:
+        norms = np.sqrt(np.diag(values))
+        values /= norms[:, None] * norms
     return values, remarks
 
 
-def _products(left: dict[int, np.ndarray], right: dict[int, np.ndarray]) -> np.ndarray:
-    """Return the products of all vectors of one side with all of the other."""
-    if not left or not right:
-        return np.empty((len(left), len(right)))
-    of_left = _rows(left)
-    of_right = of_left if right is left else _rows(right)
-    return np.asarray(of_left @ of_right.T)
-
-
-def _rows(vectors: dict[int, np.ndarray]) -> np.ndarray:
-    """Return vectors as rows of one array, each let go of when it is there."""
-    rows = np.empty((len(vectors), *next(iter(vectors.values())).shape))
-    for row, place in zip(rows, list(vectors), strict=True):
-        row[:] = vectors[place]
-        vectors[place] = row
-    return rows
+def _refuse_rounding(
+    signatures: dict[int, Signature],
+    layers: Sequence[Representation],
+    values: np.ndarray,
+    remarks: dict[int, str],
+) -> None:
+    """Take the value away from layers whose product with themselves is rounding alone."""
+    for place, signature in signatures.items():
+        try:
+            signature.check(float(np.sqrt(values[place, place])))
+        except UndefinedError as reason:
+            remarks[place] = f"{layers[place]} {reason}"
+            values[place, place] = np.nan
 
 
 def _from_moments(name: str, layers: Sequence[Representation]) -> tuple[np.ndarray, dict[int, str]]:

@@ -1,0 +1,109 @@
+"""Layers as vectors too long to be kept: computed, multiplied and dropped a strip at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from runner.similarity.conditions import check_structure
+
+_ROWS = 32
+_BYTES = 1 << 28
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A layer as a vector with an entry for every pair of samples.
+
+    Two layers are as similar as the cosine of the angle between their vectors.
+
+    Attributes
+    ----------
+    samples
+        How many there are.
+    strip
+        Returns the entries of the samples from one up to another, each with the samples
+        from the first of these on, in any shape: as many for any layer.
+    whole
+        The centred Gram matrix's trace if the vector is that matrix U-centred, of which
+        nothing but rounding may be left.
+    """
+
+    samples: int
+    strip: Callable[[int, int], np.ndarray]
+    whole: float | None = None
+
+    def check(self, norm: float) -> None:
+        """Refuse a vector of which rounding alone is left.
+
+        Raises
+        ------
+        UndefinedError
+            If its norm is as small as that.
+        """
+        if self.whole is not None:
+            check_structure(norm, self.whole, self.samples)
+
+
+def products(left: Sequence[Signature], right: Sequence[Signature]) -> np.ndarray:
+    """Return the inner products of all vectors of one side with all of the other.
+
+    Parameters
+    ----------
+    left, right
+        Layers that were shown the same samples.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (left, right), float64.
+    """
+    found = np.zeros((len(left), len(right)))
+    if not found.size:
+        return found
+    samples = left[0].samples
+    rows = max(1, min(_ROWS, _BYTES // (8 * samples * max(len(left), len(right)))))
+    of_left = _SideBySide(left)
+    of_right = of_left if right is left else _SideBySide(right)
+    for start in range(0, samples, rows):
+        one = of_left.strip(start, start + rows)
+        other = one if of_right is of_left else of_right.strip(start, start + rows)
+        found += one @ other.T
+    return found
+
+
+def cosine(one: Signature, other: Signature) -> float:
+    """Return the cosine of the angle between two vectors.
+
+    Raises
+    ------
+    UndefinedError
+        If one of them has no direction but that of rounding.
+    """
+    both = (one, other)
+    found = products(both, both)
+    norms = np.sqrt(np.diag(found))
+    for signature, norm in zip(both, norms, strict=True):
+        signature.check(float(norm))
+    return float(found[0, 1] / norms[0] / norms[1])
+
+
+class _SideBySide:
+    """Vectors as the rows of a matrix, a strip of its columns at a time in the same memory."""
+
+    def __init__(self, signatures: Sequence[Signature]) -> None:
+        self._signatures = signatures
+        self._room = np.empty(0)
+
+    def strip(self, start: int, end: int) -> np.ndarray:
+        first = self._signatures[0].strip(start, end).reshape(-1)
+        size = len(self._signatures) * len(first)
+        if size > self._room.size:  # once: the first strip is the longest
+            self._room = np.empty(size)
+        rows = self._room[:size].reshape(-1, len(first))
+        rows[0] = first
+        for row, signature in zip(rows[1:], self._signatures[1:], strict=True):
+            row[:] = signature.strip(start, end).reshape(-1)
+        return rows
