@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.config.compose import compose_one
 from runner.config.experiment_config import check_name, parse_capture
+from runner.errors import InputError
 from runner.experiment.experiment import run_experiment
 from runner.record.record import Header
 from runner.runs.locate import open_run
@@ -39,6 +40,10 @@ def run(*overrides: str) -> Run:
     RunError
         If the run failed; a record that says why is published.
     """
+    if not all(isinstance(override, str) for override in overrides):
+        raise InputError.of(
+            "overrides", f"expected texts, found {overrides!r}", 'such as "seed=1", "format=csv"'
+        )
     run_id = secrets.token_hex(4)
     composition, folder = compose_one(overrides, run_id)
     return open_run(run_experiment(composition, folder, run_id=run_id))
@@ -93,14 +98,17 @@ def save_run(
     Raises
     ------
     InputError
-        If the inputs do not fit, a pattern matches no layer, or the folder is not empty.
+        If what is given is no model or no inputs, a pattern matches no layer, or the folder is
+        not empty.
     RunError
         If the model fails or the disk is full; nothing is published.
     """
     from runner.experiment.saving import save
     from runner.experiment.showing import Settings
+    from runner.model.building import check_model
     from runner.probe.memory_sources import as_probe
 
+    check_model(model)
     check_name(name)
     config = dict(config or {})
     seed = config.get("seed")

@@ -75,7 +75,12 @@ def test_list_warns_of_a_record_that_it_cannot_read(
             ["list", "--limit", "few"],
             "runner list: argument --limit: expected a number, found 'few'",
         ),
-        (["list", "--limt", "2"], "runner: unrecognized arguments: --limt 2; runner --help lists"),
+        (
+            ["list", "--limt", "2"],
+            "runner list: unknown argument '--limt'; did you mean '--limit'?",
+        ),
+        (["verify", "--x=1"], "runner verify: unknown argument '--x'; runner verify --help lists"),
+        (["list", "--outputs", "o"], "--outputs: there is no folder 'o'"),
         (
             ["explain", "hidden", "u1"],
             "runner explain: the following arguments are required: --sam",

@@ -240,6 +240,22 @@ def test_showing_needs_no_folder() -> None:
     assert sizes == [(8, 8), (2, 2)]
 
 
+def test_what_is_no_model_and_no_override_is_told_in_a_line() -> None:
+    no_model = r"^model: expected a keras.Model, found ndarray; the model comes first, then what"
+    with pytest.raises(InputError, match=no_model):
+        runner.capture_activations(random(2), small())  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=no_model):
+        runner.save_run(random(2), small(), "run")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"^overrides: expected texts, found \(\['seed=1'\],\)"):
+        runner.run(["seed=1"])  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"^probe: expected arrays or batches, found str$"):
+        runner.capture_activations(small(), "pictures.npy")
+    narrow = keras.Sequential([layers.Input((4,)), layers.Dense(2, name="dense")], name="narrow")
+    message = r"\(in narrow\): Input 0 with name 'None' of layer 'dense' is .* value 4, .*\)$"
+    with pytest.raises(runner.RunError, match=message):
+        runner.capture_activations(narrow, np.ones((8, 5)))
+
+
 @pytest.mark.parametrize(
     ("wrong", "line"),
     [

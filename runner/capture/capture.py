@@ -348,8 +348,12 @@ def _explained() -> Iterator[None]:
 
 def _in_one_line(error: Exception) -> str:
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip() or type(error).__name__
-    if isinstance(error, tf.errors.OpError):  # a graph tells where its code stood, first
+    if "\n\t [[" in text:  # a graph tells where its code stood, first
         text = text.partition("\n\t [[")[0].rpartition("\n")[2]
+    # Keras says where around what: the one is told beside this, the other is long.
+    text = re.sub(r"^(Exception encountered when calling \S+\.call\(\)\.\s+)+", "", text)
+    for rest in ("\n\nArguments received by ", "\n\t; NodeDef: "):
+        text = text.partition(rest)[0]
     text = " ".join(text.split())
     return text if len(text) <= 300 else f"{text[:297]}..."
 

@@ -12,13 +12,13 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from runner.errors import InputError, RunnerError, one_line
+from runner.errors import InputError, RunnerError, one_line, suggest
 from runner.preflight import readable
 from runner.runs.locate import OUTPUTS, find_runs, open_run, open_runs
 from runner.runs.published_run import Run
@@ -83,6 +83,8 @@ def _show(arguments: argparse.Namespace) -> None:
 
 def _list(arguments: argparse.Namespace) -> None:
     """List the runs there are, the newest first."""
+    if arguments.outputs != OUTPUTS and not arguments.outputs.is_dir():
+        raise InputError.of("--outputs", f"there is no folder '{arguments.outputs}'")
     runs = find_runs(arguments.outputs)
     shown = runs[::-1][: arguments.limit]
     if shown:
@@ -206,6 +208,19 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise InputError.of(self.prog, message, f"{self.prog} --help lists the arguments")
+
+    def parse_known_args(self, *arguments: Any, **more: Any) -> tuple[Any, list[str]]:
+        """Refuse what is left over, and ask what was meant by it."""
+        known, unknown = super().parse_known_args(*arguments, **more)
+        if unknown:
+            word = unknown[0].partition("=")[0]
+            advice = suggest(word, self._option_string_actions)
+            raise InputError.of(
+                self.prog,
+                f"unknown argument '{word}'",
+                advice or f"{self.prog} --help lists the arguments",
+            )
+        return known, unknown
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,6 +13,7 @@ from runner.capture.capture import unfused
 from runner.capture.inventory import value_of
 from runner.config.experiment_config import parse_capture
 from runner.experiment.showing import Settings, Showing
+from runner.model.building import check_model
 from runner.probe.memory_sources import as_probe
 from runner.tensors import Kind, TensorSpec
 
@@ -77,10 +78,11 @@ def capture_activations(
     Raises
     ------
     InputError
-        If the inputs do not fit the model or a pattern matches no layer.
+        If what is given is no model or no inputs, or a pattern matches no layer.
     RunError
         If the model cannot be called; names the layer where it failed.
     """
+    check_model(model)
     wanted = parse_capture(
         include=include,
         exclude=exclude,

@@ -96,6 +96,22 @@ def build_callbacks(config: TrainConfig, folder: Path) -> list[keras.callbacks.C
     return callbacks
 
 
+def check_model(model: Any) -> None:
+    """Refuse what is no model.
+
+    Raises
+    ------
+    InputError
+        If it is not a Keras model.
+    """
+    if not isinstance(model, keras.Model):
+        raise InputError.of(
+            "model",
+            f"expected a keras.Model, found {type(model).__name__}",
+            "the model comes first, then what to show it",
+        )
+
+
 def input_specs(model: keras.Model) -> tuple[InputSpec, ...]:
     """Return the inputs of a model; none where only calling it can tell.
 

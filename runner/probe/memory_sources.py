@@ -131,7 +131,7 @@ def as_probe(
         return _stream(source, x)
     if isinstance(x, Iterator):
         return _once(source, x)
-    if isinstance(x, Iterable):
+    if isinstance(x, Iterable) and not isinstance(x, (str, bytes)):
         return _stream(source, lambda: x)
     raise InputError.of("probe", f"expected arrays or batches, found {type(x).__name__}")
 
