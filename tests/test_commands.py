@@ -161,3 +161,25 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     with process.stderr as stderr:
         assert stderr.read() == b""
     assert process.wait(timeout=60) == 0
+
+
+def test_every_run_below_a_folder_is_verified(capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [Path(f"outputs/sweep/{job}") for job in "012"]
+    for job, folder in enumerate(folders):
+        make_run(folder, run_id=f"aaaa1111-{job}")
+    assert main(["verify", "outputs/sweep"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [f"aaaa1111-{job}" for job in range(3)]
+    table = next(path for path in folders[0].rglob("*.parquet"))
+    table.write_bytes(table.read_bytes() + b"x")
+    record = folders[2] / "run.json"
+    record.write_bytes(record.read_bytes() + b"x")
+    assert main(["verify", "outputs"]) == 1
+    said = capsys.readouterr()
+    assert [", 1 wrong" in said.out, said.out.count("none wrong")] == [True, 1]
+    table_line, record_line = said.err.splitlines()
+    assert table_line.startswith(f"error: {table}: damaged: ")
+    assert record_line.startswith(f"error: {record}: not a run record: ")
+    assert main(["show", "outputs/sweep"]) == 2
+    line = "error: outputs/sweep: 3 runs are below it: outputs/sweep/0, outputs/sweep/1, outputs/sw"
+    assert capsys.readouterr().err.splitlines()[-1].startswith(line)

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from runner.errors import InputError, RunnerError, one_line, suggest
 from runner.preflight import readable
-from runner.runs.locate import OUTPUTS, find_runs, open_run, open_runs
+from runner.runs.locate import OUTPUTS, find_runs, open_run, open_runs, run_folders
 from runner.runs.published_run import Run
 from runner.similarity.measures import MEASURES
 
@@ -150,16 +150,31 @@ def _rerun(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    """Check every file of a run against its record."""
+    """Check every file of a run, or of all runs below a folder, against its record."""
+    folder = Path(arguments.run)
+    meant = list(run_folders(folder))
+    if meant in ([], [folder]):
+        return 1 if _wrong_files(open_run(arguments.run, arguments.outputs), "") else 0
+    wrong = 0
+    for path in meant:
+        try:
+            wrong += _wrong_files(open_run(path), f"{path}/")
+        except InputError as error:  # a record that is damaged itself
+            tell(error)
+            wrong += 1
+    return 1 if wrong else 0
+
+
+def _wrong_files(run: Run, folder: str) -> int:
+    """Tell what is wrong with the files of a run, in a folder to be named, and how many are."""
     from runner.sameness.verification import damage
 
-    run = open_run(arguments.run, arguments.outputs)
     found = list(damage(run))
     for line in found:
-        sys.stderr.write(f"error: {one_line(line)}\n")
+        sys.stderr.write(f"error: {one_line(folder + line)}\n")
     count = len(run.record.digests) + 1
     sys.stdout.write(f"{run.id}: {count} files, {len(found) or 'none'} wrong\n")
-    return 1 if found else 0
+    return len(found)
 
 
 def _similarity(arguments: argparse.Namespace) -> None:
@@ -272,7 +287,7 @@ def _parser() -> argparse.ArgumentParser:
     compares(rerunning)
 
     verifying = command("verify", _verify)
-    verifying.add_argument("run", metavar="RUN", nargs="?", default="last", help=_RUN)
+    verifying.add_argument("run", metavar="RUN|DIR", nargs="?", default="last", help=_RUN)
     reads_runs(verifying)
 
     comparing = command("similarity", _similarity)

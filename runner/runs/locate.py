@@ -6,7 +6,7 @@ import glob
 import os
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from runner.errors import InputError, some, suggest
@@ -17,21 +17,29 @@ from runner.runs.runs import Runs
 OUTPUTS = Path("outputs")
 
 
-def find_runs(folder: Path) -> list[Run]:
-    """Return every run below a folder, the one that ended first first.
+def run_folders(folder: Path) -> Iterator[Path]:
+    """Yield the folder of every run in or below a folder, whether or not it can be read.
 
     Folders whose name begins with a dot are left out: they are staged or superseded.
-    A record that cannot be read is left out with a warning that says why.
     """
-    runs = []
     for place, folders, files in os.walk(folder):
         if RECORD in files:
             folders.clear()
-            try:
-                runs.append(Run.read(Path(place)))
-            except InputError as error:
-                warnings.warn(f"left out: {error}", stacklevel=2)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+            yield Path(place)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+
+
+def find_runs(folder: Path) -> list[Run]:
+    """Return every run below a folder, the one that ended first first.
+
+    A record that cannot be read is left out with a warning that says why.
+    """
+    runs = []
+    for path in run_folders(folder):
+        try:
+            runs.append(Run.read(path))
+        except InputError as error:
+            warnings.warn(f"left out: {error}", stacklevel=2)
     return sorted(runs, key=lambda run: (run.record.ended, run.record.started, run.id))
 
 
@@ -138,6 +146,9 @@ def _named(what: str | Path, runs: Sequence[Run], outputs: str | Path) -> Run:
     if found:
         fitting = some([_described(run) for run in found])
         raise InputError.of(text, f"{len(found)} runs fit: {fitting}", "type more of the id")
+    below = [str(path) for path in run_folders(Path(what))]
+    if below:
+        raise InputError.of(text, f"{len(below)} runs are below it: {some(below)}", "name one")
     names = {name for run in runs for name in (run.id, run.record.name) if name}
     newest = some([_described(run) for run in reversed(runs)]) or "none"
     raise InputError.of(
