@@ -183,3 +183,5 @@ def test_every_run_below_a_folder_is_verified(capsys: pytest.CaptureFixture[str]
     assert main(["show", "outputs/sweep"]) == 2
     line = "error: outputs/sweep: 3 runs are below it: outputs/sweep/0, outputs/sweep/1, outputs/sw"
     assert capsys.readouterr().err.splitlines()[-1].startswith(line)
+    assert main(["verify", ""]) == 2
+    assert "no folder of a run" in capsys.readouterr().err

@@ -152,7 +152,7 @@ def _rerun(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     """Check every file of a run, or of all runs below a folder, against its record."""
     folder = Path(arguments.run)
-    meant = list(run_folders(folder))
+    meant = list(run_folders(folder)) if arguments.run else []
     if meant in ([], [folder]):
         return 1 if _wrong_files(open_run(arguments.run, arguments.outputs), "") else 0
     wrong = 0

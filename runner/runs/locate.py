@@ -146,7 +146,7 @@ def _named(what: str | Path, runs: Sequence[Run], outputs: str | Path) -> Run:
     if found:
         fitting = some([_described(run) for run in found])
         raise InputError.of(text, f"{len(found)} runs fit: {fitting}", "type more of the id")
-    below = [str(path) for path in run_folders(Path(what))]
+    below = [str(path) for path in run_folders(Path(what))] if text else []
     if below:
         raise InputError.of(text, f"{len(below)} runs are below it: {some(below)}", "name one")
     names = {name for run in runs for name in (run.id, run.record.name) if name}
