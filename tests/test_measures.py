@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
 from runner.similarity.measures import (
     MEASURES,
@@ -153,6 +154,18 @@ def test_rsa_and_neighbours_change_where_they_are_said_to() -> None:
     assert abs(rsa(rotated, y) - rsa(x, y)) > 1e-3
     assert knn_jaccard(rotated, y) == pytest.approx(knn_jaccard(x, y), abs=1e-12)
     assert knn_jaccard(x + 1, y) != knn_jaccard(x, y)
+
+
+@pytest.mark.parametrize("samples", [31, 32, 33, 64, 65])
+def test_the_last_strip_of_samples_may_have_any_length(samples: int) -> None:
+    x, y = (np.random.default_rng(seed).normal(size=(samples, 6)) for seed in range(2))
+    pairs_of_samples = np.triu_indices(samples, 1)
+    expected = spearmanr(*(1 - np.corrcoef(part)[pairs_of_samples] for part in (x, y))).statistic
+    assert rsa(x, y) == pytest.approx(expected, abs=1e-12)
+    centring = np.eye(samples) - 1 / samples
+    one, other = (centring @ part @ part.T @ centring for part in (x, y))
+    aligned = (one * other).sum() / np.linalg.norm(one) / np.linalg.norm(other)
+    assert biased(x, y) == pytest.approx(aligned, abs=1e-12)
 
 
 def test_independent_noise_scores_0_debiased_and_high_biased() -> None:

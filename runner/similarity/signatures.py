@@ -102,7 +102,7 @@ class _SideBySide:
         size = len(self._signatures) * len(first)
         if size > self._room.size:  # once: the first strip is the longest
             self._room = np.empty(size)
-        rows = self._room[:size].reshape(-1, len(first))
+        rows = self._room[:size].reshape(len(self._signatures), len(first))
         rows[0] = first
         for row, signature in zip(rows[1:], self._signatures[1:], strict=True):
             row[:] = signature.strip(start, end).reshape(-1)
