@@ -91,4 +91,4 @@ def closing(folder: Path, outcomes: Mapping[str, str | None], jobs: int) -> str:
             console.print(table)
         lines = captured.get().splitlines()
         said += "\n" + "".join(f"{line.rstrip()}\n" for line in lines)
-    return said + "\nnext: runner list\n"
+    return said + "\nnext   python -m runner list\n"
