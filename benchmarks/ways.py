@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,7 @@ def ways(case: Case, rows: int, *, all_of_them: bool) -> dict[str, Way]:
 
     def capture() -> None:
         with unfused():
-            for _ in Showing(model, as_probe(x), settings("arrow")):
-                pass
+            deque(Showing(model, as_probe(x), settings("arrow")), maxlen=0)
 
     def saved(table_format: str) -> Way:
         def way() -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import keras
 import ml_dtypes
 import numpy as np
-import tensorflow as tf
 
 from runner.capture.calls import leaves
 
@@ -35,7 +34,7 @@ def padded(inputs: Any, size: int) -> Any:
         missing = size - len(array)
         return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)])
 
-    return inputs if count_samples(inputs) >= size else tf.nest.map_structure(pad, inputs)
+    return inputs if count_samples(inputs) >= size else keras.tree.map_structure(pad, inputs)
 
 
 def has_fixed_batches(model: keras.Model) -> bool:

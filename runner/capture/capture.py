@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import re
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import keras
@@ -172,7 +173,7 @@ class Capture:
             ``None`` if there is none.
         """
         size = LANES if count_samples(inputs) != LANES else 2 * LANES
-        alone = tf.nest.map_structure(
+        alone = keras.tree.map_structure(
             lambda array: None if array is None else np.repeat(array[:1], size, axis=0),
             (inputs, targets),
         )
@@ -209,7 +210,7 @@ class Capture:
     def _trace(
         self, inputs: Any, targets: np.ndarray | None
     ) -> tuple[Callable[..., Any], str | None]:
-        signature = tf.nest.map_structure(
+        signature = keras.tree.map_structure(
             lambda array: (
                 None if array is None else tf.TensorSpec((None, *array.shape[1:]), array.dtype)
             ),
@@ -256,7 +257,7 @@ class Capture:
         with unfused(), _explained():
             tensors, changed = self._function(
                 self._values,
-                *tf.nest.map_structure(
+                *keras.tree.map_structure(
                     lambda array: None if array is None else tf.convert_to_tensor(array),
                     (inputs, targets),
                 ),
@@ -287,6 +288,7 @@ class _Scope(keras.StatelessScope):  # type: ignore[misc]
 # What in TensorFlow's optimizer changes arithmetic, depending on which tensors are asked for:
 # x * a * b becomes x * (a * b) unless x * a is wanted too.
 _REWRITES = ("remapping", "arithmetic_optimization", "constant_folding")
+_rewriting = ContextVar("_rewriting", default=True)
 
 
 @contextlib.contextmanager
@@ -297,16 +299,18 @@ def unfused() -> Iterator[None]:
     rounds differently: without this, a value would depend on what else is captured.
     `Capture` enters it for every batch; enter it once around many to save the switching.
     """
+    if not _rewriting.get():
+        yield
+        return
     options = tf.config.optimizer
     found = options.get_experimental_options()
     before = {name: found.get(name, True) for name in _REWRITES}
-    if not any(before.values()):
-        yield
-        return
     options.set_experimental_options(dict.fromkeys(_REWRITES, False))
+    token = _rewriting.set(False)
     try:
         yield
     finally:
+        _rewriting.reset(token)
         options.set_experimental_options(before)
 
 

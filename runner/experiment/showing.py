@@ -149,6 +149,7 @@ class Showing:
             if self.rows is None:
                 self.check_size(shown)
             yield batch, [array[:count] for array in arrays]
+            del arrays  # their memory is where the next ones go, if nobody else has them
 
     def _begin(self) -> None:
         self._batches = self.probe.batches(self._size)
