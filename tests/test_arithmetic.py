@@ -150,6 +150,16 @@ def test_several_inputs(name: str) -> None:
         assert "input0 u0_1" in explain.show(run, "made", "u0_1", "0")
 
 
+def test_inputs_whose_columns_are_spelled_alike_are_told_apart() -> None:
+    inputs = [keras.Input((3,), name="a"), keras.Input((2,), name="a1")]
+    outputs = [layers.Dense(2, name=f"of_{given.name}")(given) for given in inputs]
+    shown = {"a": _rng.normal(size=(2, 3)), "a1": _rng.normal(size=(2, 2))}
+    run = Run.read(runner.save_run(keras.Model(inputs, outputs), shown, Path("run")).path)
+    check(run, "of_a")
+    check(run, "of_a1")
+    assert list(run.probe) == ["a0", "a1", "a2", "a10", "a11"]
+
+
 def test_embedding_and_a_mean_under_its_mask() -> None:
     given = keras.Input((5,), dtype="int32")
     words = layers.Embedding(7, 3, mask_zero=True, name="words")(given)

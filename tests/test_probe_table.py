@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -10,11 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from runner.errors import InputError
 from runner.experiment import probe_table
 from runner.experiment.probe_table import ProbeTable
 from runner.probe.memory_sources import as_probe
+from runner.record.record import ProbeRecord
+from runner.runs.shown_probe import ShownProbe
 from runner.tables.layout import MAX_CSV_COLUMNS
-from runner.tables.tables import write_table
+from runner.tables.tables import read_table, write_table
 
 
 def kept(x: Any, *, format: str = "parquet", size: int = 2, **others: Any) -> pa.Table:
@@ -127,7 +132,37 @@ def test_what_is_too_wide_for_csv_is_left_out_of_it_alone(shape: tuple[int, ...]
 
 
 def test_a_csv_as_wide_as_may_be_keeps_its_inputs() -> None:
-    assert kept(np.zeros((1, 128, 128)), format="csv").column_names == ["sample", "input"]
+    names = kept(np.zeros((1, 128, 128)), format="csv").column_names
+    assert names[:2] == ["sample", "input0_0"]
+    assert len(names) == 1 + MAX_CSV_COLUMNS
+
+
+@pytest.mark.parametrize("format", ["parquet", "csv", "arrow"])
+def test_each_array_is_read_from_the_columns_it_was_written_to(format: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    shapes = {"a": (3,), "a1": (2,), "a1_0": (2, 2), "a11": (), "target": (2,), "label": ()}
+    x = {name: rng.normal(size=(4, *shape)).astype("f4") for name, shape in shapes.items()}
+    targets = rng.normal(size=(4, 3))
+    probe = as_probe(x, labels=list("uvwx"), targets=targets)
+    shown = ProbeTable(format)
+    for batch in probe.batches(3):
+        shown.add(batch)
+    with (tmp_path / "probe").open("wb") as sink:
+        write_table(sink, shown.table(), format)
+    recorded = ProbeRecord(
+        source="", rows=4, inputs=probe.inputs, sample_type="int64", has_labels=True,
+        has_targets=True, sha256="", sample_ids_sha256="", file="probe", has_inputs=True,
+        columns=shown.layout(),
+    )  # fmt: skip
+    for record in (recorded, replace(recorded, columns=None)):  # as of before it was recorded
+        read = ShownProbe(read_table(tmp_path / "probe", format), record, format)
+        for name, values in x.items():
+            np.testing.assert_array_equal(read.input(name).values, values, strict=True)
+        np.testing.assert_array_equal(read.select("target"), targets)
+        assert read.select("label").squeeze().tolist() == list("uvwx")
+    damaged = replace(recorded, columns=(replace(shown.layout()[0], first=30),))
+    with pytest.raises(InputError, match="probe: expected 1 columns of label 'label' from column"):
+        ShownProbe(read_table(tmp_path / "probe", format), damaged, format)
 
 
 @pytest.mark.parametrize("shape", [(2, 0), (2, 0, 3)])

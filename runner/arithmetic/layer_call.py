@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -181,19 +179,7 @@ class LayerCall:
         name = str(wire.model_input)
         if name not in names:  # the only one, or given by its place in a list
             name = names[int(name)] if name.isdecimal() and int(name) < len(names) else names[0]
-        spec = record.inputs[names.index(name)]
         if not record.has_inputs:
             raise InputError.of(self.name, "was called on the probe, which was too large to keep")
-        probe = self.run.probe
-        if name in probe:
-            cell = probe[name].iloc[self.row]
-            return Operand(wire.argument, name, np.asarray(cell, spec.dtype))
-        columns = [one for one in probe if re.fullmatch(rf"{re.escape(name)}[\d_]+", str(one))]
-        if len(names) == 1:  # whose columns may bear names of their own
-            columns = [c for c in probe if not re.fullmatch(r"label|target\d*", str(c))]
-        values = probe[columns].iloc[self.row].to_numpy(spec.dtype)
-        shape = spec.shape if None not in spec.shape else (len(columns),)
-        if prod(map(int, filter(None, shape))) != len(columns):
-            raise not_covered(self.name, f"inputs of shape {list(spec.shape)} in this format")
-        sizes = [int(size) for size in shape if size is not None]
-        return Operand(wire.argument, name, values.reshape(sizes), tuple(map(str, columns)))
+        shown = self.run.shown.input(name, np.array([self.row]))
+        return Operand(wire.argument, name, shown.values[0], shown.entry_names)

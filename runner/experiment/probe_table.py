@@ -1,10 +1,10 @@
-"""The probe as shown, kept beside what it brought forth."""
+"""The table that holds the probe as it was shown."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from runner.probe.probe import Batch, is_text, named_inputs
-from runner.tables.layout import MAX_CSV_COLUMNS, MAX_UNIT_COLUMNS
+from runner.record.probe_layout import ProbeColumns, Role
+from runner.tables.layout import MAX_CSV_COLUMNS, MAX_UNIT_COLUMNS, unit_places
 from runner.tensors import InputSpec
 
 # Larger inputs are recorded by their source and hash alone.
@@ -67,20 +68,10 @@ class ProbeTable:
 
     def table(self) -> pa.Table:
         """Return the whole probe, without the inputs where these do not fit."""
-        batches = self._batches
-        columns: dict[str, pa.Array] = {"sample": _arrow(_joined([b.samples for b in batches]))}
-        labels = [batch.labels for batch in batches if batch.labels is not None]
-        if labels:
-            columns["label"] = _arrow(_joined(labels))
-        arrays = []
-        targets = [batch.targets for batch in batches if batch.targets is not None]
-        if targets:
-            arrays.append(("target", _joined(targets)))
-        if self.has_inputs:
-            named = [named_inputs(batch.inputs, self._inputs) for batch in batches]
-            arrays += [(name, _joined([inputs[name] for inputs in named])) for name in named[0]]
-        for name, array in arrays:
-            for column, values in _columns(name, array).items():
+        samples = _arrow(np.concatenate([batch.samples for batch in self._batches]))
+        columns: dict[str, pa.Array] = {"sample": samples}
+        for _, name, array in self._arrays():
+            for column, values in _columns(name, array, self._format).items():
                 free = column
                 while free in columns:  # as an input named `label`
                     free += "_"
@@ -88,6 +79,31 @@ class ProbeTable:
         if self._format == "csv":
             _warn_of_formulas(columns)
         return pa.table(columns)
+
+    def layout(self) -> tuple[ProbeColumns, ...]:
+        """Return which columns of the table hold what."""
+        found: list[ProbeColumns] = []
+        first = 1
+        for role, name, array in self._arrays():
+            count = len(_column_names(name, array, self._format))
+            dtype = "string" if is_text(array) else _plain(array[:0]).dtype.name
+            found.append(ProbeColumns(role, name, first, count, array.shape[1:], dtype))
+            first += count
+        return tuple(found)
+
+    def _arrays(self) -> Iterator[tuple[Role, str, np.ndarray]]:
+        """Yield what the table holds beside the sample ids, in the order of its columns."""
+        batches = self._batches
+        labels = [batch.labels for batch in batches if batch.labels is not None]
+        if labels:
+            yield "label", "label", np.concatenate(labels)
+        targets = [batch.targets for batch in batches if batch.targets is not None]
+        if targets:
+            yield "target", "target", np.concatenate(targets)
+        if self.has_inputs:
+            named = [named_inputs(batch.inputs, self._inputs) for batch in batches]
+            for name in named[0]:
+                yield "input", name, np.concatenate([inputs[name] for inputs in named])
 
 
 def _warn_of_formulas(columns: Mapping[str, pa.Array]) -> None:
@@ -104,10 +120,6 @@ def _warn_of_formulas(columns: Mapping[str, pa.Array]) -> None:
                 )
 
 
-def _joined(arrays: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(arrays)
-
-
 def _fits(array: np.ndarray, table_format: str) -> bool:
     """Tell whether there are columns that hold an array."""
     size = math.prod(array.shape[1:])
@@ -116,15 +128,23 @@ def _fits(array: np.ndarray, table_format: str) -> bool:
     return size <= (MAX_CSV_COLUMNS if table_format == "csv" else 2**31 - 1)
 
 
-def _columns(name: str, array: np.ndarray) -> dict[str, pa.Array]:
+def _column_names(name: str, array: np.ndarray, table_format: str) -> list[str]:
+    """Return what the columns of an array would be called if it were the only one."""
     if array.ndim == 1:
-        return {name: _arrow(array)}
-    if array.ndim == 2 and (array.shape[1] <= MAX_UNIT_COLUMNS or is_text(array)):
-        return {f"{name}{unit}": _arrow(array[:, unit]) for unit in range(array.shape[1])}
-    if not array.size:
-        return {}
-    tensors = np.ascontiguousarray(_plain(array))
-    return {name: pa.FixedShapeTensorArray.from_numpy_ndarray(tensors)}
+        return [name]
+    narrow = array.ndim == 2 and array.shape[1] <= MAX_UNIT_COLUMNS
+    if narrow or is_text(array) or table_format == "csv":
+        return [name + place for place in unit_places(array.shape[1:])]
+    return [name] if array.size else []
+
+
+def _columns(name: str, array: np.ndarray, table_format: str) -> dict[str, pa.Array]:
+    names = _column_names(name, array, table_format)
+    if array.ndim > 1 and names == [name]:
+        tensors = np.ascontiguousarray(_plain(array))
+        return {name: pa.FixedShapeTensorArray.from_numpy_ndarray(tensors)}
+    entries = array.reshape(len(array), len(names)).T
+    return {column: _arrow(values) for column, values in zip(names, entries, strict=True)}
 
 
 def _arrow(column: np.ndarray) -> pa.Array:

@@ -322,6 +322,7 @@ class Saving:
                 sample_ids_sha256=last.hasher.sample_ids(),
                 file="probe" + FORMATS[self._settings.format],
                 has_inputs=self._probe_table.has_inputs,
+                columns=self._probe_table.layout(),
                 training=self._settings.training,
                 mixed_by=self.showing.mixed_by,
             ),

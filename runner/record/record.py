@@ -16,6 +16,7 @@ import pydantic
 from runner.errors import InputError
 from runner.model.backend import Backend
 from runner.record.environment import Environment, read_environment
+from runner.record.probe_layout import ProbeColumns
 from runner.record.publication import FileDigest
 from runner.record.training_record import StepRecord, TrainingRecord
 from runner.tensors import InputSpec, TensorSpec
@@ -135,6 +136,8 @@ class ProbeRecord:
         Name of the file that holds sample ids, labels, targets and inputs.
     has_inputs
         Whether it does hold the inputs: not those too large, or too wide for the format.
+    columns
+        Which columns of that file hold what; ``None`` in records older than this key.
     training
         Whether the layers ran as in training when they were shown.
     mixed_by
@@ -153,6 +156,7 @@ class ProbeRecord:
     sample_ids_sha256: str
     file: str
     has_inputs: bool
+    columns: tuple[ProbeColumns, ...] | None = None
     training: bool = False
     mixed_by: str | None = None
 

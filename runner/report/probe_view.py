@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from math import prod
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from runner.preflight import readable
 from runner.report.excerpt import Excerpt, MapExcerpt
 from runner.report.layer_view import image_view, packed
 from runner.runs.published_run import Run
-from runner.tensors import InputSpec, TensorSpec
+from runner.tensors import TensorSpec
 
 _LARGEST_FILE = 1 << 28
 _MOST_ENTRIES = 512
@@ -38,32 +35,9 @@ def input_views(run: Run, excerpt: Excerpt) -> tuple[list[dict[str, Any]], str]:
         return [], "The inputs are not kept with the run; their hash is in its record."
     if run.record.files[record.file].bytes > _LARGEST_FILE:
         return [], f"The probe's file is larger than {readable(_LARGEST_FILE)} and is not read."
-    probe = run.probe.iloc[excerpt.places]
-    views = []
-    for spec in record.inputs:
-        columns = _columns(probe, spec, alone=len(record.inputs) == 1)
-        values = _values(probe[columns], spec)
-        views.append(_view(spec.name, columns, values))
-    return views, ""
-
-
-def _columns(probe: pd.DataFrame, spec: InputSpec, alone: bool) -> list[str]:
-    """Return the columns of an input; those of a single one may bear names of their own."""
-    columns = [str(column) for column in probe]
-    if spec.name in columns:
-        return [spec.name]
-    if alone:
-        return [column for column in columns if not re.fullmatch(r"label|target\d*", column)]
-    return [column for column in columns if re.fullmatch(re.escape(spec.name) + r"[\d_]+", column)]
-
-
-def _values(table: pd.DataFrame, spec: InputSpec) -> np.ndarray:
-    if table.shape[1] == 1 and len(table) and isinstance(table.iloc[0, 0], np.ndarray):
-        return np.stack(list(table.iloc[:, 0]))
-    values = table.to_numpy()
-    known = all(length is not None for length in spec.shape)
-    fits = known and prod(length or 0 for length in spec.shape) == values.shape[1]
-    return values.reshape(len(values), *spec.shape) if fits else values
+    shown = run.shown
+    inputs = (shown.input(spec.name, excerpt.places) for spec in record.inputs)
+    return [_view(given.name, list(given.columns), given.values) for given in inputs], ""
 
 
 def _view(name: str, columns: list[str], values: np.ndarray) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Iterator
 from functools import cached_property, partial
 from math import prod
@@ -17,6 +16,7 @@ from runner.errors import InputError
 from runner.record.publication import RECORD
 from runner.record.record import ProbeRecord, RunRecord, TensorRecord
 from runner.runs.run_files import RunFiles, lacks
+from runner.runs.shown_probe import ShownProbe
 from runner.runs.unknown import UnknownTensorError
 from runner.similarity.dimensions import layer_statistics
 from runner.similarity.representation import Representation
@@ -346,22 +346,22 @@ class Run:
 
         Inputs that were too large to be kept are not in it.
         """
-        probe = self._plain("probe").set_index("sample")
-        if self.record.format == "csv":  # which has no types: float32 comes back as float64
-            for given in self._shown.inputs:
-                entries = probe.filter(regex=rf"^{re.escape(given.name)}[\d_]*$").columns
-                probe = probe.astype(dict.fromkeys(entries, given.dtype))
-        return probe
+        return self.shown.table
+
+    @property
+    def shown(self) -> ShownProbe:
+        """What the model was shown, input by input."""
+        return ShownProbe(self._plain("probe"), self._shown, self.record.format)
 
     @property
     def labels(self) -> pd.Series | None:
         """The labels, indexed by ``sample``; ``None`` if the probe had none."""
-        return self.probe["label"] if self._shown.has_labels else None
+        return self.shown.select("label").iloc[:, 0] if self._shown.has_labels else None
 
     @property
     def targets(self) -> pd.DataFrame | None:
         """The targets, indexed by ``sample``; ``None`` if the probe had none."""
-        return self.probe.filter(regex=r"^target\d*$") if self._shown.has_targets else None
+        return self.shown.select("target") if self._shown.has_targets else None
 
     def _plain(self, stem: str) -> pd.DataFrame:
         """Read one of the run's tables that hold no captured tensor."""

@@ -1,0 +1,128 @@
+"""What a run's model was shown, read from the table that the run keeps of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from runner.errors import InputError
+from runner.record.probe_layout import ProbeColumns, Role, unrecorded_layout
+from runner.record.record import ProbeRecord
+
+
+@dataclass(frozen=True)
+class ShownInput:
+    """One input of the model for some samples.
+
+    Attributes
+    ----------
+    name
+        The input's name.
+    columns
+        The columns of the table that it stands in: one for each entry of a sample, or one
+        that holds all of them.
+    values
+        Shape (sample, *axes of the input).
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    values: np.ndarray
+
+    @property
+    def entry_names(self) -> tuple[str, ...]:
+        """A name for each entry of a sample in C order; empty where they have none."""
+        return self.columns if len(self.columns) == np.prod(self.values.shape[1:]) else ()
+
+
+class ShownProbe:
+    """The probe's table, and which of its columns hold what.
+
+    Parameters
+    ----------
+    table
+        As read from the run's file, ``sample`` first.
+    record
+        What is recorded of the probe.
+    table_format
+        ``parquet``, ``csv`` or ``arrow``.
+
+    Raises
+    ------
+    InputError
+        If the table lacks columns that the record says it has.
+    """
+
+    def __init__(self, table: pd.DataFrame, record: ProbeRecord, table_format: str) -> None:
+        names = [str(column) for column in table]
+        layout = record.columns
+        if layout is None:
+            layout = unrecorded_layout(
+                names,
+                record.inputs if record.has_inputs else (),
+                has_labels=record.has_labels,
+                has_targets=record.has_targets,
+                table_format=table_format,
+            )
+        for part in layout:
+            if min(part.first, part.count) < 0 or part.first + part.count > len(names):
+                raise InputError.of(
+                    record.file,
+                    f"expected {part.count} columns of {part.role} '{part.name}' from column "
+                    f"{part.first} on, found {len(names)} columns in all",
+                )
+        self._layout = layout
+        self._names = names
+        if table_format == "csv":  # which has no types: float32 comes back as float64
+            types = {
+                name: part.dtype
+                for part in layout
+                if part.dtype not in ("", "string")
+                for name in self._columns(part)
+            }
+            table = table.astype(types)
+        self.table = table.set_index("sample")
+
+    def select(self, role: Role) -> pd.DataFrame:
+        """Return the labels, the targets or all inputs: a table indexed by ``sample``."""
+        parts = [part for part in self._layout if part.role == role]
+        return self.table[[name for part in parts for name in self._columns(part)]]
+
+    def input(self, name: str, rows: np.ndarray | None = None) -> ShownInput:
+        """Return one of the inputs.
+
+        Parameters
+        ----------
+        name
+            The input's name.
+        rows
+            Positions of the samples that are wanted: shape (sample,); all if not given.
+
+        Raises
+        ------
+        InputError
+            If the table does not hold that input, or not in the shape that is recorded.
+        """
+        part = next((p for p in self._layout if (p.role, p.name) == ("input", name)), None)
+        if part is None:
+            raise InputError.of("probe", f"the run keeps no input '{name}'")
+        columns = self._columns(part)
+        cells = self.table[list(columns)]
+        if rows is not None:
+            cells = cells.iloc[rows]
+        if len(columns) == 1 and len(cells) and isinstance(cells.iloc[0, 0], np.ndarray):
+            return ShownInput(name, columns, np.stack(list(cells.iloc[:, 0])))
+        values = cells.to_numpy(object if part.dtype == "string" else part.dtype)
+        try:
+            return ShownInput(name, columns, values.reshape(len(cells), *part.shape))
+        except ValueError:
+            raise InputError.of(
+                "probe",
+                f"expected input '{name}' of shape {list(part.shape)} a sample, found "
+                f"{len(columns)} columns",
+            ) from None
+
+    def _columns(self, part: ProbeColumns) -> tuple[str, ...]:
+        return tuple(self._names[part.first : part.first + part.count])
