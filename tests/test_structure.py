@@ -33,6 +33,7 @@ ORDER = (
     "config.strict",
     "config.model_config",
     "config.probe_config",
+    "config.callback_paths",
     "config.train_config",
     "config.experiment_config",
     "config.schema",

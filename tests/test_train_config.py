@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
 import pytest
 
 from runner.config import catalogue
+from runner.config.callback_paths import (
+    WORDS,
+    WRITTEN,
+    RunPath,
+    field_problems,
+    path_problems,
+    written_by,
+)
 from runner.config.compose import compose_one
 from runner.config.experiment_config import ExperimentConfig, InlineConfig, NamedObject
 from runner.config.train_config import figure_name
-from runner.errors import InputError
+from runner.errors import InputError, RunError
 
 
 def composed(*overrides: str) -> ExperimentConfig:
@@ -130,15 +139,125 @@ def test_a_mistake_is_said_where_it_stands(overrides: list[str], message: str) -
 
 
 @pytest.mark.parametrize(
-    "path", ["/best.keras", "../best.keras", "C:\\best.keras", "a/../../b", "."]
-)
+    "path",
+    [
+        "/best.keras", "../best.keras", "C:\\best.keras", "a/../../b", ".", "~/b.keras",
+        "file:///etc/b.keras", "gs://bucket/b.keras", "a\0b.keras", "a\nb.keras", "..\\b.keras",
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize(
     ("class_name", "key"),
-    [("ModelCheckpoint", "filepath"), ("CSVLogger", "filename"), ("TensorBoard", "log_dir")],
-)
+    [
+        ("ModelCheckpoint", "filepath"), ("CSVLogger", "filename"), ("TensorBoard", "log_dir"),
+        ("TensorBoard", "embeddings_metadata"),
+    ],
+)  # fmt: skip
 def test_a_callback_writes_into_the_run_alone(class_name: str, key: str, path: str) -> None:
-    said = problems(f"+train.callbacks.a={{class_name: {class_name}, {key}: '{path}'}}")
-    assert f"train.callbacks.a.{key}: expected a path inside the run's folder" in said
+    callback = NamedObject.model_validate({"class_name": class_name, key: path})
+    said = [*path_problems(callback.arguments, "a")]
+    assert [problem.place for problem in said] == [f"a.{key}"]
+    assert "expected a path inside the run's folder" in said[0].message
+
+
+def test_where_a_callback_writes_is_checked_with_all_else() -> None:
+    said = problems(
+        "+train.callbacks.a={class_name: ModelCheckpoint, filepath: '../best.keras'}",
+        "+train.callbacks.b={class_name: TensorBoard, embeddings_metadata: {words: /etc/passwd}}",
+        f"+train.callbacks.c={{class_name: CSVLogger, filename: {'x' * 300}.csv}}",
+    ).splitlines()
+    assert said == [
+        "train.callbacks.a.filepath: expected a path inside the run's folder, found "
+        "'../best.keras'; give a plain one, such as best.keras",
+        "train.callbacks.b.embeddings_metadata.words: expected a path inside the run's folder, "
+        "found '/etc/passwd'; give a plain one, such as best.keras",
+        "train.callbacks.c.filename: expected a path of at most 1,024 bytes, 255 for each name, "
+        "found 304; shorten it",
+    ]
+
+
+def fields(template: str, *, complete: bool = True) -> list[str]:
+    numbers: dict[str, int | float] = {"epoch": 1, "loss": 0.5}
+    return [str(found) for found in field_problems(template, numbers, "p", complete=complete)]
+
+
+@pytest.mark.parametrize(
+    ("template", "found"),
+    [
+        (".{epoch!s:.0}./x.keras", "found '{epoch!s:.0}'"),
+        ("{epoch.__class__}.keras", "found '{epoch.__class__}'"),
+        ("{epoch[0]}.keras", "found '{epoch[0]}'"),
+        ("{0}.keras", "found '{0}'"),
+        ("{}.keras", "found '{}'"),
+        ("{epoch:{epoch}}.keras", "found '{epoch:{epoch}}'"),
+        ("{epoch:c}./x.keras", "found '{epoch:c}'"),  # a dot in epoch 46
+        ("{epoch:/>9}.keras", "found '{epoch:/>9}'"),
+        ("{epoch:0999999999d}.keras", "found '{epoch:0999999999d}'"),
+        ("{epoch.keras", "found a brace without its other half"),
+        ("{los:.2f}.keras", "there is no 'los' to fill in when it is written; did you mean 'loss'"),
+        ("{loss:d}.keras", "'{loss:d}' cannot be filled in: Unknown format code 'd'"),
+    ],
+)
+def test_a_path_is_filled_in_with_plain_fields_alone(template: str, found: str) -> None:
+    [said] = fields(template)
+    assert found in said
+
+
+def test_plain_fields_are_taken() -> None:
+    assert fields("{epoch:02d}-{loss:.2f}/{{kept}}-{epoch}.keras") == []
+    assert fields("{mine:.3e}.keras", complete=False) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "there"),
+    [
+        ("save_freq: epoch", "epoch, loss, accuracy, learning_rate"),
+        ("save_freq: 5", "epoch, batch, loss, accuracy, learning_rate"),
+    ],
+)
+def test_the_figures_of_a_training_are_what_a_path_may_hold(given: str, there: str) -> None:
+    said = problems(
+        "train.metrics=[accuracy]",
+        f"+train.callbacks.a={{class_name: ModelCheckpoint, filepath: '{{xyz}}.keras', {given}}}",
+    )
+    assert said.endswith(f"there is no 'xyz' to fill in when it is written; there are {there}")
+
+
+def test_every_text_that_a_callback_takes_is_a_path_or_known_to_be_none() -> None:
+    for name, signature in catalogue.load().signatures["callbacks"].items():
+        texts = {key for key, default in signature.optional.items() if isinstance(default, str)}
+        for key in texts | set(signature.required):
+            assert key in WORDS or (name, key) in WRITTEN, (name, key)
+
+
+def test_a_path_that_is_filled_in_stays_below_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "a{b}"
+    folder.mkdir()
+    path = RunPath(folder, "kept/{epoch}.keras")
+    assert path.format(epoch=3) == str(folder / "kept/3.keras")
+    with pytest.raises(RunError, match=r"would write to '\.\./3', outside the run's folder"):
+        RunPath(folder, "{up}/{epoch}").format(up="..", epoch=3)
+    (folder / "link").symlink_to(tmp_path)
+    with pytest.raises(RunError, match="outside the run's folder"):
+        RunPath(folder, "link/x.keras")
+
+
+def test_a_callback_of_ones_own_says_by_its_signature_what_it_writes_to() -> None:
+    class Notes(keras.callbacks.Callback):
+        def __init__(self, path: Path, title: str = "") -> None: ...
+
+    class Kept(keras.callbacks.ModelCheckpoint):
+        pass
+
+    assert written_by(Notes) == {"path"}
+    assert written_by(Kept) == {"filepath"}
+    assert written_by(keras.callbacks.BackupAndRestore) == {"backup_dir"}
+    assert written_by(keras.callbacks.EarlyStopping) == set()
+
+
+@pytest.mark.parametrize("name", ["BackupAndRestore", "OrbaxCheckpoint", "RemoteMonitor"])
+def test_modules_of_ones_own_open_no_class_that_is_withheld(name: str) -> None:
+    said = problems("custom_modules=[json]", f"+train.callbacks.a={{class_name: {name}}}")
+    assert f"unknown callback '{name}'" in said
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "mae", "{class_name: F1Score, name: f1}"])

@@ -407,3 +407,45 @@ def test_a_dry_run_counts_the_steps(capsys: pytest.CaptureFixture[str]) -> None:
     said = "train.capture_at.0: 4 epochs of 5 batches are 20 steps, found 21; raise train.epochs"
     assert said in capsys.readouterr().err
     assert not Path("outputs").exists()
+
+
+# A path by its signature, and a link in its place if asked for.
+NOTES = """
+import os
+from pathlib import Path
+import keras
+
+@keras.saving.register_keras_serializable()
+class Notes(keras.callbacks.Callback):
+    def __init__(self, path: Path, link: bool = False) -> None:
+        super().__init__()
+        self.path, self.link = path, link
+
+    def on_train_end(self, logs=None):
+        if self.link:
+            os.symlink("/etc/hostname", self.path)
+        else:
+            Path(self.path).write_text("kept")
+
+    def get_config(self):
+        return {}
+"""
+
+
+def with_notes(link: str) -> list[str]:
+    Path("notes.py").write_text(NOTES)
+    notes = f"+train.callbacks.n={{class_name: Notes, path: note.txt, link: {link}}}"
+    return iris("custom_modules=[notes]", notes)
+
+
+def test_a_callback_of_ones_own_writes_into_the_run() -> None:
+    run = run_of("run", *with_notes("false"))
+    assert (run.path / "callbacks/note.txt").read_text() == "kept"
+    assert "callbacks/note.txt" in run.record.files
+    assert not Path("note.txt").exists()
+
+
+def test_no_link_gets_into_a_run() -> None:
+    with pytest.raises(RunError, match=r"callbacks/note.txt is a link, which a run does not hold"):
+        run_of("run", *with_notes("true"))
+    assert not Path("run/callbacks").exists()

@@ -95,7 +95,7 @@ def argument_problems(
                 "build the model in Python and name the function that does with model=function",
             ),
         )
-    elif signature is None and not custom:
+    elif signature is None and (not custom or class_name in catalogue.WITHHELD):
         yield from _unknown(namespace, class_name, join(place, "class_name"))
     for name in signature.required if signature is not None else ():
         if name not in arguments:

@@ -37,14 +37,15 @@ NEEDS_CODE = frozenset((
 ))  # fmt: skip
 """Classes that take Python objects, which a configuration cannot hold."""
 
-# Not for use by themselves, declared elsewhere (inputs), or of no use in a run whose folder
-# appears when it ends and which reports to no server.
-_BASES = frozenset((
+WITHHELD = frozenset((
     "Layer", "Wrapper", "InputLayer", "InputSpec", "Initializer", "Regularizer", "Constraint",
     "Loss", "Optimizer", "LearningRateSchedule", "Metric", "Mean", "Sum",
     "Callback", "CallbackList", "History", "ProgbarLogger", "BackupAndRestore",
     "OrbaxCheckpoint", "RemoteMonitor",
 ))  # fmt: skip
+"""Classes that a configuration may not name: bases, what is declared elsewhere (inputs), and
+callbacks of no use in a run whose folder appears when it ends and that reports to no server.
+"""
 
 # By the end of an argument's name; a layer is what the others hold.
 _ENDINGS = {
@@ -168,7 +169,7 @@ def generate() -> dict[str, Any]:
         classes = {
             name: thing
             for name, thing in offered.items()
-            if is_kind(thing) and name == thing.__name__ and name not in _BASES | NEEDS_CODE
+            if is_kind(thing) and name == thing.__name__ and name not in WITHHELD | NEEDS_CODE
         }
         signatures[namespace] = {name: _arguments(cls) for name, cls in sorted(classes.items())}
         # A loss function (`mean_squared_error`, `mse`) stands for the class of the same name.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 
 from runner.config import catalogue
-from runner.config.arguments import argument_problems, join, shown
+from runner.config.arguments import argument_problems, shown
+from runner.config.callback_paths import FORMATTED, field_problems, path_problems
 from runner.config.model_config import NamedObject
 from runner.config.probe_config import ProbeConfig
 from runner.config.strict import Length, Strict, checked, expecting, has_custom_modules, refuse
@@ -18,9 +18,6 @@ from runner.errors import Problem, suggest
 
 CHOSEN_BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")
 """What Keras takes for a metric, and chooses one by the shape of the output."""
-
-PLACES = ("filepath", "filename", "log_dir")
-"""Arguments of callbacks that say where these write."""
 
 
 def _share_problems(share: float) -> Iterator[Problem]:
@@ -86,12 +83,33 @@ class TrainConfig(Strict):
             yield from argument_problems(
                 "callbacks", callback.class_name, callback.arguments, place, custom=custom
             )
-            yield from _path_problems(callback, place)
+            yield from path_problems(callback.arguments, place)
+            yield from self._field_problems(callback, place, custom)
             yield from self._monitor_problems(callback, place)
         for position, moment in enumerate(self.capture_at):
             if self.unit == "epoch" and isinstance(moment, int) and moment > self.epochs:
                 message = f"only {self.epochs} epochs are trained, found {moment}"
                 yield Problem(f"capture_at.{position}", message, "raise train.epochs")
+
+    def _field_problems(self, callback: NamedObject, place: str, custom: bool) -> Iterator[Problem]:
+        """Refuse fields of a path that will not be there, or that do more than show a number."""
+        class_name, key = FORMATTED
+        template = callback.arguments.get(key)
+        if callback.class_name != class_name or not isinstance(template, str):
+            return
+        figures = self._figures()
+        numbers: dict[str, int | float] = {"epoch": 1}
+        if isinstance(callback.arguments.get("save_freq"), int):
+            numbers["batch"] = 1
+        elif self.validation_split:
+            figures = [*figures, *(f"val_{figure}" for figure in figures)]
+        numbers |= dict.fromkeys([*figures, "learning_rate"], 0.5)
+        complete = catalogue.load().complete and not custom
+        yield from field_problems(template, numbers, f"{place}.{key}", complete=complete)
+
+    def _figures(self) -> list[str]:
+        """Return what the training data's loss and metrics are called."""
+        return ["loss", *map(figure_name, self.metrics)]
 
     def _monitor_problems(self, callback: NamedObject, place: str) -> Iterator[Problem]:
         """Refuse to watch a figure that is never there, of which Keras only warns."""
@@ -104,7 +122,7 @@ class TrainConfig(Strict):
         monitor = callback.arguments.get("monitor", signature.optional["monitor"])
         if not isinstance(monitor, str):
             return
-        figures = ["loss", *map(figure_name, self.metrics)]
+        figures = self._figures()
         known = [*figures, *(f"val_{figure}" for figure in figures), "learning_rate"]
         if monitor not in known:
             advice = suggest(monitor, known) or f"there are {', '.join(figures)}"
@@ -140,17 +158,3 @@ def figure_name(metric: str | NamedObject) -> str:
         parted = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
         given = re.sub("([a-z])([A-Z])", r"\1_\2", parted).lower()
     return str(given)
-
-
-def _path_problems(callback: NamedObject, place: str) -> Iterator[Problem]:
-    """Refuse what a callback would write outside the run's folder."""
-    for key, path in callback.arguments.items():
-        if key not in PLACES or not isinstance(path, str):
-            continue
-        absolute = PurePosixPath(path).is_absolute() or PureWindowsPath(path).anchor
-        if absolute or ".." in re.split(r"[/\\]", path) or not path.strip("./\\ "):
-            yield Problem(
-                join(place, key),
-                f"expected a path inside the run's folder, found '{path}'",
-                "give a plain one, such as best.keras",
-            )

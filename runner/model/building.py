@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from runner.config import catalogue
+from runner.config.callback_paths import RunPath, written_by
 from runner.config.experiment_config import (
     ApplicationModel,
     DeclaredModel,
@@ -22,7 +23,6 @@ from runner.config.experiment_config import (
     SavedModel,
     TrainConfig,
 )
-from runner.config.train_config import PLACES
 from runner.errors import InputError, first_line, suggest
 from runner.model.model_files import load_saved, load_weights
 from runner.model.seeding import Seeding, draws_unseen, seeded
@@ -80,19 +80,14 @@ def build_callbacks(config: TrainConfig, folder: Path) -> list[keras.callbacks.C
     """
     callbacks = []
     for name, callback in config.callbacks.items():
+        place = f"train.callbacks.{name}"
         signature = catalogue.load().signature("callbacks", callback.class_name)
         arguments = dict(callback.arguments)
-        for key in PLACES:
+        for key in written_by(_class_of(callback.class_name, "callbacks", place)):
             given = arguments.get(key, signature and signature.optional.get(key))
-            if given is not None:
-                # Keras fills in braces, which a folder may have too: doubled, they stay.
-                above = str(folder)
-                if key == "filepath":
-                    above = above.replace("{", "{{").replace("}", "}}")
-                arguments[key] = str(Path(above, given))
-        callbacks.append(
-            _object(callback.class_name, arguments, "callbacks", f"train.callbacks.{name}")
-        )
+            if isinstance(given, str):
+                arguments[key] = RunPath(folder, given)
+        callbacks.append(_object(callback.class_name, arguments, "callbacks", place))
     return callbacks
 
 
@@ -207,11 +202,22 @@ def _layer(node: LayerNode, name: str, seeding: Seeding) -> keras.Layer:
     return layer
 
 
+def _class_of(class_name: str, namespace: str, place: str) -> Any:
+    """Return a class of Keras that a configuration may name, or one of a custom module."""
+    keras_names = catalogue.load()
+    name = keras_names.class_of(namespace, class_name)
+    if name in keras_names.signatures[namespace] or not (
+        keras_names.complete or name in catalogue.WITHHELD
+    ):
+        module: Any = importlib.import_module(f"keras.{namespace}")
+        if hasattr(module, name):
+            return getattr(module, name)
+    return _registered(class_name, place)
+
+
 def _object(class_name: str, arguments: Mapping[str, Any], namespace: str, place: str) -> Any:
     """Make one object of Keras or of a custom module, and those in its arguments."""
-    module: Any = importlib.import_module(f"keras.{namespace}")
-    name = catalogue.load().class_of(namespace, class_name)
-    cls = getattr(module, name, None) or _registered(class_name, place)
+    cls = _class_of(class_name, namespace, place)
     made = {key: _value(key, value, f"{place}.{key}") for key, value in arguments.items()}
     try:
         return cls(**made)

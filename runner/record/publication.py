@@ -215,10 +215,15 @@ class Publication:
         Raises
         ------
         RunError
-            If one cannot be read.
+            If one cannot be read, or is a link to what need not be in the run.
         """
         folder = self._staging.path / name
-        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        found = sorted(folder.rglob("*"))
+        for path in found:
+            if path.is_symlink():
+                inside = path.relative_to(self._staging.path).as_posix()
+                raise RunError(f"{inside} is a link, which a run does not hold")
+        paths = [path for path in found if path.is_file()]
         if not paths:
             shutil.rmtree(folder)
         for path in paths:
