@@ -503,3 +503,66 @@ def test_credentials_of_a_git_remote_reach_no_file(url: str) -> None:
     assert record.environment.git is not None
     assert "example.org" in str(record.environment.git.remote)
     assert [path for path in telling() if ".git" not in path.parts] == []
+
+
+# Files that are no regular files, wherever a configuration may name one.
+
+
+@pytest.mark.parametrize("name", ["model/mine.yaml", "other/unused.yaml", "behind/x.yaml"])
+@pytest.mark.parametrize(("what", "said"), [("zero", "a device"), ("fifo", "a pipe")])
+def test_a_yaml_file_that_has_no_end_is_refused(
+    name: str, what: str, said: str, refused: Refused
+) -> None:
+    own(MODEL)
+    folder = Path("elsewhere") if name.startswith("behind") else Path("own", name).parent
+    folder.mkdir(exist_ok=True)
+    if name.startswith("behind"):
+        Path("own/behind").symlink_to("../elsewhere")
+    path = folder / Path(name).name
+    path.unlink(missing_ok=True)
+    if what == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    [line] = refused(*OWN)
+    place = str(Path("own", name))
+    assert line.startswith(f"{place}: expected a regular file, '{place}' is {said}")
+
+
+def test_a_link_to_the_folder_above_is_followed_once() -> None:
+    own(MODEL)
+    Path("own/again").symlink_to(".")
+    assert main((*OWN, "dry_run=true")) == 0
+
+
+def test_what_is_read_of_a_yaml_file_is_counted_whatever_size_it_claims(
+    refused: Refused,
+) -> None:
+    own(MODEL)
+    Path("own/model/maps.yaml").symlink_to("/proc/kallsyms")
+    if Path("own/model/maps.yaml").stat().st_size:  # pragma: no cover
+        pytest.skip("this system tells the size of its own files")
+    [line] = refused(*OWN)
+    assert line.endswith("has more than 1,000,000 bytes, the limit is 1,000,000")
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        *((("probe=" + kind, "probe.path={}"), "probe.path") for kind in
+          ("csv", "parquet", "npy", "npz")),
+        (("probe=npy", "probe.path=x.npy", "+probe.labels_path={}"), "probe.labels_path"),
+        (("model=saved", "model.path={}", "probe=random", "probe.rows=2"), "model.path"),
+        (("+model.weights={}",), "model.weights"),
+        (("train=fit", "train/data=csv", "train.data.path={}"), "train.data.path"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(("what", "said"), [("fifo", "a pipe"), ("link", "a device")])
+def test_a_pipe_or_a_device_is_no_file(
+    words: tuple[str, ...], place: str, what: str, said: str, refused: Refused
+) -> None:
+    np.save("x.npy", np.ones((2, 3)))
+    os.mkfifo("fifo")
+    Path("link").symlink_to("/dev/zero")
+    lines = refused(*(word.format(what) for word in words))
+    assert lines[0].startswith(f"{place}: expected a regular file, '{what}' is {said}")

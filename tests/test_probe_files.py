@@ -193,7 +193,7 @@ def test_csv_is_read_as_people_write_it(text: bytes, config: dict[str, Any]) -> 
         ),
         ("a,b\n1,2\n", {"delimiter": "\n"}, "probe.delimiter: cannot be '\\n'"),
         ("id,a,b\n,1,2\n", {}, "t.csv:2: the sample id is empty"),
-        ("PK\3\4", {}, "probe.path: t.csv is no text: it is a zip file (an .npz?)"),
+        ("PK\3\4", {}, "probe.path: t.csv is no text: it is a zip file"),
         ("a,b\n1,2\n", {"delimiter": "가"}, "probe.delimiter: cannot be '가'"),
         ("a,b\n1,2\n", {"encoding": "utf8000"}, "probe.encoding: unknown encoding 'utf8000'"),
         ("a,b\n1,2\n", {"encoding": "rot13"}, "probe.encoding: unknown encoding 'rot13'"),
@@ -361,7 +361,7 @@ WRONG_ARRAYS = [
     (b"\x93NUMPY", "is of an unknown version, or cut short$"),
     (b"\x93NUMPY\1\0\x76\0{'shape': (", "has a broken header: "),
     (b"", r"is no \.npy array: it is empty$"),
-    (b"PK\3\4....", r"is no \.npy array: it is a zip file \(an \.npz\?\)$"),
+    (b"PK\3\4....", r"is no \.npy array: it is a zip file$"),
     (b"PAR1\x15...", r"is no \.npy array: it is a Parquet file$"),
     (b"a,b\n1,2\n", r"is no \.npy array: it begins with b'a,b\\n1,2\\n'$"),
 ]
@@ -416,6 +416,9 @@ def test_a_wrong_npz_is_said() -> None:
     data[700] ^= 255
     Path("a.npz").write_bytes(data)
     with pytest.raises(InputError, match=r"^probe.path: a.npz is damaged: "):
+        opened((3,), source="npz", path="a.npz")
+    Path("a.npz").write_bytes(data[:-40])
+    with pytest.raises(InputError, match=r"a.npz is damaged: it begins as a zip file, and its end"):
         opened((3,), source="npz", path="a.npz")
     Path("a.npz").write_bytes(b"hello")
     with pytest.raises(InputError, match=r"a.npz is no .npz file: it begins with b'hello'$"):

@@ -24,6 +24,7 @@ SOURCES = {
 # Each module imports only those before it.
 ORDER = (
     "errors",
+    "regular_files",
     "tensors",
     "wiring",
     "preflight",

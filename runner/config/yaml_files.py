@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
 from runner.errors import InputError, Problem
+from runner.regular_files import read_at_most
 
 _BYTES = 1_000_000
 _VALUES = 100_000
+_FOLDERS = 20_000
 
 
 def check_yaml_files(folder: Path) -> None:
-    """Refuse files too large or too entangled to be configurations.
+    """Refuse files that are not regular files, or too large or too entangled to be read.
 
     A short file of aliases to aliases can unfold to gigabytes; its events can be counted
     without unfolding it.
@@ -23,14 +27,13 @@ def check_yaml_files(folder: Path) -> None:
     InputError
         One problem a file.
     """
-    problems = []
-    for path in sorted(folder.rglob("*.yaml")):
-        size = path.stat().st_size
-        if size > _BYTES:
-            problems.append(Problem(str(path), f"has {size:,} bytes, the limit is {_BYTES:,}"))
-            continue
+    problems: list[Problem] = []
+    for path in _yaml_files(folder):
         try:
-            values = _unfolded(path.read_text(encoding="utf-8"))
+            values = _unfolded(read_at_most(path, _BYTES, str(path)).decode("utf-8"))
+        except InputError as error:
+            problems += error.problems
+            continue
         except (yaml.YAMLError, UnicodeDecodeError):
             continue  # said with its line if the file is used
         if values > _VALUES:
@@ -39,6 +42,25 @@ def check_yaml_files(folder: Path) -> None:
             )
     if problems:
         raise InputError(problems)
+
+
+def _yaml_files(folder: Path) -> Iterator[Path]:
+    """Yield the YAML files below a folder, also those behind links, as Hydra finds them."""
+    seen = set()
+    for above, folders, names in os.walk(folder, followlinks=True):
+        status = Path(above).stat()
+        if (status.st_dev, status.st_ino) in seen:  # a link to a folder above it
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        if len(seen) > _FOLDERS:
+            raise InputError.of(
+                "--config-dir",
+                f"'{folder}' holds more than {_FOLDERS:,} folders",
+                "name the folder of the configurations",
+            )
+        folders.sort()
+        yield from (Path(above, name) for name in sorted(names) if name.endswith(".yaml"))
 
 
 def _unfolded(text: str) -> int:

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from runner.errors import InputError
 from runner.record.environment import read_environment
+from runner.regular_files import regular_file
 
 _BLOCK = 2**20
 
@@ -69,9 +71,9 @@ def _content(path: Path) -> str | None:
                 whole.update(f"{below.relative_to(path).as_posix()}\0{_content(below)}\n".encode())
         return whole.hexdigest()
     try:
-        with path.open("rb") as file:
+        with regular_file(path, "").open("rb") as file:
             while block := file.read(_BLOCK):
                 whole.update(block)
-    except OSError:
+    except (OSError, InputError):  # whoever reads it says what is wrong with it
         return None
     return whole.hexdigest()

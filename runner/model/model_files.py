@@ -10,6 +10,7 @@ import keras
 from runner.config.experiment_config import SavedModel
 from runner.errors import InputError, first_line
 from runner.preflight import readable
+from runner.regular_files import regular_file
 
 # What an archive may unpack to: weights hardly shrink when they are compressed.
 _UNPACKED_TIMES = 20
@@ -24,9 +25,7 @@ def load_saved(config: SavedModel) -> keras.Model:
     InputError
         If there is no such file, or it is not one that Keras loads in its safe mode.
     """
-    path = Path(config.path)
-    if not path.is_file():
-        raise InputError.of("model.path", f"no file '{path}' (looked in {Path.cwd()})")
+    path = regular_file(config.path, "model.path")
     _check_archive(path)
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -56,8 +55,7 @@ def load_weights(model: keras.Model, path: str, place: str) -> None:
     InputError
         At the key `place`, if there is no such file or it does not fit.
     """
-    if not Path(path).is_file():
-        raise InputError.of(place, f"no file '{path}' (looked in {Path.cwd()})")
+    regular_file(path, place)
     try:
         model.load_weights(path)
     except Exception as error:  # what a broken or hostile file raises has no common class

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import io
 import math
-import re
 import tokenize
 import warnings
 import zipfile
 import zlib
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -20,22 +18,13 @@ from runner.errors import InputError
 from runner.preflight import readable
 from runner.probe.memory_sources import array_probe
 from runner.probe.probe import Probe
+from runner.regular_files import begins, regular_file, what_it_is
 
 # Rows of a memory-mapped array that are read at once.
 _BLOCK_BYTES = 16 * 2**20
 # Members of an .npz that are not inputs.
 _IDS, _LABELS, _TARGETS = "id", "label", "target"
 _HEADER_BYTES = 64 * 2**10
-_KINDS = {
-    b"PK\x03\x04": "a zip file (an .npz?)",
-    b"PAR1": "a Parquet file",
-    b"ARROW1": "an Arrow file",
-    npy_format.MAGIC_PREFIX: "a .npy file",
-    b"\x89HDF": "an HDF5 file",
-    b"\x1f\x8b": "a gzip file",
-    b"\x89PNG": "a picture (PNG)",
-    b"\xff\xd8\xff": "a picture (JPEG)",
-}
 
 
 def npy(config: NpyConfig) -> Probe:
@@ -59,7 +48,7 @@ def npy(config: NpyConfig) -> Probe:
 
 def npz(config: NpzConfig) -> Probe:
     """Return the arrays of an ``.npz``: inputs by name, and ``id``, ``label``, ``target``."""
-    path = found(config.path, "probe.path")
+    path = regular_file(config.path, "probe.path")
     arrays: dict[str, np.ndarray] = {}
     try:
         with zipfile.ZipFile(path) as archive:
@@ -74,7 +63,9 @@ def npz(config: NpzConfig) -> Probe:
                 limit -= arrays[name].nbytes
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
         if not zipfile.is_zipfile(path):
-            raise InputError.of("probe.path", f"{path} is no .npz file: {what(path)}") from error
+            raise InputError.of(
+                "probe.path", f"{path} is no .npz file: {what_it_is(path)}"
+            ) from error
         raise InputError.of("probe.path", f"{path} is damaged: {error}") from error
     except (RuntimeError, NotImplementedError) as error:
         # What the zip format allows and NumPy never writes: a password, another compression.
@@ -86,21 +77,8 @@ def npz(config: NpzConfig) -> Probe:
     return array_probe(f"npz {config.path}", inputs, ids, labels, targets)
 
 
-def found(path: str, place: str) -> Path:
-    """Return the path of a file that is there.
-
-    Raises
-    ------
-    InputError
-        If it is not; names the folder it was looked up from.
-    """
-    if not Path(path).is_file():
-        raise InputError.of(place, f"no file '{path}' (looked in {Path.cwd()})")
-    return Path(path)
-
-
 def _mapped(name: str, place: str, limit: int) -> np.ndarray:
-    path = found(name, place)
+    path = regular_file(name, place)
     with path.open("rb") as file:
         shape, fortran, dtype = _header(file, str(path), path.stat().st_size, limit)
         offset = file.tell()
@@ -122,7 +100,7 @@ def _header(
     """Read an array's header and check what it declares before anything is allocated."""
     start = file.read(12)
     if not start.startswith(npy_format.MAGIC_PREFIX):
-        raise InputError.of("probe.path", f"{name} is no .npy array: it {_begins(start)}")
+        raise InputError.of("probe.path", f"{name} is no .npy array: it {begins(start)}")
     read = {b"\1\0": npy_format.read_array_header_1_0, b"\2\0": npy_format.read_array_header_2_0}
     if start[6:8] not in read:
         raise InputError.of("probe.path", f"{name} is of an unknown version, or cut short")
@@ -163,25 +141,3 @@ def _header(
             "probe.path", f"{name} declares {declared:,} bytes of values, it holds {held:,}"
         )
     return shape, fortran, dtype
-
-
-def kind_of(path: Path) -> str | None:
-    """Return what kind of binary file it is; ``None`` if it may be text, or is of no known kind."""
-    with path.open("rb") as file:
-        start = file.read(4096)
-    return _kind(start) if re.search(rb"[\0-\x08]", start) else None
-
-
-def what(path: Path) -> str:
-    """Return what a file is as far as its first bytes tell."""
-    with path.open("rb") as file:
-        return f"it {_begins(file.read(8))}"
-
-
-def _kind(start: bytes) -> str | None:
-    return next((kind for magic, kind in _KINDS.items() if start.startswith(magic)), None)
-
-
-def _begins(start: bytes) -> str:
-    kind = _kind(start)
-    return f"is {kind}" if kind else f"begins with {start[:8]!r}" if start else "is empty"

@@ -17,9 +17,9 @@ import pyarrow.parquet
 
 from runner.config.probe_config import CsvConfig, ParquetConfig
 from runner.errors import InputError, first_line, suggest
-from runner.probe.array_files import found, kind_of, what
 from runner.probe.memory_sources import categories, identifiers, numbers_or_text
 from runner.probe.probe import Batch, Probe
+from runner.regular_files import binary_kind, regular_file, what_it_is
 from runner.tensors import InputSpec
 
 _NUMBER = re.compile(
@@ -32,7 +32,7 @@ _NUMBER_BYTES = 32
 
 def read_csv(config: CsvConfig) -> Probe:
     """Return a text table, read in blocks of a megabyte, of which Arrow holds some ahead."""
-    path = found(config.path, "probe.path")
+    path = regular_file(config.path, "probe.path")
     names, above = _header(path, config)
 
     def locate(row: int) -> str:
@@ -74,11 +74,11 @@ def read_csv(config: CsvConfig) -> Probe:
 
 def read_parquet(config: ParquetConfig) -> Probe:
     """Return a Parquet table, read by row groups."""
-    path = found(config.path, "probe.path")
+    path = regular_file(config.path, "probe.path")
     try:
         file = pa.parquet.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        kind = what(path)
+        kind = what_it_is(path)
         wrong = "is damaged" if "Parquet" in kind else f"is no Parquet file: {kind}"
         raise InputError.of("probe.path", f"{path} {wrong}") from error
     _check_names(file.schema_arrow.names, "probe.path")
@@ -229,7 +229,7 @@ def _header(path: Path, config: CsvConfig) -> tuple[list[str], int]:
         raise InputError.of("probe.encoding", f"unknown encoding '{config.encoding}'") from error
     if config.delimiter in '"\r\n' or not config.delimiter.isascii():
         raise InputError.of("probe.delimiter", f"cannot be {config.delimiter!r}")
-    kind = kind_of(path)
+    kind = binary_kind(path)
     if kind is not None:
         raise InputError.of("probe.path", f"{path} is no text: it is {kind}")
     first = next(_rows(path, config), None)

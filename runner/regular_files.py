@@ -1,0 +1,138 @@
+"""Files that somebody names: whether one is there, is a regular file, and what it holds."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+from runner.errors import InputError
+
+_KINDS = {
+    b"PK\x03\x04": "a zip file",
+    b"PK\x05\x06": "a zip file",
+    b"PAR1": "a Parquet file",
+    b"ARROW1": "an Arrow file",
+    b"\x93NUMPY": "a .npy file",
+    b"\x89HDF": "an HDF5 file",
+    b"\x1f\x8b": "a gzip file",
+    b"BZh": "a bzip2 file",
+    b"\x28\xb5\x2f\xfd": "a zstd file",
+    b"\x04\x22\x4d\x18": "an lz4 file",
+    b"\xfd7zXZ": "an xz file",
+    b"7z\xbc\xaf": "a 7z file",
+    b"\xd0\xcf\x11\xe0": "an old Office file (an .xls?)",
+    b"%PDF": "a PDF",
+    b"\x89PNG": "a picture (PNG)",
+    b"\xff\xd8\xff": "a picture (JPEG)",
+    b"GIF8": "a picture (GIF)",
+    b"SQLite format 3": "an SQLite database",
+    b"\x80\x02": "a Python pickle",
+    b"\x80\x03": "a Python pickle",
+    b"\x80\x04": "a Python pickle",
+    b"\x80\x05": "a Python pickle",
+}
+_NOT_REGULAR = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def regular_file(path: str | Path, place: str) -> Path:
+    """Return the path of a file that is there and is a regular file.
+
+    A pipe or a device can be read without end, or wait without end for a writer.
+
+    Parameters
+    ----------
+    path
+        As somebody wrote it; links are followed.
+    place
+        Where it was written, for the error.
+
+    Raises
+    ------
+    InputError
+        If there is no such file (it names the folder it was looked up from), if it may not
+        be read, or if it is a folder, a pipe or a device.
+    """
+    try:
+        mode = Path(path).stat().st_mode
+    except (OSError, ValueError) as error:
+        if isinstance(error, PermissionError):
+            raise InputError.of(place, f"'{path}' may not be read") from error
+        raise InputError.of(place, f"no file '{path}' (looked in {Path.cwd()})") from error
+    if not stat.S_ISREG(mode):
+        what = _NOT_REGULAR.get(stat.S_IFMT(mode), "none")
+        advice = "save what it gives in a file first" if what == "a pipe" else ""
+        raise InputError.of(place, f"expected a regular file, '{path}' is {what}", advice)
+    if not os.access(path, os.R_OK):
+        raise InputError.of(place, f"'{path}' may not be read")
+    return Path(path)
+
+
+def read_at_most(path: Path, limit: int, place: str) -> bytes:
+    """Return the content of a small file.
+
+    What is read is counted, whatever size the file claims: those of ``/proc`` claim none.
+
+    Parameters
+    ----------
+    path
+        The file.
+    limit
+        In bytes.
+    place
+        As in `regular_file`.
+
+    Raises
+    ------
+    InputError
+        If it is not a regular file, or holds more than `limit` bytes.
+    """
+    regular_file(path, place)
+    try:
+        # Without blocking, should a pipe have taken the file's place since.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(handle, "rb") as file:
+            content = file.read(limit + 1)
+            size = os.fstat(handle).st_size
+    except OSError as error:
+        raise InputError.of(place, f"cannot be read: {error.strerror}") from error
+    if len(content) > limit:
+        found = f"{size:,}" if size > limit else f"more than {limit:,}"
+        raise InputError.of(place, f"has {found} bytes, the limit is {limit:,}")
+    return content
+
+
+def binary_kind(path: Path) -> str | None:
+    """Return what kind of binary file it is; ``None`` if it may be text, or is of no known kind."""
+    start = _start(path, 4096)
+    return kind_of_bytes(start) if re.search(rb"[\0-\x08]", start) else None
+
+
+def what_it_is(path: Path) -> str:
+    """Return what a file is as far as its first bytes tell: ``it is a zip file``."""
+    return f"it {begins(_start(path, 16))}"
+
+
+def kind_of_bytes(start: bytes) -> str | None:
+    """Return the kind of file that begins with these bytes, where it is known."""
+    if start[4:8] == b"TFL3":
+        return "a TensorFlow Lite model"
+    return next((kind for magic, kind in _KINDS.items() if start.startswith(magic)), None)
+
+
+def begins(start: bytes) -> str:
+    """Return what can be said of a file from its first bytes: ``is a zip file``."""
+    kind = kind_of_bytes(start)
+    return f"is {kind}" if kind else f"begins with {start[:8]!r}" if start else "is empty"
+
+
+def _start(path: Path, count: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(count)
