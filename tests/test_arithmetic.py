@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -170,6 +171,95 @@ def test_embedding_and_a_mean_under_its_mask() -> None:
     said = explain.show(run, "words", "u1_2", "1")
     assert "row\ninput1   5\n" in said
     assert "embeddings[5, 2] " in said
+
+
+def quantized(made: dict[str, tuple[Any, np.ndarray]], mode: str, **config: Any) -> Run:
+    """Show a quantized model some samples: its layers, and what each of them is shown."""
+    inputs = [
+        keras.Input(shown.shape[1:], dtype="int32" if shown.dtype.kind == "i" else None)
+        for _, shown in made.values()
+    ]
+    outputs = [layer(given) for (layer, _), given in zip(made.values(), inputs, strict=True)]
+    model = keras.Model(inputs, outputs)
+    for name, (layer, _) in made.items():
+        layer.name = name
+    for weight in model.weights:
+        weight.assign(_rng.normal(size=weight.shape))
+    try:
+        if config:
+            make = {"int8": "Int8QuantizationConfig", "int4": "Int4QuantizationConfig"}[mode]
+            if config.get("activation_quantizer") == "abs_max":
+                config["activation_quantizer"] = keras.quantizers.AbsMaxQuantizer()
+            quantize(model, config=getattr(keras.quantizers, make)(**config))
+        else:
+            quantize(model, mode)
+    except (ValueError, AttributeError, NotImplementedError) as error:
+        pytest.skip(f"this Keras does not quantize so: {error}")
+    shown = [shown for _, shown in made.values()]
+    return Run.read(runner.save_run(model, shown, Path("run")).path)
+
+
+def quantize(model: keras.Model, *how: Any, **more: Any) -> None:
+    """Quantize the layers of a model that Keras knows how to quantize."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it names those that it does not
+        model.quantize(*how, **more)
+
+
+QUANTIZATIONS = [
+    ("int8", {}),
+    ("int8", {"activation_quantizer": None}),
+    ("int4", {}),
+    ("int4", {"block_size": 3}),
+    ("int4", {"block_size": -1}),
+    ("int4", {"block_size": None, "activation_quantizer": "abs_max"}),
+    ("float8", {}),
+]
+
+
+@pytest.mark.parametrize(("mode", "config"), QUANTIZATIONS)
+def test_a_quantized_layer_is_explained_with_its_scales(mode: str, config: dict[str, Any]) -> None:
+    rows = _rng.normal(size=(2, 3, 7)).astype(np.float32)
+    heads = _rng.normal(size=(2, 3, 2, 5)).astype(np.float32)
+    made = {
+        "dense": (layers.Dense(5, activation="gelu"), rows[:, 0]),
+        "mixed": (layers.Dense(5, activation="softmax"), rows),
+        "spread": (layers.EinsumDense("abc,cde->abde", (None, 2, 3), bias_axes="de"), rows),
+        "merged": (layers.EinsumDense("btnh,nhd->btd", (None, 4), bias_axes="d"), heads),
+        "across": (layers.EinsumDense("abc,bd->acd", (None, 3), activation="relu"), rows),
+    }
+    if mode != "float8":
+        words = _rng.integers(0, 9, (2, 6)).astype(np.int32)
+        made["words"] = (layers.Embedding(9, 5), words)
+    run = quantized(made, mode, **config)
+    for name in made:
+        check(run, name)
+    assert "scale of the weights" in explain.show(run, "dense", "u0", "1") or mode != "int8"
+
+
+def test_quantized_attention_is_refused_and_its_parts_are_not() -> None:
+    given = keras.Input((3, 6))
+    model = keras.Model(given, layers.MultiHeadAttention(2, 3, name="made")(given, given))
+    quantize(model, "int8")
+    shown = _rng.normal(size=(2, 3, 6)).astype(np.float32)
+    run = Run.read(runner.save_run(model, shown, Path("run")).path)
+    check(run, "made/query")
+    with pytest.raises(InputError, match="made: quantized attentions are not covered yet; explain"):
+        explain.show(run, "made", "u0_0", "1")
+
+
+@pytest.mark.parametrize(
+    ("layer", "dtype"),
+    [(layers.Dense(5, name="made"), "float32"), (layers.Embedding(9, 5, name="made"), "int32")],
+)
+def test_a_low_rank_update_is_part_of_the_weights(layer: Any, dtype: str) -> None:
+    given = keras.Input((7,), dtype=dtype)
+    model = keras.Model(given, layer(given))
+    layer.enable_lora(2)
+    for weight in model.weights:
+        weight.assign(_rng.normal(size=weight.shape))
+    shown = _rng.integers(0, 9, (2, 7)).astype(dtype)
+    check(Run.read(runner.save_run(model, shown, Path("run")).path), "made")
 
 
 @pytest.mark.parametrize("causal", [False, True])

@@ -124,6 +124,7 @@ ORDER = (
     "arithmetic.account",
     "arithmetic.functions",
     "arithmetic.layer_call",
+    "arithmetic.quantization",
     "arithmetic.windows",
     "arithmetic.weighted_sums",
     "arithmetic.normalizations",

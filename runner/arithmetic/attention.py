@@ -23,6 +23,9 @@ def multi_head_attention(call: LayerCall, place: Place) -> Account:
         raise not_covered(call.name, "masked inputs")
     if call.training and known.get("dropout"):
         raise not_covered(call.name, "random numbers drawn in training")
+    if call.has_weight("query/kernel_scale"):
+        parts = "query, key, value and attention_output"
+        raise not_covered(call.name, "quantized attentions", f"explain {parts} inside it instead")
     given = {operand.argument: operand.values for operand in call.operands}
     query, value = given["query"], given["value"]
     key = given.get("key", value)

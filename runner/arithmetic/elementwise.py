@@ -11,6 +11,7 @@ import numpy as np
 from runner.arithmetic.account import Account, not_covered, table_of
 from runner.arithmetic.functions import ACROSS, FUNCTIONS
 from runner.arithmetic.layer_call import LayerCall
+from runner.arithmetic.quantization import embedding_row
 
 Place = tuple[int, ...]
 
@@ -118,11 +119,13 @@ def concatenated(call: LayerCall, place: Place) -> Account:
 def embedding(call: LayerCall, place: Place) -> Account:
     """Account for a value of Embedding: an entry of the row that the input names."""
     given, dtype = call.operand, call.dtype.type
-    row = int(given.values[place[:-1]])
-    entry = call.weight("embeddings")[row, place[-1]]
+    row, unit = int(given.values[place[:-1]]), place[-1]
+    entries, behind, operations = embedding_row(call, row, call.output.shape[-1])
+    entry = entries[unit]
     terms = table_of([given.label(place[:-1])], row=np.array([row]))
-    steps = [(f"embeddings[{row}, {place[-1]}]", dtype(entry))]
-    return Account(terms, steps, float(entry), 0.0, 0, summed=False)
+    steps = [(name, dtype(values[unit])) for name, values in behind]
+    steps.append((f"embeddings[{row}, {unit}]", dtype(entry)))
+    return Account(terms, steps, float(entry), abs(float(entry)), operations, summed=False)
 
 
 def _mapped(call: LayerCall, place: Place, name: str, axis: int) -> Account:

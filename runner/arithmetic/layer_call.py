@@ -141,6 +141,10 @@ class LayerCall:
             self._weights[name] = self.run.array(f"{self.layer.path}/{name}", "weight")
         return self._weights[name]
 
+    def has_weight(self, name: str) -> bool:
+        """Tell whether the run holds a weight of the layer's, named as in `weight`."""
+        return self._has(f"{self.layer.path}/{name}", "weight")
+
     def _operand(self, wire: Wire) -> Operand:
         if wire.model_input is not None:
             return self._shown(wire)

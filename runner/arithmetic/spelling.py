@@ -26,6 +26,7 @@ _PASSING = (
     "SpatialDropout2D",
     "SpatialDropout3D",
 )
+_QUANTIZED = ("Dense", "EinsumDense", "Embedding")
 _DIMENSIONS = ("1D", "2D", "3D")
 
 COVERED: dict[str, Callable[[LayerCall, tuple[int, ...]], Account]] = {
@@ -75,4 +76,6 @@ def spell_out(call: LayerCall, place: tuple[int, ...]) -> Account:
     """
     if call.layer.layer_class not in COVERED:
         raise not_covered(call.name, f"{call.layer.layer_class} layers")
+    if call.arguments.get("quantization") and call.layer.layer_class not in _QUANTIZED:
+        raise not_covered(call.name, f"quantized {call.layer.layer_class} layers")
     return COVERED[call.layer.layer_class](call, place)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from runner.arithmetic.account import Account, not_covered, table_of
 from runner.arithmetic.functions import ACROSS, FUNCTIONS
 from runner.arithmetic.layer_call import LayerCall, Operand
+from runner.arithmetic.quantization import bias_of, inputs_of, kernel_of, mode_of
 from runner.arithmetic.windows import Window
 
 Place = tuple[int, ...]
@@ -19,12 +21,28 @@ Place = tuple[int, ...]
 
 @dataclass(frozen=True)
 class _Terms:
-    """Numbers and what each is multiplied by, flat; `outside` more of them are padding."""
+    """Numbers and what each is multiplied by, flat.
+
+    Attributes
+    ----------
+    labels
+        What each is called.
+    values, weights
+        The factors.
+    outside
+        How many more of them are padding.
+    given
+        What the layer was given, where that was rounded to become `values`.
+    scales
+        What the sum of the products is divided by.
+    """
 
     labels: list[str]
     values: np.ndarray
     weights: np.ndarray
     outside: int = 0
+    given: np.ndarray | None = None
+    scales: tuple[tuple[str, float], ...] = ()
 
     @classmethod
     def of(
@@ -34,26 +52,53 @@ class _Terms:
         labels = [given.label(place) for place in places]
         return cls(labels, values, np.array(weights), outside)
 
+    @property
+    def divisor(self) -> float:
+        """What the sum of the products is divided by, in all."""
+        return prod(scale for _, scale in self.scales)
+
+    def quantized(self, call: LayerCall, scale: np.ndarray | None) -> _Terms:
+        """Return the terms as a layer multiplies them that may be quantized.
+
+        Parameters
+        ----------
+        call
+            The call.
+        scale
+            What the weights were multiplied by before they were rounded, if they were.
+        """
+        if mode_of(call) is None:
+            return self
+        inputs = inputs_of(call, self.values)
+        scales = []
+        if inputs.scale is not None:
+            scales.append(("scale of the inputs", float(inputs.scale)))
+        if scale is not None:
+            scales.append(("scale of the weights", float(scale)))
+        given = None if np.array_equal(inputs.values, self.values) else self.values
+        return replace(self, values=inputs.values, given=given, scales=tuple(scales))
+
 
 def dense_layer(call: LayerCall, place: Place) -> Account:
     """Account for a value of Dense: the last axis times a column of the kernel."""
-    given, kernel = call.operand, call.weight("kernel")
-    vector = given.values[place[:-1]]
-    terms = _Terms(
-        [given.label((*place[:-1], entry)) for entry in range(len(kernel))],
-        vector,
-        kernel[:, place[-1]],
-    )
+    given = call.operand
+    vector, unit = given.values[place[:-1]], place[-1]
+    kernel = kernel_of(call, (len(vector), call.output.shape[-1]), len(vector))
+    labels = [given.label((*place[:-1], entry)) for entry in range(len(vector))]
+    scales = np.ones(kernel.values.shape[-1]) if kernel.scale is None else kernel.scale
+    terms = _Terms(labels, vector, kernel.values[:, unit])
+    terms = terms.quantized(call, None if kernel.scale is None else scales[unit])
     bias = _bias(call)
     if call.arguments.get("activation") not in ACROSS:
-        return _activated(call, terms, bias[place[-1]])
-    sums = vector.astype(np.float64) @ kernel.astype(np.float64) + bias
-    return _activated(call, terms, bias[place[-1]], sums, place[-1])
+        return _activated(call, terms, bias[unit])
+    sums = terms.values.astype(np.float64) @ kernel.values.astype(np.float64)
+    sums = sums / (terms.divisor / scales[unit] * scales)
+    return _activated(call, terms, bias[unit], sums + bias, unit)
 
 
 def einsum_dense(call: LayerCall, place: Place) -> Account:
     """Account for a value of EinsumDense: the axes that its equation contracts."""
-    given, kernel = call.operand, call.weight("kernel")
+    given = call.operand
     left, _, out = str(call.arguments["equation"]).partition("->")
     of_input, of_kernel = left.split(",")
     if "." in left:
@@ -61,12 +106,20 @@ def einsum_dense(call: LayerCall, place: Place) -> Account:
     at = dict(zip(out[1:], place, strict=True))  # the first axis is that of the samples
     sizes = dict(zip(of_input[1:], given.values.shape, strict=True))
     inner = [axis for axis in of_input[1:] if axis not in at]
+    extents = sizes | dict(zip(out[1:], call.output.shape, strict=True))
+    shape = [extents[axis] for axis in of_kernel]
+    kernel = kernel_of(call, shape, prod(sizes[axis] for axis in inner if axis in of_kernel))
     places, weights = [], []
     for entry in product(*(range(sizes[axis]) for axis in inner)):
         here = at | dict(zip(inner, entry, strict=True))
         places.append(tuple(here[axis] for axis in of_input[1:]))
-        weights.append(kernel[tuple(here[axis] for axis in of_kernel)])
-    return _activated(call, _Terms.of(given, places, weights), _einsum_bias(call, out, at))
+        weights.append(kernel.values[tuple(here[axis] for axis in of_kernel)])
+    scale = kernel.scale
+    if scale is not None:  # has the axes of the output, of length 1 where they share one
+        axes = zip((0, *place), scale.shape, strict=True)
+        scale = scale[tuple(0 if size == 1 else position for position, size in axes)]
+    terms = _Terms.of(given, places, weights).quantized(call, scale)
+    return _activated(call, terms, _einsum_bias(call, out, at))
 
 
 def conv(call: LayerCall, place: Place) -> Account:
@@ -119,19 +172,25 @@ def _activated(
     dtype = call.dtype.type
     with np.errstate(all="ignore"):
         products = terms.values.astype(np.float64) * terms.weights.astype(np.float64)
-        total = float(products.sum() + bias)
+        total = float(products.sum() / terms.divisor + bias)
         results = FUNCTIONS[name](np.array([total]) if sums is None else sums)
         largest = total if sums is None else np.abs(sums).max()
+        rounded = terms.given is not None
+        given = {"given": terms.given.astype(dtype)} if terms.given is not None else {}
         table = table_of(
             terms.labels,
-            input=terms.values.astype(dtype),
+            **given,
+            **{"rounded" if rounded else "input": terms.values.astype(dtype)},
             weight=terms.weights.astype(dtype),
             product=products.astype(dtype),
         )
         steps = [("bias", dtype(bias)), ("sum", dtype(total))]
+        if terms.scales:
+            told = [(scale, dtype(number)) for scale, number in terms.scales]
+            steps = [("products", dtype(products.sum())), *told, *steps]
     if terms.outside:
         steps.insert(0, (f"{terms.outside} beyond the edge", dtype(0)))
-    size = max(float(np.abs(products).sum() + abs(bias)), float(largest))
+    size = max(float(np.abs(products).sum() / terms.divisor + abs(bias)), float(largest))
     return Account(table, steps, float(results[at]), size, len(products), name, len(results))
 
 
@@ -139,7 +198,7 @@ def _bias(call: LayerCall) -> np.ndarray:
     """Return the bias of all units; zeros where the layer has none."""
     if not call.arguments.get("use_bias", True):
         return np.zeros(call.output.shape[-1])
-    return call.weight("bias").astype(np.float64)
+    return bias_of(call)
 
 
 def _einsum_bias(call: LayerCall, out: str, at: dict[str, int]) -> float:
@@ -148,7 +207,7 @@ def _einsum_bias(call: LayerCall, out: str, at: dict[str, int]) -> float:
     if not axes:
         return 0.0
     named = [axis for axis in out[1:] if axis in axes]
-    bias = call.weight("bias")
+    bias = bias_of(call)
     # Axes without a bias of their own are kept behind the first of `named`, of length 1.
     extents = bias.reshape([size for size in bias.shape if size != 1] or [1])
     full = extents if extents.ndim == len(named) else bias

@@ -63,6 +63,9 @@ def arguments_of(layer: Any) -> dict[str, Any] | None:
     activation = getattr(layer, "activation", None)
     if activation is not None:
         config["activation"] = _activation_name(activation)
+    if (mode := getattr(layer, "quantization_mode", None)) is not None:
+        quantizer = getattr(layer, "inputs_quantizer", None)
+        config["quantization"] = {"mode": mode, "inputs": _quantizer(quantizer)}
     return {**config, "dtype": layer.compute_dtype}
 
 
@@ -123,6 +126,14 @@ def _activation_name(activation: Any) -> str:
     name = str(getattr(activation, "__name__", type(activation).__name__))
     of_keras = getattr(keras.activations, name, None) is activation
     return name if of_keras else f"{name} of {activation.__module__}"
+
+
+def _quantizer(quantizer: Any) -> dict[str, Any] | None:
+    """Return what a layer rounds its inputs with, as far as it decides the result."""
+    if quantizer is None:
+        return None
+    known = {key: getattr(quantizer, key, None) for key in ("value_range", "epsilon")}
+    return {"class_name": type(quantizer).__name__, **known}
 
 
 def _is_plain(value: Any) -> bool:

@@ -62,6 +62,8 @@ class DenseCall:
         call = LayerCall.read(run, name, 0)
         if call.layer.layer_class != "Dense":
             raise not_covered(name, f"{call.layer.layer_class} layers", "Dense layers are")
+        if call.arguments.get("quantization") or call.arguments.get("lora_rank"):
+            raise not_covered(name, "layers that are quantized or have LoRA")
         source, inputs = _called_on(run, call)
         kernel = call.weight("kernel")
         bias = np.zeros(kernel.shape[1], kernel.dtype)
