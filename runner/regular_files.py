@@ -75,6 +75,28 @@ def regular_file(path: str | Path, place: str) -> Path:
     return Path(path)
 
 
+def folder(path: str | Path, place: str) -> Path:
+    """Return the path of a folder that is there.
+
+    Parameters
+    ----------
+    path, place
+        As in `regular_file`.
+
+    Raises
+    ------
+    InputError
+        If there is no such folder; names the one it was looked up from.
+    """
+    try:
+        there = Path(path).is_dir()
+    except (OSError, ValueError):
+        there = False
+    if not there:
+        raise InputError.of(place, f"no folder '{path}' (looked in {Path.cwd()})")
+    return Path(path)
+
+
 def read_at_most(path: Path, limit: int, place: str) -> bytes:
     """Return the content of a small file.
 

@@ -31,6 +31,7 @@ ORDER = (
     "config.catalogue",
     "config.arguments",
     "config.graph",
+    "config.references",
     "config.strict",
     "config.model_config",
     "config.probe_config",

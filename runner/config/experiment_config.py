@@ -45,6 +45,7 @@ from runner.config.probe_config import (
     RandomConfig,
     TutorialConfig,
 )
+from runner.config.references import ModuleName
 from runner.config.strict import Length, Seed, Strict, checked, has_custom_modules, refuse
 from runner.config.train_config import TrainConfig
 from runner.errors import InputError, Problem, suggest
@@ -149,7 +150,7 @@ class ExperimentConfig(Strict):
     """What weights, dropout and shuffling are drawn from."""
     name: Annotated[str, checked(_run_name_problems)] | None = None
     """What to call the run, wherever a run is named."""
-    custom_modules: list[Annotated[str, checked(_module_problems)]] = Field(default=[])
+    custom_modules: list[Annotated[ModuleName, checked(_module_problems)]] = Field(default=[])
     """Python modules that register layers of your own. Naming one runs its code."""
     model: ModelConfig
     """The network."""

@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, Tag, ValidationInfo, model_validator
 
 from runner.config.arguments import argument_problems, join
 from runner.config.graph import CallArguments, LayerGraph, name_problems, printable
+from runner.config.references import UNTYPED, InputFile
 from runner.config.strict import (
     Dtype,
     Function,
@@ -81,7 +82,7 @@ class DeclaredModel(Open):
     """
     dtype: Dtype | None = None
     """Type or policy of all layers (`float16`, `mixed_bfloat16`); `null`: Keras's own."""
-    weights: str | None = None
+    weights: InputFile | None = None
     """A `.weights.h5` file to load."""
 
     @property
@@ -209,16 +210,16 @@ class DeclaredModel(Open):
 class SavedModel(Strict):
     """A model from a ``.keras`` file."""
 
-    path: str
+    path: InputFile
     """The `.keras` file."""
-    weights: str | None = None
+    weights: InputFile | None = None
     """A `.weights.h5` file to load over it."""
 
 
 class ApplicationModel(NamedObject):
     """A model of ``keras.applications``: the function's name, and beside it the arguments."""
 
-    weights: str | None = None
+    weights: InputFile | None = None
     """A weights file; `null`: drawn from the seed. Nothing is downloaded."""
 
     @model_validator(mode="after")
@@ -232,7 +233,7 @@ class FunctionModel(Strict):
 
     function: Function
     """The callable, `package.module:name`, that returns a model."""
-    arguments: dict[str, Any] = Field(default={})
+    arguments: Annotated[dict[str, Any], UNTYPED] = Field(default={})
     """Its keyword arguments."""
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from runner.config.arguments import join
+from runner.config.references import UNTYPED, InputFile, InputFolder
 from runner.config.strict import Function, Length, Seed, Strict, expecting, refuse
 from runner.errors import Problem
 
@@ -57,7 +58,7 @@ class InlineConfig(ProbeSource):
 
 
 class _TableConfig(ProbeSource):
-    path: str
+    path: InputFile
     """The file."""
     id_column: str | None = None
     """Column of the samples' ids; `null`: `id` where there is one, else counted from 0."""
@@ -95,13 +96,13 @@ class NpyConfig(ProbeSource):
     """One NumPy array, samples first; ids, labels and targets in files of their own."""
 
     source: Literal["npy"]
-    path: str
+    path: InputFile
     """The file."""
-    ids_path: str | None = None
+    ids_path: InputFile | None = None
     """A `.npy` file of the samples' ids."""
-    labels_path: str | None = None
+    labels_path: InputFile | None = None
     """A `.npy` file of labels."""
-    targets_path: str | None = None
+    targets_path: InputFile | None = None
     """A `.npy` file of targets."""
     max_bytes: Length = 10 * 2**30
     """Refuse arrays that declare more bytes than this."""
@@ -111,7 +112,7 @@ class NpzConfig(ProbeSource):
     """Several NumPy arrays in one file, named as the model's inputs."""
 
     source: Literal["npz"]
-    path: str
+    path: InputFile
     """The file. Its members `id`, `label` and `target` have their meaning; others are inputs."""
     max_bytes: Length = 10 * 2**30
     """Refuse arrays that declare more bytes than this together."""
@@ -121,7 +122,7 @@ class ImagesConfig(ProbeSource):
     """A folder of pictures; the folder inside it that holds one is its label."""
 
     source: Literal["images"]
-    path: str
+    path: InputFolder
     """The folder."""
     scale: Literal["0-1", "0-255"] = "0-1"
     """The range that pixels are brought to."""
@@ -163,7 +164,7 @@ class FunctionConfig(ProbeSource):
     source: Literal["function"]
     function: Function
     """The callable, `package.module:name`, of arrays, a `tf.data.Dataset` or a generator."""
-    arguments: dict[str, Any] = Field(default={})
+    arguments: Annotated[dict[str, Any], UNTYPED] = Field(default={})
     """Its keyword arguments."""
 
 

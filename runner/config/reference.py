@@ -147,6 +147,8 @@ def _type(value: Mapping[str, Any]) -> str:
         return f"`{value['const']}`"
     if "enum" in value:
         return ", ".join(f"`{one}`" for one in value["enum"])
+    if "format" in value:
+        return str(value["format"])
     if value.get("type") == "array":
         items = _type(value["items"]) if value.get("items") else ""
         if " or " in items:

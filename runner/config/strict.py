@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from runner.config.arguments import dtype_problems, shown
+from runner.config.references import ModuleName
 from runner.errors import InputError, Problem
 
 MAX_SEED = 2**32 - 1
@@ -88,5 +89,5 @@ def _function_problems(name: str) -> Iterator[Problem]:
 
 Length = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, checked(_seed_problems)]
-Function = Annotated[str, checked(_function_problems)]
+Function = Annotated[ModuleName, checked(_function_problems)]
 Dtype = Annotated[str, checked(lambda dtype: dtype_problems(dtype, ""))]

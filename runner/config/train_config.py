@@ -10,9 +10,10 @@ from pydantic import Field, ValidationInfo, model_validator
 
 from runner.config import catalogue
 from runner.config.arguments import argument_problems, shown
-from runner.config.callback_paths import FORMATTED, field_problems, path_problems
+from runner.config.callback_paths import FORMATTED, WRITTEN, field_problems, path_problems
 from runner.config.model_config import NamedObject
 from runner.config.probe_config import ProbeConfig
+from runner.config.references import OutputPath
 from runner.config.strict import Length, Strict, checked, expecting, has_custom_modules, refuse
 from runner.errors import Problem, suggest
 
@@ -73,6 +74,11 @@ class TrainConfig(Strict):
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> Self:
         refuse(self._problems(has_custom_modules(info)))
+        for callback in self.callbacks.values():
+            arguments = callback.__pydantic_extra__ or {}
+            for key, value in arguments.items():
+                if (callback.class_name, key) in WRITTEN and isinstance(value, str):
+                    arguments[key] = OutputPath(value)
         return self
 
     def _problems(self, custom: bool) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from runner.config.composition import Composition
 from runner.config.experiment_config import DeclaredModel, ExperimentConfig
+from runner.config.references import check_references
 from runner.errors import InputError, RunError, RunnerError
 from runner.experiment.fingerprint import fingerprint_of
 from runner.model.backend import load_backend
@@ -125,6 +126,7 @@ def make_ready(
         If the probe cannot be read, or the model not be built.
     """
     config = composition.experiment
+    check_references(config)
     probe = None
     if isinstance(config.model, DeclaredModel):
         with _pairing_advised(composition.paired):
@@ -179,7 +181,7 @@ def header_of(
         seed=config.seed,
         seeding=getattr(config.model, "seeding", "keras"),
         own_build_because=own_build_because,
-        fingerprint=fingerprint_of(composition.resolved),
+        fingerprint=fingerprint_of(composition.resolved, config),
         files=composition.files,
     )
 

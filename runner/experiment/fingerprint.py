@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.util
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from runner.config.experiment_config import ExperimentConfig
+from runner.config.references import references_in
 from runner.errors import InputError
 from runner.record.environment import read_environment
 from runner.regular_files import regular_file
@@ -17,45 +18,24 @@ from runner.regular_files import regular_file
 _BLOCK = 2**20
 
 
-def fingerprint_of(config: Mapping[str, Any]) -> str:
+def fingerprint_of(config: Mapping[str, Any], experiment: ExperimentConfig) -> str:
     """Return the SHA-256 of an experiment: its values, what its files hold, its packages.
 
     Parameters
     ----------
     config
-        The experiment as plain data, interpolations resolved. Of a module that it names,
-        the module's own file is read, not those that it imports.
+        The experiment as plain data, interpolations resolved.
+    experiment
+        The same, typed: the types say which values are files, folders and modules. Of a
+        module, its own file is read, not those that it imports.
     """
+    found = {path for _, each in references_in(experiment) if (path := each.content) is not None}
     made_of = {
         "config": config,
-        "files": {place: _content(Path(place)) for place in sorted({*_named(config)})},
+        "files": {str(path): _content(path) for path in sorted(found)},
         "packages": read_environment(Path.cwd()).packages,
     }
     return hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _named(value: Any) -> Iterator[str]:
-    """Yield the files that a configuration names, those of its modules included."""
-    if isinstance(value, list):
-        for item in value:
-            yield from _named(item)
-    if not isinstance(value, dict):
-        return
-    for key, item in value.items():
-        modules = [item] if key == "function" else item if key == "custom_modules" else []
-        for module in modules:
-            yield from filter(None, [_file_of(module.partition(":")[0])])
-        if isinstance(item, str) and (key in ("path", "weights") or key.endswith("_path")):
-            yield item
-        yield from _named(item)
-
-
-def _file_of(module: str) -> str | None:
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        return None
-    return None if spec is None else spec.origin
 
 
 @functools.cache

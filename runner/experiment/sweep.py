@@ -93,7 +93,7 @@ def _run(job: Job, run_id: str, sweep_id: str, batch: _Batch) -> Publication | N
         )
         publish_failure(header, job.folder, composition)
         return None
-    if is_done(job.folder, fingerprint_of(composition.resolved)):
+    if is_done(job.folder, fingerprint_of(composition.resolved, composition.experiment)):
         return None
     make_room(job.folder)
     header = header_of(composition, run_id, sweep_id)

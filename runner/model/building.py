@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from runner.config.experiment_config import (
     SavedModel,
     TrainConfig,
 )
+from runner.config.references import look_in_working_directory
 from runner.errors import InputError, first_line, suggest
 from runner.model.model_files import load_saved, load_weights
 from runner.model.seeding import Seeding, draws_unseen, seeded
@@ -377,13 +377,11 @@ def _from_function(config: FunctionModel) -> keras.Model:
 
 def _imported(module: str, place: str) -> Any:
     """Import a module that the configuration names, from the working directory too."""
-    directory = str(Path.cwd())
-    if directory not in sys.path:
-        sys.path.insert(0, directory)
+    look_in_working_directory()
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise InputError.of(
             place,
-            f"no module '{error.name}' (looked in {directory} and in what is installed)",
+            f"no module '{error.name}' (looked in {Path.cwd()} and in what is installed)",
         ) from error

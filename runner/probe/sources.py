@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from runner.config.probe_config import (
     RandomConfig,
     TutorialConfig,
 )
+from runner.config.references import look_in_working_directory
 from runner.errors import InputError
 from runner.probe.array_files import npy, npz
 from runner.probe.image_files import images
@@ -118,15 +118,13 @@ def _function(config: FunctionConfig) -> Probe:
     returns a generator is called again where the probe is read again.
     """
     module_name, _, name = config.function.partition(":")
-    directory = str(Path.cwd())
-    if directory not in sys.path:
-        sys.path.insert(0, directory)
+    look_in_working_directory()
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise InputError.of(
             "probe.function",
-            f"no module '{error.name}' (looked in {directory} and in what is installed)",
+            f"no module '{error.name}' (looked in {Path.cwd()} and in what is installed)",
         ) from error
     function = getattr(module, name, None)
     if not callable(function):
