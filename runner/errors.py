@@ -66,6 +66,10 @@ class RunError(RunnerError, RuntimeError):
     """A run began and could not be completed (exit code 1)."""
 
 
+class OutOfMemoryError(RunnerError, MemoryError):
+    """There is not enough memory for what was asked for (exit code 3)."""
+
+
 def first_line(error: BaseException) -> str:
     """Return what an error says first, or what it is where it says nothing."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

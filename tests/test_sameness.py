@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from making import make_run
 
@@ -74,6 +75,37 @@ def test_ulps(tmp_path: Path, x: float, y: float, ulp: int | None, bitwise: bool
     [tensor] = diff(*pair(tmp_path, {"h": one}, {"h": other})).tensors
     assert (tensor.ulp, tensor.bitwise) == (ulp, bitwise)
     assert tensor.within == (x == y)  # the scale of a layer of tiny values is tiny too
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_size_of_the_pieces_changes_no_figure(
+    tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = np.random.default_rng(0)
+    x = draw.standard_normal((9, 4, 5)).astype(np.float32)
+    y = x.copy()
+    x[2, 1, 3] = y[2, 1, 3] = np.nan
+    y[4] *= np.float32(1.5)
+    y[7, 3, 4] += 40
+    w = draw.standard_normal((3, 2, 3))
+    samples = [f"s{number}" for number in range(9)]
+    given = {"samples": samples, "inputs": np.zeros((9, 1), np.float32), "format": format}
+    runs = pair(tmp_path, {"h": x, "h/w": w}, {"h": y, "h/w": w + 1e-13}, **given)  # type: ignore[arg-type]
+    whole = diff(*runs).frame
+    assert whole[["sample", "unit", "differing"]].iloc[0].tolist() == ["s7", "u3_4", 1 - 159 / 180]
+    assert whole["max_abs"][0] == np.abs(np.float64(y[7, 3, 4]) - np.float64(x[7, 3, 4]))
+    assert whole["within"].tolist() == [False, True]
+    for piece, block in ((1, 1), (7, 100), (33, 10_000)):
+        monkeypatch.setattr("runner.sameness.distance._PIECE", piece)
+        monkeypatch.setattr("runner.tables.tables._BLOCK_BYTES", block)
+        pd.testing.assert_frame_equal(diff(*runs).frame, whole, check_exact=True)
+
+
+@pytest.mark.parametrize("value", [-1.0, np.nan, np.inf])
+def test_a_tolerance_that_is_none_is_refused(tmp_path: Path, value: float) -> None:
+    folder = make_run(tmp_path / "run")
+    with pytest.raises(InputError, match=f"atol: expected a finite number .*, found {value}"):
+        diff(folder, folder, atol=value)
 
 
 def test_the_first_layer_that_diverges_is_named(tmp_path: Path) -> None:

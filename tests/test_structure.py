@@ -119,6 +119,7 @@ ORDER = (
     "runs.alignment",
     "runs.runs",
     "runs.locate",
+    "sameness.distance",
     "sameness.difference",
     "sameness.verification",
     "sameness.repetition",

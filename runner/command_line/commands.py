@@ -33,15 +33,21 @@ _COLUMNS = ("id", "name", "ended", "status", "model", "seed", "overrides")
 _RUN = "a path, the beginning of an id, a name, last (default), last~1"
 
 
-def tell(error: RunnerError) -> int:
+def tell(error: RunnerError | MemoryError) -> int:
     """Write an error to stderr, one line a problem, and return the exit code it stands for.
 
-    With ``RUNNER_TRACEBACK=1`` its traceback comes first.
+    That is 2 for bad input, 3 where memory ran out, 1 otherwise. With ``RUNNER_TRACEBACK=1``
+    the traceback comes first.
     """
     if os.environ.get("RUNNER_TRACEBACK") == "1":
         traceback.print_exception(error)
     for line in error.problems if isinstance(error, InputError) else [error]:
-        sys.stderr.write(f"error: {one_line(' '.join(str(line).splitlines()))}\n")
+        what = " ".join(str(line).splitlines())
+        if not isinstance(error, RunnerError):
+            what = f"memory ran out: {what or type(error).__name__}"
+        sys.stderr.write(f"error: {one_line(what)}\n")
+    if isinstance(error, MemoryError):
+        return 3
     return 2 if isinstance(error, InputError) else 1
 
 
@@ -67,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
             code = parsed.command(parsed)
             sys.stdout.flush()
             return 0 if code is None else int(code)
-    except RunnerError as error:
+    except (RunnerError, MemoryError) as error:
         return tell(error)
     except BrokenPipeError:  # the reader has seen enough; nothing is left to flush at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -61,15 +61,15 @@ def main(arguments: Sequence[str]) -> int:
     Returns
     -------
     int
-        0 done, 1 a run failed or a comparison found a difference, 2 bad input, 128 and the
-        number of the signal that stopped it.
+        0 done, 1 a run failed or a comparison found a difference, 2 bad input, 3 out of
+        memory, 128 and the number of the signal that stopped it.
     """
     try:
         if arguments and re.fullmatch(r"[^\W\d][\w-]*", arguments[0]):
             return _command(arguments)
         code = _experiment(arguments)
         sys.stdout.flush()
-    except RunnerError as error:
+    except (RunnerError, MemoryError) as error:
         from runner.command_line.commands import tell
 
         if "hydra.verbose=true" in arguments:

@@ -189,11 +189,12 @@ class Run:
         Yields
         ------
         numpy.ndarray
-            Shape (samples, *axes of a sample).
+            Shape (samples, *axes of a sample); of a weight (rows, last axis), its other
+            axes being rows.
         """
         stored = self._files.stored(self.tensor(name, kind))
         [path] = self._files.of(stored)
-        return read_blocks(path, stored, self.record.format)
+        return read_blocks(path, stored, self.record.format, self._shown.rows)
 
     def representation(self, name: str, kind: Kind | None = None) -> Representation:
         """Return a tensor as something to compare; nothing is read yet.

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from runner.errors import InputError, Problem
 from runner.record.record import RunRecord, TensorRecord
 from runner.runs.locate import open_run
 from runner.runs.published_run import Run
 from runner.runs.runs import flat_config
 from runner.runs.same_probe import check_probes
+from runner.sameness.distance import distance_of
 
 # How far apart values of a type may lie that the same arithmetic gives in another order.
 TOLERANCES = {"float16": 1e-2, "bfloat16": 5e-2, "float32": 1e-5, "float64": 1e-12}
@@ -134,8 +137,10 @@ def diff(
     Raises
     ------
     InputError
-        If a run cannot be read or failed, or if their probes differ.
+        If a run cannot be read or failed, their probes differ, or a tolerance is no finite
+        number of at least 0.
     """
+    _check_tolerance(rtol=rtol, atol=atol)
     one, other = (run if isinstance(run, Run) else open_run(run) for run in (a, b))
     check_probes(one, other)
     differences = []
@@ -160,6 +165,16 @@ def diff(
             differences.append(TensorDifference(*about, **found))
     facts = tuple(_facts(one.record, other.record))
     return Difference(one, other, tuple(differences), facts, exact)
+
+
+def _check_tolerance(**given: float | None) -> None:
+    wrong = [
+        Problem(name, f"expected a finite number of at least 0, found {value}")
+        for name, value in given.items()
+        if value is not None and not 0 <= value < np.inf
+    ]
+    if wrong:
+        raise InputError(wrong)
 
 
 def assert_same(a: Run | str | Path, b: Run | str | Path, **how: Any) -> None:
@@ -218,60 +233,15 @@ def _compared(
 ) -> dict[str, Any]:
     """Return how far the values of a tensor lie apart."""
     run, spec = a
-    x, y = (run.array(tensor.name, tensor.kind) for run, tensor in (a, b))
-    rows = len(run.samples) if spec.per_sample else None
-    bits = _same_bits(x, y)
-    if bits.all():
-        return {"bitwise": True, "within": True, "max_abs": 0.0, "max_relative": 0.0, "ulp": 0,
-                "differing": 0.0}  # fmt: skip
-    with np.errstate(invalid="ignore", over="ignore"):
-        wide = [array.astype(np.float64) for array in (x, y)]
-        distance = np.abs(wide[0] - wide[1])
-        distance[bits] = 0
-        distance[np.isnan(distance)] = np.inf  # a NaN beside a number
-        finite = np.abs(wide[0][np.isfinite(wide[0])])
-        scale = float(finite.max()) if finite.size else 0.0
-        allowed = rtol * np.abs(wide[0]) + atol * scale
-        within = bool((distance <= np.where(np.isfinite(allowed), allowed, 0)).all())
-    worst = np.unravel_index(int(distance.argmax()), distance.shape)
-    largest = float(distance[worst])
-    place = worst if rows is None else worst[1:]
-    return {
-        "within": within,
-        "max_abs": largest,
-        "max_relative": largest / scale if scale else (np.inf if largest else 0.0),
-        "ulp": _ulp(x, y),
-        "differing": float(1 - bits.mean()),
-        "sample": run.samples[worst[0]] if rows is not None else None,
-        "unit": "u" + "_".join(map(str, place)),
-        "values": (x[worst], y[worst]),
-    }
-
-
-def _same_bits(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    if x.dtype == y.dtype and x.dtype.kind == "f":
-        bits = f"u{x.dtype.itemsize}"
-        same = np.ascontiguousarray(x).view(bits) == np.ascontiguousarray(y).view(bits)
-    else:
-        same = x == y
-    return np.asarray(same | ((x != x) & (y != y)))
-
-
-def _ulp(x: np.ndarray, y: np.ndarray) -> int | None:
-    """Return the most floating-point numbers that lie between two values."""
-    if x.dtype != y.dtype or x.dtype.kind != "f":
-        return None
-    comparable = ~(np.isnan(x) | np.isnan(y))
-    if not comparable.any():
-        return None
-    signed, size = f"i{x.dtype.itemsize}", 8 * x.dtype.itemsize
-    places = []
-    for values in (x[comparable], y[comparable]):
-        bits = values.view(signed).astype(np.int64)
-        lowest = np.int64(-(2 ** (size - 1)))
-        places.append(np.where(bits < 0, lowest - bits, bits))
-    low, high = np.minimum(*places), np.maximum(*places)
-    return int((high.view(np.uint64) - low.view(np.uint64)).max())
+    read = [partial(run.blocks, tensor.name, tensor.kind) for run, tensor in (a, b)]
+    found = distance_of(read[0], read[1], rtol, atol)
+    facts = {key: value for key, value in vars(found).items() if key != "place"}
+    if found.place is not None:
+        rows = len(run.samples) if spec.per_sample else None
+        worst = np.unravel_index(found.place, spec.shape if rows is None else (rows, *spec.shape))
+        facts["sample"] = None if rows is None else run.samples[worst[0]]
+        facts["unit"] = "u" + "_".join(map(str, worst if rows is None else worst[1:]))
+    return facts
 
 
 def _facts(a: RunRecord, b: RunRecord) -> Iterator[tuple[str, Any, Any]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +14,7 @@ import pyarrow as pa
 from pyarrow import csv, ipc
 from pyarrow import parquet as pq
 
-from runner.errors import InputError, first_line
+from runner.errors import InputError, OutOfMemoryError, first_line
 
 _OUTPUT_BUFFER = 1 << 16
 
@@ -23,6 +26,11 @@ _PARQUET_OPTIONS: dict[str, Any] = {
     "write_statistics": False,
     "write_batch_size": 1 << 16,
 }
+
+_PARQUET_BUFFER = 1 << 16  # of each column
+
+# A row of the most columns that CSV takes must fit into one.
+_CSV_BLOCK = 8 << 20
 
 _CSV_CELL = re.compile(r'("(?:[^"]|"")*"|[^",\n]*)([,\n])')
 
@@ -127,7 +135,7 @@ def read_file(
         If the file is missing, damaged, or not as it must be.
     """
     types = types or {}
-    try:
+    with _damage_named(path, format):
         if format == "parquet":
             # Not read_table: it takes a folder named lr=0.1 for a column.
             with pq.ParquetFile(path, memory_map=True) as file:
@@ -139,16 +147,113 @@ def read_file(
             _check_columns(path, table.column_names, columns, every)
             table = table if columns is None else table.select(columns)
         else:
-            quoted = _csv_columns(path)
-            _check_columns(path, list(quoted), columns, every)
-            text = {name: pa.string() for name, is_text in quoted.items() if is_text}
-            table = _read_csv(path, columns, text | dict(types))
+            table = csv.read_csv(path, **_csv_options(path, columns, types, every))
+    _check_values(path, table, types)
+    return table
+
+
+def read_pieces(
+    path: Path,
+    format: str,
+    columns: Sequence[str],
+    rows: int,
+    types: Mapping[str, pa.DataType] | None = None,
+    every: Sequence[str] | None = None,
+) -> Iterator[pa.Table]:
+    """Yield columns of a table, some rows at a time.
+
+    Memory does not grow with the file.
+
+    Parameters
+    ----------
+    path, format, types, every
+        As in `read_file`.
+    columns
+        What to read.
+    rows
+        How many at most.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, or not as it must be.
+    """
+    types = types or {}
+    with _damage_named(path, format):
+        for whole in _groups(path, format, columns, rows, types, every):
+            _check_values(path, whole, types)
+            for start in range(0, len(whole), rows):
+                yield whole.slice(start, rows).combine_chunks()
+
+
+def _groups(
+    path: Path,
+    format: str,
+    columns: Sequence[str],
+    rows: int,
+    types: Mapping[str, pa.DataType],
+    every: Sequence[str] | None,
+) -> Iterator[pa.Table]:
+    """Yield rows as the file gives them: batches, groups, or what blocks of text hold."""
+    if format == "parquet":
+        # With a buffer, a group of rows is read as it is needed, however large it is.
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=_PARQUET_BUFFER) as file:
+            _check_columns(path, file.schema_arrow.names, columns, every)
+            for batch in file.iter_batches(rows, columns=list(columns)):
+                yield pa.table(batch)
+    elif format == "arrow":
+        with ipc.open_file(pa.memory_map(str(path))) as file:
+            _check_columns(path, file.schema.names, columns, every)
+            for number in range(file.num_record_batches):
+                yield pa.table(file.get_batch(number)).select(list(columns))
+    else:
+        options = _csv_options(path, columns, types, every)
+        blocks = csv.ReadOptions(block_size=_CSV_BLOCK)
+        with csv.open_csv(path, read_options=blocks, **options) as file:
+            for batch in file:
+                yield pa.table(batch)
+
+
+@contextlib.contextmanager
+def _damage_named(path: Path, format: str) -> Iterator[None]:
+    """Say of a file that cannot be read that it is missing or damaged.
+
+    Too little memory says nothing about the file, and passes.
+    """
+    try:
+        yield
     except FileNotFoundError:
         raise InputError.of(str(path), "expected a table, found no file") from None
+    except MemoryError:
+        raise
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if os.strerror(errno.ENOMEM) in str(error):  # of a file to be mapped; Arrow sets no errno
+            raise MemoryError(first_line(error)) from error
         raise InputError.of(
             str(path), f"expected a {format} table, found a damaged file ({first_line(error)})"
         ) from error
+
+
+@contextlib.contextmanager
+def whole_in_memory(path: Path, tensor: str) -> Iterator[None]:
+    """Name the tensor that is read as a whole where memory is too small for that.
+
+    Raises
+    ------
+    OutOfMemoryError
+        Instead of a `MemoryError` raised inside.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise OutOfMemoryError(
+            f"{path}: memory ran out while '{tensor}' was read as a whole; "
+            f"run.blocks('{tensor}') yields it in pieces"
+        ) from error
+
+
+def _check_values(path: Path, table: pa.Table, types: Mapping[str, pa.DataType]) -> None:
+    """Refuse columns of other types than they must have, and missing values."""
     for field, column in zip(table.schema, table.columns, strict=True):
         expected = types.get(field.name, field.type)
         if field.type != expected:
@@ -159,49 +264,6 @@ def read_file(
             raise InputError.of(
                 str(path), f"expected a value everywhere, found none in '{field.name}'"
             )
-    return table
-
-
-def _cut(table: pa.Table, rows: int) -> Iterator[pa.Table]:
-    for start in range(0, len(table), rows):
-        yield table.slice(start, rows).combine_chunks()
-
-
-def read_pieces(path: Path, format: str, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
-    """Yield columns of a Parquet or Arrow table, some rows at a time.
-
-    Parameters
-    ----------
-    path, format
-        As in `read_file`.
-    columns
-        What to read.
-    rows
-        How many at most.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or damaged.
-    """
-    try:
-        if format == "parquet":
-            with pq.ParquetFile(path, pre_buffer=False) as file:
-                # `iter_batches` holds on to what it has read.
-                for group in range(file.num_row_groups):
-                    whole = file.read_row_group(group, list(columns))
-                    yield from _cut(whole, rows)
-            return
-        with ipc.open_file(pa.memory_map(str(path))) as file:
-            for number in range(file.num_record_batches):
-                whole = pa.table(file.get_batch(number)).select(list(columns))
-                yield from _cut(whole, rows)
-    except FileNotFoundError:
-        raise InputError.of(str(path), "expected a table, found no file") from None
-    except (pa.ArrowException, OSError) as error:
-        raise InputError.of(
-            str(path), f"expected a {format} table, found a damaged file ({first_line(error)})"
-        ) from error
 
 
 def _check_columns(
@@ -236,13 +298,19 @@ def _csv_columns(path: Path) -> dict[str, bool]:
     return {name: cell.startswith('"') for name, cell in zip(names, cells, strict=False)}
 
 
-def _read_csv(
-    path: Path, columns: Sequence[str] | None, types: Mapping[str, pa.DataType]
-) -> pa.Table:
-    return csv.read_csv(
-        path,
-        parse_options=csv.ParseOptions(newlines_in_values=True),
-        convert_options=csv.ConvertOptions(
-            column_types=types, include_columns=columns, null_values=[]
+def _csv_options(
+    path: Path,
+    columns: Sequence[str] | None,
+    types: Mapping[str, pa.DataType],
+    every: Sequence[str] | None,
+) -> dict[str, Any]:
+    """Return how to read a CSV file that has the columns that it must have."""
+    quoted = _csv_columns(path)
+    _check_columns(path, list(quoted), columns, every)
+    text = {name: pa.string() for name, is_text in quoted.items() if is_text}
+    return {
+        "parse_options": csv.ParseOptions(newlines_in_values=True),
+        "convert_options": csv.ConvertOptions(
+            column_types=text | dict(types), include_columns=columns, null_values=[]
         ),
-    )
+    }

@@ -12,8 +12,16 @@ import pandas as pd
 import pyarrow as pa
 
 from runner.errors import InputError, suggest
-from runner.tables.columns import flattened, schema_of, to_array, to_columns, value_type
-from runner.tables.formats import TableFile, read_file, read_pieces
+from runner.tables.columns import (
+    copy_rows,
+    flattened,
+    room_for,
+    schema_of,
+    to_array,
+    to_columns,
+    value_type,
+)
+from runner.tables.formats import TableFile, read_file, read_pieces, whole_in_memory
 from runner.tables.layout import MAX_UNIT_COLUMNS, Layout, layout_of, stored_dtype
 from runner.tensors import TensorSpec
 
@@ -21,7 +29,7 @@ SampleType = Literal["int64", "string"]
 
 _SAMPLE_TYPES: dict[SampleType, pa.DataType] = {"int64": pa.int64(), "string": pa.string()}
 _MAX_GROUP_ROWS = 65_536
-_BLOCK_BYTES = 64 << 20
+_BLOCK_BYTES = 16 << 20
 
 
 class TableWriter:
@@ -96,8 +104,8 @@ class TableWriter:
             self._write_group([samples], self._arranged(rows))
             return
         if self._group is None:
-            self._group = _empty(self._capacity, self._layout)
-        _copy(rows, self._group[self._rows : self._rows + len(rows)])
+            self._group = room_for(self._capacity, self._layout)
+        copy_rows(rows, self._group[self._rows : self._rows + len(rows)])
         self._samples.append(samples)
         self._rows += len(rows)
 
@@ -111,8 +119,8 @@ class TableWriter:
         """Return rows as they must lie in memory: themselves, if they already do."""
         if self._layout.column is not None:
             return np.ascontiguousarray(rows, self._layout.cell)
-        arranged = _empty(len(rows), self._layout)
-        _copy(rows, arranged)
+        arranged = room_for(len(rows), self._layout)
+        copy_rows(rows, arranged)
         return arranged
 
     def _flush(self) -> None:
@@ -150,8 +158,8 @@ def write_weight(sink: BinaryIO, spec: TensorSpec, value: np.ndarray, format: st
     _check(spec, value, spec.shape)
     layout = layout_of(spec, format)
     places = spec.shape[: len(layout.index)]
-    rows = _empty(prod(places), layout)
-    _copy(value.reshape(rows.shape), rows)
+    rows = room_for(prod(places), layout)
+    copy_rows(value.reshape(rows.shape), rows)
     index = [pa.array(axis.reshape(-1), pa.int64()) for axis in np.indices(places)]
     numbers = [pa.field(name, pa.int64(), nullable=False) for name in layout.index]
     file = TableFile(sink, schema_of(spec, layout, numbers), format)
@@ -226,11 +234,12 @@ def read_frame(
         if name not in places:
             raise InputError.of(spec.name, f"there is no unit '{name}'", suggest(name, places))
     stored = chosen if layout.column is None else [layout.column]
-    table = _read(path, spec, format, layout, stored, rows)
-    values = to_array(table.select(stored), layout).astype(stored_dtype(spec), copy=False)
-    if layout.column is not None and columns is not None:
-        values = values[:, [places[name] for name in chosen]]
-    frame = pd.DataFrame(values, copy=not values.flags.writeable)
+    with whole_in_memory(path, spec.name):
+        table = _read(path, spec, format, layout, stored, rows)
+        values = to_array(table.select(stored), layout).astype(stored_dtype(spec), copy=False)
+        if layout.column is not None and columns is not None:
+            values = values[:, [places[name] for name in chosen]]
+        frame = pd.DataFrame(values, copy=not values.flags.writeable)
     frame.columns = pd.Index(chosen)
     if len(layout.row_shape) > 1:
         coordinates = pd.MultiIndex.from_product(
@@ -238,8 +247,7 @@ def read_frame(
             names=[f"i{axis}" for axis in range(len(layout.row_shape))],
         )
         frame.columns = coordinates[[places[name] for name in chosen]]
-    index = _index_columns(spec, layout)
-    if index:
+    if index := _index_columns(spec, layout):
         frame.index = table.select(index).to_pandas().set_index(index).index
     return frame
 
@@ -269,40 +277,46 @@ def read_array(path: Path, spec: TensorSpec, format: str, rows: int | None = Non
     ------
     InputError
         If the file is missing, damaged or not that of the tensor.
+    OutOfMemoryError
+        A `MemoryError`, if it is larger than memory.
     """
     layout = layout_of(spec, format)
     stored = layout.value_columns()
-    table = _read(path, spec, format, layout, stored, rows)
-    values = to_array(table.select(stored), layout).astype(stored_dtype(spec), copy=False)
-    return values.reshape((len(table), *spec.shape) if spec.per_sample else spec.shape)
+    with whole_in_memory(path, spec.name):
+        table = _read(path, spec, format, layout, stored, rows)
+        values = to_array(table.select(stored), layout).astype(stored_dtype(spec), copy=False)
+        return values.reshape((len(table), *spec.shape) if spec.per_sample else spec.shape)
 
 
-def read_blocks(path: Path, spec: TensorSpec, format: str) -> Iterator[np.ndarray]:
+def read_blocks(
+    path: Path, spec: TensorSpec, format: str, rows: int | None = None
+) -> Iterator[np.ndarray]:
     r"""Yield a tensor's rows, some at a time.
 
     Parameters
     ----------
-    path, spec, format
+    path, spec, format, rows
         As in `read_array`.
 
     Yields
     ------
     ndarray
-        Shape (rows, \*spec.shape), of the dtype as stored. CSV comes whole.
-
-    Raises
-    ------
-    InputError
-        As from `read_array`.
+        Shape (rows, \*spec.shape) as stored; of a weight (all other axes, last axis).
+        Raises as `read_array` does.
     """
     layout = layout_of(spec, format)
-    if format == "csv":
-        yield read_array(path, spec, format)
+    most = max(1, _BLOCK_BYTES // max(1, layout.row_size * layout.cell.itemsize))
+    if not layout.row_size:  # no column tells how many rows there are
+        yield read_array(path, spec, format, rows).reshape(-1, *layout.row_shape)
         return
-    rows = max(1, _BLOCK_BYTES // max(1, layout.row_size * layout.cell.itemsize))
-    for table in read_pieces(path, format, layout.value_columns(), rows):
+    columns, found = layout.value_columns(), 0
+    every = [*_index_columns(spec, layout), *columns]
+    types = dict.fromkeys(columns, value_type(layout))
+    for table in read_pieces(path, format, columns, most, types, every):
+        found += len(table)
         values = to_array(table, layout).astype(stored_dtype(spec), copy=False)
-        yield values.reshape((len(table), *spec.shape))
+        yield values.reshape((len(table), *layout.row_shape))
+    _check_rows(path, spec, layout, found, rows)
 
 
 def read_samples(path: Path, format: str) -> np.ndarray:
@@ -359,22 +373,6 @@ def _index_columns(spec: TensorSpec, layout: Layout) -> list[str]:
     return ["sample"] if spec.per_sample else list(layout.index)
 
 
-def _empty(rows: int, layout: Layout) -> np.ndarray:
-    """Return room for rows, ordered in memory as the file will have them."""
-    order: Literal["C", "F"] = "F" if layout.column is None else "C"
-    return np.empty((rows, layout.row_size), layout.cell, order=order)
-
-
-def _copy(rows: np.ndarray, place: np.ndarray) -> None:
-    """Copy in strips, since a transpose that outgrows the cache takes twice as long.
-
-    Sixteen rows of float32 are a cache line in each column.
-    """
-    strip = max(16, 8192 // max(1, rows.shape[1]))
-    for start in range(0, len(rows), strip):
-        place[start : start + strip] = rows[start : start + strip]
-
-
 def _read(
     path: Path,
     spec: TensorSpec,
@@ -388,9 +386,13 @@ def _read(
     every = [*index, *layout.value_columns()]
     types = dict.fromkeys(layout.index, pa.int64()) | dict.fromkeys(columns, value_type(layout))
     table = read_file(path, format, [*index, *columns], types, every)
-    expected = rows if spec.per_sample else prod(spec.shape[: len(layout.index)])
-    if expected is not None and len(table) != expected:
-        raise InputError.of(
-            str(path), f"expected {expected:,} rows of '{spec.name}', found {len(table):,}"
-        )
+    _check_rows(path, spec, layout, len(table), rows)
     return table
+
+
+def _check_rows(path: Path, spec: TensorSpec, layout: Layout, found: int, rows: int | None) -> None:
+    """Refuse a table of more or fewer rows than the tensor has."""
+    expected = rows if spec.per_sample else prod(spec.shape[: len(layout.index)])
+    if expected not in (None, found):
+        wrong = f"expected {expected:,} rows of '{spec.name}', found {found:,}"
+        raise InputError.of(str(path), wrong)
