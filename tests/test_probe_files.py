@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import io
+import re
+import struct
 import sys
 import tracemalloc
+import unicodedata
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from pydantic import TypeAdapter
 
 from runner.config.probe_config import ProbeConfig
@@ -437,7 +442,6 @@ def images(shape: tuple[int | None, ...] = (2, 2, 3), **config: Any) -> Probe:
 def test_pictures_come_sorted_with_their_folder_as_label() -> None:
     for name, colour in {"dog/2.png": "blue", "cat/1.PNG": "red", "dog/10.bmp": "white"}.items():
         picture(f"pictures/{name}", colour)
-    Path("pictures/notes.txt").write_text("no picture", encoding="ascii")
     probe = images()
     batch = whole(probe)
     assert (probe.rows, probe.sample_type, probe.has_labels) == (3, "string", True)
@@ -471,14 +475,229 @@ def test_any_colours_become_the_channels_of_the_model(channels: int, mode: str) 
     assert whole(images((2, 2, channels))).inputs.shape == (1, 2, 2, channels)
 
 
-def test_the_rotation_noted_by_a_camera_is_applied() -> None:
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_rotation_noted_by_a_camera_is_applied_on_wish(orientation: int) -> None:
     Path("pictures").mkdir()
-    upright = Image.new("L", (2, 1))
-    upright.putpixel((1, 0), 255)
+    as_taken = Image.fromarray(np.arange(6, dtype="uint8").reshape(2, 3) * 40)
     exif = Image.Exif()
-    exif[0x0112] = 6  # shown after a quarter turn clockwise
-    upright.save("pictures/a.png", exif=exif)
-    assert whole(images((2, 1, 1))).inputs.ravel().tolist() == [0, 1]
+    exif[0x0112] = orientation
+    as_taken.save("pictures/a.png", exif=exif)
+    with Image.open("pictures/a.png") as opened:
+        upright = np.asarray(ImageOps.exif_transpose(opened))
+    probe = images((*upright.shape, 1), exif_rotation=True, scale="0-255")
+    assert np.array_equal(whole(probe).inputs[0, ..., 0], upright)
+    probe = images((2, 3, 1), scale="0-255")
+    assert np.array_equal(whole(probe).inputs[0, ..., 0], np.asarray(as_taken))
+
+
+def keras_values(size: tuple[int, int], mode: str, **how: Any) -> np.ndarray:
+    dataset = keras.utils.image_dataset_from_directory(
+        "pictures", labels=None, color_mode=mode, image_size=size, shuffle=False, verbose=False,
+        **how,
+    )  # fmt: skip
+    return np.concatenate([np.asarray(batch) for batch in dataset])
+
+
+def write_pictures() -> None:
+    """Write pictures with fine detail in the formats that Keras reads."""
+    Path("pictures").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (37, 53, 4), dtype="uint8")
+    rgb, rgba = Image.fromarray(noise[..., :3]), Image.fromarray(noise)
+    rgb.save("pictures/a.jpg", quality=70)
+    rgb.convert("L").save("pictures/b.jpeg")
+    rgb.convert("CMYK").save("pictures/c.jpg")
+    rgb.save("pictures/d.png")
+    rgba.save("pictures/e.png")
+    rgb.convert("P").save("pictures/f.png")
+    rgb.convert("L").save("pictures/g.PNG")
+    Image.fromarray(noise[..., 0].astype("uint16") * 257 + 99).save("pictures/h.png")
+    rgb.convert("P").save("pictures/i.gif")
+
+
+JPEG = (".jpg", ".jpeg")
+METHODS = ["bilinear", "nearest", "bicubic", "area", "lanczos3", "lanczos5", "gaussian",
+           "mitchellcubic"]  # fmt: skip
+
+
+@pytest.mark.parametrize("interpolation", METHODS)
+@pytest.mark.parametrize("fit", ["stretch", "crop", "pad"])
+def test_pictures_have_the_values_that_keras_gives(interpolation: str, fit: str) -> None:
+    write_pictures()
+    how = {} if fit == "stretch" else {f"{fit}_to_aspect_ratio": True}
+    chosen = {"interpolation": interpolation, "fit": fit, "scale": "0-255"}
+    try:
+        expected = keras_values((11, 24), "rgb", interpolation=interpolation, **how)
+    except ValueError:
+        with pytest.raises(InputError, match=f"Keras does not crop with {interpolation}"):
+            images((11, 24, 3), **chosen)
+        return
+    found = whole(images((11, 24, 3), **chosen)).inputs
+    assert np.array_equal(found, expected.astype("float32"))
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("grayscale", 1), ("rgba", 4)])
+def test_pictures_of_other_channels_have_the_values_that_keras_gives(
+    mode: str, channels: int
+) -> None:
+    write_pictures()
+    for path in Path("pictures").iterdir():
+        gray_from_cmyk = channels == 1 and path.name == "c.jpg"
+        if path.suffix == ".gif" or gray_from_cmyk or (channels == 4 and path.suffix in JPEG):
+            path.unlink()  # which Keras does not read so
+    expected = keras_values((60, 31), mode)
+    probe = images((60, 31, channels), scale="0-255")
+    assert np.array_equal(whole(probe).inputs, expected)
+    probe = images((60, 31, channels))
+    assert np.array_equal(whole(probe).inputs, expected / np.float32(255))
+
+
+def test_a_picture_is_what_its_content_says() -> None:
+    Path("pictures").mkdir()
+    red = Image.new("RGB", (4, 4), (250, 10, 10))
+    kinds = {"a.jfif": "JPEG", "b.jpe": "JPEG", "c.ppm": "PPM", "d.TIF": "TIFF", "e.webp": "WEBP",
+             "f": "PNG", "g.jpg": "PNG", "h.dat": "BMP", "i.tga": "TGA", "j.jp2": "JPEG2000",
+             "k.avif": "AVIF"}  # fmt: skip
+    for name, kind in kinds.items():
+        if kind in Image.SAVE:  # AVIF is not in every Pillow
+            red.save(f"pictures/{name}", kind)
+    batch = whole(images((2, 2, 3), scale="0-255"))
+    assert batch.samples.tolist() == sorted(path.name for path in Path("pictures").iterdir())
+    np.testing.assert_allclose(batch.inputs, np.full_like(batch.inputs, (250, 10, 10)), atol=4)
+
+
+def test_what_is_no_picture_is_left_out_and_said() -> None:
+    picture("pictures/1/a.png")
+    for name in ("notes.txt", "1/data.csv", ".DS_Store", "1/Thumbs.db", "__MACOSX/a.png"):
+        Path("pictures", name).parent.mkdir(exist_ok=True)
+        Path("pictures", name).write_text("a,b\n1,2\n")
+    Path("pictures/model.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    said = "3 no pictures in 'pictures', left out: 1/data.csv, model.h5, notes.txt"
+    with pytest.warns(UserWarning, match=re.escape(said)):
+        probe = images()
+    assert probe.notes == (said,)
+    assert whole(probe).samples.tolist() == ["1/a.png"]
+
+
+def test_of_several_pages_or_frames_the_first_is_shown_and_that_is_said() -> None:
+    Path("pictures").mkdir()
+    first, second = Image.new("RGB", (4, 4), "red"), Image.new("RGB", (4, 4), "blue")
+    for name in ("a.tif", "b.gif", "c.webp", "d.png"):
+        first.save(f"pictures/{name}", save_all=True, append_images=[second])
+    first.save("pictures/e.tif")
+    said = "4 pictures in 'pictures' of several pages or frames, the first one is shown: a.tif, b"
+    with pytest.warns(UserWarning, match=re.escape(said)):
+        probe = images()
+    assert (whole(probe).inputs > 0.9).all(axis=(1, 2)).tolist() == [[True, False, False]] * 5
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n(harmed) (w) file closefile\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (POSTSCRIPT, "expected a picture, it begins with b'%!PS-Ado'"),
+        (b"", "expected a picture, it is empty"),
+        (b"<!doctype html><p>404", "expected a picture, it begins with b'<!doctyp'"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.png", "a.jfif", "a.tif"])
+def test_what_is_called_a_picture_and_is_none_is_refused(name: str, data: bytes, why: str) -> None:
+    picture("pictures/0.png")
+    Path("pictures", name).write_bytes(data)
+    with pytest.raises(InputError) as caught:
+        images()
+    assert str(caught.value) == f"pictures/{name}: {why}; replace it, or move it away"
+    assert not Path("harmed").exists()
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "bmp", "tiff", "webp", "ppm"])
+def test_a_picture_that_is_cut_short_is_named(kind: str) -> None:
+    Path("pictures").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype="uint8")
+    Image.fromarray(noise).save("pictures/a", kind)
+    data = Path("pictures/a").read_bytes()
+    Path("pictures/a").write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match=r"^pictures/a: cannot be read as a picture: ") as caught:
+        images()
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_picture_that_declares_too_many_pixels_is_refused() -> None:
+    picture("pictures/a.png")
+    data = bytearray(Path("pictures/a.png").read_bytes())
+    data[16:24] = struct.pack(">II", 60_000, 60_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    Path("pictures/a.png").write_bytes(data)
+    with pytest.raises(InputError, match=r"^pictures/a.png: .*3600000000 pixels"):
+        images()
+
+
+def table(text: str, name: str = "labels.csv") -> None:
+    Path(name).write_text(text, encoding="utf-8-sig")
+
+
+def test_labels_and_ids_come_from_a_table() -> None:
+    for name in ("cat/1.png", "dog/2.png", "dog/3.png"):
+        picture(f"pictures/{name}")
+    table("file,label,id\ndog/3.png,고양이,30\ncat/1.png,개,10\ndog\\2.png,개,20\n")
+    batch = whole(images(labels="labels.csv"))
+    assert batch.labels is not None
+    assert (batch.samples.tolist(), batch.labels.tolist()) == ([10, 20, 30], ["개", "개", "고양이"])
+
+
+@pytest.mark.parametrize("names", [("1.png", "2.png"), ("1", "2"), ("a/1.png", "b/2.png")])
+def test_a_table_names_pictures_by_path_by_name_or_without_the_ending(
+    names: tuple[str, str],
+) -> None:
+    picture("pictures/a/1.png")
+    picture("pictures/b/2.png")
+    table(f"image;species\n{names[1]};0\n{names[0]};1\n")
+    batch = whole(images(labels="labels.csv", label_column="species"))
+    assert batch.samples.tolist() == ["a/1.png", "b/2.png"]
+    assert batch.labels is not None
+    assert batch.labels.tolist() == [1, 0]
+
+
+def test_a_table_of_labels_may_be_parquet_and_stand_among_the_pictures() -> None:
+    picture("pictures/가.png")
+    columns = {"file": [unicodedata.normalize("NFD", "가.png")], "label": [7]}
+    pa.parquet.write_table(pa.table(columns), "pictures/labels.parquet")
+    batch = whole(images(labels="pictures/labels.parquet"))
+    assert batch.labels is not None
+    assert batch.labels.tolist() == [7]
+
+
+def test_rows_of_labels_that_are_missing_or_spare_are_said() -> None:
+    for name in ("1.png", "2.png", "3.png"):
+        picture(f"pictures/{name}")
+    table("file,label\n1.png,0\n")
+    with pytest.raises(InputError) as caught:
+        images(labels="labels.csv")
+    assert str(caught.value) == (
+        "probe.labels: labels.csv has no row of 2 pictures: 2.png, 3.png; "
+        "add what is missing, or move these pictures away"
+    )
+    table("file,label\n1.png,0\n2.png,1\n3.png,1\n4.png,5\n5.png,6\n")
+    said = "labels.csv has 2 rows of pictures that are not there: 4.png, 5.png"
+    with pytest.warns(UserWarning, match=said):
+        images(labels="labels.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\n1.png,0\n1.png,1\n", "labels.csv has several rows of 1.png"),
+        ("file,species\n1.png,0\n", "expected a column of labels or ids in labels.csv, found fi"),
+        ("file,label\n", "labels.csv has no rows below its columns' names"),
+        ("file,label\n1.png\n", "labels.csv:2: 1 fields, expected 2"),
+    ],
+)
+def test_a_wrong_table_of_labels_is_refused(text: str, message: str) -> None:
+    picture("pictures/1.png")
+    table(text)
+    with pytest.raises(InputError, match=message):
+        images(labels="labels.csv")
 
 
 def test_more_pictures_than_a_block_come_in_order() -> None:
@@ -502,8 +721,9 @@ def test_wrong_pictures_are_said(tmp_path: Path) -> None:
     Path("pictures/a.png").write_bytes(Path("pictures/a.png").read_bytes()[:40])
     with pytest.raises(InputError, match=r"^pictures/a.png: cannot be read as a picture: "):
         images()
-    picture("pictures/a.png", mode="I;16")
-    with pytest.raises(InputError, match=r"^pictures/a.png: has pixels of more than 8 bits \(I"):
+    Path("pictures/a.png").unlink()
+    picture("pictures/a.tif", mode="I;16")
+    with pytest.raises(InputError, match=r"^pictures/a.tif: has pixels of more than 8 bits \(I"):
         images()
 
 

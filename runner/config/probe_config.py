@@ -124,8 +124,33 @@ class ImagesConfig(ProbeSource):
     source: Literal["images"]
     path: InputFolder
     """The folder."""
+    labels: InputFile | None = None
+    """A CSV or Parquet table of labels, and of ids where it has them, joined by file name;
+    `null`: the folder that holds a picture is its label.
+    """
+    file_column: str | None = None
+    """Its column of file names; `null`: `file` where there is one, else the first."""
+    label_column: str | None = None
+    """Its column of labels; `null`: `label` where there is one."""
+    id_column: str | None = None
+    """Its column of sample ids; `null`: `id` where there is one, else a picture's path."""
     scale: Literal["0-1", "0-255"] = "0-1"
-    """The range that pixels are brought to."""
+    """The range of the pixels: as Keras reads them (`0-255`), or divided by 255."""
+    interpolation: Literal[
+        "bilinear",
+        "nearest",
+        "bicubic",
+        "area",
+        "lanczos3",
+        "lanczos5",
+        "gaussian",
+        "mitchellcubic",
+    ] = "bilinear"
+    """How pictures are resized: a method of `keras.utils.image_dataset_from_directory`."""
+    fit: Literal["stretch", "crop", "pad"] = "stretch"
+    """What becomes of other proportions; Keras's `crop_to_aspect_ratio`, `pad_to_aspect_ratio`."""
+    exif_rotation: bool = False
+    """Whether the rotation that a camera noted is applied. Keras ignores it."""
 
 
 class DigitsConfig(ProbeSource):

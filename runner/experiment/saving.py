@@ -323,6 +323,7 @@ class Saving:
                 file="probe" + FORMATS[self._settings.format],
                 has_inputs=self._probe_table.has_inputs,
                 columns=self._probe_table.layout(),
+                notes=probe.notes,
                 training=self._settings.training,
                 mixed_by=self.showing.mixed_by,
             ),

@@ -2,43 +2,248 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from runner.config.probe_config import ImagesConfig
-from runner.errors import InputError, first_line
+from runner.errors import InputError, Problem, first_line, some
+from runner.model.backend import load_backend
+from runner.probe.label_table import joined_labels
 from runner.probe.memory_sources import categories, identifiers, numbers_or_text
 from runner.probe.probe import Batch, Probe
+from runner.regular_files import folder as existing_folder
+from runner.regular_files import what_it_is
 from runner.tensors import InputSpec
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+# Pillow's formats of pixels that are decoded in this process. Others start a program
+# (EPS: Ghostscript), are drawn by the system (WMF) or are no pictures by themselves.
+_FORMATS = (
+    "PNG", "JPEG", "MPO", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000", "ICO",
+    "ICNS", "TGA", "PCX", "DDS", "PSD", "QOI", "SGI", "SUN", "XBM", "XPM", "MSP",
+)  # fmt: skip
+# Those of them that no first bytes tell: asked only of a file with their ending.
+_BY_ENDING = ("TGA",)
+_OF_PAGES = ("GIF", "TIFF", "PNG", "WEBP", "AVIF")
+_LEFT_BY_SYSTEMS = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r")
 _BLOCK = 32
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_ORIENTATION = 0x0112
+_MOST_NAMES = 100
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A file that is a picture by its content.
+
+    Attributes
+    ----------
+    path
+        Where it is.
+    name
+        Its path below the probe's folder, with ``/``.
+    format
+        Its format, by Pillow's name.
+    """
+
+    path: Path
+    name: str
+    format: str
 
 
 def images(config: ImagesConfig, expected: Sequence[InputSpec]) -> Probe:
     """Return the pictures of a folder, resized to what the model takes.
 
-    They come sorted by their path, which is their sample id; the folder inside `path` that
-    holds one is its label. The rotation noted by a camera is applied, colours are brought
-    to the model's channels, the size by bilinear interpolation, and pixels to 0-1 or left
-    at 0-255.
+    What a file is, its content says. They come sorted by their path, which is their sample
+    id; the folder inside `path` that holds one is its label; a table may say otherwise.
+    Files that `keras.utils.image_dataset_from_directory` takes have the values that it
+    gives, to the bit (with ``scale: 0-1`` divided by 255); other formats are decoded by
+    Pillow and resized in the same way.
+
+    Raises
+    ------
+    InputError
+        If there is no picture, one is damaged, or the model takes none.
     """
-    folder = Path(config.path)
-    if not folder.is_dir():
-        raise InputError.of("probe.path", f"no folder '{config.path}' (looked in {Path.cwd()})")
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in _SUFFIXES and path.name[0] != "." and path.is_file()
+    folder = existing_folder(config.path, "probe.path")
+    height, width, channels = _size(expected)
+    pillow = _pillow()
+    table = None if config.labels is None else Path(config.labels)
+    pictures, notes = _listed(pillow, folder, table)
+    ids, labels = _ids_and_labels(config, table, [picture.name for picture in pictures])
+    decoder = _Decoder(pillow, config, height, width, channels)
+
+    def blocks() -> Iterator[Batch]:
+        for start in range(0, len(pictures), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            shown = np.stack([decoder.pixels(picture) for picture in pictures[rows]])
+            yield Batch(ids[rows], shown, None if labels is None else labels[rows])
+
+    source = f"images {config.path}, {config.interpolation}, {config.scale}"
+    inputs = (InputSpec(expected[0].name, (height, width, channels)),)
+    return Probe(
+        source,
+        inputs,
+        blocks,
+        len(pictures),
+        "string" if ids.dtype == object else "int64",
+        labels is not None,
+        notes=notes,
     )
-    if not paths:
-        raise InputError.of("probe.path", f"no pictures in '{config.path}'")
+
+
+class _Decoder:
+    """Makes the pixels that a model takes of a picture."""
+
+    def __init__(
+        self, pillow: Any, config: ImagesConfig, height: int, width: int, channels: int
+    ) -> None:
+        self._pillow = pillow
+        self._config = config
+        self._size = (height, width)
+        self._channels = channels
+
+    def pixels(self, picture: _Picture) -> np.ndarray:
+        """Return one picture: shape (height, width, channels), float32."""
+        load_backend()  # not before: what is wrong with the files is known sooner
+        from runner.probe.decoding import resized
+
+        config = self._config
+        try:
+            array = self._decoded(picture)
+        except InputError:
+            raise
+        except Exception as error:  # what a broken picture raises has no common class
+            raise _unreadable(picture.path, error) from error
+        shown = resized(array, *self._size, config.interpolation, config.fit)
+        return shown / np.float32(255) if config.scale == "0-1" else shown
+
+    def _decoded(self, picture: _Picture) -> np.ndarray:
+        from runner.probe.decoding import decoded
+
+        data = picture.path.read_bytes()
+        with _opened(self._pillow, io.BytesIO(data), [picture.format]) as opened:
+            try:
+                array = decoded(data, picture.format, opened.mode, self._channels)
+            except ValueError:
+                opened.load()  # Pillow may say what is wrong
+                raise
+            if array is None:
+                # Of a picture of more than 8 bits, Pillow would cut off what is larger.
+                if opened.mode.startswith(("I", "F")):
+                    raise InputError.of(
+                        str(picture.path),
+                        f"has pixels of more than 8 bits ({opened.mode})",
+                        "convert it",
+                    )
+                array = np.asarray(opened.convert(_MODES[self._channels]))
+                array = array.reshape(*array.shape[:2], self._channels)
+            if self._config.exif_rotation:
+                array = _upright(array, opened.getexif().get(_ORIENTATION, 1))
+        return array
+
+
+def _upright(array: np.ndarray, orientation: int) -> np.ndarray:
+    """Return pixels turned and mirrored as EXIF's orientation, 1 to 8, asks for."""
+    if orientation in (5, 6, 7, 8):  # rows and columns change places
+        array = array.swapaxes(0, 1)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return np.ascontiguousarray(array[::rows, ::columns])
+
+
+def _listed(
+    pillow: Any, folder: Path, table: Path | None
+) -> tuple[list[_Picture], tuple[str, ...]]:
+    """Return the pictures below a folder, and what is to be said of the others."""
+    pictures: list[_Picture] = []
+    left_out: list[str] = []
+    cut: list[str] = []
+    problems: list[Problem] = []
+    for path in sorted(folder.rglob("*")):
+        below = path.relative_to(folder)
+        hidden = any(part[0] == "." or part.lower() in _LEFT_BY_SYSTEMS for part in below.parts)
+        if hidden or path.is_dir() or (table is not None and table.resolve() == path.resolve()):
+            continue
+        name = below.as_posix()
+        try:
+            format, pages = _identified(pillow, path) if path.is_file() else ("", False)
+        except InputError as error:
+            problems += error.problems
+            continue
+        if not format:
+            left_out.append(name)
+            continue
+        pictures.append(_Picture(path, name, format))
+        cut += [name] if pages else []
+    if problems:
+        raise InputError(problems)
+    if not pictures:
+        found = f"; found {some(left_out)}" if left_out else ""
+        raise InputError.of("probe.path", f"no pictures in '{folder}'{found}")
+    notes = []
+    for names, what in (
+        (left_out, f"no pictures in '{folder}', left out"),
+        (cut, f"pictures in '{folder}' of several pages or frames, the first one is shown"),
+    ):
+        if names:
+            said = f"{len(names)} {what}: "
+            warnings.warn(said + some(names), UserWarning, stacklevel=4)
+            notes.append(said + some(names, _MOST_NAMES))
+    return pictures, tuple(notes)
+
+
+def _identified(pillow: Any, path: Path) -> tuple[str, bool]:
+    """Return the format of a picture and whether it has several pages; empty if it is none.
+
+    Raises
+    ------
+    InputError
+        If it is called a picture, or begins as one, and is not.
+    """
+    named = pillow.registered_extensions().get(path.suffix.lower())
+    known = [format for format in _FORMATS if format in pillow.OPEN]
+    formats = [format for format in known if format not in _BY_ENDING or format == named]
+    try:
+        with _opened(pillow, path, formats) as opened:
+            # It must be asked for: finding it may mean reading the whole file.
+            several = opened.format in _OF_PAGES and getattr(opened, "is_animated", False)
+            return opened.format, several
+    except pillow.UnidentifiedImageError as error:
+        what = what_it_is(path)
+        if "a picture" in what:
+            raise _unreadable(path, ValueError("it is cut short or damaged")) from error
+        if named in known:
+            why = f"expected a picture, {what}"
+            raise InputError.of(str(path), why, "replace it, or move it away") from error
+        return "", False
+    except Exception as error:  # what a broken picture raises has no common class
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError.of(str(path), f"cannot be read as a picture: {first_line(error)}")
+
+
+@contextlib.contextmanager
+def _opened(pillow: Any, source: Any, formats: Sequence[str]) -> Iterator[Any]:
+    """Open a picture of one of some formats; one of too many pixels is an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of notes beside the pixels
+        warnings.simplefilter("error", pillow.DecompressionBombWarning)
+        with pillow.open(source, formats=formats) as opened:
+            yield opened
+
+
+def _size(expected: Sequence[InputSpec]) -> tuple[int, int, int]:
+    """Return height, width and channels of a model's one input."""
     shape = expected[0].shape if len(expected) == 1 else ()
     if len(shape) != 3 or shape[-1] not in _MODES or None in shape:
         raise InputError.of(
@@ -47,43 +252,30 @@ def images(config: ImagesConfig, expected: Sequence[InputSpec]) -> Probe:
             "give the model a fixed input size",
         )
     height, width, channels = (int(axis) for axis in shape if axis is not None)
-    pillow, ops = _pillow()
-    names = [path.relative_to(folder).as_posix() for path in paths]
-    labels = categories(numbers_or_text([name.rpartition("/")[0] for name in names]), "probe")
-    ids = identifiers(names, "probe")
-    labelled = all("/" in name for name in names)
-    scale = 255.0 if config.scale == "0-1" else 1.0
-
-    def pixels(path: Path) -> np.ndarray:
-        try:
-            with warnings.catch_warnings(), pillow.open(path) as opened:
-                warnings.simplefilter("ignore")  # of notes beside the pixels
-                deep = opened.mode if opened.mode.startswith(("I", "F")) else ""
-                picture = ops.exif_transpose(opened).convert(_MODES[channels])
-                picture = picture.resize((width, height), pillow.Resampling.BILINEAR)
-        except Exception as error:  # what a broken picture raises has no common class
-            why = first_line(error)
-            raise InputError.of(str(path), f"cannot be read as a picture: {why}") from error
-        if deep:
-            raise InputError.of(str(path), f"has pixels of more than 8 bits ({deep})", "convert it")
-        array = np.asarray(picture, dtype="float32") / np.float32(scale)
-        return array.reshape(height, width, channels)
-
-    def blocks() -> Iterator[Batch]:
-        for start in range(0, len(paths), _BLOCK):
-            rows = slice(start, start + _BLOCK)
-            shown = np.stack([pixels(path) for path in paths[rows]])
-            yield Batch(ids[rows], shown, labels[rows] if labelled else None)
-
-    source = f"images {config.path}, bilinear, {config.scale}"
-    inputs = (InputSpec(expected[0].name, (height, width, channels)),)
-    return Probe(source, inputs, blocks, len(paths), "string", labelled)
+    return height, width, channels
 
 
-def _pillow() -> tuple[Any, Any]:
+def _ids_and_labels(
+    config: ImagesConfig, table: Path | None, names: list[str]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    ids: list[Any] | None = None
+    labels: list[Any] | None = None
+    if table is not None:
+        ids, labels = joined_labels(config, table, names)
+    elif all("/" in name for name in names):
+        labels = numbers_or_text([name.rpartition("/")[0] for name in names])
+    return (
+        identifiers(names if ids is None else ids, "probe"),
+        None if labels is None else categories(labels, "probe"),
+    )
+
+
+def _pillow() -> Any:
     try:
-        return importlib.import_module("PIL.Image"), importlib.import_module("PIL.ImageOps")
+        pillow = importlib.import_module("PIL.Image")
     except ModuleNotFoundError as error:
         raise InputError.of(
             "probe", "needs Pillow", 'type: pip install "activation-runner[images]"'
         ) from error
+    pillow.init()
+    return pillow

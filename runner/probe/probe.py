@@ -76,6 +76,8 @@ class Probe:
         Names for the entries of the one input, where it comes from a table.
     locate
         Returns where a row stands in a text file (``data.csv:7``).
+    notes
+        What of the source is not shown, or not whole, for the record.
     """
 
     source: str
@@ -87,6 +89,7 @@ class Probe:
     has_targets: bool = False
     columns: tuple[str, ...] = ()
     locate: Callable[[int], str] | None = None
+    notes: tuple[str, ...] = ()
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Yield all samples in batches of `size`, the last one as short as it is."""

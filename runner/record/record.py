@@ -138,6 +138,8 @@ class ProbeRecord:
         Whether it does hold the inputs: not those too large, or too wide for the format.
     columns
         Which columns of that file hold what; ``None`` in records older than this key.
+    notes
+        What of the source was not shown, or not whole.
     training
         Whether the layers ran as in training when they were shown.
     mixed_by
@@ -157,6 +159,7 @@ class ProbeRecord:
     file: str
     has_inputs: bool
     columns: tuple[ProbeColumns, ...] | None = None
+    notes: tuple[str, ...] = ()
     training: bool = False
     mixed_by: str | None = None
 
