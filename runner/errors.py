@@ -1,4 +1,4 @@
-"""What can go wrong, said so that the reader knows what to type next."""
+"""Errors that say where a problem is, what was expected and found, and what to do next."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 def one_line(text: str) -> str:
-    """Return a text with all that a terminal would not print, or act on, written as an escape."""
+    """Return a text with unprintable characters and terminal controls written as escapes."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
@@ -19,7 +19,7 @@ class Problem:
     Attributes
     ----------
     place
-        Where it stands: a key path (``model.layers.hidden.units``), a file with
+        Where it is: a key path (``model.layers.hidden.units``), a file with
         its line (``data.csv:3``), a run or a command.
     message
         What was expected and what was found.
@@ -41,12 +41,12 @@ class RunnerError(Exception):
 
 
 class InputError(RunnerError, ValueError):
-    """What was asked for cannot be done as it stands (exit code 2).
+    """The request is invalid and was not carried out (exit code 2).
 
     Parameters
     ----------
     problems
-        Everything found wrong, in the order in which it should be read.
+        All problems found, in the order in which they should be read.
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
@@ -63,7 +63,7 @@ class InputError(RunnerError, ValueError):
 
 
 class RunError(RunnerError, RuntimeError):
-    """A run began and could not be completed (exit code 1)."""
+    """A run started but could not be completed (exit code 1)."""
 
 
 class OutOfMemoryError(RunnerError, MemoryError):
@@ -71,7 +71,7 @@ class OutOfMemoryError(RunnerError, MemoryError):
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error says first, or what it is where it says nothing."""
+    """Return the first line of an error's message, or its class name if it has none."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
@@ -94,6 +94,6 @@ def suggest(word: str, choices: Iterable[str]) -> str:
 
 
 def some(names: list[str], most: int = 6) -> str:
-    """Return names in one line, saying how many more there are than are shown."""
+    """Return names in one line, with the number of those that are not shown."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

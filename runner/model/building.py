@@ -32,7 +32,7 @@ from runner.tensors import InputSpec
 def build_model(config: ExperimentConfig) -> keras.Model:
     """Build and compile the model of an experiment, its weights drawn from the seed.
 
-    Names that Keras makes up do not depend on what the process built before.
+    Names that Keras generates do not depend on what the process built before.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def build_callbacks(config: TrainConfig, folder: Path) -> list[keras.callbacks.C
 
 
 def check_model(model: Any) -> None:
-    """Refuse what is no model.
+    """Check that an object is a Keras model.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def check_model(model: Any) -> None:
 
 
 def input_specs(model: keras.Model) -> tuple[InputSpec, ...]:
-    """Return the inputs of a model; none where only calling it can tell.
+    """Return the inputs of a model; empty if they are known only after calling it.
 
     A single input is called ``input``, since it is shown without a name.
     """
@@ -264,7 +264,7 @@ def _called(layer: keras.Layer, arguments: Any, tensors: Mapping[str, Any], name
 
 
 def _reraise_bug(error: Exception, cls: type) -> None:
-    """Raise an error again that only a bug in somebody's own class explains.
+    """Raise an error again if it comes from a bug in a custom class.
 
     What Keras's own raise at arguments that they cannot take has no common class.
     """

@@ -1,4 +1,4 @@
-"""A model whose initial weights can be drawn again from another seed, without building it anew."""
+"""A model whose initial weights can be redrawn from another seed without rebuilding it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _MOST_SEEDS = 100_000
 
 
 class RedrawnModel:
-    """A compiled model that takes on the weights which building it with another seed would give.
+    """A compiled model that can be given the weights that another seed would give it.
 
-    An initializer that was given no seed took one from Python's generator when it was made. It
-    is given the one that stands at the same place of another seed's sequence, and draws again.
-    Whether that is all that a seed changes in a model, only `difference` from one that was
-    really built can tell.
+    An initializer without a seed took one from Python's generator when it was created. To redraw,
+    it gets the seed at the same position of another seed's sequence. Whether a seed changes
+    anything else in a model can only be found by `difference`, which compares it with a model
+    that was built from that seed.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class RedrawnModel:
             state.assign(tf.stack([next(given), 0]))
 
     def difference(self, built: keras.Model) -> str | None:
-        """Return the path of the first variable that is not bit for bit that of another model."""
+        """Return the path of the first variable that differs in any bit from another model's."""
         ours, theirs = self.model.variables, built.variables
         if len(ours) != len(theirs):
             return "their number"
@@ -120,7 +120,7 @@ class RedrawnModel:
 
 
 class _Given(keras.random.SeedGenerator):  # type: ignore[misc]
-    """Hands out one seed that is known only when the graph runs."""
+    """A seed that is known only when the graph runs."""
 
     def __init__(self, seed: tf.Tensor) -> None:
         self._seed = seed

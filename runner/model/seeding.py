@@ -28,8 +28,8 @@ def seeded(seed: int, seeding: Seeding) -> Iterator[None]:
     seed
         0 to 4294967295.
     seeding
-        ``keras``: ``keras.utils.set_random_seed(seed)`` and Keras's own draws, what
-        a person gets by hand. ``tf_global``: the n-th random initializer, in build
+        ``keras``: ``keras.utils.set_random_seed(seed)`` and Keras's own draws, as in
+        code written by hand. ``tf_global``: the n-th random initializer, in build
         order, draws with the n-th op seed of TensorFlow's global generator, as
         ``tf.random.set_seed(seed)`` meant before Keras 3; biases draw nothing, and
         neither does Dropout.
@@ -45,11 +45,11 @@ def seeded(seed: int, seeding: Seeding) -> Iterator[None]:
 
 
 class NoSeedGiven(int):
-    """The seed that Keras would have made up for an initializer given none."""
+    """The seed that Keras would have chosen for an initializer without one."""
 
 
 def global_seeds(seed: int) -> Generator[tuple[int, int], int, None]:
-    """Return what TensorFlow's global generator draws with.
+    """Generate the seeds that TensorFlow's global generator draws with.
 
     Yields
     ------

@@ -56,7 +56,7 @@ def by_unit(values: np.ndarray) -> np.ndarray:
 
 
 def drawable(values: np.ndarray) -> np.ndarray:
-    """Return values in a type that the library draws: float64 for half floats and int64."""
+    """Return values in a type that plotly can draw: float64 for half floats and int64."""
     if values.dtype == np.bool_:
         return values.astype(np.uint8)
     if values.dtype == np.float16:
@@ -72,11 +72,11 @@ def heat_map(
     Parameters
     ----------
     values
-        Shape (row, column); what is not finite is grey.
+        Shape (row, column); values that are not finite are grey.
     rows, columns
-        What they are called.
+        Their labels.
     row
-        What a row is.
+        What a row stands for.
     """
     graph = library()
     scale, low, high = colour_scale(values)
@@ -109,20 +109,20 @@ def heat_map(
 def tensor_heat_map(
     values: np.ndarray, rows: Sequence[object], name: str, row: str = "sample"
 ) -> Figure:
-    """Return the heat map of a whole tensor, or of an excerpt where that is large.
+    """Return the heat map of a whole tensor, or of an excerpt if the tensor is large.
 
-    The title says what was left out, and over what a value was averaged.
+    The title says what was left out, and over which axes values were averaged.
 
     Parameters
     ----------
     values
         Shape (row, *axes).
     rows
-        What the rows are called.
+        Labels of the rows.
     name
         The tensor's name.
     row
-        What a row is.
+        What a row stands for.
     """
     places = evenly_spaced(len(values), _MOST_SAMPLES)
     cells = by_unit(values[places])
@@ -139,16 +139,16 @@ def tensor_heat_map(
 
 
 def histogram(values: np.ndarray) -> Figure:
-    """Return the distribution of values.
+    """Return a histogram of values.
 
-    Zeros are left to the caller to tell of where they are more than a tenth of all:
-    their bar would dwarf the others and is not drawn. Below the bars is an empty strip,
+    If more than a tenth of the values are zero, their bar is not drawn because it would
+    dwarf the others; the caller should report their share. Below the bars is an empty strip,
     the trace ``chosen``, for values to be marked in.
 
     Parameters
     ----------
     values
-        Of any shape; what is not finite is left out.
+        Of any shape; values that are not finite are left out.
     """
     graph = library()
     finite = values[np.isfinite(values)].astype(np.float64)

@@ -1,4 +1,4 @@
-"""What all figures share: the plotting library, colours, and names kept as plain text."""
+"""What all figures share: the plotting library, colours, and labels as plain text."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def library() -> Any:
 def colour_scale(values: np.ndarray) -> tuple[tuple[str, ...], float, float]:
     """Return the colours for values, and the values at both ends of them.
 
-    Where there are values on both sides of 0 the diverging scale, its middle at 0;
-    else the sequential one, from the least to the largest. What is not finite has no
-    part in it. The ends are never the same.
+    Values on both sides of 0 get a diverging scale centered at 0, all others a sequential
+    scale from the smallest to the largest value. Values that are not finite are ignored.
+    The two ends always differ.
     """
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
@@ -73,7 +73,7 @@ def colour_scale(values: np.ndarray) -> tuple[tuple[str, ...], float, float]:
 
 
 def stops(scale: tuple[str, ...]) -> list[list[Any]]:
-    """Return a scale as the library wants it: pairs of a place in [0, 1] and a colour."""
+    """Return a scale in plotly's format: pairs of a position in [0, 1] and a colour."""
     return [[place / (len(scale) - 1), colour] for place, colour in enumerate(scale)]
 
 
@@ -83,12 +83,12 @@ def components(colour: str) -> list[int]:
 
 
 def plain(text: object) -> str:
-    """Return text that the library, which reads some markup in labels, shows as it is."""
+    """Return text escaped so that plotly, which interprets some markup, shows it unchanged."""
     return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def labels(names: Iterable[object]) -> list[str]:
-    """Return a label for each name: plain, cut where long, and no two the same."""
+    """Return a unique, plain label for each name, shortened if it is long."""
     taken: dict[str, int] = {}
     made = []
     for name in map(str, names):
@@ -102,7 +102,7 @@ def labels(names: Iterable[object]) -> list[str]:
 
 
 def evenly_spaced(count: int, most: int) -> np.ndarray:
-    """Return the positions, at most `most` out of `count`, first and last among them."""
+    """Return at most `most` evenly spaced positions out of `count`, both ends included."""
     places = np.linspace(0, max(count - 1, 0), min(count, most))
     return np.unique(places.round().astype(np.int64))
 
@@ -116,7 +116,7 @@ def how_many(shown: int, there: int, what: str) -> str:
 
 
 def dress(figure: Figure, **layout: Any) -> Figure:
-    """Give a figure the look that all share, and return it."""
+    """Apply the common style to a figure and return it."""
     figure.update_layout(
         template={"layout": _LOOK},
         margin={"l": 8, "r": 8, "t": 8, "b": 8},

@@ -1,4 +1,4 @@
-"""Figures of trainings: what was measured epoch by epoch, and how far layers moved."""
+"""Figures of a training: metrics by epoch, and how far layers moved."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 def history_figure(curves: Mapping[str, Sequence[float | None]], what: str) -> Figure:
-    """Return one figure of merit by epoch, a line per run.
+    """Return a figure of one metric by epoch, with a line per run.
 
     Parameters
     ----------
     curves
-        By what the run is called: a value per epoch, from the first.
+        Values per epoch, by the label of the run.
     what
-        The figure: ``loss``, ``accuracy``...
+        The metric: ``loss``, ``accuracy``...
     """
     return _lines({name: (range(1, len(own) + 1), own) for name, own in curves.items()}, what)
 
 
 def drift_figure(steps: Sequence[int], alike: np.ndarray, layers: Sequence[str]) -> Figure:
-    """Return how alike each layer is to what it became, step by step.
+    """Return a figure of each layer's similarity to its final state, by step.
 
     Parameters
     ----------

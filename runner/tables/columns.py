@@ -24,9 +24,9 @@ def value_type(layout: Layout) -> pa.DataType:
 
 
 def schema_of(spec: TensorSpec, layout: Layout, index: Sequence[pa.Field]) -> pa.Schema:
-    """Return the columns of a tensor's table, with what the tensor is as metadata.
+    """Return the columns of a tensor's table, with the tensor's description as metadata.
 
-    NumPy's NaN is a value, not a missing one, so no column admits null. (Parquet then
+    NumPy's NaN is a value, not a missing value, so no column is nullable. (Parquet then
     keeps no definition levels either, which makes it almost three times as fast.)
 
     Parameters
@@ -70,7 +70,7 @@ def to_columns(rows: np.ndarray, layout: Layout) -> list[pa.Array]:
     Parameters
     ----------
     rows
-        Shape (rows, layout.row_size), contiguous along what becomes a column.
+        Shape (rows, layout.row_size), contiguous along the axis that becomes a column.
     layout
         Which columns there are.
     """
@@ -105,7 +105,7 @@ def to_array(table: pa.Table, layout: Layout) -> np.ndarray:
 
 
 def flattened(table: pa.Table) -> pa.Table:
-    """Return a table as CSV can hold it: a tensor as a column per entry, float16 as float32.
+    """Return a table that CSV can hold: one column per entry of a tensor, float16 as float32.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Where a tensor's values stand in its table, and what the table's file is called."""
+"""The layout of a tensor's table: its columns and its file name."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Layout:
 
     @property
     def row_size(self) -> int:
-        """How many values a row has."""
+        """Number of values in a row."""
         return prod(self.row_shape)
 
     def unit_names(self) -> list[str]:
@@ -132,11 +132,11 @@ def stored_dtype(spec: TensorSpec) -> np.dtype[np.generic]:
 
 
 def file_name(spec: TensorSpec, format: str) -> str:
-    """Return where a tensor's table goes inside a run, such as ``activations/00_hidden.parquet``.
+    """Return the path of a tensor's table inside a run, such as ``activations/00_hidden.parquet``.
 
-    No two tensors of a run share a file name, not even where letter case or the
-    form of an accent is ignored: a name that a file cannot spell as it is gets a
-    digest of itself. The number in front keeps Windows's reserved names away.
+    No two tensors of a run share a file name, not even on file systems that ignore letter
+    case or the form of an accent: a name that is not safe as a file name gets a digest of
+    itself. The leading number avoids the reserved names of Windows.
     """
     if _PLAIN_NAME.fullmatch(spec.name):
         slug = spec.name.replace("/", ".").replace(":", "+")

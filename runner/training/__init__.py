@@ -1,1 +1,1 @@
-"""Models being trained, and shown a probe on the way."""
+"""Training a model, with a probe shown to it at chosen steps."""

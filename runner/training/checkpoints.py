@@ -1,4 +1,4 @@
-"""The callback that shows a probe to a model while it is being trained."""
+"""The callback that shows a probe to a model during training."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from runner.training.schedule import Schedule
 
 
 class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
-    """Shows a probe at the steps of a training that are due, and keeps its history.
+    """Shows a probe at the scheduled steps of a training, and keeps the training history.
 
-    It belongs behind the other callbacks: it then knows when one of them ends the
-    training, and what is captured last is the model as all of them have left it.
+    It must be the last callback: it then knows when another callback ends the training,
+    and captures the model as all of them leave it.
 
     Parameters
     ----------
@@ -43,18 +43,18 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
 
     @property
     def step(self) -> int:
-        """Steps behind the model, in the unit of the schedule."""
+        """Completed steps, in the unit of the schedule."""
         return self._batches if self.schedule.unit == "step" else self.epoch
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Capture the model before its first batch, if that is due."""
+        """Capture the model before its first batch, if scheduled."""
         if not self._began:
             self._began = True
             self.epoch = epoch
             self._capture_if_due()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Capture the model if that is due, unless this was the last epoch."""
+        """Capture the model if scheduled, unless this was the last epoch."""
         self.epoch = epoch + 1
         for name, value in (logs or {}).items():
             values = self.history.setdefault(name, [])

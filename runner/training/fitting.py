@@ -1,4 +1,4 @@
-"""Training a configured model, and publishing it with what was captured on the way."""
+"""Training a configured model, and publishing what was captured from it."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def fit_and_save(
     config: ExperimentConfig,
     progress: Progress | None = None,
 ) -> Path:
-    """Train a model and publish what the probe brings forth, at the end and along the way.
+    """Train a model and publish its activations for the probe at the chosen steps.
 
-    The same seed gives the same weights, to the bit, on the same machine.
+    The same seed gives bit-for-bit identical weights on the same machine.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def fit_and_save(
     RunError
         If the model or the disk fails.
     KeyboardInterrupt
-        When interrupted; with ``keep_partial`` after publishing what there is.
+        When interrupted; with ``keep_partial``, after publishing the partial run.
     """
     train = config.train
     assert train is not None
@@ -136,7 +136,7 @@ def _read(model: keras.Model, probe: Probe, train: TrainConfig) -> TrainingData:
 
 
 def _times(schedule: Schedule, data: TrainingData, train: TrainConfig) -> int:
-    """Return how often the probe will be shown, refusing steps that will not come."""
+    """Return how often the probe will be shown; refuse steps that will never be reached."""
     rows = math.floor(data.rows * (1 - train.validation_split))
     batches = math.ceil(rows / train.batch_size)
     last = train.epochs * (batches if train.unit == "step" else 1)
@@ -158,7 +158,7 @@ def _as_file(model: keras.Model) -> bytes:
 
 
 class _Reporting(keras.callbacks.Callback):  # type: ignore[misc]
-    """Tells after each epoch how many samples were trained on."""
+    """Reports after each epoch how many samples were trained on."""
 
     def __init__(self, progress: Progress, rows: int) -> None:
         super().__init__()

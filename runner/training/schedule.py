@@ -16,16 +16,16 @@ class Schedule:
     Parameters
     ----------
     at
-        Steps by their number; 0 is the model before its first batch, ``last`` the trained one.
+        Step numbers; 0 is the untrained model, ``last`` the trained one.
     every
-        Every so many steps, from 0 on.
+        Interval between steps, starting at 0.
     unit
         What is counted: epochs, or with ``step`` batches.
 
     Raises
     ------
     InputError
-        If a number is negative, or is none.
+        If an entry is negative or not a number.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Schedule:
         self.only_last = not moments and every is None
 
     def is_due(self, step: int) -> bool:
-        """Tell whether a step is captured, be it the last or not."""
+        """Tell whether a step is captured."""
         return step in self._at or (self._every is not None and step % self._every == 0)
 
     def times(self, last: int) -> int:

@@ -1,4 +1,4 @@
-"""What a model is trained on: a probe read whole, with what the loss compares with."""
+"""The training data: a probe read into memory, with the targets of the loss."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TrainingData:
     Attributes
     ----------
     source
-        Where they come from, in one line.
+        Their source, in one line.
     inputs
         What the model is called on: an array of shape (sample, ...), or a mapping or
         list of such.
@@ -44,7 +44,7 @@ class TrainingData:
 
     @property
     def rows(self) -> int:
-        """How many samples."""
+        """Number of samples."""
         return len(self.targets)
 
 
