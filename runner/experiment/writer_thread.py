@@ -1,4 +1,4 @@
-"""The one thread that writes, so that the model need not wait for the disk."""
+"""The thread that writes to disk while the model continues."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable
 
 
 class WriterThread(threading.Thread):
-    """Does jobs in their order, behind a queue that holds back whoever brings them.
+    """Runs jobs in order, from a queue of limited length.
 
-    What goes wrong in it is raised by the next `put`, or by `stop`; what still waits
-    is then dropped.
+    An error in a job is raised by the next `put`, or by `stop`; jobs that are still waiting
+    are then dropped.
 
     Parameters
     ----------
     length
-        How many jobs may wait.
+        Number of jobs that may wait.
     """
 
     def __init__(self, length: int) -> None:
@@ -26,7 +26,7 @@ class WriterThread(threading.Thread):
         self._dropping = False
 
     def run(self) -> None:
-        """Do what comes until told to stop."""
+        """Run jobs until stopped."""
         while (job := self._waiting.get()) is not None:
             if self._dropping:
                 continue
@@ -37,13 +37,13 @@ class WriterThread(threading.Thread):
                 self._dropping = True
 
     def put(self, job: Callable[[], None]) -> None:
-        """Hand over a job; wait while too many are waiting."""
+        """Add a job; block while the queue is full."""
         if self._error is not None:
             raise self._error
         self._waiting.put(job)
 
     def stop(self, *, drop: bool = False) -> None:
-        """Wait until all is done, or dropped; the thread then ends.
+        """Wait until all jobs are done, or dropped, and end the thread.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What stands for the content of a probe."""
+"""Checksums of the content of a probe."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from runner.probe.probe import Batch, is_text, named_inputs
 
 
 class ProbeHasher:
-    """Hashes what a probe shows, whatever the size of its batches.
+    """Hashes the content of a probe, independent of the size of its batches.
 
-    Values and sample ids are hashed apart, so that the same inputs under other names
-    are known to be the same.
+    Values and sample ids are hashed separately, so that the same inputs with other ids can
+    be recognised.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class ProbeHasher:
 
 
 def _bytes(array: np.ndarray) -> Any:
-    """Return what stands for the values of an array, whatever its layout in memory."""
+    """Return the bytes of an array's values, independent of its layout in memory."""
     if is_text(array):
         # An array of objects holds addresses; their text is the same in every process.
         texts = "".join(f"{text!r}\n" for text in array.ravel().tolist())

@@ -1,4 +1,4 @@
-"""What a loss compares a model's output with: the targets or labels of a probe."""
+"""The targets of a loss: those of a probe, or its labels."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _OWN_SHAPES = ("ctc", "circle")
 
 
 class Targets:
-    """What a loss compares the output of a model with, checked.
+    """The targets of a loss, checked against the model's output.
 
-    A loss of class numbers (``SparseCategoricalCrossentropy``) takes the probe's labels
-    where these are whole numbers, else its targets; any other loss takes the targets,
-    else labels that are whole numbers.
+    A loss on class indices (``SparseCategoricalCrossentropy``) takes the probe's labels if
+    they are integers, else its targets; any other loss takes the targets, else integer
+    labels.
 
     Parameters
     ----------
     probe
         Where the samples come from.
     loss
-        As the model was compiled with it: an object, a function or a name.
+        The loss that the model was compiled with: an object, a function or a name.
     output
         Shape of the model's output for one sample; ``None`` for an axis of any length.
 
@@ -63,7 +63,7 @@ class Targets:
             )
 
     def of(self, batch: Batch, row: int = 0) -> np.ndarray:
-        """Return the targets of a batch that begins at a row.
+        """Return the targets of a batch that starts at a row.
 
         Returns
         -------
@@ -128,7 +128,7 @@ class Targets:
 
 
 def name_of(loss: Any) -> str:
-    """Return what a loss is called: the name of its class or function, or the name given."""
+    """Return the name of a loss: that of its class or function, or the name given."""
     if isinstance(loss, str):
         return loss
     return str(getattr(loss, "__name__", type(loss).__name__))

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, machine, code."""
+"""The environment of a run: versions, machine, git commit."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _PACKAGES = (
 
 @dataclass(frozen=True)
 class Git:
-    """The commit that a folder stood at.
+    """The git commit that a folder was at.
 
     Attributes
     ----------
     commit
         Its hash; ``None`` before the first commit.
     dirty
-        Whether a tracked file differed from it.
+        Whether a tracked file had uncommitted changes.
     remote
         URL of ``origin`` without user name, password, query and fragment, if there is one.
     """
@@ -45,7 +45,7 @@ class Git:
 
 @dataclass(frozen=True)
 class Environment:
-    """What a process runs on, apart from its backend.
+    """The environment of a process, apart from its backend.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Environment:
     platform
         Operating system, its version and the machine's architecture.
     packages
-        Version of each package that can change a number; those not installed are left out.
+        Version of each package that can affect the values; those not installed are left out.
     git
         The commit of the folder where the command was started; ``None`` outside a
         repository and without git.
@@ -68,9 +68,9 @@ class Environment:
 
 @functools.cache
 def read_environment(directory: Path) -> Environment:
-    """Return what this process runs on; `directory` is where its git commit is read.
+    """Return the environment of this process; `directory` is where the git commit is read.
 
-    Read once a process: what it has loaded does not change under it.
+    It is read once per process, because loaded packages do not change.
     """
     packages = {}
     for name in _PACKAGES:

@@ -1,1 +1,1 @@
-"""How alike two layers represent the same samples, and how sure one may be of it."""
+"""Measures of representational similarity between layers, and their limits."""

@@ -1,4 +1,4 @@
-"""Where a value says less than it seems to."""
+"""Warnings about similarity values that are misleading."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _SHOWN = 3
 
 
 def warn_of(metric: str, pairs: pd.DataFrame, remarks: Sequence[str]) -> None:
-    """Warn of values that mislead, once for each reason.
+    """Warn about misleading values, once for each reason.
 
     Parameters
     ----------
     metric
-        What the layers were compared by.
+        The similarity measure.
     pairs
         As `runner.similarity.pairs.compare_layers` returns them.
     remarks
-        What is to be said of single layers.
+        Warnings about single layers.
     """
     said = [_few(pairs), _spanned(metric, pairs), _biased(metric, pairs)]
     if remarks:
@@ -46,7 +46,7 @@ def _few(pairs: pd.DataFrame) -> str:
 
 
 def _spanned(metric: str, pairs: pd.DataFrame) -> str:
-    """Say where the units of one layer can express anything about so few samples."""
+    """Describe the pairs in which a layer has enough units to fit any values of its samples."""
     if metric not in ("cca", "svcca"):
         return ""
     widest = pairs[["width_a", "width_b"]].max(axis=1)
@@ -61,7 +61,7 @@ def _spanned(metric: str, pairs: pd.DataFrame) -> str:
 
 
 def _biased(metric: str, pairs: pd.DataFrame) -> str:
-    """Say what chance alone scores where there are more units than samples."""
+    """Describe the score of independent noise where there are more units than samples."""
     if metric != "cka_biased":
         return ""
     # Of independent noise, the expected product of Gram matrices over their expected norms.

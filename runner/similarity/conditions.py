@@ -1,4 +1,4 @@
-"""What a layer must have for its similarity to mean anything."""
+"""Conditions that a layer must meet for its similarity to be defined."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ _EPS = float(np.finfo(np.float64).eps)
 
 
 class UndefinedError(ValueError):
-    """A layer has no similarity to any other; the message says why."""
+    """The similarity of a layer is not defined; the message says why."""
 
 
 def check_layer(finite: bool, constant: bool) -> None:
-    """Refuse a layer that no measure has a value for.
+    """Check that a layer is finite and not constant, as every measure requires.
 
     Raises
     ------
@@ -26,26 +26,26 @@ def check_layer(finite: bool, constant: bool) -> None:
 
 
 def check_structure(kept: float, whole: float, samples: int) -> None:
-    """Refuse a layer of which debiasing leaves nothing.
+    """Check that something remains of a layer after debiasing.
 
     Parameters
     ----------
     kept, whole
-        The U-centred Gram matrix's norm, and the centred one's trace.
+        Norm of the U-centred Gram matrix, and trace of the centred one.
     samples
-        How many there are.
+        Number of samples.
 
     Raises
     ------
     UndefinedError
-        If what is left is rounding.
+        If only rounding remains.
     """
     if kept <= 8 * samples * _EPS * whole:
         raise UndefinedError("has no structure beyond what each sample shares with itself")
 
 
 def check_samples(samples: int, least: int) -> None:
-    """Refuse fewer samples than a measure is defined for.
+    """Check that there are as many samples as a measure needs.
 
     Raises
     ------
@@ -57,14 +57,14 @@ def check_samples(samples: int, least: int) -> None:
 
 
 def kept_directions(singular: np.ndarray, tolerance: float, variance: float) -> int:
-    """Return how many of a layer's principal directions count.
+    """Return the number of a layer's principal directions that are significant.
 
     Parameters
     ----------
     singular
         Singular values, descending.
     tolerance
-        Share of the largest below which one is rounding.
+        Singular values below this share of the largest count as rounding.
     variance
         Share of the variance, the squares, that the directions must hold.
     """
@@ -81,10 +81,10 @@ def rounding(dtype: np.dtype[np.generic], samples: int) -> float:
     Parameters
     ----------
     dtype
-        What the layer was stored as, whose rounding makes what depends on each other
-        linearly (the outputs of a softmax) seem to be free.
+        Type in which the layer was stored. Its rounding makes linearly dependent units (the
+        outputs of a softmax) look independent.
     samples
-        How many there are: the decomposition rounds as well.
+        Number of samples: the decomposition rounds as well.
     """
     stored = float(np.finfo(str(dtype)).eps) if dtype.kind == "f" else 0.0
     return max(10 * stored, samples * _EPS)

@@ -1,4 +1,4 @@
-"""How many dimensions a layer uses, how far its values reach, and where they end."""
+"""Statistics of a layer: norms, saturation and effective dimensions."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _NEAR = 0.01
 def effective_rank(variances: np.ndarray) -> float:
     """Return the exponential of the entropy of normalised singular values.
 
-    As many as there are where all directions are as strong, 1 where one holds all; 0 for a
-    layer that is constant.
+    Equal to the number of directions if all are equally strong, 1 if one direction holds all
+    variance, and 0 for a constant layer.
 
     Parameters
     ----------
     variances
-        Along a layer's principal directions, in any scale: squares of singular values.
+        Variances along a layer's principal directions, in any scale: squared singular values.
 
     Notes
     -----
@@ -41,7 +41,8 @@ def effective_rank(variances: np.ndarray) -> float:
 def participation_ratio(variances: np.ndarray) -> float:
     """Return the squared sum of variances over the sum of squared variances.
 
-    Between 0 and the number of directions, as `effective_rank`, but less moved by weak ones.
+    Between 0 and the number of directions, like `effective_rank`, but less sensitive to weak
+    directions.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ def participation_ratio(variances: np.ndarray) -> float:
 
 
 def principal_variances(layer: Representation, units: int) -> np.ndarray | None:
-    """Return the variances along a layer's principal directions, in a scale of its own.
+    """Return the variances along a layer's principal directions, up to a common factor.
 
     Parameters
     ----------
@@ -102,13 +103,13 @@ def layer_statistics(
     layer, units
         As for `principal_variances`.
     least, most
-        Its smallest and largest finite value.
+        Smallest and largest finite value.
 
     Returns
     -------
     dict
-        ``norm``, ``norm_std``: mean and deviation of the samples' Euclidean norms, of those
-        that are finite. ``saturation``: the share of values within 1 % of the range of
+        ``norm``, ``norm_std``: mean and standard deviation of the finite Euclidean norms of
+        the samples. ``saturation``: the share of values within 1 % of the range of
         `least` or of `most`, where those of a saturated tanh, sigmoid or softmax lie, and
         the zeros of a ReLU. ``effective_rank``, ``participation_ratio``: NaN where there
         are no `principal_variances`.

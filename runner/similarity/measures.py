@@ -1,10 +1,10 @@
-"""Measures of how alike two layers represent the same samples.
+"""Measures of the similarity of two layers' representations of the same samples.
 
 Each is a function of two arrays, ``x`` of shape (samples, units) and ``y`` of shape
-(samples, other units), whose rows are the same samples, and gives a float: NaN, with a
-warning that says why, where the measure has no value. It is computed in float64, in two
-steps: what depends on one layer alone (`Measure.prepare`), and what depends on the pair
-(`Measure.combine`), so that many layers are prepared once each.
+(samples, other units), whose rows are the same samples, and returns a float, or NaN with a
+warning that says why if the measure is not defined. It is computed in float64, in two steps:
+the part that depends on one layer (`Measure.prepare`) and the part that depends on the pair
+(`Measure.combine`), so that each of many layers is prepared once.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ class Measure:
     Attributes
     ----------
     prepare
-        From an array of shape (samples, units) to what is kept of a layer. Raises
-        `UndefinedError` where there is no such thing.
+        Maps an array of shape (samples, units) to the prepared layer. Raises
+        `UndefinedError` if the measure is not defined for it.
     combine
-        From what was kept of two layers to the value.
+        Maps two prepared layers to the value.
     by_product
-        Whether what is kept is a `Signature` and `combine` the cosine of two such: that of
-        many layers is then one matrix product.
+        Whether a prepared layer is a `Signature` and `combine` the cosine of two of them. All
+        pairs of many layers are then one matrix product.
     kept_bytes
-        From how many samples and units there are to the bytes that are kept of a layer.
+        Maps the numbers of samples and units to the bytes of a prepared layer.
     samples_squared
-        Whether `prepare` compares every sample with every other, so that neither time
-        nor memory allow many.
+        Whether `prepare` compares every sample with every other, which limits the number of
+        samples.
     """
 
     prepare: Callable[[np.ndarray], Any]
@@ -67,7 +67,7 @@ class Measure:
     samples_squared: bool = False
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> float:
-        """Return the value for two layers; NaN, with a warning, where there is none."""
+        """Return the value for two layers; NaN with a warning if it is not defined."""
         if len(x) != len(y):
             raise ValueError(f"expected the same samples, found {len(x):,} and {len(y):,}")
         try:
@@ -99,12 +99,12 @@ def linear_cka(x: np.ndarray, y: np.ndarray, debiased: bool = True) -> float:
 def mean_cca(x: np.ndarray, y: np.ndarray) -> float:
     """Return the mean canonical correlation of two layers.
 
-    The singular values of ``QᵀR``, where the columns of Q and R are orthonormal bases of
-    centred ``x`` and ``y``, averaged over as many as the smaller rank. Directions that
-    rounding alone can have left do not count towards a rank.
+    The mean of the singular values of ``QᵀR``, where the columns of Q and R are orthonormal
+    bases of centred ``x`` and ``y``, over the smaller of their ranks. Directions that can be
+    due to rounding do not count towards a rank.
 
     1 for a layer and itself; unchanged by any invertible linear map. With no more samples
-    than units it is 1 whatever the layers hold.
+    than units it is always 1.
 
     Source: Hotelling, "Relations between two sets of variates" (1936); the mean as a
     similarity: Kornblith et al. (2019, arXiv 1905.00414).
@@ -115,8 +115,8 @@ def mean_cca(x: np.ndarray, y: np.ndarray) -> float:
 def svcca(x: np.ndarray, y: np.ndarray) -> float:
     """Return the singular vector canonical correlation of two layers.
 
-    `mean_cca` of what is left of each layer when only its first principal directions are
-    kept, as many as hold 99 % of its variance. Unchanged by rotation, isotropic scaling,
+    `mean_cca` of each layer's first principal directions, as many as hold 99 % of its
+    variance. Unchanged by rotation, isotropic scaling,
     shift and unit order.
 
     Source: Raghu, Gilmer, Yosinski, Sohl-Dickstein, "SVCCA: Singular Vector Canonical
@@ -130,10 +130,10 @@ def procrustes_angle(x: np.ndarray, y: np.ndarray) -> float:
     """Return the angular Procrustes distance of two layers, in radians.
 
     ``arccos(||xᵀy||_* / (||x|| ||y||))`` of centred ``x`` and ``y`` (nuclear norm over
-    Frobenius norms): the angle that is left between the two once one is rotated onto the
-    other as well as can be. A layer with fewer units is filled up with zeros.
+    Frobenius norms): the angle that remains after the best rotation of one layer onto the
+    other. A layer with fewer units is padded with zeros.
 
-    A distance: 0 for a layer and itself, at most pi/2; it meets the triangle inequality.
+    A distance: 0 for a layer and itself, at most pi/2; it satisfies the triangle inequality.
     Unchanged by rotation, isotropic scaling, shift and unit order.
 
     Source: Williams, Kunz, Kornblith, Linderman, "Generalized Shape Metrics on Neural
@@ -143,7 +143,7 @@ def procrustes_angle(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def rsa(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the similarity of two layers' dissimilarities of samples.
+    """Return the correlation of two layers' sample dissimilarities.
 
     Spearman's correlation, over all pairs of samples, of one minus Pearson's correlation
     between the two samples' rows. Unchanged by isotropic scaling and unit order, but not
@@ -156,11 +156,11 @@ def rsa(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def knn_jaccard(x: np.ndarray, y: np.ndarray) -> float:
-    """Return how many nearest neighbours the samples have in common in two layers.
+    """Return the mean overlap of the samples' nearest neighbours in two layers.
 
     The Jaccard index ``|A and B| / |A or B|``, averaged over samples, where A and B are the
-    10 other samples nearest to a sample by cosine similarity in either layer; the earlier
-    sample where two are as near. 1 for a layer and itself; unchanged by rotation, isotropic
+    10 other samples nearest to a sample by cosine similarity in each layer; ties go to the
+    earlier sample. 1 for a layer and itself; unchanged by rotation, isotropic
     scaling and unit order, but not by a shift.
 
     Source: Klabunde, Schumacher, Strohmaier, Lemmerich, "Similarity of Neural Network
@@ -171,12 +171,12 @@ def knn_jaccard(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def centred_gram(x: np.ndarray) -> np.ndarray:
-    """Return the products of all samples about their mean, in a scale of its own.
+    """Return the Gram matrix of the centred samples, up to a common factor.
 
     Parameters
     ----------
     x
-        Shape (samples, units), however many units.
+        Shape (samples, units).
 
     Returns
     -------
@@ -236,7 +236,7 @@ def _squares(x: np.ndarray) -> np.ndarray:
 
 
 def _sample_squares(x: np.ndarray) -> np.ndarray:
-    """Return how far each sample is from the mean, squared, in the scale of `_centred_blocks`."""
+    """Return each sample's squared distance from the mean, in the scale of `_centred_blocks`."""
     squares = np.zeros(len(x))
     for block in _centred_blocks(x):
         squares += _squares(block)
@@ -277,7 +277,7 @@ def _strip_of_gram(gram: np.ndarray, debiased: bool, start: int, end: int) -> np
 
 
 def _counted_once(strip: np.ndarray, debiased: bool) -> np.ndarray:
-    """Let each pair of different samples count once, where the matrix has it twice."""
+    """Scale the entries so that each pair of samples, which the matrix holds twice, counts once."""
     strip[:, : len(strip)] *= _weights(len(strip), debiased)
     return strip
 
@@ -301,7 +301,7 @@ def _mean_correlation(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _configuration(x: np.ndarray) -> np.ndarray:
-    """Return a centred layer of norm 1, rotated into as many dimensions as it can need."""
+    """Return a centred layer of norm 1, rotated into as few dimensions as it needs."""
     x = _centred(x)
     x /= np.linalg.norm(x)
     return np.asarray(np.linalg.qr(x.T, mode="r")).T if x.shape[1] > len(x) else x
@@ -340,7 +340,7 @@ def _pairs_bytes(samples: int, _units: int) -> int:
 
 
 def _strip_of_pairs(values: np.ndarray, samples: int, start: int, end: int) -> np.ndarray:
-    """Return what stands in the rows of an upper triangle, of which the diagonal is no part."""
+    """Return the entries in some rows of an upper triangle without its diagonal."""
     begin, beyond = (row * (2 * samples - row - 1) // 2 for row in (start, min(end, samples)))
     return values[begin:beyond]
 

@@ -25,21 +25,21 @@ _STRIP = 512  # features whose products are summed at a time
 class JointMoments:
     """Mean and scatter of several layers' features together, from blocks of samples.
 
-    The scatter is the sum over samples of outer products about the mean: the covariance,
-    times how many samples there are. It is summed in float64, each block about its own
-    mean, and merged by the pairwise update of Chan, Golub and LeVeque, "Updating formulae
+    The scatter is the sum over samples of outer products about the mean: the covariance
+    times the number of samples. It is summed in float64, each block about its own mean,
+    and merged by the pairwise update of Chan, Golub and LeVeque, "Updating formulae
     and a pairwise algorithm for computing sample variances" (1979): a large mean costs no
     digits, and how the samples are cut into blocks makes no difference beyond rounding.
 
     Parameters
     ----------
     widths
-        How many features each layer has.
+        Number of features of each layer.
 
     Attributes
     ----------
     count
-        How many samples came.
+        Number of samples so far.
     mean
         Shape (features,), layer after layer.
     """
@@ -54,7 +54,7 @@ class JointMoments:
         self._most = np.full(ends[-1], -np.inf)
 
     def update(self, blocks: Sequence[np.ndarray]) -> None:
-        """Take in more samples.
+        """Add more samples.
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class JointMoments:
         return found
 
     def check(self, layer: int) -> None:
-        """Refuse a layer that no measure has a value for.
+        """Check that the layer is finite and not constant, as every measure requires.
 
         Raises
         ------
@@ -104,12 +104,12 @@ class JointMoments:
         check_layer(finite, bool((least == most).all()))
 
     def squared_norms(self, blocks: Iterable[Sequence[np.ndarray]]) -> np.ndarray:
-        """Return how far each sample is from the mean, squared.
+        """Return each sample's squared distance from the mean.
 
         Parameters
         ----------
         blocks
-            All that `update` was given, once more.
+            The same blocks that `update` was given.
 
         Returns
         -------
@@ -129,16 +129,16 @@ class JointMoments:
 
 @dataclass(frozen=True)
 class LayerMoments:
-    """What the measures need of one layer.
+    """Moments of one layer that the measures need.
 
     Attributes
     ----------
     scatter
         Of its features, of shape (units, units).
     squares
-        How far each sample is from the mean, squared; of shape (samples,).
+        Squared distance of each sample from the mean, shape (samples,).
     dtype
-        What the layer was stored as.
+        Type in which the layer was stored.
     """
 
     scatter: np.ndarray
@@ -157,10 +157,10 @@ class MomentMeasure:
     Attributes
     ----------
     prepare
-        What is kept of a layer. Raises `UndefinedError` where there is no such thing.
+        Returns a prepared layer. Raises `UndefinedError` if the measure is not defined for it.
     combine
-        From the scatter between two layers, of shape (units of x, units of y), both
-        layers and what was kept of each, to the value.
+        Maps the scatter between two layers, of shape (units of x, units of y), both
+        layers and both prepared layers to the value.
     """
 
     prepare: Callable[[LayerMoments], Any]
@@ -199,7 +199,7 @@ def _cka(
 
 
 def _whitening(layer: LayerMoments, *, variance: float) -> np.ndarray:
-    """Return what turns features into uncorrelated ones of unit scatter."""
+    """Return the matrix that maps features to uncorrelated ones with unit scatter."""
     values, vectors = np.linalg.eigh(layer.scatter)
     singular = np.sqrt(np.clip(values[::-1], 0, None))
     # A square keeps half of the digits.

@@ -1,4 +1,4 @@
-"""What one layer of one run put out, wherever its values are."""
+"""The values of one layer of one run, in memory or in files."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _BLOCK_VALUES = 1 << 23
 
 @dataclass(frozen=True)
 class Representation:
-    """The values of one layer for every sample, to be read when they are needed.
+    """The values of one layer for every sample, read when they are needed.
 
     Attributes
     ----------
     run, layer
-        What the layer is called, and its run.
+        Names of the run and the layer.
     samples, width
-        How many samples there are, and values of each: a map counts as its entries.
+        Number of samples, and of values per sample; every entry of a map counts.
     dtype
-        What the values are stored as.
+        Type in which the values are stored.
     read
-        Returns them all, in any shape (samples, ...).
+        Returns all values, in any shape (samples, ...).
     read_blocks
-        Yields them in the same shape, any number of samples at a time.
+        Yields the values in the same shape, some samples at a time.
     """
 
     run: str
@@ -46,7 +46,7 @@ class Representation:
         Parameters
         ----------
         rows
-            Which samples, ascending; all if not given.
+            Positions of the samples, ascending; all if not given.
         """
         if rows is None:
             return self.read().reshape(self.samples, self.width)
@@ -65,7 +65,8 @@ def side_by_side(layers: Sequence[Representation]) -> Iterator[tuple[np.ndarray,
     Yields
     ------
     tuple of numpy.ndarray
-        One per layer, of shape (samples of this block, width): few, where layers are wide.
+        One per layer, of shape (samples of this block, width); the wider the layers, the
+        fewer samples.
     """
     width = sum(layer.width for layer in layers)
     rows = max(1, min(_BLOCK_ROWS, _BLOCK_VALUES // max(1, width)))
@@ -73,7 +74,7 @@ def side_by_side(layers: Sequence[Representation]) -> Iterator[tuple[np.ndarray,
 
 
 def _recut(blocks: Iterator[np.ndarray], rows: int) -> Iterator[np.ndarray]:
-    """Yield the same samples in blocks of so many, each sample in one dimension."""
+    """Yield the same samples in blocks of a given size, each sample flattened."""
     waiting: list[np.ndarray] = []
     held = 0
     for given in blocks:

@@ -1,4 +1,4 @@
-"""Layers as vectors too long to be kept: computed, multiplied and dropped a strip at a time."""
+"""Layers as long vectors that are computed, multiplied and dropped one strip at a time."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Signature:
     Attributes
     ----------
     samples
-        How many there are.
+        Number of samples.
     strip
-        Returns the entries of the samples from one up to another, each with the samples
-        from the first of these on, in any shape: as many for any layer.
+        Returns the entries for a range of samples, each paired with the samples from the
+        start of the range on, in any shape; equally many for every layer.
     whole
-        The centred Gram matrix's trace if the vector is that matrix U-centred, of which
-        nothing but rounding may be left.
+        Trace of the centred Gram matrix if the vector is the U-centred matrix, of which only
+        rounding may remain.
     """
 
     samples: int
@@ -36,12 +36,12 @@ class Signature:
     whole: float | None = None
 
     def check(self, norm: float) -> None:
-        """Refuse a vector of which rounding alone is left.
+        """Check that more than rounding remains of a vector.
 
         Raises
         ------
         UndefinedError
-            If its norm is as small as that.
+            If its norm is too small.
         """
         if self.whole is not None:
             check_structure(norm, self.whole, self.samples)
@@ -80,7 +80,7 @@ def cosine(one: Signature, other: Signature) -> float:
     Raises
     ------
     UndefinedError
-        If one of them has no direction but that of rounding.
+        If only rounding remains of one of them.
     """
     both = (one, other)
     found = products(both, both)
@@ -91,7 +91,7 @@ def cosine(one: Signature, other: Signature) -> float:
 
 
 class _SideBySide:
-    """Vectors as the rows of a matrix, a strip of its columns at a time in the same memory."""
+    """Vectors as the rows of a matrix, one strip of its columns at a time in the same memory."""
 
     def __init__(self, signatures: Sequence[Signature]) -> None:
         self._signatures = signatures
