@@ -78,6 +78,47 @@ def test_every_pair_has_the_value_of_the_measure(
     pd.testing.assert_frame_equal(compare_layers([group], name), frame)
 
 
+@pytest.mark.parametrize("name", [name for name in MEASURES if MEASURES[name].by_product])
+def test_many_layers_are_multiplied_some_at_a_time(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = [*layers(7, 40), held("flat", np.ones((40, 2)))]
+    with pytest.warns(UserWarning, match="flat of run holds the same"):
+        expected = compare_layers([group, layers(3, 40)], name)
+    assert expected["note"].ne("").sum() == 7
+    for rows, room in ((3, 2 << 30), (2, 8 * 40 * 30)):
+        monkeypatch.setattr(pairs, "_PRODUCT_ROWS", rows)
+        monkeypatch.setattr(pairs, "_CHUNK_BYTES", room)
+        with pytest.warns(UserWarning, match="flat of run holds the same"):
+            found = compare_layers([group, layers(3, 40)], name)
+        pd.testing.assert_frame_equal(found, expected, atol=1e-12, rtol=0)
+
+
+def test_too_many_pairs_are_refused_before_anything_is_read() -> None:
+    def unread() -> np.ndarray:
+        raise AssertionError("it was read")
+
+    one = Representation("run", "h", 9, 2, np.dtype(np.float32), unread, lambda: iter(()))
+    line = r"similarity: 49,995,000 pairs of 10,000 layers would take 4\.2 GB of memory, the limit "
+    with pytest.raises(InputError, match=line + r"is 1\.0 GB; .* raise max_bytes"):
+        compare_layers([[one] * 10_000], max_bytes=10**9)
+
+
+def test_the_rows_take_no_more_memory_than_is_said() -> None:
+    frame = compare_layers([layers(1, 30) * 300])
+    assert frame.memory_usage(index=False).sum() <= len(frame) * pairs._PAIR_BYTES
+
+
+@pytest.mark.parametrize("metric", ["cka", "procrustes"])
+def test_what_is_done_is_counted(metric: str) -> None:
+    told: list[tuple[str, int, int]] = []
+    compare_layers([layers(4, 30), layers(3, 30)], metric, progress=lambda *done: told.append(done))
+    assert [done for done in told if done[0] == "layers"][:4] == [
+        ("layers", number, 4) for number in (1, 2, 3, 4)
+    ]
+    assert told[-1] == ("pairs", 9, 9)
+
+
 @pytest.mark.parametrize("name", sorted(MOMENT_MEASURES))
 @pytest.mark.parametrize("units", [1, 16, 4096])
 def test_sums_over_samples_give_the_values_of_the_samples(

@@ -105,6 +105,8 @@ ORDER = (
     "similarity.representation",
     "similarity.dimensions",
     "similarity.cautions",
+    "similarity.progress",
+    "similarity.triangle",
     "similarity.pairs",
     "plots.drawing",
     "plots.activation_figures",

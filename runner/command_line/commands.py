@@ -12,23 +12,27 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from runner.command_line.progress import comparison_bar
 from runner.errors import InputError, RunnerError, one_line, suggest
 from runner.preflight import readable
 from runner.runs.locate import OUTPUTS, find_runs, open_run, open_runs, run_folders
 from runner.runs.published_run import Run
 from runner.similarity.measures import MEASURES
+from runner.similarity.pairs import MAX_BYTES
 
 NAMES = ("show", "list", "explain", "report", "diff", "rerun", "verify", "similarity", "schema")
 
 Command = Callable[[argparse.Namespace], int | None]
 
 _COLUMNS = ("id", "name", "ended", "status", "model", "seed", "overrides")
+
+_CSV_ROWS = 100_000  # written at a time
 
 _RUN = "a path, the beginning of an id, a name, last (default), last~1"
 
@@ -190,9 +194,13 @@ def _similarity(arguments: argparse.Namespace) -> None:
     asked = arguments.layers
     runs = open_runs(arguments.runs or "last", arguments.outputs)
     layers = asked if asked in ("same", "all") else asked.split(",")
-    frame = runs.similarity(arguments.metric, layers)
+    with comparison_bar() as progress:
+        frame = runs.similarity(
+            arguments.metric, layers, max_bytes=arguments.max_bytes, progress=progress
+        )
     if arguments.csv is not None:
-        write_file(arguments.csv, frame.to_csv(index=False))
+        with written_to(arguments.csv) as file:
+            frame.to_csv(file, index=False, chunksize=_CSV_ROWS)
     put(likeness.told(frame))
 
 
@@ -218,8 +226,22 @@ def _schema(arguments: argparse.Namespace) -> None:
 
 def write_file(path: Path, text: str) -> None:
     """Write what a person asked to have in a file."""
+    with written_to(path) as file:
+        file.write(text)
+
+
+@contextlib.contextmanager
+def written_to(path: Path) -> Iterator[TextIO]:
+    """Open a file that a person asked for.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
     try:
-        path.write_text(text, encoding="utf-8")
+        with path.open("w", encoding="utf-8", newline="") as file:
+            yield file
     except OSError as error:
         raise InputError.of(str(path), f"cannot be written: {error.strerror}") from error
 
@@ -301,6 +323,8 @@ def _parser() -> argparse.ArgumentParser:
     comparing.add_argument("--metric", default="cka", help=f"one of {', '.join(MEASURES)}")
     comparing.add_argument("--layers", default="same", help="same, all, or names with commas")
     comparing.add_argument("--csv", type=Path, metavar="FILE", help="every pair, as a table")
+    comparing.add_argument("--max-bytes", type=_count, default=MAX_BYTES, metavar="N",
+                           help="refuse more pairs than take so much memory")  # fmt: skip
     reads_runs(comparing)
 
     report = command("report", _report)

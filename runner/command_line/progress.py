@@ -13,6 +13,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -51,6 +52,24 @@ def progress_bar() -> Iterator[Callable[[int, int | None], None]]:
     task = bar.add_task("samples", total=None)
     with bar:
         yield lambda samples, total: bar.update(task, advance=samples, total=total)
+
+
+@contextlib.contextmanager
+def comparison_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Show a bar of layers read or pairs compared; yields the function that sets it."""
+    bar = _bar()
+    if bar is None:
+        yield lambda _what, _done, _total: None
+        return
+    tasks: dict[str, TaskID] = {}
+
+    def show(what: str, done: int, total: int) -> None:
+        if what not in tasks:
+            tasks[what] = bar.add_task(what, total=total)
+        bar.update(tasks[what], completed=done, total=total)
+
+    with bar:
+        yield show
 
 
 @contextlib.contextmanager

@@ -16,7 +16,8 @@ from runner.runs.comparable import comparable_layers
 from runner.runs.database import StoredTable, select
 from runner.runs.dataset import dataset_of, refuse_differing
 from runner.runs.published_run import Run
-from runner.similarity.pairs import MAX_SAMPLES, Metric, compare_layers
+from runner.similarity.pairs import MAX_BYTES, MAX_SAMPLES, Metric, compare_layers
+from runner.similarity.progress import Progress, silent
 
 if TYPE_CHECKING:
     import xarray
@@ -243,6 +244,8 @@ class Runs:
         *,
         samples: int = MAX_SAMPLES,
         seed: int = 0,
+        max_bytes: int = MAX_BYTES,
+        progress: Progress = silent,
     ) -> pd.DataFrame:
         """Compare how layers represent the same samples; a map is taken as one long row.
 
@@ -259,6 +262,8 @@ class Runs:
         samples, seed
             ``rsa`` and ``knn`` compare each sample with each other; of more than `samples`
             so many are drawn with `seed`.
+        max_bytes, progress
+            As in `runner.similarity.pairs.compare_layers`.
 
         Returns
         -------
@@ -271,10 +276,11 @@ class Runs:
         Raises
         ------
         InputError
-            If the runs were shown different probes, or a metric or layer is unknown.
+            If the runs were shown different probes, a metric or layer is unknown, or there
+            are too many pairs.
         """
         groups = comparable_layers(list(self._completed()), layers)
-        return compare_layers(groups, metric, samples, seed)
+        return compare_layers(groups, metric, samples, seed, max_bytes, progress)
 
     def statistics(self) -> pd.DataFrame:
         """Return what layers do, averaged over seeds.

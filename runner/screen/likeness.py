@@ -40,7 +40,9 @@ def told(frame: pd.DataFrame) -> str:
 def _matrix(frame: pd.DataFrame, key: str) -> str:
     """Return mean values as a symmetric matrix, or nothing if it is wider than 80 columns."""
     a, b = f"{key}_a", f"{key}_b"
-    names = list(dict.fromkeys([*frame[a], *frame[b]]))
+    names = list(dict.fromkeys([*frame[a].unique(), *frame[b].unique()]))
+    if len(names) > WIDTH // 2:
+        return ""
     both = pd.concat([frame, frame.rename(columns={a: b, b: a})])
     values = both.groupby([a, b])["value"].mean().unstack().reindex(names)[names].to_numpy()
     labels = [f"{number} {cut(name)}" for number, name in enumerate(names)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -15,8 +15,10 @@ from runner.similarity.cautions import DOMINANT, SWAYED, warn_of
 from runner.similarity.conditions import UndefinedError
 from runner.similarity.measures import MEASURES, Measure, dominant_share
 from runner.similarity.moments import MOMENT_MEASURES, JointMoments, LayerMoments
+from runner.similarity.progress import Counted, Progress, silent
 from runner.similarity.representation import Representation, side_by_side
 from runner.similarity.signatures import Signature, products
+from runner.similarity.triangle import Triangle, pair_count
 
 Metric = str | Callable[[np.ndarray, np.ndarray], float]
 
@@ -35,12 +37,23 @@ _FEW_SAMPLES = 2048
 _MOST_BYTES = 8 << 30
 """For one pair; more is refused."""
 
+_PAIR_BYTES = 84
+"""What a row of the result takes, measured with what its making takes beside it."""
+
+_PRODUCT_ROWS = 1024
+"""Layers that are multiplied with all others at a time."""
+
+MAX_BYTES = 4 << 30
+"""For all pairs; more is refused."""
+
 
 def compare_layers(
     groups: Iterable[Sequence[Representation]],
     metric: Metric = "cka",
     samples: int = MAX_SAMPLES,
     seed: int = 0,
+    max_bytes: int = MAX_BYTES,
+    progress: Progress = silent,
 ) -> pd.DataFrame:
     """Compare every two layers of each group.
 
@@ -56,6 +69,11 @@ def compare_layers(
         other: if there are more, a sample of them drawn with `seed`.
     seed
         Of that sample.
+    max_bytes
+        How much memory the rows of the result may take; more is refused before anything
+        is read.
+    progress
+        Called with what is being counted, how many are done, and how many there are.
 
     Returns
     -------
@@ -68,13 +86,51 @@ def compare_layers(
     Raises
     ------
     InputError
-        If there is no such metric, or a layer is too large for it.
+        If there is no such metric, a layer is too large for it, or there are too many pairs.
     """
     name, measure = _named(metric)
-    compared = [_compare_group(name, measure, layers, samples, seed) for layers in groups]
-    frame = pd.concat([pairs for pairs, _ in compared], ignore_index=True)
-    warn_of(name, frame, [remark for _, remarks in compared for remark in remarks.values()])
+    groups = [list(layers) for layers in groups]
+    count = sum(pair_count(len(layers)) for layers in groups)
+    _check_count(groups, count, max_bytes)
+    counted = Counted(progress, count)
+    columns = _columns(count)
+    every: list[str] = []
+    start = 0
+    for layers in groups:
+        end = start + pair_count(len(layers))
+        part = {key: column[start:end] for key, column in columns.items()}
+        every += _compare_group(part, name, measure, layers, samples, seed, counted)
+        start = end
+    # Without a copy, which would take as much again.
+    frame = pd.DataFrame({key: _as_it_is(column) for key, column in columns.items()}, copy=False)
+    warn_of(name, frame, every)
     return frame
+
+
+def _check_count(groups: Sequence[Sequence[Representation]], count: int, max_bytes: int) -> None:
+    needed = count * _PAIR_BYTES
+    if needed > max_bytes:
+        layers = sum(map(len, groups))
+        raise InputError.of(
+            "similarity",
+            f"{count:,} pairs of {layers:,} layers would take {readable(needed)} of memory, "
+            f"the limit is {readable(max_bytes)}",
+            "compare fewer runs, name the layers that matter, or raise max_bytes",
+        )
+
+
+def _columns(count: int) -> dict[str, np.ndarray]:
+    """Return room for so many pairs: text is shared, so that a row takes a pointer for each."""
+    kinds = {
+        "run_a": object, "layer_a": object, "run_b": object, "layer_b": object,
+        "metric": object, "value": np.float64, "n": np.int64, "width_a": np.int64,
+        "width_b": np.int64, "note": object,
+    }  # fmt: skip
+    return {key: np.empty(count, kind) for key, kind in kinds.items()}
+
+
+def _as_it_is(column: np.ndarray) -> pd.Series:
+    return pd.Series(column, dtype=column.dtype, copy=False)
 
 
 def _named(metric: Metric) -> tuple[str, Measure]:
@@ -87,8 +143,15 @@ def _named(metric: Metric) -> tuple[str, Measure]:
 
 
 def _compare_group(
-    name: str, measure: Measure, layers: Sequence[Representation], samples: int, seed: int
-) -> tuple[pd.DataFrame, dict[int, str]]:
+    columns: dict[str, np.ndarray],
+    name: str,
+    measure: Measure,
+    layers: Sequence[Representation],
+    samples: int,
+    seed: int,
+    counted: Counted,
+) -> list[str]:
+    """Fill in the pairs of one group; return what is to be said of single layers."""
     used = given = layers[0].samples
     rows = None
     about = ""
@@ -96,37 +159,28 @@ def _compare_group(
         used = samples
         rows = np.sort(np.random.default_rng(seed).choice(given, used, replace=False))
         about = f"{used:,} of {given:,} samples, seed {seed}"
+    triangle = Triangle(columns["value"], len(layers))
     if _by_moments(name, layers, used):
-        values, remarks = _from_moments(name, layers)
+        remarks = _from_moments(triangle, name, layers, counted)
     else:
-        values, remarks = _from_values(name, measure, layers, rows)
-    a, b = np.triu_indices(len(layers), 1)
-    runs = np.array([layer.run for layer in layers], object)
-    names = np.array([layer.layer for layer in layers], object)
-    widths = np.array([layer.width for layer in layers])
-    pairs = pd.DataFrame(
-        {
-            "run_a": runs[a],
-            "layer_a": names[a],
-            "run_b": runs[b],
-            "layer_b": names[b],
-            "metric": name,
-            "value": values[a, b],
-            "n": used,
-            "width_a": widths[a],
-            "width_b": widths[b],
-            "note": _notes(about, remarks, a, b) if remarks else about,
-        }
-    )
-    return pairs, remarks
-
-
-def _notes(about: str, remarks: dict[int, str], a: np.ndarray, b: np.ndarray) -> list[str]:
-    pairs = zip(a.tolist(), b.tolist(), strict=True)
-    return [
-        "; ".join(filter(None, (about, remarks.get(first), remarks.get(second))))
-        for first, second in pairs
-    ]
+        remarks = _from_values(triangle, name, measure, layers, rows, counted)
+    columns["metric"][:], columns["n"][:] = name, used
+    own = {
+        "run": np.array([layer.run for layer in layers], object),
+        "layer": np.array([layer.layer for layer in layers], object),
+        "width": np.array([layer.width for layer in layers]),
+    }
+    for place in range(len(layers)):
+        row = triangle.row(place)
+        for key, values in own.items():
+            columns[f"{key}_a"][row] = values[place]
+            columns[f"{key}_b"][row] = values[place + 1 :]
+        said = [about, remarks.get(place, "")]
+        columns["note"][row] = "; ".join(filter(None, said))
+        for other in (other for other in remarks if other > place):
+            note = "; ".join(filter(None, [*said, remarks[other]]))
+            columns["note"][row.start + other - place - 1] = note
+    return list(remarks.values())
 
 
 def _by_moments(name: str, layers: Sequence[Representation], samples: int) -> bool:
@@ -158,14 +212,19 @@ def _by_moments(name: str, layers: Sequence[Representation], samples: int) -> bo
 
 
 def _from_values(
-    name: str, measure: Measure, layers: Sequence[Representation], rows: np.ndarray | None
-) -> tuple[np.ndarray, dict[int, str]]:
-    """Return the values of all pairs from the layers themselves, and remarks on layers."""
+    triangle: Triangle,
+    name: str,
+    measure: Measure,
+    layers: Sequence[Representation],
+    rows: np.ndarray | None,
+    counted: Counted,
+) -> dict[int, str]:
+    """Fill in the values of all pairs from the layers themselves; return remarks on layers."""
     remarks: dict[int, str] = {}
 
     def prepared(places: Sequence[int]) -> dict[int, Any]:
         kept = {}
-        for place in places:
+        for number, place in enumerate(places, 1):
             given = layers[place].values(rows)
             try:
                 if name in SWAYED and (share := dominant_share(given)) > DOMINANT:
@@ -173,52 +232,76 @@ def _from_values(
                 kept[place] = measure.prepare(given)
             except UndefinedError as reason:
                 remarks[place] = f"{layers[place]} {reason}"
+            counted.read(number, len(places))
         return kept
 
     samples = layers[0].samples if rows is None else len(rows)
     sizes = [measure.kept_bytes(samples, layer.width) for layer in layers]
-    values = np.full((len(layers), len(layers)), np.nan)
+    norms = np.full(len(layers), np.nan)
     chunks = list(_chunks(sizes, _CHUNK_BYTES // 2))
     for number, chunk in enumerate(chunks):
         left = prepared(chunk)
         for other in chunks[number:]:
             right = left if other is chunk else prepared(other)
             if measure.by_product:
-                of_left = list(left.values())
-                of_right = of_left if right is left else list(right.values())
-                values[np.ix_(list(left), list(right))] = products(of_left, of_right)
-                if right is left:
-                    _refuse_rounding(left, layers, values, remarks)
+                _multiply(triangle, norms, left, right)
+                counted.compared(triangle.between(chunk, other))
                 continue
-            for x, y in product(left, right):
-                if x < y:
-                    values[x, y] = measure.combine(left[x], right[y])
+            for x in left:
+                ys = [y for y in right if y > x]
+                for y in ys:
+                    triangle.put(x, y, measure.combine(left[x], right[y]))
+                counted.compared(len(ys))
+        if measure.by_product:
+            _refuse_rounding(left, layers, norms, remarks)
     if measure.by_product:
-        norms = np.sqrt(np.diag(values))
-        values /= norms[:, None] * norms
-    return values, remarks
+        for place in range(len(layers)):
+            triangle.values[triangle.row(place)] /= norms[place] * norms[place + 1 :]
+    return remarks
+
+
+def _multiply(
+    triangle: Triangle,
+    norms: np.ndarray,
+    left: Mapping[int, Signature],
+    right: Mapping[int, Signature],
+) -> None:
+    """Fill in the inner products of two chunks, and the norms of the layers of one."""
+    across = np.array(list(right), np.int64)
+    places = list(left)
+    for start in range(0, len(places), _PRODUCT_ROWS):
+        part = places[start : start + _PRODUCT_ROWS]
+        of_part = [left[place] for place in part]
+        is_whole = left is right and len(part) == len(places)
+        found = products(of_part, of_part if is_whole else list(right.values()))
+        for row, place in zip(found, part, strict=True):
+            after = across > place
+            triangle.values[triangle.row(place).start + across[after] - place - 1] = row[after]
+            if left is right:
+                norms[place] = np.sqrt(row[across == place][0])
 
 
 def _refuse_rounding(
-    signatures: dict[int, Signature],
+    signatures: Mapping[int, Signature],
     layers: Sequence[Representation],
-    values: np.ndarray,
+    norms: np.ndarray,
     remarks: dict[int, str],
 ) -> None:
     """Take the value away from layers whose product with themselves is rounding alone."""
     for place, signature in signatures.items():
         try:
-            signature.check(float(np.sqrt(values[place, place])))
+            signature.check(float(norms[place]))
         except UndefinedError as reason:
             remarks[place] = f"{layers[place]} {reason}"
-            values[place, place] = np.nan
+            norms[place] = np.nan
 
 
-def _from_moments(name: str, layers: Sequence[Representation]) -> tuple[np.ndarray, dict[int, str]]:
-    """Return the values of all pairs from sums over samples, and remarks on layers."""
+def _from_moments(
+    triangle: Triangle, name: str, layers: Sequence[Representation], counted: Counted
+) -> dict[int, str]:
+    """Fill in the values of all pairs from sums over samples; return remarks on layers."""
     remarks: dict[int, str] = {}
     measure = MOMENT_MEASURES[name]
-    values = np.full((len(layers), len(layers)), np.nan)
     chunks = list(_chunks([layer.width for layer in layers], _CHUNK_UNITS))
     for number, chunk in enumerate(chunks):
         for other in chunks[number:]:
@@ -239,10 +322,12 @@ def _from_moments(name: str, layers: Sequence[Representation]) -> tuple[np.ndarr
             for x, y in product(chunk, other):
                 if x < y and x in kept and y in kept:
                     a, b = places.index(x), places.index(y)
-                    values[x, y] = measure.combine(
+                    value = measure.combine(
                         joint.between(a, b), known[a], known[b], kept[x], kept[y]
                     )
-    return values, remarks
+                    triangle.put(x, y, value)
+            counted.compared(triangle.between(chunk, other))
+    return remarks
 
 
 def _summed(layers: Sequence[Representation]) -> tuple[JointMoments, list[LayerMoments]]:
