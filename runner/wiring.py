@@ -39,7 +39,9 @@ class CallWiring:
     wires
         The tensors that it was given, in the order of its arguments.
     settings
-        Further arguments that were given by name and are plain values.
+        Further arguments that are plain values: numbers, texts and lists of a few of them, a
+        slice as ``{"slice": [start, stop, step]}``, an ellipsis as ``...``, and a constant of
+        many numbers as ``{"shape": [...]}``.
     """
 
     name: str

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 
 import runner
 from runner.arithmetic.layer_call import LayerCall
@@ -122,6 +122,38 @@ def test_a_value_is_what_its_layer_computed(
     check(run, "made")
 
 
+# TensorFlow has kernels for no other type.
+_FLOAT32_ALONE = (layers.AveragePooling3D, layers.MaxPooling3D)
+
+
+@pytest.mark.parametrize("number", range(0, len(CASES), 8))
+def test_a_value_of_a_layer_in_float64_is_what_it_computed(number: int) -> None:
+    """All that TensorFlow rounds to float32 on the way would show as millions of ULP."""
+    inputs, outputs, shown, names = [], [], [], []
+    keras.config.set_dtype_policy("float64")
+    try:
+        for make, shape in CASES[number : number + 8]:
+            layer = make()
+            if isinstance(layer, _FLOAT32_ALONE):
+                continue
+            given = keras.Input(shape, dtype="float64")
+            layer.name = f"made_{len(inputs)}"
+            inputs.append(given)
+            outputs.append(layers.Identity()(layer(given)))
+            shown.append(_rng.normal(size=(2, *shape)))
+            names.append(layer.name)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model = keras.Model(inputs, outputs)
+    for weight in model.weights:
+        if weight.dtype == "float64":
+            weight.assign(_rng.uniform(0.2, 1.5, weight.shape))
+    run = Run.read(runner.save_run(model, shown, Path("run")).path)
+    for name in names:
+        check(run, name)
+        assert LayerCall.read(run, name, 1).epsilon == np.finfo("float64").eps
+
+
 def test_every_covered_layer_is_tried() -> None:
     tried = {type(make()).__name__ for make, _ in CASES}
     others = {"Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract", "Concatenate"}
@@ -149,6 +181,70 @@ def test_several_inputs(name: str) -> None:
     check(run, "made")
     if name == "Subtract":
         assert "input0 u0_1" in explain.show(run, "made", "u0_1", "0")
+
+
+def _operations(i: Any, j: Any, v: Any, w: Any) -> list[Any]:
+    """Return values of operations of ``keras.ops``; what they are given is (2, 4, 3) or so."""
+    matrix = np.arange(6, dtype=np.float32).reshape(3, 2)
+    positive = ops.abs(i) + 0.1
+    found = [
+        2.5 * i, i + j, i + np.arange(3, dtype=np.float32), 1 - i, i / 2, positive**1.5, -i,
+        i[:, 1:, ::2], i[:, -1], i[:, None, ...], i[..., 0], ops.relu(i), ops.gelu(i),
+        ops.gelu(i, approximate=False), ops.sum(i, axis=1), ops.mean(i, axis=(1, 2), keepdims=True),
+        ops.reshape(i, (-1, 12)), ops.transpose(i, (0, 2, 1)), ops.concatenate([i, j], axis=1),
+        ops.stack([i, j], axis=-1), ops.split(i, 2, axis=1)[1], ops.squeeze(v[:, None], 1),
+        ops.matmul(i, ops.transpose(j, (0, 2, 1))), i @ matrix, ops.dot(i, matrix),
+        ops.matmul(v, np.arange(3, dtype=np.float32)), ops.einsum("bij,bkj->bik", i, j),
+        ops.softmax(i, axis=1), ops.log_softmax(i), ops.where(i > 0, i, 0.1), ops.clip(i, -1, 1),
+        ops.cast(i * 3, "int32"), ops.exp(i), ops.log(positive), ops.leaky_relu(i, 0.3),
+        ops.max(i, axis=-1), ops.argmax(i, axis=-1), ops.logsumexp(i, axis=1), ops.std(i, axis=1),
+        ops.var(i, axis=1), ops.prod(i, axis=2), ops.pad(i, [[0, 0], [1, 1], [0, 2]]),
+        ops.take(i, [1, 0], axis=2), ops.tile(i, (1, 2, 1)), ops.repeat(i, 2, axis=1),
+        ops.swapaxes(i, 1, 2), ops.moveaxis(i, 1, 2), ops.maximum(i, 0.0), ops.minimum(i, j),
+        ops.flip(i, axis=1), ops.roll(i, 1, axis=1), ops.sqrt(positive), ops.rsqrt(positive),
+        ops.sigmoid(i), ops.silu(i), ops.elu(i, 0.7), v[:, :, None] * v[:, None], i >= j,
+        ops.logical_and(i > 0, j > 0), ops.mod(w, 3), w // 2, ops.round(i, 1),
+        ops.tril(ops.matmul(i, ops.transpose(j, (0, 2, 1)))), ops.stop_gradient(i),
+    ]  # fmt: skip
+    return [
+        *found,
+        *(getattr(ops, name)(i, 0.6) for name in ("celu", "squareplus") if hasattr(ops, name)),
+    ]
+
+
+def test_operations_are_explained_as_layers_are() -> None:
+    inputs = [
+        keras.Input(shape, dtype=dtype)
+        for shape, dtype in [((4, 3), None), ((4, 3), None), ((3,), None), ((4,), "int32")]
+    ]
+    model = keras.Model(inputs, _operations(*inputs))
+    shown = [_rng.normal(size=(2, *given.shape[1:])).astype(np.float32) for given in inputs[:3]]
+    run = saved(model, *shown, np.array([[1, 2, 3, 4], [8, 7, 6, 5]], np.int32))
+    names = [tensor.name for tensor in run.record.tensors if tensor.kind == "activation"]
+    assert len(names) > 70
+    for name in names:
+        check(run, name, most=6)
+    said = explain.show(run, "multiply", "u0_1", "1")
+    assert re.search(r"\nconstant +2.5\n", said)
+    assert re.search(r"\nmultiply -?\d", said)
+
+
+def test_an_operation_that_is_not_covered_is_refused_by_its_own_name() -> None:
+    given = keras.Input((4, 3))
+    refused = [
+        ops.flip(given, axis=0), ops.cumsum(given, axis=1), given @ np.ones((3, 20), np.float32)
+    ]  # fmt: skip
+    model = keras.Model(given, refused)
+    for layer, name in zip(model.operations[1:], ("flip", "cumsum", "matmul"), strict=True):
+        layer.name = name
+    run = saved(model, np.ones((2, 4, 3), np.float32))
+    for name, why in (
+        ("flip", "operations that mix the samples of a batch are not covered yet"),
+        ("cumsum", "values of keras.ops.cumsum are not covered yet; docs/explain.md lists what is"),
+        ("matmul", r"constants of shape \[3, 20\], which a run does not keep, are not covered yet"),
+    ):
+        with pytest.raises(InputError, match=f"{name}: {why}"):
+            explain.show(run, name, "u0_0", "1")
 
 
 def test_inputs_whose_columns_are_spelled_alike_are_told_apart() -> None:

@@ -93,7 +93,10 @@ def test_what_is_not_there_is_said_with_what_there_is(
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (tutorial_config(activation="mine"), "activations such as 'mine' are not covered yet; elu"),
+        (
+            tutorial_config(activation="mine"),
+            "activations such as 'mine' are not covered yet; celu",
+        ),
         (tutorial_config(activation="ReLU of own"), "activations such as 'ReLU of own' are not"),
     ],
 )
@@ -105,10 +108,15 @@ def test_what_is_not_covered_is_said(config: dict[str, Any], message: str) -> No
 @pytest.mark.parametrize("name", sorted(functions.FUNCTIONS))
 def test_activations_are_those_of_keras(name: str) -> None:
     import keras
+    import tensorflow as tf
 
+    if not hasattr(keras.activations, name) and name != "swish":
+        pytest.skip("this Keras has no such activation")
+    if name == "gelu" and int(tf.__version__.split(".")[1]) < 21:
+        pytest.skip("in float64 this TensorFlow rounds another constant to float32")
     sums = np.linspace(-8, 8, 41)
     expected = keras.ops.convert_to_numpy(
         keras.activations.get(name)(keras.ops.convert_to_tensor(sums[None], "float64"))
     )[0]
     found = functions.FUNCTIONS[name](sums)
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15)

@@ -32,7 +32,7 @@ def activation(call: LayerCall, place: Place) -> Account:
     name = str(call.arguments.get("activation"))
     if name not in FUNCTIONS:
         raise not_covered(call.name, f"activations such as '{name}'", f"{', '.join(FUNCTIONS)} are")
-    return _mapped(call, place, name, -1)
+    return mapped(call, place, name, -1)
 
 
 def softmax(call: LayerCall, place: Place) -> Account:
@@ -42,22 +42,27 @@ def softmax(call: LayerCall, place: Place) -> Account:
         [axes] = axes
     if not isinstance(axes, int):
         raise not_covered(call.name, "softmaxes over several axes")
-    return _mapped(call, place, "softmax", axes - 1 if axes > 0 else axes)
+    return mapped(call, place, "softmax", axes - 1 if axes > 0 else axes)
 
 
 def relu(call: LayerCall, place: Place) -> Account:
     """Account for a value of ReLU, with its slope, threshold and limit."""
     known = call.arguments
     slope, least = float(known.get("negative_slope", 0)), float(known.get("threshold", 0))
-    most = float(known.get("max_value", np.inf))
+    # What TensorFlow casts, it rounds to float32 first, in any type.
+    most, bound = (float(np.float32(one)) for one in (known.get("max_value", np.inf), least))
+    if least == 0 and "max_value" not in known:  # is its leaky_relu
+        slope = float(np.float32(slope))
     entry = float(call.operand.values[place])
-    return _one(call, place, min(entry, most) if entry >= least else slope * (entry - least))
+    above = min(entry, most) if entry > bound else 0.0
+    return _one(call, place, above - slope * max(least - entry, 0.0))
 
 
 def leaky_relu(call: LayerCall, place: Place) -> Account:
     """Account for a value of LeakyReLU."""
     entry = float(call.operand.values[place])
-    return _one(call, place, entry if entry > 0 else entry * call.arguments["negative_slope"])
+    slope = float(np.float32(call.arguments["negative_slope"]))  # TensorFlow rounds it, in any type
+    return _one(call, place, entry if entry > 0 else entry * slope)
 
 
 def elu(call: LayerCall, place: Place) -> Account:
@@ -128,7 +133,8 @@ def embedding(call: LayerCall, place: Place) -> Account:
     return Account(terms, steps, float(entry), abs(float(entry)), operations, summed=False)
 
 
-def _mapped(call: LayerCall, place: Place, name: str, axis: int) -> Account:
+def mapped(call: LayerCall, place: Place, name: str, axis: int) -> Account:
+    """Account for a value of a function of one number, or of those along an axis."""
     given, dtype = call.operand, call.dtype.type
     values = np.moveaxis(given.values.astype(np.float64), axis, -1) if place else given.values
     at = list(range(len(place)))

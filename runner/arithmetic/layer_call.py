@@ -103,7 +103,8 @@ class LayerCall:
     @property
     def dtype(self) -> np.dtype[np.generic]:
         """The type that numbers are shown in: the layer's own, float32 for those below."""
-        return np.dtype("float64" if self.arguments.get("dtype") == "float64" else "float32")
+        computed = self.arguments.get("dtype") or self.run.tensor(self.name, "activation").dtype
+        return np.dtype("float64" if computed == "float64" else "float32")
 
     @property
     def epsilon(self) -> float:

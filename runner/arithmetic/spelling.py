@@ -9,6 +9,7 @@ from runner.arithmetic import (
     elementwise,
     moves,
     normalizations,
+    operations,
     weighted_sums,
     windows,
 )
@@ -74,6 +75,8 @@ def spell_out(call: LayerCall, place: tuple[int, ...]) -> Account:
     InputError
         If the layer is not covered, or something that it was computed from was not stored.
     """
+    if "operation" in call.arguments:
+        return operations.operation(call, place)
     if call.layer.layer_class not in COVERED:
         raise not_covered(call.name, f"{call.layer.layer_class} layers")
     if call.arguments.get("quantization") and call.layer.layer_class not in _QUANTIZED:

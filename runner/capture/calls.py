@@ -33,6 +33,8 @@ class Call:
         The tensors given to it, each with its place among the arguments.
     keywords
         Position to name of the arguments that were given by name.
+    given
+        All that was given to it, by position, then what was given by name.
     outputs
         What it returned, each leaf with its place in the structure: ``None`` for a
         plain tensor, else ``0``, ``state``, ``1.state``...
@@ -60,6 +62,7 @@ class Call:
     parent: Call | None
     inputs: list[Leaf]
     keywords: dict[int, str] = field(default_factory=dict)
+    given: tuple[Any, ...] = ()
     outputs: list[Leaf] = field(default_factory=list)
     pre_activation: Any = None
     gradients: list[Leaf] = field(default_factory=list)
@@ -167,6 +170,7 @@ class _Watcher:
         parent = self._open[-1] if self._open else None
         call = Call(operation, parent, leaves((*args, *kwargs.values())))
         call.keywords = dict(enumerate(kwargs, len(args)))
+        call.given = (*args, *kwargs.values())
         if parent is not None:
             call.loop = parent if isinstance(parent.operation, keras.layers.RNN) else parent.loop
         self._open.append(call)

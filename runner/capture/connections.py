@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from runner.capture.calls import Call, Leaf
+from runner.capture.calls import Call, Leaf, leaves
 from runner.wiring import CallWiring, Wire
 
 # Says nothing of what a layer computes from its weights.
 _NO_ARITHMETIC = frozenset(("name", "trainable", "dtype", "seed", "activation"))
+_UNKNOWN = object()
 _MOST_NUMBERS = 16  # as many as any shape or axis needs; a vocabulary has more
 
 
@@ -49,9 +52,11 @@ def wiring_of(
 def arguments_of(layer: Any) -> dict[str, Any] | None:
     """Return what one of Keras's own layers was made with, as far as it decides its arithmetic.
 
-    Plain values alone, and the name of its activation; ``None`` for a layer of anybody
-    else's, a model, or an operation of a graph.
+    Plain values alone, and the name of its activation; of an operation of ``keras.ops`` its
+    name there as ``operation``. ``None`` for a layer of anybody else's, and for a model.
     """
+    if type(layer).__module__.startswith("keras.src.ops."):
+        return _arguments_of_operation(layer)
     own = type(layer).__module__.startswith(("keras.src.layers.", "keras.layers."))
     if not own or not isinstance(layer, keras.Layer):
         return None
@@ -69,10 +74,20 @@ def arguments_of(layer: Any) -> dict[str, Any] | None:
     return {**config, "dtype": layer.compute_dtype}
 
 
+def _arguments_of_operation(operation: Any) -> dict[str, Any]:
+    plain = {
+        key: _plain(value)
+        for key, value in vars(operation).items()
+        if not key.startswith("_") and key not in _NO_ARITHMETIC and value is not None
+    }
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(operation).__name__)
+    return {"operation": words.lower(), **{k: v for k, v in plain.items() if v is not _UNKNOWN}}
+
+
 def _wires(call: Call, names: Mapping[int, str], shown: Mapping[int, str]) -> Iterator[Wire]:
     arguments = _argument_names(call)
     for place, tensor in call.inputs:
-        if tf.is_tensor(tensor):
+        if _is_passed(tensor):
             position, _, below = str(place).partition(".")
             argument = arguments.get(int(position), f"argument{position}")
             source = _before_casts(tensor)
@@ -87,13 +102,22 @@ def _wires(call: Call, names: Mapping[int, str], shown: Mapping[int, str]) -> It
             )
 
 
+def _is_passed(value: Any) -> bool:
+    """Tell whether a value is a tensor of the pass; constants were made before it."""
+    constant = not tf.executing_eagerly() and hasattr(value, "numpy")
+    return bool(tf.is_tensor(value)) and not constant
+
+
 def _settings(call: Call) -> dict[str, Any]:
-    places = {str(position): name for position, name in call.keywords.items()}
-    return {
-        places[str(place)]: value
-        for place, value in call.inputs
-        if str(place) in places and isinstance(value, (bool, int, float, str))
-    }
+    names = _argument_names(call)
+    settings = {}
+    for position, value in enumerate(call.given):
+        if value is None or any(_is_passed(leaf) for _, leaf in leaves(value)):
+            continue
+        plain = _plain(value)
+        if plain is not _UNKNOWN:
+            settings[names.get(position, f"argument{position}")] = plain
+    return settings
 
 
 def _argument_names(call: Call) -> dict[int, str]:
@@ -134,6 +158,30 @@ def _quantizer(quantizer: Any) -> dict[str, Any] | None:
         return None
     known = {key: getattr(quantizer, key, None) for key in ("value_range", "epsilon")}
     return {"class_name": type(quantizer).__name__, **known}
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON has for an argument that is no tensor of the pass, else `_UNKNOWN`."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if value is Ellipsis:
+        return "..."
+    if isinstance(value, slice):
+        ends = _plain([value.start, value.stop, value.step])
+        return _UNKNOWN if ends is _UNKNOWN else {"slice": ends}
+    if isinstance(value, (list, tuple)):
+        entries = [_plain(entry) for entry in value[: _MOST_NUMBERS + 1]]
+        few = len(entries) <= _MOST_NUMBERS and not any(one is _UNKNOWN for one in entries)
+        return entries if few else _UNKNOWN
+    if isinstance(value, float) or (hasattr(value, "shape") and hasattr(value, "dtype")):
+        try:
+            numbers = np.asarray(value)
+        except (TypeError, ValueError, NotImplementedError):  # a symbolic tensor, a variable
+            return _UNKNOWN
+        if numbers.dtype.kind not in "biuf" or not np.isfinite(numbers.astype(float)).all():
+            return _UNKNOWN
+        return numbers.tolist() if numbers.size <= _MOST_NUMBERS else {"shape": [*numbers.shape]}
+    return _UNKNOWN
 
 
 def _is_plain(value: Any) -> bool:
