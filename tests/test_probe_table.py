@@ -171,3 +171,21 @@ def test_inputs_without_values_need_no_column(shape: tuple[int, ...]) -> None:
     for batch in as_probe(np.zeros(shape)).batches(2):
         shown.add(batch)
     assert shown.table().column_names == ["sample"]
+
+
+def test_the_columns_of_a_table_keep_their_names() -> None:
+    names = ("length", "label", "sample", "폭")
+    values = np.arange(8, dtype="float32").reshape(2, 4)
+    probe = replace(as_probe(values, labels=["x", "y"], targets=[[1], [2]]), columns=names)
+    shown = ProbeTable("parquet", probe.inputs, probe.columns)
+    for batch in probe.batches(2):
+        shown.add(batch)
+    table = shown.table()
+    assert table.column_names == [
+        "sample", "label", "target0", "length", "label_", "sample_", "폭"
+    ]  # fmt: skip
+    assert [(part.role, part.first, part.count) for part in shown.layout()] == [
+        ("label", 1, 1),
+        ("target", 2, 1),
+        ("input", 3, 4),
+    ]

@@ -24,10 +24,10 @@ class ProbeTable:
     """Gathers the batches of a probe into one table.
 
     Its columns are ``sample``, ``label`` and the targets where there are any, then the
-    inputs: a vector gets a column an entry (``input0, input1, ...``, several inputs under
-    their own names), anything with more axes one column of fixed-shape tensors. Inputs that
-    are too large to be kept twice, or too wide for the format, are left out; so are targets
-    that are too large by themselves.
+    inputs. A vector gets a column for each entry: named as in the table that it comes from,
+    or ``input0, input1, ...`` (several inputs under their own names). Anything with more axes
+    gets one column of fixed-shape tensors. Inputs that are too large to be kept twice, or too
+    wide for the format, are left out; so are targets that are too large by themselves.
 
     Parameters
     ----------
@@ -35,11 +35,19 @@ class ProbeTable:
         ``parquet``, ``csv`` or ``arrow``.
     inputs
         The probe's inputs, for the name of a single one.
+    entries
+        Names for the entries of the one input, if they have any.
     """
 
-    def __init__(self, table_format: str = "parquet", inputs: Sequence[InputSpec] = ()) -> None:
+    def __init__(
+        self,
+        table_format: str = "parquet",
+        inputs: Sequence[InputSpec] = (),
+        entries: Sequence[str] = (),
+    ) -> None:
         self._format = table_format
         self._inputs = inputs
+        self._entries = entries
         self._batches: list[Batch] = []
         self._bytes = {"inputs": 0, "targets": 0}
 
@@ -70,10 +78,14 @@ class ProbeTable:
         """Return the whole probe, without the inputs where these do not fit."""
         samples = _arrow(np.concatenate([batch.samples for batch in self._batches]))
         columns: dict[str, pa.Array] = {"sample": samples}
-        for _, name, array in self._arrays():
-            for column, values in _columns(name, array, self._format).items():
+        for role, name, array in self._arrays():
+            names = _column_names(name, array, self._format)
+            arrays = _columns(array, whole=array.ndim > 1 and names == [name])
+            if role == "input" and len(names) == len(self._entries):
+                names = list(self._entries)
+            for column, values in zip(names, arrays, strict=True):
                 free = column
-                while free in columns:  # as an input named `label`
+                while free in columns:  # as an input's column named `label`
                     free += "_"
                 columns[free] = values
         if self._format == "csv":
@@ -138,13 +150,12 @@ def _column_names(name: str, array: np.ndarray, table_format: str) -> list[str]:
     return [name] if array.size else []
 
 
-def _columns(name: str, array: np.ndarray, table_format: str) -> dict[str, pa.Array]:
-    names = _column_names(name, array, table_format)
-    if array.ndim > 1 and names == [name]:
+def _columns(array: np.ndarray, *, whole: bool) -> list[pa.Array]:
+    """Return an array as columns: a single one of whole samples, or one for each entry."""
+    if whole:
         tensors = np.ascontiguousarray(_plain(array))
-        return {name: pa.FixedShapeTensorArray.from_numpy_ndarray(tensors)}
-    entries = array.reshape(len(array), len(names)).T
-    return {column: _arrow(values) for column, values in zip(names, entries, strict=True)}
+        return [pa.FixedShapeTensorArray.from_numpy_ndarray(tensors)]
+    return [_arrow(values) for values in array.reshape(len(array), math.prod(array.shape[1:])).T]
 
 
 def _arrow(column: np.ndarray) -> pa.Array:

@@ -133,7 +133,7 @@ class Saving:
         if header.own_build_because is not None:
             self.log(f"the model was built for this run: {header.own_build_because}")
         self.publication = Publication(target)
-        self._probe_table = ProbeTable(settings.format, probe.inputs)
+        self._probe_table = ProbeTable(settings.format, probe.inputs, probe.columns)
         self._shown: list[tuple[Checkpoint | None, TensorTables]] = []
 
     def __enter__(self) -> Saving:
