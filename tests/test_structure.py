@@ -40,6 +40,9 @@ ORDER = (
     "config.experiment_config",
     "config.schema",
     "config.yaml_files",
+    "config.grammar",
+    "config.combinations",
+    "config.hydra_keys",
     "config.loading",
     "config.key_examples",
     "config.reference",
@@ -225,7 +228,17 @@ def test_omegaconf_stays_at_the_boundary() -> None:
     assert users <= {
         *(
             f"config.{name}"
-            for name in ("loading", "resolve", "overrides", "composition", "compose", "jobs")
+            for name in (
+                "grammar",
+                "combinations",
+                "hydra_keys",
+                "loading",
+                "resolve",
+                "overrides",
+                "composition",
+                "compose",
+                "jobs",
+            )
         ),
         "sameness.repetition",
         *(f"command_line.{name}" for name in ("entry", "sweep_task")),

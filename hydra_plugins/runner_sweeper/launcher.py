@@ -49,7 +49,7 @@ class RunnerLauncher(Launcher):
             try:
                 cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(words))
             except (HydraException, OmegaConfBaseException) as error:
-                problem = explained(error, self.hydra_context.config_loader)
+                problem = explained(error, self.hydra_context.config_loader, words)
                 cfg = refused(self.config, words, problem)
             HydraConfig.instance().set_config(cfg)
             self.task_function(

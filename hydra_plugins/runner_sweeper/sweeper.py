@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
@@ -17,6 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.runner_sweeper.launcher import RunnerLauncher
+from runner.config.combinations import jobs_of, words_of
+from runner.config.grammar import parsed_overrides
 from runner.config.jobs import Batch, batches_of
 from runner.config.resolve import register_resolvers
 
@@ -41,11 +41,15 @@ class RunnerSweeper(Sweeper):
         Ids of this invocation, and of the sweep that its runs belong to.
     jobs
         Of a batch: the seed of each job by its number.
+    params
+        What is swept over beside the command line's overrides, which replace those of the
+        same key.
     """
 
-    def __init__(self, run_id: str, sweep_id: str, jobs: Any = None) -> None:
+    def __init__(self, run_id: str, sweep_id: str, jobs: Any = None, params: Any = None) -> None:
         self._ids = run_id, sweep_id
         self._jobs = jobs
+        self._params = params
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -73,14 +77,8 @@ class RunnerSweeper(Sweeper):
         """
         assert self.hydra_context is not None
         assert self.config is not None
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        choices = [
-            [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
-            if override.is_sweep_override()
-            else [str(override.input_line)]
-            for override in parser.parse_overrides(arguments)
-        ]
-        jobs = list(itertools.product(*choices))
+        words = [*words_of(self._params), *arguments]
+        jobs = jobs_of(parsed_overrides(words, self.hydra_context.config_loader))
         folder = Path(str(self.config.hydra.sweep.dir))
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
@@ -116,6 +114,7 @@ ConfigStore.instance().store(
         "run_id": "${runner.id:}",
         "sweep_id": "${runner.id:}",
         "jobs": None,
+        "params": {},
     },
     provider="runner",
 )

@@ -11,6 +11,7 @@ import shlex
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -41,6 +42,7 @@ def script() -> None:
     """Run the command line and exit with its code."""
     for stream in (sys.stdout, sys.stderr):  # a legacy console may lack a letter of a name
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    warnings.filterwarnings("ignore", "Support for .yml files")  # said where one is asked for
     for name in _ENDING:
         if hasattr(signal, name):  # Windows lacks some
             signal.signal(getattr(signal, name), _stop)
@@ -158,26 +160,27 @@ def _sweep(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, run
     """Run the jobs of a sweep; what became of them, their records say."""
     from runner.command_line.commands import plain_warnings, put
     from runner.command_line.sweep_task import SweepTask
-    from runner.experiment.earlier import outcomes_of, sweep_of
+    from runner.experiment.earlier import held, outcomes_of, sweep_of
 
     sweep_id = sweep_of(asked.folder) or run_id
     # Said outright, so that every process means the same folder and the same sweep; quoted,
     # because an id may look like a number.
     ids = f"hydra.sweeper.run_id='{run_id}'", f"hydra.sweeper.sweep_id='{sweep_id}'"
     stopped = None
-    with sweep_bar(asked.jobs) as advance, plain_warnings():
+    with held(asked.folder), sweep_bar(len(asked.jobs)) as advance, plain_warnings():
         try:
             words = _with(arguments, overrides, asked.folder_word, *ids)
             _call_hydra(SweepTask(advance), words)
         except KeyboardInterrupt as interruption:
             stopped = interruption
-    outcomes = outcomes_of(asked.folder, sweep_id, asked.jobs)
-    put(closing(asked.folder, outcomes, asked.jobs))
+    jobs = len(asked.jobs)
+    outcomes = outcomes_of(asked.folder, asked.jobs)
+    put(closing(asked.folder, outcomes, jobs))
     if stopped is not None:
         again = shlex.join(_with(arguments, overrides, asked.folder_word))
         sys.stdout.write(f"\nto go on: python -m runner {again}\n")
         raise stopped
-    return 1 if len(outcomes) < asked.jobs or any(outcomes.values()) else 0
+    return 1 if len(outcomes) < jobs or any(outcomes.values()) else 0
 
 
 def _with(arguments: Sequence[str], overrides: Sequence[str], *more: str) -> list[str]:

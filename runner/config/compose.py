@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import math
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from runner.config.combinations import check_sweeps, combined, jobs_of, words_of
 from runner.config.composition import Composition, composition_of, experiment_of
-from runner.config.loading import ForbiddenError, Loader, check_hydra_keys
+from runner.config.grammar import hydra_word, parsed_overrides, quoted
+from runner.config.hydra_keys import ForbiddenError, check_hydra_keys
+from runner.config.loading import Loader
 from runner.config.overrides import added_problems, parameter_problems, path_problems
 from runner.config.resolve import (
     register_resolvers,
@@ -36,7 +35,7 @@ class Asked:
     Attributes
     ----------
     jobs
-        How many runs; 1 for a single one.
+        The overrides of every run; without those of ``hydra``.
     is_sweep
         Whether they are a sweep, be it of one.
     folder
@@ -45,7 +44,7 @@ class Asked:
         The override that says so outright.
     """
 
-    jobs: int
+    jobs: Sequence[tuple[str, ...]]
     is_sweep: bool
     folder: Path
     folder_word: str
@@ -107,11 +106,12 @@ def admit(parsed: argparse.Namespace, run_id: str) -> tuple[Loader, list[Overrid
         For keys of Hydra's that are not open, and files that are no configurations.
     """
     register_resolvers(run_id)
-    overrides = _parsed_overrides(parsed.overrides)
-    check_hydra_keys(overrides)
+    check_hydra_keys(parsed_overrides(parsed.overrides))
     if parsed.config_dir is not None:
         check_yaml_files(Path(parsed.config_dir))
     loader = Loader(parsed)
+    overrides = parsed_overrides(parsed.overrides, loader.hydra_loader)
+    check_sweeps(overrides)
     unnamed = [
         o for o in overrides if loader.is_group(o) and not o.is_delete() and o.value() is None
     ]
@@ -126,8 +126,7 @@ def admit(parsed: argparse.Namespace, run_id: str) -> tuple[Loader, list[Overrid
             )
             for o in unnamed
         )
-    if parsed.config_dir is not None or parsed.config_name is not None:
-        loader.check_hydra(loader.load([_first(o) for o in overrides if loader.is_group(o)]))
+    loader.check_hydra([_first(o) for o in overrides if loader.is_group(o)])
     return loader, overrides
 
 
@@ -155,6 +154,13 @@ def validate(parsed: argparse.Namespace, run_id: str) -> Asked:
         With everything found wrong; of a sweep, only if no choice is right.
     """
     loader, overrides = admit(parsed, run_id)
+    try:  # as Hydra composes what a whole sweep is made of
+        whole = loader.load(merging(parsed.overrides), RunMode.MULTIRUN)
+    except InputError:
+        whole = None  # what is wrong is found again below, beside all else that is
+    multirun = parsed.multirun or (whole is not None and whole.hydra.mode is RunMode.MULTIRUN)
+    if multirun and whole is not None:
+        overrides = combined([*_params(loader, whole), *overrides])
     groups = [override for override in overrides if loader.is_group(override)]
     values = [override for override in overrides if not loader.is_group(override)]
     problems: dict[Problem, None] = {}
@@ -169,13 +175,14 @@ def validate(parsed: argparse.Namespace, run_id: str) -> Asked:
     if cfg is None:
         raise InputError(problems)
     sweeps = [override for override in overrides if override.is_sweep_override()]
-    multirun = parsed.multirun or cfg.hydra.mode is RunMode.MULTIRUN
     if not multirun and (problems := problems or dict.fromkeys(map(_no_sweep, sweeps))):
         raise InputError(problems)
-    jobs = math.prod(sum(1 for _ in override.sweep_iterator()) for override in sweeps)
     place = "hydra.sweep.dir" if multirun else "hydra.run.dir"
     folder = str(OmegaConf.select(cfg, place))
-    return Asked(jobs, multirun, Path(folder), _hydra_word(place, folder))
+    check_sweeps(overrides)
+    words = [str(each.input_line) for each in overrides if not each.is_hydra_override()]
+    jobs = jobs_of(parsed_overrides(merging(words), loader.hydra_loader))
+    return Asked(jobs, multirun, Path(folder), hydra_word(place, folder))
 
 
 def merging(words: Sequence[str]) -> list[str]:
@@ -209,13 +216,28 @@ def compose_one(arguments: Sequence[str], run_id: str) -> tuple[Composition, Pat
     return composition, Path(str(OmegaConf.select(cfg, "hydra.run.dir")))
 
 
+def _params(loader: Loader, cfg: DictConfig) -> list[Override]:
+    """Return what ``hydra.sweeper.params`` sweeps over, held to what a command line may say."""
+    params: Any = OmegaConf.to_container(cfg.hydra.sweeper, resolve=False)
+    overrides = parsed_overrides(words_of(params.get("params")), loader.hydra_loader)
+    if problems := [
+        Problem(f"hydra.sweeper.params.{each.key_or_group}", "is Hydra's own key, not a run's")
+        for each in overrides
+        if re.match(r"hydra\b", each.key_or_group) or each.package
+    ]:
+        raise ForbiddenError(problems)
+    check_hydra_keys(overrides)
+    return overrides
+
+
 def _checked(loader: Loader, chosen: Sequence[str], values: Sequence[Override]) -> DictConfig:
     """Compose with these configs of groups, and check it with and without the values."""
+    loader.check_hydra(chosen)
     base = loader.load(chosen)
     problems = [*parameter_problems(base, values), *path_problems(base, values)]
     try:
         cfg = loader.load([*chosen, *map(_forced, values)]) if values else base
-        loader.check_hydra(cfg)
+        problems += loader.launcher_problems(cfg)
         experiment_of(_own_part(cfg))
     except ForbiddenError:
         raise
@@ -246,49 +268,14 @@ def _own_part(cfg: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
 
 
-def _parsed_overrides(words: Sequence[str]) -> list[Override]:
-    parser = OverridesParser.create()
-    overrides, problems = [], []
-    for word in words:
-        try:
-            overrides.append(parser.parse_override(word))
-        except HydraException:
-            problems.append(_unreadable(word))
-    if problems:
-        raise InputError(problems)
-    return overrides
-
-
-def _unreadable(word: str) -> Problem:
-    """Say how to type a value that Hydra's grammar does not take as it stands."""
-    key, equals, value = word.partition("=")
-    if not equals or not re.fullmatch(r"[~+]{0,2}[\w./@-]+", key):
-        return Problem(word, "is not key=value", "see --help for examples")
-    advice = f"quote it twice: {_quoted(key, value)}"
-    if re.fullmatch(r"\{.+:.+\}", value):
-        advice = r"the keys of a mapping stand without quotes, a colon in one as \:"
-    return Problem(key.lstrip("~+"), f"Hydra cannot read the value {value}", advice)
-
-
 def _no_sweep(override: Override) -> Problem:
     value = str(override.input_line).partition("=")[2]
-    quoted = _quoted(override.get_key_element(), value)
+    single = quoted(override.get_key_element(), value)
     return Problem(
         override.key_or_group,
         f"{value} stands for several values",
-        f"add -m to run them all, or make it one: {quoted}",
+        f"add -m to run them all, or make it one: {single}",
     )
-
-
-def _quoted(key: str, value: str) -> str:
-    """Return the word to type so that shell and Hydra leave a value as it is."""
-    return shlex.quote(_hydra_word(key, value))
-
-
-def _hydra_word(key: str, value: str) -> str:
-    """Return the word that Hydra reads as this value, whatever is in it."""
-    escaped = re.sub(r'\\+(?="|\Z)', lambda match: match[0] * 2, value).replace('"', '\\"')
-    return f'{key}="{escaped}"'
 
 
 def _first(override: Override) -> str:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import get_overrides_dirname
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from runner.config.composition import Composition, composition_of, to_yaml
-from runner.config.loading import subdir_problems
+from runner.config.grammar import parsed_overrides
+from runner.config.hydra_keys import subdir_problems
 from runner.config.resolve import environment_as_text
 from runner.config.strict import MAX_SEED
 from runner.errors import InputError, Problem
@@ -177,7 +177,7 @@ def refused(hydra: DictConfig, words: Sequence[str], problem: Problem) -> DictCo
         What is wrong.
     """
     cfg = OmegaConf.masked_copy(hydra, ["hydra"])
-    parsed = OverridesParser.create().parse_overrides(list(words))
+    parsed = parsed_overrides(words)
     [jobs] = [override.value() for override in parsed if override.key_or_group == _JOBS]
     with read_write(cfg), open_dict(cfg):
         cfg.hydra.overrides.task = [word for word in words if not word.startswith("hydra.")]
@@ -308,4 +308,5 @@ def _parsed(word: str) -> Override:
 
 @functools.cache
 def _parse(word: str) -> Override:
-    return OverridesParser.create().parse_override(word)
+    [override] = parsed_overrides([word])
+    return override

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path, PureWindowsPath
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -21,64 +22,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from runner.config.hydra_keys import ForbiddenError, file_problems, overrides_problems
 from runner.config.yaml_files import yaml_problem
-from runner.errors import InputError, Problem, first_line, suggest
+from runner.errors import InputError, Problem, first_line, some, suggest
 
 HERE = Path(__file__).resolve().parent.parent
 CONFIG_DIRECTORY = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"
 CONFIG_NAME = "config"
 
-# The keys of ``hydra`` that a person may set: where runs go, how a sweep is run. Others can
-# name code (callbacks, logging handlers, a search path) or would write into the run's folder.
-_OPEN_HYDRA_KEYS = re.compile(
-    r"hydra\.(run\.dir|sweep\.dir|sweep\.subdir|mode|verbose|job\.name"
-    r"|(launcher|sweeper)\.(?!params\b|.*_target_).+)|hydra/(launcher|sweeper)"
-)
-# Where the classes of Hydra's launchers and sweepers may come from.
-_PLUGIN_MODULES = ("hydra._internal.", "hydra_plugins.")
-
-
-class ForbiddenError(InputError):
-    """A configuration that could run code: nothing of the command line it is part of is done."""
-
-
-def check_hydra_keys(overrides: Iterable[Override]) -> None:
-    """Refuse overrides of ``hydra`` that can name code, and ``_target_`` anywhere.
-
-    Raises
-    ------
-    InputError
-        One problem an override.
-    """
-    problems = []
-    for override in overrides:
-        key = override.key_or_group
-        if "_target_" in key or "_target_" in str(override.value()):
-            problems.append(Problem(key, "'_target_' names code, which a config may not"))
-        elif key == "hydra.sweep.subdir":
-            problems += subdir_problems(str(override.value()))
-        elif re.match(r"hydra\b", override.package or "") or (
-            re.match(r"hydra\b", key) and not _OPEN_HYDRA_KEYS.fullmatch(key)
-        ):
-            problems.append(
-                Problem(
-                    key,
-                    "is not open to change, as it can run code or misplace files",
-                    "of Hydra's own keys there are hydra.run.dir, hydra.sweep.dir, "
-                    "hydra.sweep.subdir, hydra.mode, hydra.verbose and hydra/launcher",
-                )
-            )
-    if problems:
-        raise InputError(problems)
-
-
-def subdir_problems(subdir: str) -> Iterator[Problem]:
-    """Yield a problem if a job's folder would not lie inside that of its sweep."""
-    path = PureWindowsPath(subdir)
-    if path.anchor or ".." in path.parts or not path.parts or not subdir.isprintable():
-        yield Problem(
-            "hydra.sweep.subdir", f"{subdir!r} is no folder inside the sweep's", "use a plain name"
-        )
+_EXTRAS = {"joblib": "parallel", "ray": "ray", "submitit": "slurm"}
+"""The extra of this package that brings a launcher, by the first word of its name."""
 
 
 class Loader:
@@ -100,31 +53,45 @@ class Loader:
         if self._own:
             self._check_search_path()
 
+    @property
+    def hydra_loader(self) -> ConfigLoader:
+        """Hydra's own loader, which knows the configs of every group."""
+        return self._loader
+
     def is_group(self, override: Override) -> bool:
         """Tell whether an override chooses a config of a group."""
         return self._loader.repository.group_exists(override.key_or_group)
 
-    def load(self, overrides: Sequence[str]) -> DictConfig:
+    def load(self, overrides: Sequence[str], mode: RunMode = RunMode.RUN) -> DictConfig:
         """Compose.
+
+        Parameters
+        ----------
+        overrides
+            Each of one value; in a sweep, those of several are left out.
+        mode
+            Whether it is composed for one run or a whole sweep.
 
         Raises
         ------
         InputError
             If Hydra cannot.
         """
-        with self._explaining():
+        with self._explaining(overrides):
             return self._loader.load_configuration(
-                self._config_name, list(overrides), run_mode=RunMode.RUN
+                self._config_name, list(overrides), run_mode=mode
             )
 
     @contextlib.contextmanager
-    def _explaining(self) -> Iterator[None]:
+    def _explaining(self, overrides: Sequence[str] = ()) -> Iterator[None]:
         try:
-            yield
+            with warnings.catch_warnings():  # a file of the wrong suffix is told where it is missed
+                warnings.filterwarnings("ignore", "Support for .yml files")
+                yield
         except yaml.MarkedYAMLError as error:
             raise InputError([yaml_problem(error)]) from error
         except (HydraException, OmegaConfBaseException) as error:
-            raise InputError([explained(error, self._loader)]) from error
+            raise InputError([explained(error, self._loader, overrides)]) from error
 
     def _check_search_path(self) -> None:
         """Refuse a search path before it is followed: one to a package imports that package."""
@@ -133,37 +100,78 @@ class Loader:
         if primary is not None and OmegaConf.select(primary.config, "hydra.searchpath"):
             raise InputError.of("hydra.searchpath", "can run code", "use --config-dir")
 
-    def check_hydra(self, cfg: DictConfig) -> None:
-        """Refuse keys of ``hydra`` in a person's configs that can name code."""
-        problems = []
-        for plugin in ("launcher", "sweeper"):
-            target = str(OmegaConf.select(cfg, f"hydra.{plugin}._target_"))
-            if not target.startswith(_PLUGIN_MODULES):
-                problems.append(
-                    Problem(f"hydra.{plugin}._target_", f"names code ('{target}')", "remove it")
-                )
-        if self._own:
-            advice = f"leave it as Runner has it (defaults: [{CONFIG_NAME}, _self_])"
-            packaged = Loader(argparse.Namespace(config_dir=None, config_name=None)).load([])
-            for key in ("callbacks", "searchpath", "job_logging", "hydra_logging", "output_subdir",
-                        "sweeper.params",
-                        "job.env_set", "job.env_copy", "job.chdir"):  # fmt: skip
-                theirs, ours = (
-                    OmegaConf.to_container(
-                        OmegaConf.create({"value": OmegaConf.select(which, f"hydra.{key}")})
-                    )
-                    for which in (cfg, packaged)
-                )
-                if theirs != ours:
-                    problems.append(
-                        Problem(f"hydra.{key}", "can run code or misplace files", advice)
-                    )
+    def check_hydra(self, words: Sequence[str]) -> None:
+        """Refuse what a person's configs say to Hydra that could run code or misplace files.
+
+        Parameters
+        ----------
+        words
+            The groups' configs that the command line chooses. Its values are not looked at:
+            they are not a file's, and `check_hydra_keys` has seen them.
+
+        Raises
+        ------
+        ForbiddenError
+            One problem a key.
+        """
+        if not self._own:
+            return
+        if self._config_name != CONFIG_NAME and not self._builds_on_ours(self.load([])):
+            raise ForbiddenError.of(
+                f"{self._config_name}.yaml",
+                "does not build on Runner's own config",
+                f"begin its defaults with it: defaults: [{CONFIG_NAME}, ..., _self_]",
+            )
+        cfg = self.load(words)
+        problems = [
+            *file_problems(cfg, self._packaged(cfg)),
+            *overrides_problems(cfg, words),
+        ]
         if problems:
             raise ForbiddenError(problems)
 
+    def _builds_on_ours(self, cfg: DictConfig) -> bool:
+        sweeper = OmegaConf.select(cfg, "hydra.runtime.choices.hydra/sweeper")
+        return str(sweeper) != "basic" or "dry_run" in cfg
 
-def explained(error: Exception, loader: ConfigLoader) -> Problem:
-    """Say why Hydra cannot compose."""
+    def _packaged(self, cfg: DictConfig) -> DictConfig:
+        """Return what Hydra's part would be without a person's files, with the same launcher."""
+        loader = Loader(argparse.Namespace(config_dir=None, config_name=None))
+        launcher = OmegaConf.select(cfg, "hydra.runtime.choices.hydra/launcher")
+        words = [f"hydra/launcher={launcher}"] if loader.has("hydra/launcher", launcher) else []
+        return loader.load(words)
+
+    def launcher_problems(self, cfg: DictConfig) -> Iterator[Problem]:
+        """Yield what is set of a launcher that does not have it."""
+        choice = str(OmegaConf.select(cfg, "hydra.runtime.choices.hydra/launcher"))
+        loaded = self._loader.repository.load_config(f"hydra/launcher/{choice}")
+        known = [str(key) for key in (loaded.config if loaded is not None else {})]
+        for key in map(str, cfg.hydra.launcher):
+            if key not in known:
+                advice = suggest(key, known) or f"its keys are {some(known[1:])}"
+                if choice == "runner":
+                    advice = f"choose another: hydra/launcher=joblib hydra.launcher.{key}=..."
+                yield Problem(
+                    f"hydra.launcher.{key}", f"the launcher '{choice}' has no such key", advice
+                )
+
+    def has(self, group: str, name: str) -> bool:
+        """Tell whether a group has a config of this name."""
+        return name in self._loader.get_group_options(group)
+
+
+def explained(error: Exception, loader: ConfigLoader, words: Sequence[str] = ()) -> Problem:
+    """Say why Hydra cannot compose.
+
+    Parameters
+    ----------
+    error
+        What it raised.
+    loader
+        Knows what configs there are.
+    words
+        The overrides that were to be composed.
+    """
     cause = error.__cause__ or error
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if isinstance(cause, OmegaConfBaseException):  # the first says what, the others where
@@ -171,6 +179,8 @@ def explained(error: Exception, loader: ConfigLoader) -> Problem:
     missing = re.search(r"Could not find '([^']+)'", str(error))
     if missing:
         group, _, name = missing[1].rpartition("/")
+        if advice := _renaming(loader, missing[1]) or _installing(missing[1]):
+            return Problem(group or "defaults", f"there is no config '{name}'", advice)
         options = loader.get_group_options(group) if group else []
         advice = suggest(name, options) or (f"there are {', '.join(options)}" if options else "")
         return Problem(group or "defaults", f"there is no config '{name}'", advice)
@@ -179,5 +189,24 @@ def explained(error: Exception, loader: ConfigLoader) -> Problem:
     if nested := re.search(r"Could not override '(train/\w+)'", str(error)):
         return Problem(nested[1], "nothing is trained", "add train=fit")
     if twice := re.search(r"Multiple values for ([\w/]+)\.", str(error)):
-        return Problem(twice[1], "is chosen already", f"change it without a plus: {twice[1]}=")
+        if any(word.startswith(f"+{twice[1]}=") for word in words):
+            return Problem(twice[1], "is chosen already", f"change it without a plus: {twice[1]}=")
+        advice = f"in the file that chooses it again, write: - override /{twice[1]}: ..."
+        return Problem(twice[1], "is chosen twice in the defaults", advice)
     return Problem("config", " ".join(lines) or str(cause))
+
+
+def _renaming(loader: ConfigLoader, name: str) -> str:
+    """Advise to rename a file that Hydra does not read for its suffix."""
+    for source in loader.get_sources():
+        path = Path(source.path) / f"{name}.yml"
+        if source.scheme() == "file" and path.is_file():
+            return f"rename {path} to {path.stem}.yaml"
+    return ""
+
+
+def _installing(name: str) -> str:
+    """Advise to install a launcher."""
+    group, _, launcher = name.rpartition("/")
+    extra = _EXTRAS.get(launcher.partition("_")[0]) if group == "hydra/launcher" else None
+    return f'pip install "activation-runner[{extra}]"' if extra else ""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
 from runner.errors import InputError
 from runner.record.publication import RECORD, FileDigest
 from runner.record.record import RunRecord
+from runner.record.staging import locked
 
 _SUPERSEDED = ".superseded"
 
@@ -36,6 +39,30 @@ def make_room(folder: Path) -> None:
     folder.rename(target)
 
 
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other sweeps out of a folder inside the scope: each would move the other's runs away.
+
+    Raises
+    ------
+    InputError
+        If another process has it.
+    """
+    try:
+        handle = locked(folder)
+    except BlockingIOError as error:
+        raise InputError.of(
+            str(folder),
+            "another sweep is running in this folder",
+            "wait until it has ended, or name another hydra.sweep.dir",
+        ) from error
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
 def sweep_of(folder: Path) -> str | None:
     """Return the id of the sweep whose runs a folder holds, if there are any."""
     with contextlib.suppress(OSError):
@@ -46,31 +73,35 @@ def sweep_of(folder: Path) -> str | None:
     return None
 
 
-def outcomes_of(folder: Path, sweep: str, jobs: int) -> dict[str, str | None]:
-    """Return the error, if any, of each run of a sweep that left a record.
+def outcomes_of(folder: Path, jobs: Iterable[tuple[str, ...]]) -> dict[str, str | None]:
+    """Return the error, if any, of each job of a sweep that left a record.
 
     Parameters
     ----------
-    folder, sweep
-        The sweep's folder and id.
+    folder
+        The sweep's folder.
     jobs
-        How many jobs it has: runs of other numbers are of an earlier, longer one.
+        The overrides of every job, by which its run is known whatever else is in the folder.
 
     Returns
     -------
     dict[str, str | None]
         By the name of the run's folder, in the order of the jobs.
     """
-    found: dict[int, tuple[datetime, str, str | None]] = {}
+    runs: dict[tuple[str, ...], list[tuple[datetime, str, str | None]]] = {}
     for below in folder.iterdir():
         record = None if below.name.startswith(".") else _record(below)
-        if record is None or record.sweep != sweep:
-            continue
-        number = int(record.run_id.rpartition("-")[2])
-        outcome = record.started, below.name, record.error
-        if number < jobs and (number not in found or found[number] < outcome):
-            found[number] = outcome
-    return {name: error for _, (_, name, error) in sorted(found.items())}
+        if record is not None:
+            found = record.started, below.name, record.error
+            runs.setdefault(record.overrides, []).append(found)
+    for same in runs.values():
+        same.sort()  # the newest is the job's
+    outcomes = {}
+    for overrides in jobs:
+        if left := runs.get(overrides):
+            _, name, error = left.pop()
+            outcomes[name] = error
+    return outcomes
 
 
 def _record(folder: Path) -> RunRecord | None:

@@ -56,7 +56,7 @@ class Staging:
                 self.release()
                 raise
             with contextlib.suppress(FileNotFoundError, BlockingIOError):
-                self._lock = _locked(self.path)
+                self._lock = locked(self.path)
                 return
             # Another process took the folder for an orphan before it was locked.
 
@@ -99,13 +99,13 @@ def _remove_orphans(parent: Path) -> None:
     ours = re.compile(rf"\..*\.{re.escape(_host())}\.\d+\.[0-9a-f]{{8}}\.staging", re.DOTALL)
     for path in [path for path in parent.iterdir() if ours.fullmatch(path.name)]:
         with contextlib.suppress(FileNotFoundError, BlockingIOError):
-            lock = _locked(path)
+            lock = locked(path)
             if lock is not None:
                 shutil.rmtree(path, ignore_errors=True)
                 os.close(lock)
 
 
-def _locked(folder: Path) -> int | None:
+def locked(folder: Path) -> int | None:
     """Lock a folder until the returned handle is closed; ``None`` where that is unknown.
 
     Raises

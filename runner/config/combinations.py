@@ -1,0 +1,122 @@
+"""What a sweep's words stand for: every combination of their values."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override, RangeSweep
+
+from runner.errors import InputError, Problem, some
+
+MOST_JOBS = 1_000_000
+"""More than any disk holds the folders of; a typo in a range asks for more."""
+
+
+def words_of(params: Mapping[str, Any] | None) -> list[str]:
+    """Return ``hydra.sweeper.params`` as the overrides that they stand for.
+
+    Parameters
+    ----------
+    params
+        By key, its values as the command line writes them (``"0,1,2"``); nested mappings
+        stand for keys with dots.
+    """
+    return [f"{key}={_typed(value)}" for key, value in _flat(params or {}, "")]
+
+
+def combined(overrides: Sequence[Override]) -> list[Override]:
+    """Return overrides without those whose key a later one sets."""
+    return list({(each.key_or_group, each.package): each for each in overrides}.values())
+
+
+def check_sweeps(overrides: Sequence[Override]) -> None:
+    """Refuse sweeps whose values cannot be listed.
+
+    Raises
+    ------
+    InputError
+        One problem an override, or that there are too many combinations.
+    """
+    if problems := [problem for each in overrides for problem in _sweep_problems(each)]:
+        raise InputError(problems)
+    jobs = math.prod(_count(each) for each in overrides)
+    if jobs > MOST_JOBS:
+        raise InputError.of(
+            "sweep", f"asks for {jobs:,} runs, the limit is {MOST_JOBS:,}", "name fewer values"
+        )
+
+
+def values_of(override: Override) -> list[str]:
+    """Return the words that an override stands for, one for each of its values.
+
+    A shuffled sweep has the same order each time, so that it can be resumed.
+    """
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    with _same_order():
+        return [
+            f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()
+        ]
+
+
+def jobs_of(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
+    """Return the overrides of every job of a sweep, in the order of their numbers."""
+    return list(itertools.product(*map(values_of, combined(overrides))))
+
+
+def _flat(params: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _typed(value: Any) -> str:
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _sweep_problems(override: Override) -> Iterator[Problem]:
+    value, key = override.value(), override.key_or_group
+    text = str(override.input_line).partition("=")[2]
+    if not override.is_sweep_override():
+        return
+    if key.startswith(("hydra.", "hydra/")):
+        yield Problem(key, "has one value for the whole sweep", f"{text} stands for several")
+    elif isinstance(value, IntervalSweep):
+        advice = "list the values to run, such as range(0,10,2) or 0,5,10"
+        yield Problem(key, f"{text} has no end of values: only an optimizer picks from it", advice)
+    elif isinstance(value, RangeSweep) and not value.step:
+        yield Problem(key, f"{text} has a step of 0", "give it another, or none")
+    elif not _count(override):
+        advice = "glob(...) chooses among the configs of a group"
+        if isinstance(value, Glob) and override.config_loader is not None:
+            options = override.config_loader.get_group_options(key)
+            advice = f"there are {some(options)}" if options else advice
+        yield Problem(key, f"{text} stands for no value", advice if "glob" in text else "")
+
+
+def _count(override: Override) -> int:
+    """Return how many values an override stands for, without listing a range."""
+    value = override.value()
+    if isinstance(value, RangeSweep):
+        start, stop, step = (float(part or 0) for part in (value.start, value.stop, value.step))
+        return max(0, math.ceil(round((stop - start) / step, 9)))
+    return sum(1 for _ in override.sweep_iterator()) if override.is_sweep_override() else 1
+
+
+@contextlib.contextmanager
+def _same_order() -> Iterator[None]:
+    state = random.getstate()
+    random.seed(0)
+    try:
+        yield
+    finally:
+        random.setstate(state)

@@ -1,0 +1,78 @@
+"""Hydra's grammar of overrides: words of a command line parsed, and values written as words."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser import overrides_parser, overrides_visitor
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from runner.errors import InputError, Problem
+
+if not __debug__:
+    # Hydra's parser steps over tokens inside assertions, which `python -O` removes.
+    _source = Path(str(overrides_visitor.__file__))
+    exec(compile(_source.read_text(), _source, "exec", optimize=0), vars(overrides_visitor))
+    overrides_parser.HydraOverrideVisitor = (  # type: ignore[attr-defined]
+        overrides_visitor.HydraOverrideVisitor
+    )
+
+
+def parsed_overrides(words: Sequence[str], loader: ConfigLoader | None = None) -> list[Override]:
+    """Parse the words of a command line.
+
+    Parameters
+    ----------
+    words
+        Each ``key=value``, or another form of Hydra's.
+    loader
+        Knows the configs of every group, which ``glob(...)`` chooses from.
+
+    Raises
+    ------
+    InputError
+        One problem a word, with the form to type.
+    """
+    parser = OverridesParser.create()
+    overrides, problems = [], []
+    for word in words:
+        try:
+            override = parser.parse_override(word)
+            override.config_loader = loader
+            overrides.append(override)
+        except HydraException as error:
+            problems.append(_unreadable(word, error))
+    if problems:
+        raise InputError(problems)
+    return overrides
+
+
+def _unreadable(word: str, error: HydraException) -> Problem:
+    """Say how to type a value that Hydra's grammar does not take as it stands."""
+    key, equals, value = word.partition("=")
+    if not equals or not re.fullmatch(r"[~+]{0,2}[\w./@-]+", key):
+        return Problem(word, "is not key=value", "see --help for examples")
+    if re.fullmatch(r"(choice|range|interval|glob|shuffle|sort|tag)\(.*\)", value, re.DOTALL):
+        why = str(error).splitlines()[1:2]
+        return Problem(key.lstrip("~+"), f"Hydra cannot read {value}", *why)
+    advice = f"quote it twice: {quoted(key, value)}"
+    if re.fullmatch(r"\{.+:.+\}", value):
+        advice = r"the keys of a mapping stand without quotes, a colon in one as \:"
+    return Problem(key.lstrip("~+"), f"Hydra cannot read the value {value}", advice)
+
+
+def quoted(key: str, value: str) -> str:
+    """Return the word to type so that shell and Hydra leave a value as it is."""
+    return shlex.quote(hydra_word(key, value))
+
+
+def hydra_word(key: str, value: str) -> str:
+    """Return the word that Hydra reads as this value, whatever is in it."""
+    escaped = re.sub(r'\\+(?="|\Z)', lambda match: match[0] * 2, value).replace('"', '\\"')
+    return f'{key}="{escaped}"'

@@ -1,0 +1,161 @@
+"""What of Hydra's own part of a configuration a person may change, and a file of somebody's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import PureWindowsPath
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig, OmegaConf
+
+from runner.errors import InputError, Problem
+
+# The keys of ``hydra`` that a person may set: where runs go, how a sweep is run. Others can
+# name code (callbacks, logging handlers, a search path) or would write into the run's folder.
+_OPEN_HYDRA_KEYS = re.compile(
+    r"hydra\.(run\.dir|sweep\.dir|sweep\.subdir|mode|verbose|job\.name"
+    r"|sweeper\.params(\..+)?|launcher\.(?!.*_target_).+)|hydra/(launcher|sweeper)"
+)
+# Of the node ``hydra`` as composed, what a file may say, and what Hydra itself writes into it.
+_OPEN_IN_FILES = re.compile(
+    r"hydra\.(run\.dir|sweep\.dir|sweep\.subdir|mode|verbose|job\.(name|config_name)"
+    r"|job\.override_dirname|sweeper\.params(\..+)?|runtime\..+|overrides\..+)"
+)
+# Of a launcher's keys, those whose text cannot be a place, a command or a line of a script.
+_PLAIN_LAUNCHER_KEYS = (
+    "account", "backend", "constraint", "gres", "mem_per_cpu", "mem_per_gpu", "name", "nodelist",
+    "exclude", "partition", "prefer", "qos", "require", "reservation",
+)  # fmt: skip
+_PLAIN_TEXT = re.compile(r"[\w.,:=%*+-]*")
+_SWEEPER = "hydra.sweeper._target_"
+
+
+class ForbiddenError(InputError):
+    """A configuration that could run code: nothing of the command line it is part of is done."""
+
+
+def check_hydra_keys(overrides: Iterable[Override]) -> None:
+    """Refuse overrides of ``hydra`` that can name code, and ``_target_`` anywhere.
+
+    Raises
+    ------
+    InputError
+        One problem an override.
+    """
+    problems = []
+    for override in overrides:
+        key = override.key_or_group
+        if "_target_" in key or "_target_" in str(override.value()):
+            problems.append(Problem(key, "'_target_' names code, which a config may not"))
+        elif key == "hydra.sweep.subdir":
+            problems += subdir_problems(str(override.value()))
+        elif key == "hydra/sweeper" and override.value() != "runner":
+            problems.append(_other_sweeper(str(override.value())))
+        elif re.match(r"hydra\b", override.package or "") or (
+            re.match(r"hydra\b", key) and not _OPEN_HYDRA_KEYS.fullmatch(key)
+        ):
+            problems.append(
+                Problem(
+                    key,
+                    "is not open to change, as it can run code or misplace files",
+                    "of Hydra's own keys there are hydra.run.dir, hydra.sweep.dir, "
+                    "hydra.sweep.subdir, hydra.sweeper.params, hydra.mode, hydra.verbose, "
+                    "hydra.job.name and hydra/launcher",
+                )
+            )
+    if problems:
+        raise InputError(problems)
+
+
+def _other_sweeper(name: str) -> Problem:
+    advice = "leave hydra/sweeper out: Runner's own runs every combination, as basic does"
+    if name != "basic":
+        advice = "leave it out: an optimizer can call runner.run from Python instead"
+    return Problem("hydra/sweeper", f"'{name}' cannot be used", advice)
+
+
+def subdir_problems(subdir: str) -> Iterator[Problem]:
+    """Yield a problem if a job's folder would not lie inside that of its sweep."""
+    path = PureWindowsPath(subdir)
+    if path.anchor or ".." in path.parts or not path.parts or not subdir.isprintable():
+        yield Problem(
+            "hydra.sweep.subdir", f"{subdir!r} is no folder inside the sweep's", "use a plain name"
+        )
+
+
+def file_problems(cfg: DictConfig, packaged: DictConfig) -> Iterator[Problem]:
+    """Yield what files may not say to Hydra: all that could run code or misplace files.
+
+    Parameters
+    ----------
+    cfg
+        As composed of a person's files, without the values of the command line.
+    packaged
+        The same without a person's files.
+    """
+    theirs, ours = _hydra_values(cfg), _hydra_values(packaged)
+    changed = (key for key in {**theirs, **ours} if theirs.get(key, ...) != ours.get(key, ...))
+    sweeper = str(OmegaConf.select(cfg, "hydra.runtime.choices.hydra/sweeper"))
+    problems = (
+        _other_sweeper(sweeper)
+        if key == _SWEEPER and sweeper != "runner"
+        else _file_problem(key, theirs.get(key))
+        for key in changed
+    )
+    yield from dict.fromkeys(problem for problem in problems if problem is not None)
+
+
+def overrides_problems(cfg: DictConfig, words: Sequence[str]) -> Iterator[Problem]:
+    """Yield a problem if a file adds to the overrides that the command line has."""
+    found = [*cfg.hydra.overrides.task, *cfg.hydra.overrides.hydra]
+    if sorted(found) != sorted(words):
+        yield Problem("hydra.overrides", "can run code or misplace files", "remove it")
+
+
+def _file_problem(key: str, value: Any) -> Problem | None:
+    if _OPEN_IN_FILES.fullmatch(key):
+        return None
+    if key == "hydra.launcher._target_" and value in _launchers():
+        return None
+    if key.startswith("hydra.help.") and str(value).replace("\n", "").isprintable():
+        return None
+    if "_target_" in key:
+        return Problem(key, f"names code ('{value}')", "remove it")
+    if key.startswith("hydra.launcher."):
+        name = key.rpartition(".")[2]
+        if not isinstance(value, str) or (
+            name in _PLAIN_LAUNCHER_KEYS and _PLAIN_TEXT.fullmatch(value)
+        ):
+            return None
+        advice = "leave it out of the file, and set it on the command line"
+        return Problem(key, "can run code or misplace files", advice)
+    place = ".".join(key.split(".")[: 3 if key.startswith(("hydra.job.", "hydra.sw")) else 2])
+    return Problem(place, "can run code or misplace files", "leave it as Runner has it")
+
+
+def _launchers() -> set[str]:
+    """Return the classes of the launchers that are installed."""
+    found = Plugins.instance().discover(Launcher)
+    return {f"{launcher.__module__}.{launcher.__qualname__}" for launcher in found}
+
+
+def _hydra_values(cfg: DictConfig) -> dict[str, Any]:
+    """Return every value of the node ``hydra`` as written, by its key."""
+    values: dict[str, Any] = {}
+
+    def visit(value: Any, key: str) -> None:
+        if isinstance(value, dict) and value:
+            for name, below in value.items():
+                visit(below, f"{key}.{name}")
+        elif isinstance(value, list) and value:
+            for number, below in enumerate(value):
+                visit(below, f"{key}.{number}")
+        else:
+            values[key] = value
+
+    visit(OmegaConf.to_container(cfg.hydra, resolve=False, enum_to_str=True), "hydra")
+    return values
