@@ -14,10 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.errors import InputError, RunError
+from runner.table_formats import FORMATS
 from runner.tensors import FOLDERS, TensorSpec
-
-# What CSV spends on a number, measured on float32 in NumPy's shortest digits.
-_CSV_BYTES = 12
 
 
 def estimated_bytes(spec: TensorSpec, rows: int, table_format: str) -> int:
@@ -33,8 +31,9 @@ def estimated_bytes(spec: TensorSpec, rows: int, table_format: str) -> int:
         ``parquet``, ``csv`` or ``arrow``.
     """
     values = math.prod(spec.shape) * (rows if spec.per_sample else 1)
-    if table_format == "csv":
-        return values * _CSV_BYTES
+    number_bytes = FORMATS[table_format].number_bytes
+    if number_bytes is not None:
+        return values * number_bytes
     return values * (4 if spec.dtype == "bfloat16" else np.dtype(spec.dtype).itemsize)
 
 

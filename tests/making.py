@@ -22,7 +22,8 @@ from runner.record.record import (
     RunRecord,
     TensorRecord,
 )
-from runner.tables.layout import FORMATS, file_name
+from runner.table_formats import STORED
+from runner.tables.layout import file_name
 from runner.tables.statistics import RunningStatistics, summary_table
 from runner.tables.tables import TableWriter, write_table, write_weight
 from runner.tensors import InputSpec, TensorSpec
@@ -122,7 +123,7 @@ def make_run(
             columns |= {f"target{i}": pa.array(targets[:, i]) for i in range(targets.shape[1])}
         columns |= {f"input{i}": pa.array(inputs[:, i]) for i in range(inputs.shape[1])}
         for stem, table in (("probe", pa.table(columns)), ("summary", summary_table(rows))):
-            with publication.open(stem + FORMATS[format]) as sink:
+            with publication.open(stem + STORED[format].suffix) as sink:
                 write_table(sink, table, format)
         files = dict(publication.files)
         for name in {tensor.file for own in layers.values() for tensor in own}:
@@ -139,7 +140,7 @@ def make_run(
                 has_targets=targets is not None,
                 sha256="b" * 64,
                 sample_ids_sha256="c" * 64,
-                file=f"probe{FORMATS[format]}",
+                file=f"probe{STORED[format].suffix}",
                 has_inputs=True,
             ),
             "layers": _chained(layers, config),

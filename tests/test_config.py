@@ -145,7 +145,8 @@ def test_probes_are_told_apart_by_their_source() -> None:
         ({"seed": 2**32}, "seed: must be 0 to 4294967295, found 4294967296"),
         (
             {"format": "parqet"},
-            "format: expected one of parquet, csv, arrow, found 'parqet'; did you mean 'parquet'?",
+            "format: expected one of parquet, csv, csv_bom, arrow, xlsx, found 'parqet'; "
+            "did you mean 'parquet'?",
         ),
         ({"train": "fit"}, "train: expected a mapping, found 'fit'"),
         ({"train": {"epochs": "3"}}, "train.epochs: expected an integer, found '3'"),

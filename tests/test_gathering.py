@@ -13,7 +13,7 @@ from runner.errors import InputError
 from runner.runs.locate import open_runs
 from runner.runs.runs import Runs
 from runner.runs.unknown import UnknownTensorError
-from runner.tables.layout import FORMATS
+from runner.table_formats import STORED
 
 
 def sweep(folder: Path, format: str = "parquet", widths: tuple[int, ...] = (2, 2)) -> Runs:
@@ -36,7 +36,7 @@ def sweep(folder: Path, format: str = "parquet", widths: tuple[int, ...] = (2, 2
     return open_runs(folder)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", STORED)
 def test_sql_joins_tensors_with_runs(tmp_path: Path, format: str) -> None:
     runs = sweep(tmp_path, format)
     found = runs.sql(
@@ -49,7 +49,7 @@ def test_sql_joins_tensors_with_runs(tmp_path: Path, format: str) -> None:
     assert quoted["s"].tolist() == [1 + 3 + 5 + 3]
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", STORED)
 def test_sql_refuses_runs_that_differ_in_units_unless_told(tmp_path: Path, format: str) -> None:
     runs = sweep(tmp_path, format, widths=(2, 3))
     line = r"hidden: the runs differ in its units \(2 in 5eed5eed-0; 3 in 5eed5eed-1\)"

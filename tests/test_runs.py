@@ -15,7 +15,7 @@ from runner.runs.locate import find_runs, open_run, open_runs
 from runner.runs.published_run import Run
 from runner.runs.runs import Runs
 from runner.runs.unknown import UnknownTensorError
-from runner.tables.layout import FORMATS
+from runner.table_formats import STORED
 
 HIDDEN = np.array([[0.1, np.nan], [-0.0, np.inf], [3, 4]], np.float32)
 MAP = np.arange(3 * 2 * 2 * 3, dtype=np.float32).reshape(3, 2, 2, 3)
@@ -37,7 +37,7 @@ def sweep(folder: Path, *, units: tuple[int, ...] = (2,), seeds: tuple[int, ...]
     return folder
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", STORED)
 def test_a_run_gives_back_what_was_saved(tmp_path: Path, format: str) -> None:
     run = Run.read(make_run(tmp_path / "run", TENSORS, format=format))
     hidden = run["hidden"]
@@ -69,7 +69,7 @@ def test_a_run_tells_how_it_was_made(tmp_path: Path) -> None:
     assert run.summary.set_index("name").loc["hidden", ["nan", "inf"]].tolist() == [1, 1]
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", STORED)
 def test_the_probe_is_kept_with_its_ids_labels_and_targets(tmp_path: Path, format: str) -> None:
     inputs = np.array([[0.1, 1], [0.2, 2], [0.3, 3]], np.float32)
     targets = np.array([[0], [1], [1]])

@@ -18,7 +18,7 @@ from runner.errors import InputError
 from runner.runs.published_run import Run
 from runner.sameness.difference import diff
 from runner.sameness.verification import damage
-from runner.tables.layout import FORMATS
+from runner.table_formats import STORED
 
 ROOT = Path(__file__).parent.parent
 X = np.array([[1.0, -2.0], [3.0, np.nan], [0.0, 1e-3]], np.float32)
@@ -34,7 +34,7 @@ def pair(
     ]
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", STORED)
 def test_the_same_bits_are_the_same_nan_included(tmp_path: Path, format: str) -> None:
     found = diff(*pair(tmp_path, {"h": X, "h/w": W}, {"h": X, "h/w": W}, format=format))
     assert found.same
@@ -43,7 +43,7 @@ def test_the_same_bits_are_the_same_nan_included(tmp_path: Path, format: str) ->
     runner.assert_same(found.a, found.b, exact=True)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", STORED)
 def test_a_difference_is_measured_where_it_is_worst(tmp_path: Path, format: str) -> None:
     other = X.copy()
     other[1, 0] = np.nextafter(np.nextafter(X[1, 0], np.float32(9)), np.float32(9))
@@ -77,7 +77,7 @@ def test_ulps(tmp_path: Path, x: float, y: float, ulp: int | None, bitwise: bool
     assert tensor.within == (x == y)  # the scale of a layer of tiny values is tiny too
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", STORED)
 def test_the_size_of_the_pieces_changes_no_figure(
     tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,7 +163,7 @@ def test_what_the_records_say_differently_is_listed(tmp_path: Path) -> None:
     assert diff(a, b).facts == (("config.model.units", 3, 4),)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", STORED)
 def test_a_flipped_bit_is_found_anywhere(tmp_path: Path, format: str) -> None:
     folder = make_run(tmp_path / "run", {"h": X, "h/w": W}, format=format)
     assert list(damage(Run.read(folder))) == []

@@ -31,7 +31,7 @@ from runner.similarity.measures import MEASURES
 from runner.similarity.moments import MOMENT_MEASURES, JointMoments
 from runner.similarity.pairs import compare_layers
 from runner.similarity.representation import Representation, side_by_side
-from runner.tables.layout import FORMATS
+from runner.table_formats import STORED
 from runner.tensors import InputSpec
 
 COLUMNS = ["run_a", "layer_a", "run_b", "layer_b", "metric", "value", "n", "width_a", "width_b"]
@@ -292,7 +292,7 @@ def seeds(folder: Path, count: int = 3, samples: int = 40, **known: Any) -> Runs
     return open_runs(folder)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", STORED)
 def test_runs_compare_the_same_layer_across_seeds(tmp_path: Path, format: str) -> None:
     runs = seeds(tmp_path, format=format)
     found = runs.similarity()
@@ -362,7 +362,7 @@ def test_failed_runs_are_left_out_with_a_warning(tmp_path: Path) -> None:
         assert len(open_runs(tmp_path).similarity(layers=["hidden"])) == 1
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", STORED)
 def test_layers_are_read_in_blocks_of_the_same_samples(tmp_path: Path, format: str) -> None:
     values = np.arange(5000 * 6, dtype=np.float32).reshape(5000, 2, 3)
     tensors = {"map": values, "narrow": values[:, 0, 0]}
@@ -436,7 +436,7 @@ def pairs_of(runs: list[str]) -> pd.DataFrame:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", STORED)
 def test_a_run_tells_what_its_layers_do(tmp_path: Path, format: str) -> None:
     random = np.random.default_rng(0)
     plane = random.normal(size=(400, 2)) @ random.normal(size=(2, 9))

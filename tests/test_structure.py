@@ -27,6 +27,7 @@ ORDER = (
     "regular_files",
     "tensors",
     "wiring",
+    "table_formats",
     "preflight",
     "config.catalogue",
     "config.arguments",
@@ -80,6 +81,7 @@ ORDER = (
     "tables.formats",
     "tables.columns",
     "tables.tables",
+    "tables.workbook",
     "record.staging",
     "record.publication",
     "record.environment",
@@ -91,6 +93,7 @@ ORDER = (
     "experiment.probe_table",
     "experiment.tensor_tables",
     "experiment.writer_thread",
+    "experiment.run_workbook",
     "experiment.saving",
     "training.schedule",
     "training.checkpoints",
@@ -296,7 +299,7 @@ def test_the_oldest_versions_tested_are_the_lower_bounds() -> None:
     tested = dict(re.findall(r"^([\w-]+)==(\S+)$", constraints, re.M))
     for text in [
         *project["dependencies"],
-        *(own for key in ("data", "images", "report", "sql") for own in extras[key]),
+        *(own for key in ("data", "excel", "images", "report", "sql") for own in extras[key]),
     ]:
         requirement = Requirement(text)
         [lowest] = [bound for bound in requirement.specifier if bound.operator == ">="]

@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.errors import InputError
-from runner.tables.layout import FORMATS, file_name, layout_of
+from runner.table_formats import STORED
+from runner.tables.layout import file_name, layout_of
 from runner.tables.tables import (
     TableWriter,
     read_array,
@@ -151,7 +152,7 @@ def cases(draw: st.DrawFn) -> Case:
     )
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", STORED)
 @settings(
     max_examples=60,
     deadline=None,
@@ -175,7 +176,7 @@ def test_a_round_trip_keeps_every_bit(tmp_path: Path, format: str, case: Case) -
         same(frame.to_numpy(), values.reshape(len(samples), -1), format)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", STORED)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(), (3,), (3, 4), (2, 3, 4, 5), (2, 5000), (3, 0)])
 def test_a_weight_comes_back_whole(
@@ -213,7 +214,7 @@ def test_the_frame_of_a_vector(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(few, frame[["u10", "u2"]])
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", STORED)
 def test_the_frame_of_a_map_has_coordinates_for_columns(tmp_path: Path, format: str) -> None:
     values = np.arange(48, dtype=np.float32).reshape(2, 2, 3, 4)
     path = tmp_path / "table"
@@ -246,7 +247,7 @@ def test_an_unknown_unit_is_named(tmp_path: Path) -> None:
 def test_others_read_vectors_as_they_are(tmp_path: Path, format: str) -> None:
     values = np.array([[0.1, np.nan], [-np.inf, 1e-45], [-0.0, 2]], dtype=np.float32)
     samples = np.array(["a", 'b"c', "d,e"], dtype=object)
-    path = tmp_path / f"table{FORMATS[format]}"
+    path = tmp_path / f"table{STORED[format].suffix}"
     path.write_bytes(written(spec_of((2,)), format, samples, values))
 
     frame = pd.read_parquet(path) if format == "parquet" else pd.read_csv(path)
@@ -314,7 +315,7 @@ def test_a_map_in_an_arrow_file_stays_on_disk(tmp_path: Path) -> None:
     same(array, values, "arrow")
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", STORED)
 def test_an_alias_of_another_kind_reads_the_same_file(tmp_path: Path, format: str) -> None:
     values = random_values((4, 2, 3), "float32", 0)
     path = tmp_path / "table"
@@ -327,7 +328,7 @@ class FullDisk(io.BytesIO):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", STORED)
 def test_a_full_disk_is_said_once_and_not_written_to_again(format: str) -> None:
     sink = FullDisk()
     writer = TableWriter(sink, spec_of((1000,)), format, "int64", buffer_bytes=0)
@@ -337,7 +338,7 @@ def test_a_full_disk_is_said_once_and_not_written_to_again(format: str) -> None:
     assert not sink.closed
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", STORED)
 def test_a_file_that_is_dropped_stays_as_it_is(format: str) -> None:
     sink = io.BytesIO()
     writer = TableWriter(sink, spec_of((3,)), format, "int64", buffer_bytes=0)
@@ -361,7 +362,7 @@ def test_values_that_are_not_as_promised_are_refused(values: np.ndarray, found: 
         writer.write(np.arange(2), values)
 
 
-@pytest.fixture(params=FORMATS)
+@pytest.fixture(params=STORED)
 def table(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
     """Return the path and format of the table of five samples of three units."""
     path = tmp_path / "table"
@@ -372,7 +373,7 @@ def table(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    for format in FORMATS:
+    for format in STORED:
         with pytest.raises(InputError, match=r"gone: expected a table, found no file"):
             read_array(tmp_path / "gone", spec_of((3,)), format)
 
@@ -426,7 +427,7 @@ def test_a_damaged_csv_says_what_does_not_fit(tmp_path: Path) -> None:
         read_array(path, spec_of((1,)), "csv")
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", STORED)
 def test_a_plain_table_comes_back(tmp_path: Path, format: str) -> None:
     images = np.arange(12, dtype=np.float32).reshape(3, 2, 2)
     table = pa.table(

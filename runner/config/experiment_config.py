@@ -49,6 +49,7 @@ from runner.config.references import ModuleName
 from runner.config.strict import Length, Seed, Strict, checked, has_custom_modules, refuse
 from runner.config.train_config import TrainConfig
 from runner.errors import InputError, Problem, suggest
+from runner.table_formats import FORMATS
 from runner.tensors import Kind, OnNan
 
 __all__ = [
@@ -92,6 +93,14 @@ def _reduction_problems(name: str) -> Iterator[Problem]:
         known = ("mean", "max", "std", "flatten", "projection:16", "none")
         advice = suggest(name, known) or f"there are {', '.join(known)}"
         yield Problem("", f"unknown reduction '{name}'", advice)
+
+
+def _format_problems(name: str) -> Iterator[Problem]:
+    if name not in FORMATS:
+        yield _not_among("", name, FORMATS)
+
+
+_AMONG_FORMATS = Field(json_schema_extra={"enum": [*FORMATS]})
 
 
 def _module_problems(name: str) -> Iterator[Problem]:
@@ -162,8 +171,10 @@ class ExperimentConfig(Strict):
     """An optimizer of Keras and its arguments, or `null`."""
     capture: CaptureConfig = CaptureConfig()
     """Which tensors are kept, and how."""
-    format: Literal["parquet", "csv", "arrow"] = "parquet"
-    """What tables are written as."""
+    format: Annotated[str, checked(_format_problems), _AMONG_FORMATS] = "parquet"
+    """What tables are written as: `csv_bom` is CSV with the byte-order mark without which Excel
+    garbles Korean, `xlsx` is Parquet and beside it a workbook for Excel.
+    """
     train: TrainConfig | None = None
     """How the model is trained; `null`: not at all."""
     dry_run: bool = False

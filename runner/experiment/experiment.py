@@ -19,6 +19,7 @@ from runner.probe.probe import Probe
 from runner.probe.sources import open_probe
 from runner.record.publication import Publication, check_target
 from runner.record.record import Header
+from runner.tables.workbook import check_installed
 
 if TYPE_CHECKING:
     import keras
@@ -127,6 +128,7 @@ def make_ready(
     """
     config = composition.experiment
     check_references(config)
+    check_installed(config.format)
     probe = None
     if isinstance(config.model, DeclaredModel):
         with _pairing_advised(composition.paired):

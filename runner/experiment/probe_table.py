@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from runner.probe.probe import Batch, is_text, named_inputs
 from runner.record.probe_layout import ProbeColumns, Role
+from runner.table_formats import FORMATS
 from runner.tables.layout import MAX_CSV_COLUMNS, MAX_UNIT_COLUMNS, unit_places
 from runner.tensors import InputSpec
 
@@ -32,7 +33,7 @@ class ProbeTable:
     Parameters
     ----------
     table_format
-        ``parquet``, ``csv`` or ``arrow``.
+        A key of `runner.table_formats.FORMATS`.
     inputs
         The probe's inputs, for the name of a single one.
     entries
@@ -88,7 +89,7 @@ class ProbeTable:
                 while free in columns:  # as an input's column named `label`
                     free += "_"
                 columns[free] = values
-        if self._format == "csv":
+        if FORMATS[self._format].is_text:
             _warn_of_formulas(columns)
         return pa.table(columns)
 
@@ -137,7 +138,7 @@ def _fits(array: np.ndarray, table_format: str) -> bool:
     size = math.prod(array.shape[1:])
     if is_text(array) and array.ndim > 2:
         return False
-    return size <= (MAX_CSV_COLUMNS if table_format == "csv" else 2**31 - 1)
+    return size <= (MAX_CSV_COLUMNS if FORMATS[table_format].is_text else 2**31 - 1)
 
 
 def _column_names(name: str, array: np.ndarray, table_format: str) -> list[str]:
@@ -145,7 +146,7 @@ def _column_names(name: str, array: np.ndarray, table_format: str) -> list[str]:
     if array.ndim == 1:
         return [name]
     narrow = array.ndim == 2 and array.shape[1] <= MAX_UNIT_COLUMNS
-    if narrow or is_text(array) or table_format == "csv":
+    if narrow or is_text(array) or FORMATS[table_format].is_text:
         return [name + place for place in unit_places(array.shape[1:])]
     return [name] if array.size else []
 

@@ -20,6 +20,7 @@ from runner.capture.capture import unfused
 from runner.capture.inventory import value_of
 from runner.errors import RunError
 from runner.experiment.probe_table import ProbeTable
+from runner.experiment.run_workbook import add_workbook
 from runner.experiment.showing import Settings, Showing
 from runner.experiment.tensor_tables import TensorTables
 from runner.experiment.writer_thread import WriterThread
@@ -37,7 +38,7 @@ from runner.record.record import (
     TensorRecord,
 )
 from runner.record.training_record import Checkpoint, StepRecord
-from runner.tables.layout import FORMATS
+from runner.table_formats import FORMATS
 from runner.tables.statistics import summary_table
 from runner.tables.tables import write_table
 from runner.tensors import TensorSpec
@@ -221,7 +222,7 @@ class Saving:
     def write(self, name: str, table: Any) -> None:
         """Add a plain table to the run, under a name without suffix."""
         table_format = self._settings.format
-        with self.publication.open(name + FORMATS[table_format]) as sink:
+        with self.publication.open(name + FORMATS[table_format].suffix) as sink:
             write_table(sink, table, table_format)
 
     def publish(self, **known: Any) -> Path:
@@ -254,6 +255,8 @@ class Saving:
         self.write("summary", summary_table(self._shown[-1][1].summary))
         if self.checkpoints:
             self.write("steps", self._steps_summary())
+        if FORMATS[self._settings.format].has_workbook:
+            add_workbook(self.publication, self._layers(self._shown[-1][1]))
         for name, data in {**self._header.files, "run.log": "".join(self._log).encode()}.items():
             self.publication.write(name, data)
         self.publication.complete(self._record(**known).to_json())
@@ -320,7 +323,7 @@ class Saving:
                 has_targets=probe.has_targets,
                 sha256=last.hasher.content(),
                 sample_ids_sha256=last.hasher.sample_ids(),
-                file="probe" + FORMATS[self._settings.format],
+                file="probe" + FORMATS[self._settings.format].suffix,
                 has_inputs=self._probe_table.has_inputs,
                 columns=self._probe_table.layout(),
                 notes=probe.notes,

@@ -20,6 +20,7 @@ from runner.model.building import output_shape
 from runner.preflight import check_size
 from runner.probe.probe import Batch, Probe
 from runner.probe.targets import Targets
+from runner.tables.workbook import check_installed
 from runner.tensors import OnNan, TensorSpec
 
 
@@ -56,7 +57,14 @@ class Settings:
 
     @classmethod
     def of(cls, capture: CaptureConfig, format: str) -> Settings:
-        """Return the settings of what is to be kept."""
+        """Return the settings of what is to be kept.
+
+        Raises
+        ------
+        InputError
+            If the format needs what is not installed.
+        """
+        check_installed(format)
         selection = Selection(
             tuple(capture.include),
             tuple(capture.exclude),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
+from runner.table_formats import FORMATS
 from runner.tables.layout import MAX_UNIT_COLUMNS
 from runner.tensors import InputSpec
 
@@ -88,8 +89,8 @@ def unrecorded_layout(
         sizes = tuple(size for size in given.shape if size is not None)
         dtype = "float32" if given.dtype == "bfloat16" else given.dtype
         known = len(sizes) == len(given.shape)
-        flat = table_format == "csv" or len(given.shape) < 2
-        flat = flat and (table_format == "csv" or prod(sizes) <= MAX_UNIT_COLUMNS)
+        flat = FORMATS[table_format].is_text or len(given.shape) < 2
+        flat = flat and (FORMATS[table_format].is_text or prod(sizes) <= MAX_UNIT_COLUMNS)
         if not flat:
             add("input", given.name, 1, sizes if known else (), dtype)
         elif known:

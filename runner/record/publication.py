@@ -200,6 +200,10 @@ class Publication:
         with self.open(name) as file:
             file.write(data)
 
+    def staged(self, name: str) -> Path:
+        """Return where a file that was written is until the folder appears."""
+        return self._staging.path / name
+
     def make_room(self, name: str) -> Path:
         """Return a folder inside the one to be, where others may write until `take_in`."""
         folder = self._staging.path / name

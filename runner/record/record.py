@@ -19,6 +19,7 @@ from runner.record.environment import Environment, read_environment
 from runner.record.probe_layout import ProbeColumns
 from runner.record.publication import FileDigest
 from runner.record.training_record import StepRecord, TrainingRecord
+from runner.table_formats import FORMATS
 from runner.tensors import InputSpec, TensorSpec
 from runner.wiring import CallWiring
 
@@ -369,7 +370,7 @@ class Header:
             started=self.started,
             ended=ended,
             seconds=(ended - self.started).total_seconds(),
-            format=table_format,
+            format=FORMATS[table_format].stored_as,
             environment=read_environment(Path.cwd()),
             **known,
         )

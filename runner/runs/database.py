@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from runner.errors import InputError
+from runner.table_formats import FORMATS
 from runner.tables.formats import read_file
 
 
@@ -25,7 +26,7 @@ class StoredTable:
     path
         The table's file.
     format
-        A key of `runner.tables.layout.FORMATS`.
+        A key of `runner.table_formats.FORMATS`.
     """
 
     run: str
@@ -69,7 +70,7 @@ def select(
         connection.register("runs", runs)
         for name, stored in tables.items():
             view = f'create view "{name.replace(chr(34), chr(34) * 2)}" as select'
-            parquet = all(table.format == "parquet" for table in stored)
+            parquet = all(FORMATS[table.format].is_queried for table in stored)
             if not parquet:
                 whole = f"table {name}"
                 connection.register(whole, _together(stored))

@@ -7,7 +7,7 @@ from typing import Literal
 
 from runner.errors import InputError, some
 from runner.record.record import RunRecord, TensorRecord
-from runner.tables.layout import FORMATS
+from runner.table_formats import FORMATS
 
 
 class RunFiles:
@@ -56,7 +56,7 @@ class RunFiles:
         InputError
             If the run has none, or it is damaged.
         """
-        name = stem + FORMATS[self._record.format]
+        name = stem + FORMATS[self._record.format].suffix
         if name not in self._record.files:
             raise lacks(self._record, stem)
         return self.undamaged(name)

@@ -10,6 +10,7 @@ import pandas as pd
 from runner.errors import InputError
 from runner.record.probe_layout import ProbeColumns, Role, unrecorded_layout
 from runner.record.record import ProbeRecord
+from runner.table_formats import FORMATS
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class ShownProbe:
                 )
         self._layout = layout
         self._names = names
-        if table_format == "csv":  # which has no types: float32 comes back as float64
+        if FORMATS[table_format].is_text:  # which has no types: float32 comes back as float64
             types = {
                 name: part.dtype
                 for part in layout

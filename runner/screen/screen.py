@@ -22,7 +22,7 @@ from runner.runs.published_run import Run
 from runner.screen import story
 from runner.screen.dense import DenseCall
 from runner.screen.figures import WIDTH
-from runner.tables.layout import FORMATS
+from runner.table_formats import FORMATS
 from runner.tables.statistics import not_finite
 
 _LONGEST_NAME = 30
@@ -130,7 +130,7 @@ def _saved(run: Run) -> str:
     files |= {tensor.file: tensor.bytes for tensor in run.record.tensors}
     for step in run.record.steps:
         files |= {f"{step.folder}/{name}": digest.bytes for name, digest in step.files.items()}
-    suffix = FORMATS[run.record.format]
+    suffix = FORMATS[run.record.format].suffix
     sizes = [size for name, size in files.items() if name.endswith(suffix)]
     if sizes:
         lines.append(f"       {len(sizes)} tables as {run.record.format}, {readable(sum(sizes))}")

@@ -15,6 +15,7 @@ from pyarrow import csv, ipc
 from pyarrow import parquet as pq
 
 from runner.errors import InputError, OutOfMemoryError, first_line
+from runner.table_formats import FORMATS
 
 _OUTPUT_BUFFER = 1 << 16
 
@@ -47,7 +48,7 @@ class TableFile:
     schema
         The table's columns and metadata.
     format
-        A key of `runner.tables.layout.FORMATS`.
+        A key of `runner.table_formats.FORMATS`.
     """
 
     def __init__(self, sink: BinaryIO, schema: pa.Schema, format: str) -> None:
@@ -56,9 +57,11 @@ class TableFile:
         # A wide table has thousands of small pieces; each call into Python may wait for the
         # thread that computes the model.
         self._output = pa.BufferedOutputStream(pa.PythonFile(self._sink, mode="w"), _OUTPUT_BUFFER)
-        if format == "parquet":
+        stored = FORMATS[format].stored_as
+        self._output.write(FORMATS[format].begins_with)
+        if stored == "parquet":
             self._writer = pq.ParquetWriter(self._output, schema, **_PARQUET_OPTIONS)
-        elif format == "arrow":
+        elif stored == "arrow":
             self._writer = ipc.new_file(self._output, schema)
         else:
             self._writer = csv.CSVWriter(self._output, schema)
@@ -120,7 +123,7 @@ def read_file(
     path
         Its file. An Arrow file is mapped, not read.
     format
-        A key of `runner.tables.layout.FORMATS`.
+        A key of `runner.table_formats.FORMATS`.
     columns
         What to read, or ``None`` for all.
     types
@@ -286,7 +289,7 @@ def _some(names: Sequence[str]) -> str:
 
 def _csv_columns(path: Path) -> dict[str, bool]:
     """Return the columns of a CSV file, and for each whether it is quoted, that is, text."""
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         names = [cell.strip('"') for cell in file.readline().rstrip("\n").split(",")]
         start = file.read(1 << 22)
     cells = []

@@ -10,9 +10,8 @@ from math import prod
 import numpy as np
 
 from runner.errors import InputError, suggest
+from runner.table_formats import FORMATS
 from runner.tensors import FOLDERS, TensorSpec
-
-FORMATS: dict[str, str] = {"parquet": ".parquet", "csv": ".csv", "arrow": ".arrow"}
 
 MAX_UNIT_COLUMNS = 4096
 """Above this many units one column holds the whole row: wide files get slow."""
@@ -78,12 +77,14 @@ def layout_of(spec: TensorSpec, format: str) -> Layout:
     index = () if spec.per_sample else tuple(f"i{axis}" for axis in range(len(spec.shape) - 1))
     row_shape = spec.shape[len(index) :]
     size = prod(row_shape)
-    if format == "csv":
+    if FORMATS[format].is_text:
         check_csv_width(spec.name, size)
         if cell == np.float16:
             cell = np.dtype(np.float32)
     # A fixed-size list of no values is what Parquet readers agree on least: no column at all.
-    wide = format == "csv" or size == 0 or (len(row_shape) <= 1 and size <= MAX_UNIT_COLUMNS)
+    wide = (
+        FORMATS[format].is_text or size == 0 or (len(row_shape) <= 1 and size <= MAX_UNIT_COLUMNS)
+    )
     column = "activation" if spec.per_sample else "weight"
     return Layout(index, row_shape, None if wide else column, cell)
 
@@ -143,4 +144,4 @@ def file_name(spec: TensorSpec, format: str) -> str:
     else:
         digest = hashlib.sha256(spec.name.encode("utf-8", "surrogatepass")).hexdigest()
         slug = f"{_UNSAFE.sub('_', spec.name.casefold())[:60]}~{digest[:8]}"
-    return f"{FOLDERS[spec.kind]}/{spec.order:02d}_{slug}{FORMATS[format]}"
+    return f"{FOLDERS[spec.kind]}/{spec.order:02d}_{slug}{FORMATS[format].suffix}"

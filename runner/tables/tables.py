@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from runner.errors import InputError, suggest
+from runner.table_formats import FORMATS
 from runner.tables.columns import (
     copy_rows,
     flattened,
@@ -49,7 +50,7 @@ class TableWriter:
     spec
         The tensor, one with a row per sample.
     format
-        A key of `runner.tables.layout.FORMATS`.
+        A key of `runner.table_formats.FORMATS`.
     sample_type
         What sample ids are: ``int64`` or ``string``.
     buffer_bytes
@@ -146,7 +147,7 @@ def write_weight(sink: BinaryIO, spec: TensorSpec, value: np.ndarray, format: st
         Shape spec.shape, of `spec.dtype`. A row per entry of all axes but the last,
         which number it in the columns ``i0``, ``i1``...
     format
-        A key of `runner.tables.layout.FORMATS`.
+        A key of `runner.table_formats.FORMATS`.
 
     Raises
     ------
@@ -177,7 +178,7 @@ def write_table(sink: BinaryIO, table: pa.Table, format: str) -> None:
     InputError
         If a column of tensors is too wide for CSV.
     """
-    if format == "csv":
+    if FORMATS[format].is_text:
         table = flattened(table)
     file = TableFile(sink, table.schema, format)
     for batch in table.to_batches():
@@ -201,7 +202,7 @@ def read_frame(
     spec
         The tensor that it holds.
     format
-        A key of `runner.tables.layout.FORMATS`.
+        A key of `runner.table_formats.FORMATS`.
     columns
         Units to read (``u3``; ``u0_1_2`` of a map), or ``None`` for all of them.
     rows
@@ -262,7 +263,7 @@ def read_array(path: Path, spec: TensorSpec, format: str, rows: int | None = Non
     spec
         The tensor that it holds.
     format
-        A key of `runner.tables.layout.FORMATS`.
+        A key of `runner.table_formats.FORMATS`.
     rows
         How many samples the table must have, where that is known.
 

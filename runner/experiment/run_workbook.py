@@ -1,0 +1,48 @@
+"""The workbook of a run that is about to be published."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+
+from runner.errors import some
+from runner.record.publication import Publication
+from runner.record.record import LayerRecord
+from runner.tables.workbook import Sheet, workbook_of
+
+_FILE = "tables.xlsx"
+_PLAIN = ("summary", "probe")
+
+
+def add_workbook(publication: Publication, layers: Iterable[LayerRecord]) -> None:
+    """Write the workbook of a run's tables, as they are now, and warn of what does not fit.
+
+    Parameters
+    ----------
+    publication
+        Where the tables have been written, as Parquet.
+    layers
+        The record of what was captured; of a training, at its end.
+    """
+    sheets = [
+        Sheet(name, "", "", "", publication.staged(f"{name}.parquet"), f"{name}.parquet")
+        for name in _PLAIN
+    ]
+    sheets += [
+        Sheet(
+            tensor.name,
+            tensor.kind,
+            " x ".join(map(str, tensor.shape)),
+            tensor.dtype,
+            publication.staged(tensor.file),
+            tensor.file,
+        )
+        for layer in layers
+        for tensor in layer.tensors
+        if tensor.alias_of is None
+    ]
+    data, left_out = workbook_of(sheets)
+    publication.write(_FILE, data)
+    if left_out:
+        said = f"{len(left_out)} tables are not in {_FILE}: {some(left_out)}"
+        warnings.warn(said, UserWarning, stacklevel=3)
