@@ -41,6 +41,7 @@ ORDER = (
     "config.experiment_config",
     "config.schema",
     "config.yaml_files",
+    "config.environment_values",
     "config.grammar",
     "config.combinations",
     "config.hydra_keys",

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import OmegaConfDumper
 
+from runner.config.environment_values import EnvironmentValues
 from runner.config.experiment_config import ExperimentConfig, parse
 from runner.config.loading import CONFIG_DIRECTORY
 from runner.config.resolve import (
-    environment_as_text,
+    environment_values,
     resolved,
     source_of,
-    without_environment,
 )
 from runner.errors import InputError, Problem
 
@@ -40,8 +39,8 @@ class Composition:
         Hydra's account of it: ``.hydra/config.yaml`` and its siblings.
     paired
         A packaged experiment that shows this model a probe that fits it, if there is one.
-    scrubbed
-        Takes the values of environment variables out of a message.
+    variables
+        What it takes from environment variables, to be kept out of all that the run leaves.
     """
 
     experiment: ExperimentConfig
@@ -50,7 +49,7 @@ class Composition:
     overrides: tuple[str, ...]
     files: Mapping[str, bytes]
     paired: str | None = None
-    scrubbed: Callable[[str], str] = str
+    variables: EnvironmentValues = field(default_factory=EnvironmentValues)
 
 
 def composition_of(own: DictConfig, hydra: Any) -> Composition:
@@ -72,10 +71,11 @@ def composition_of(own: DictConfig, hydra: Any) -> Composition:
     overrides: Any = OmegaConf.to_container(hydra.hydra.overrides.task, resolve=False)
     model = OmegaConf.select(hydra, "hydra.runtime.choices.model")
     paired = (CONFIG_DIRECTORY / "experiment" / f"{model}.yaml").is_file()
+    variables = environment_values(own)
     return Composition(
-        experiment=experiment_of(own),
+        experiment=_experiment_of(own, variables),
         resolved=resolved(own)[0],
-        config=environment_as_text(own),
+        config=variables.config,
         overrides=tuple(map(str, overrides)),
         files={
             ".hydra/config.yaml": to_yaml(own),
@@ -83,7 +83,7 @@ def composition_of(own: DictConfig, hydra: Any) -> Composition:
             ".hydra/overrides.yaml": to_yaml(hydra.hydra.overrides.task),
         },
         paired=model if paired else None,
-        scrubbed=functools.partial(without_environment, cfg=own),
+        variables=variables,
     )
 
 
@@ -96,6 +96,10 @@ def experiment_of(cfg: DictConfig) -> ExperimentConfig:
         With every problem under the key that a person can change: where a value came
         by an interpolation, the key that it came from.
     """
+    return _experiment_of(cfg, environment_values(cfg))
+
+
+def _experiment_of(cfg: DictConfig, variables: EnvironmentValues) -> ExperimentConfig:
     plain, unresolved = resolved(cfg)
     places = {problem.place for problem in unresolved}
     problems = [  # what refers to a value that is not there is not wrong itself
@@ -117,7 +121,7 @@ def experiment_of(cfg: DictConfig) -> ExperimentConfig:
             if not any(place.startswith(f"{problem.place}.") for place in known)
         ]
     if problems:
-        raise InputError(dict.fromkeys(problems))
+        raise variables.told(InputError(dict.fromkeys(problems)))
     return experiment
 
 

@@ -22,6 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from runner.config.environment_values import EnvironmentValues
 from runner.config.hydra_keys import ForbiddenError, file_problems, overrides_problems
 from runner.config.yaml_files import yaml_problem
 from runner.errors import InputError, Problem, first_line, some, suggest
@@ -77,7 +78,8 @@ class Loader:
         InputError
             If Hydra cannot.
         """
-        with self._explaining(overrides):
+        variables = EnvironmentValues.named_in(overrides)
+        with variables.kept_secret(), self._explaining(overrides):
             return self._loader.load_configuration(
                 self._config_name, list(overrides), run_mode=mode
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 from hydra.core.utils import setup_globals
@@ -13,6 +13,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 from omegaconf.resolvers import oc
 
+from runner.config.environment_values import EnvironmentValues
 from runner.errors import Problem, first_line
 
 _INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
@@ -60,46 +61,101 @@ def source_of(cfg: DictConfig, place: str) -> str:
     return place
 
 
-def environment_as_text(cfg: DictConfig) -> dict[str, Any]:
-    """Resolve a configuration but for the environment, which may hold secrets.
-
-    ``${oc.env:NAME}`` stays as text, also in values that refer to one. A value that only the
-    environment's can make stays as it was written.
-    """
-    text: dict[str, str] = {}
-
-    def remember(*arguments: str) -> str:
-        key = f"environment{secrets.token_hex(8)}"  # what no resolver takes amiss
-        text[key] = "${oc.env:" + ",".join(map(str, arguments)) + "}"
-        return key
-
-    plain = _resolved_with(remember, cfg)
-    return {key: _put_back(value, text) for key, value in plain.items()}
+def environment_values(cfg: DictConfig) -> EnvironmentValues:
+    """Return what a composed configuration takes from environment variables."""
+    reading = _Reading(cfg)
+    config = reading.told(reading.real, reading.marked, cfg, "")
+    return EnvironmentValues(config, reading.values, frozenset(reading.places))
 
 
-def without_environment(text: str, cfg: DictConfig) -> str:
-    """Put ``${oc.env:NAME}`` back where a text holds the value of a variable that was used."""
-    used = set()
+class _Reading:
+    """A configuration resolved twice: as it is, and with a mark where the environment is read."""
 
-    def read(name: str, *default: str) -> Any:
-        used.add(name)
-        return oc.env(name, *default)
+    def __init__(self, cfg: DictConfig) -> None:
+        self.values: dict[str, str] = {}
+        self.places: set[str] = set()
+        self._marks: dict[str, str] = {}
+        self.marked = self._resolved(cfg)
+        self.real = _values(cfg) if self._marks else self.marked
 
-    _resolved_with(read, cfg)
-    for name in used:
-        if value := os.environ.get(name):
-            text = text.replace(value, "${oc.env:" + name + "}")
-    return text
+    def _resolved(self, cfg: DictConfig) -> Any:
+        copy: Any = OmegaConf.create(OmegaConf.to_container(cfg, resolve=False))
+        OmegaConf.register_new_resolver("oc.env", self._mark, replace=True)
+        try:
+            return _values(copy)
+        finally:
+            OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
+
+    def _mark(self, *arguments: Any) -> str:
+        mark = f"environment{secrets.token_hex(8)}"  # what no resolver takes amiss
+        self._marks[mark] = "${oc.env:" + ",".join(map(str, arguments)) + "}"
+        if value := os.environ.get(str(arguments[0])):
+            self.values[value] = "${oc.env:" + str(arguments[0]) + "}"
+        return mark
+
+    def told(self, real: Any, marked: Any, node: Any, place: str) -> Any:
+        """Return plain data that holds nothing of the environment.
+
+        Parameters
+        ----------
+        real, marked
+            The data as it is, and with marks.
+        node
+            What it was resolved from, or the text of an interpolation above it.
+        place
+            Its key.
+        """
+        if isinstance(real, dict) and isinstance(marked, dict):
+            return {
+                key: self.told(real.get(key), item, _child(node, key), _below(place, key))
+                for key, item in marked.items()
+            }
+        if isinstance(real, list) and isinstance(marked, list) and len(real) == len(marked):
+            pairs = enumerate(zip(real, marked, strict=True))
+            return [
+                self.told(one, other, _child(node, key), _below(place, key))
+                for key, (one, other) in pairs
+            ]
+        if type(real) is type(marked) and real == marked:
+            return real
+        text = self._written(marked, node)
+        if not isinstance(real, str) and text.startswith("${oc.env:"):
+            text = f"${{oc.decode:{text}}}"
+        self.places.add(place)
+        for leaf in _leaves(real):
+            self.values.setdefault(str(leaf), text)
+        return text
+
+    def _written(self, marked: Any, node: Any) -> str:
+        text = str(marked)
+        for mark, written in self._marks.items():
+            text = text.replace(mark, written)
+        if text == str(marked) or re.search(r"environment[0-9a-f]{16}", text, re.IGNORECASE):
+            text = str(node._value() if hasattr(node, "_value") else node)
+        return text
 
 
-def _resolved_with(env: Callable[..., Any], cfg: DictConfig) -> dict[str, Any]:
-    """Resolve a copy, in which ``oc.env`` is another function however it is spelled."""
-    copy = OmegaConf.create(OmegaConf.to_container(cfg, resolve=False))
-    OmegaConf.register_new_resolver("oc.env", env, replace=True)
-    try:
-        plain = _plain(copy, "", [], keep=True)
-    finally:
-        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
+def _child(node: Any, key: Any) -> Any:
+    if isinstance(node, DictConfig | ListConfig) and not node._is_interpolation():
+        return node._get_node(key)
+    return node
+
+
+def _below(place: str, key: Any) -> str:
+    return f"{place}.{key}" if place else str(key)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(item)
+    elif value is not None and not isinstance(value, bool) and str(value):
+        yield value
+
+
+def _values(cfg: DictConfig) -> dict[str, Any]:
+    """Resolve every value that can be; what cannot be stays as it was written."""
+    plain = _plain(cfg, "", [], keep=True)
     assert isinstance(plain, dict)
     return plain
 
@@ -152,14 +208,3 @@ def _unresolved(place: str, raw: str, error: OmegaConfBaseException) -> Problem:
     if missing:
         return Problem(place, f"refers to '{missing[1]}', which is not in the configuration")
     return Problem(place, f"{raw} cannot be resolved: {message}")
-
-
-def _put_back(value: Any, text: dict[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _put_back(item, text) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_put_back(item, text) for item in value]
-    if isinstance(value, str):
-        for key, written in text.items():
-            value = value.replace(key, written)
-    return value

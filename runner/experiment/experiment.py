@@ -87,31 +87,33 @@ def failure_published(header: Header, folder: Path, composition: Composition) ->
     InputError, RunError
         What was raised inside; another kind of exception as a `RunError`.
     """
-    try:
-        yield
-    except RunnerError as error:
-        if header.sweep is not None or not isinstance(error, InputError):
+    with composition.variables.kept_secret():
+        try:
+            yield
+        except RunnerError as error:
+            if header.sweep is not None or not isinstance(error, InputError):
+                publish_failure(header, folder, error, composition)
+            raise
+        except Exception as error:
             publish_failure(header, folder, error, composition)
-        raise
-    except Exception as error:
-        publish_failure(header, folder, error, composition)
-        raise RunError(
-            f"{type(error).__name__}: {error}; {folder / 'run.log'} says where"
-        ) from error
+            raise RunError(
+                f"{type(error).__name__}: {error}; {folder / 'run.log'} says where"
+            ) from error
 
 
 def show_plan(composition: Composition) -> Showing:
     """Show the first batch to the model, so that what would be written is known."""
-    model, probe = make_ready(composition)
-    from runner.experiment.showing import Showing
+    with composition.variables.kept_secret():
+        model, probe = make_ready(composition)
+        from runner.experiment.showing import Showing
 
-    config = composition.experiment
-    settings = settings_of(config)
-    if config.train is not None:
-        from runner.training.fitting import times_shown
+        config = composition.experiment
+        settings = settings_of(config)
+        if config.train is not None:
+            from runner.training.fitting import times_shown
 
-        settings = replace(settings, times=times_shown(model, probe, config.train))
-    return Showing(model, probe, settings)
+            settings = replace(settings, times=times_shown(model, probe, config.train))
+        return Showing(model, probe, settings)
 
 
 def make_ready(
@@ -139,7 +141,7 @@ def make_ready(
 
     model = (build or build_model)(config)
     probe = probe or open_probe(config.probe, input_specs(model))
-    return model, replace(probe, source=composition.scrubbed(probe.source))
+    return model, replace(probe, source=composition.variables.scrubbed(probe.source))
 
 
 @contextlib.contextmanager
@@ -185,6 +187,7 @@ def header_of(
         own_build_because=own_build_because,
         fingerprint=fingerprint_of(composition.resolved, config),
         files=composition.files,
+        variables=composition.variables,
     )
 
 
@@ -210,7 +213,7 @@ def publish_failure(
     RunnerError
         If even that cannot be written.
     """
-    scrubbed = str if composition is None else composition.scrubbed
+    scrubbed = str if composition is None else composition.variables.scrubbed
     table_format = "parquet" if composition is None else composition.experiment.format
     with Publication(folder) as publication:
         for name, data in header.files.items():

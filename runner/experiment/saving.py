@@ -257,7 +257,8 @@ class Saving:
             self.write("steps", self._steps_summary())
         if FORMATS[self._settings.format].has_workbook:
             add_workbook(self.publication, self._layers(self._shown[-1][1]))
-        for name, data in {**self._header.files, "run.log": "".join(self._log).encode()}.items():
+        log = self._header.variables.scrubbed("".join(self._log))
+        for name, data in {**self._header.files, "run.log": log.encode()}.items():
             self.publication.write(name, data)
         self.publication.complete(self._record(**known).to_json())
 
@@ -373,7 +374,7 @@ class Saving:
                 tuple(sorted(tensors.pop(layer.path, []), key=lambda tensor: tensor.order)),
                 layer.reason,
                 layer.no_gradient,
-                layer.arguments,
+                self._header.variables.arguments(layer.path, layer.arguments),
                 layer.calls,
             )
             for layer in capture.layers

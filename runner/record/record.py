@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 import pydantic
 
+from runner.config.environment_values import EnvironmentValues
 from runner.errors import InputError
 from runner.model.backend import Backend
 from runner.record.environment import Environment, read_environment
@@ -340,6 +341,8 @@ class Header:
         As in `RunRecord`.
     files
         Further files of the run's folder, by their path in it.
+    variables
+        What the configuration takes from environment variables.
     """
 
     run_id: str
@@ -353,6 +356,7 @@ class Header:
     fingerprint: str | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    variables: EnvironmentValues = field(default_factory=EnvironmentValues)
 
     def record(self, table_format: str, **known: Any) -> RunRecord:
         """Return the record of a run that ends now."""

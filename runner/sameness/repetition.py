@@ -66,5 +66,5 @@ def _escaped(value: Any) -> Any:
     if isinstance(value, list):
         return [_escaped(item) for item in value]
     if isinstance(value, str):
-        return re.sub(r"\$\{(?!oc\.env:)", r"\\${", value)
+        return re.sub(r"\$\{(?!oc\.env:|oc\.decode:\$\{oc\.env:)", r"\\${", value)
     return value

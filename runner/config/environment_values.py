@@ -1,0 +1,173 @@
+"""What a configuration takes from environment variables, kept out of all that a run leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from runner.errors import InputError, RunnerError
+
+_PART = 10
+"""As many letters and digits of a value in a row count as a part of it."""
+_WHOLE = 4
+"""A value of fewer is taken out only where it stands as a word of its own."""
+_ESCAPE = re.compile(
+    r"\\+(?:[abfnrtv]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})|.", re.DOTALL
+)
+
+
+@dataclass(frozen=True)
+class EnvironmentValues:
+    """The values of environment variables that a configuration uses, however they get there.
+
+    Attributes
+    ----------
+    config
+        The configuration as plain data, resolved but for these values: ``${oc.env:NAME}``
+        stays as text, also in a value that refers to one. What a resolver makes of such a
+        value stays as it was written.
+    values
+        What stands for each value, in the text of anything else.
+    places
+        The keys whose values come from the environment.
+    """
+
+    config: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, str] = field(default_factory=dict)
+    places: frozenset[str] = frozenset()
+
+    def scrubbed(self, text: str) -> str:
+        """Put what stands for a value where a text holds it, in any spelling, or a part of it."""
+        for value in sorted(self.values, key=len, reverse=True):
+            text = _without(text, value, self.values[value])
+        return text
+
+    def hidden(self, value: Any) -> Any:
+        """Return plain data without these values."""
+        if isinstance(value, Mapping):
+            return {key: self.hidden(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.hidden(item) for item in value]
+        if isinstance(value, str):
+            return self.scrubbed(value)
+        if isinstance(value, int | float) and len(str(value)) >= _WHOLE:
+            return self.values.get(str(value), value)  # a shorter number gives nothing away
+        return value
+
+    def arguments(self, layer: str, arguments: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        """Return the arguments of a layer without these values.
+
+        Parameters
+        ----------
+        layer
+            Its path; the first part is its name in a declared model.
+        arguments
+            As Keras has them.
+        """
+        if arguments is None:
+            return None
+        above = f"model.layers.{layer.partition('/')[0]}."
+        own = [place.removeprefix(above) for place in self.places if place.startswith(above)]
+        names = {re.sub(r"(\.\d+)+$", "", place).rpartition(".")[2] for place in own}
+        return dict(self.hidden(_named_out(arguments, names)))
+
+    @classmethod
+    def named_in(cls, texts: Iterable[str]) -> EnvironmentValues:
+        """Return the values of the variables that texts name, such as overrides."""
+        names = {name for text in texts for name in re.findall(r"\$\{oc\.env:\s*(\w+)", text)}
+        found = ((os.environ.get(name), name) for name in names)
+        return cls(values={value: f"${{oc.env:{name}}}" for value, name in found if value})
+
+    @contextlib.contextmanager
+    def kept_secret(self) -> Iterator[None]:
+        """Take these values out of the text of an error of Runner's that is raised inside."""
+        try:
+            yield
+        except RunnerError as error:
+            if self.scrubbed(str(error)) == str(error):
+                raise
+            raise self.told(error) from error
+
+    def told(self, error: RunnerError) -> RunnerError:
+        """Return an error without these values."""
+        if not isinstance(error, InputError):
+            return type(error)(self.scrubbed(str(error)))
+        return type(error)(
+            replace(
+                problem,
+                place=self.scrubbed(problem.place),
+                message=self.scrubbed(problem.message),
+                advice=self.scrubbed(problem.advice),
+            )
+            for problem in error.problems
+        )
+
+
+def _named_out(value: Any, names: set[str]) -> Any:
+    """Return plain data with the mark of the environment at every key of these names."""
+    if isinstance(value, Mapping):
+        return {
+            key: "${oc.env}" if key in names else _named_out(item, names)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_named_out(item, names) for item in value]
+    return value
+
+
+def _without(text: str, value: str, label: str) -> str:
+    """Replace a value in a text, and parts of it, whatever stands between their letters.
+
+    Messages quote values, escape them, break or join their lines and cut them short; letters
+    and digits stay in their order.
+    """
+    wanted = "".join(letter for letter, _, _ in _letters(value))
+    if not wanted:
+        return text.replace(value, label) if value.strip() else text
+    if len(wanted) < _WHOLE:
+        return re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", lambda _: label, text)
+    found = _letters(text)
+    letters = "".join(letter for letter, _, _ in found)
+    size = min(len(wanted), _PART)
+    starts: dict[str, list[int]] = {}
+    for start in range(len(wanted) - size + 1):
+        starts.setdefault(wanted[start : start + size], []).append(start)
+    spans: list[tuple[int, int]] = []
+    place = 0
+    while place <= len(letters) - size:
+        lengths = [
+            _common(wanted[start:], letters[place:])
+            for start in starts.get(letters[place : place + size], ())
+        ]
+        if lengths:
+            spans.append((found[place][1], found[place + max(lengths) - 1][2]))
+        place += max(lengths, default=1)
+    for begin, end in reversed(spans):
+        text = text[:begin] + label + text[end:]
+    return text
+
+
+def _common(one: str, other: str) -> int:
+    """Return how many letters two texts have in common at their beginning."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _letters(text: str) -> list[tuple[str, int, int]]:
+    """Return the letters and digits of a text, escapes decoded, each with where it stands."""
+    found = []
+    for match in _ESCAPE.finditer(text):
+        token = match[0]
+        code = token.lstrip("\\")
+        if len(token) > 1 and code[0] in "xuU":
+            number = int(code[1:], 16)
+            token = chr(number) if number <= 0x10FFFF else " "
+        elif len(token) > 1:
+            continue  # a line break, a tab
+        found += [(letter, match.start(), match.end()) for letter in token.casefold()
+                  if letter.isalnum()]  # fmt: skip
+    return found

@@ -1,0 +1,150 @@
+"""What environment variables hold reaches nothing that a run leaves, however it is spelled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+import runner
+from runner.command_line.entry import main
+from runner.config.environment_values import EnvironmentValues
+from runner.config.resolve import environment_values
+from runner.errors import InputError
+
+SECRETS = {
+    "TOKEN": "first-line-of-a-key\nzweite\tzeile of+a/key==",
+    "PIN": "8675309",
+    "MATRIX": "[[0.8675, 0.3125], [0.5, 0.25]]",
+    "PLAIN": "relu",
+}
+MODEL = r"""
+input_shape: [3]
+factor: "${oc.decode:${oc.env:PIN}}"
+layers:
+  scaled: {class_name: Rescaling, scale: "${model.factor}", offset: "${oc.decode:${oc.env:PIN}}"}
+  hidden: {class_name: Dense, units: 2, activation: "${oc.env:PLAIN}",
+           kernel_initializer: {class_name: Constant, value: "${oc.decode:${oc.env:PIN}}"}}
+"""
+
+
+@pytest.fixture
+def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+
+
+def held(folder: Path) -> str:
+    """Return all that a folder's files of text hold, and its names."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    texts = [path.read_text() for path in paths if path.suffix in (".json", ".log", ".yaml")]
+    return "\n".join([*map(str, paths), *texts])
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "{0}", "no file '{0}'", "{0!r}", "found {0!r}, expected", "{1}", "{2}", "{3}", "{4}",
+        "x{0}y",
+    ],
+)  # fmt: skip
+def test_a_value_is_found_in_any_spelling(written: str) -> None:
+    value = SECRETS["TOKEN"]
+    joined = " ".join(value.split())
+    lone = value.splitlines()[0]
+    text = written.format(value, json.dumps(value), joined, lone, value.upper())
+    scrubbed = EnvironmentValues(values={value: "${oc.env:TOKEN}"}).scrubbed(text)
+    assert "${oc.env:TOKEN}" in scrubbed
+    assert not {"first", "zweite", "key"} & set(scrubbed.casefold().replace("-", " ").split())
+
+
+def test_a_short_value_is_no_part_of_a_word() -> None:
+    values = EnvironmentValues(values={"4": "${oc.env:N}"})
+    assert values.scrubbed("expected 14 or 4, found '4'") == (
+        "expected 14 or ${oc.env:N}, found '${oc.env:N}'"
+    )
+
+
+def test_a_configuration_keeps_the_text_whatever_is_made_of_a_value(secrets: None) -> None:
+    del secrets
+    OmegaConf.register_new_resolver("test.upper", lambda text: str(text).upper(), replace=True)
+    OmegaConf.register_new_resolver("test.length", lambda text: len(str(text)), replace=True)
+    cfg = OmegaConf.create(
+        {
+            "plain": "${oc.env:TOKEN}",
+            "part": "https://${oc.env:TOKEN}@host",
+            "other": "${part}",
+            "number": "${oc.decode:${oc.env:PIN}}",
+            "list": "${oc.decode:${oc.env:MATRIX}}",
+            "upper": "${test.upper:${oc.env:TOKEN}}",
+            "length": "${test.length:${oc.env:TOKEN}}",
+            "node": {"below": "${oc.env:PIN}"},
+            "copied": "${node}",
+            "default": "${oc.env:NOT_SET_ANYWHERE,8080}",
+            "own": 3,
+        }
+    )
+    found = environment_values(cfg)
+    assert found.config == {
+        "plain": "${oc.env:TOKEN}",
+        "part": "https://${oc.env:TOKEN}@host",
+        "other": "https://${oc.env:TOKEN}@host",
+        "number": "${oc.decode:${oc.env:PIN}}",
+        "list": "${oc.decode:${oc.env:MATRIX}}",
+        "upper": "${test.upper:${oc.env:TOKEN}}",
+        "length": "${test.length:${oc.env:TOKEN}}",
+        "node": {"below": "${oc.env:PIN}"},
+        "copied": {"below": "${oc.env:PIN}"},
+        "default": "${oc.env:NOT_SET_ANYWHERE,8080}",
+        "own": 3,
+    }
+    assert found.places == {*found.config} - {"own", "node", "copied"} | {
+        "node.below",
+        "copied.below",
+    }
+    assert "FIRST" not in found.scrubbed(f"{cfg.upper} {cfg.number:,}")
+    assert "8,675" not in found.scrubbed(f"{cfg.number:,}")
+
+
+def test_a_value_as_an_argument_is_not_recorded(secrets: None, tmp_path: Path) -> None:
+    del secrets
+    (tmp_path / "own/model").mkdir(parents=True)
+    (tmp_path / "own/model/mine.yaml").write_text(MODEL)
+    flags = ["--config-dir", str(tmp_path / "own"), "model=mine", "hydra.run.dir=run"]
+    assert main(flags) == 0
+    record = runner.open_run("run").record
+    arguments = {layer.path: layer.arguments for layer in record.layers}
+    scaled, hidden = arguments["scaled"], arguments["hidden"]
+    assert scaled is not None
+    assert hidden is not None
+    assert (scaled["scale"], scaled["offset"]) == ("${oc.env}", "${oc.env}")
+    assert (hidden["units"], hidden["activation"]) == (2, "${oc.env}")
+    assert not [secret for secret in ("8675309", "relu") if secret in held(Path("run"))]
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "loss=null ++loss.class_name=${oc.env:TOKEN}",
+        "model.hidden_units=${oc.env:TOKEN}",
+        "probe=csv probe.path=${oc.env:TOKEN}",
+        "probe=csv probe.path=data/${oc.env:TOKEN}.csv",
+        "+model.layers.hidden.kernel_initializer=${oc.env:TOKEN}",
+        "model=saved model.path=${oc.env:TOKEN}",
+        "format=${oc.env:TOKEN}",
+    ],
+)
+def test_a_value_is_in_no_error(
+    word: str, secrets: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del secrets
+    words = [word for word in word.split() if word != "loss=null"]
+    assert main(["-m", "seed=0,1", *words, "hydra.sweep.dir=s"]) in (1, 2)
+    said = "".join(capsys.readouterr()) + (held(Path("s")) if Path("s").is_dir() else "")
+    assert "${oc.env:TOKEN}" in said
+    assert not [part for part in ("first-line", "zweite", "a/key") if part in said]
+    with pytest.raises(InputError) as caught:
+        runner.run(*words, "hydra.run.dir=one")
+    assert not [part for part in ("first-line", "zweite", "a/key") if part in str(caught.value)]
