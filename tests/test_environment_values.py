@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 import runner
 from runner.command_line.entry import main
 from runner.config.environment_values import EnvironmentValues
-from runner.config.resolve import environment_values
+from runner.config.resolve import values_from_environment
 from runner.errors import InputError
 
 SECRETS = {
@@ -86,7 +86,7 @@ def test_a_configuration_keeps_the_text_whatever_is_made_of_a_value(secrets: Non
             "own": 3,
         }
     )
-    found = environment_values(cfg)
+    found = values_from_environment(cfg)
     assert found.config == {
         "plain": "${oc.env:TOKEN}",
         "part": "https://${oc.env:TOKEN}@host",

@@ -14,9 +14,9 @@ from runner.config.environment_values import EnvironmentValues
 from runner.config.experiment_config import ExperimentConfig, parse
 from runner.config.loading import CONFIG_DIRECTORY
 from runner.config.resolve import (
-    environment_values,
     resolved,
     source_of,
+    values_from_environment,
 )
 from runner.errors import InputError, Problem
 
@@ -71,7 +71,7 @@ def composition_of(own: DictConfig, hydra: Any) -> Composition:
     overrides: Any = OmegaConf.to_container(hydra.hydra.overrides.task, resolve=False)
     model = OmegaConf.select(hydra, "hydra.runtime.choices.model")
     paired = (CONFIG_DIRECTORY / "experiment" / f"{model}.yaml").is_file()
-    variables = environment_values(own)
+    variables = values_from_environment(own)
     return Composition(
         experiment=_experiment_of(own, variables),
         resolved=resolved(own)[0],
@@ -96,7 +96,7 @@ def experiment_of(cfg: DictConfig) -> ExperimentConfig:
         With every problem under the key that a person can change: where a value came
         by an interpolation, the key that it came from.
     """
-    return _experiment_of(cfg, environment_values(cfg))
+    return _experiment_of(cfg, values_from_environment(cfg))
 
 
 def _experiment_of(cfg: DictConfig, variables: EnvironmentValues) -> ExperimentConfig:

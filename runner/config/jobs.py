@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from runner.config.composition import Composition, composition_of, to_yaml
 from runner.config.grammar import parsed_overrides
 from runner.config.hydra_keys import subdir_problems
-from runner.config.resolve import environment_values
+from runner.config.resolve import values_from_environment
 from runner.config.strict import MAX_SEED
 from runner.errors import InputError, Problem
 
@@ -253,7 +253,7 @@ class _Template:
         """Return the configuration of the job placed last; empty if it cannot be resolved."""
         own = {key: value for key, value in self._plain.items() if key != "hydra"}
         try:
-            return environment_values(OmegaConf.create(own)).config
+            return values_from_environment(OmegaConf.create(own)).config
         except (InputError, OmegaConfBaseException):
             return {}
 

@@ -61,7 +61,7 @@ def source_of(cfg: DictConfig, place: str) -> str:
     return place
 
 
-def environment_values(cfg: DictConfig) -> EnvironmentValues:
+def values_from_environment(cfg: DictConfig) -> EnvironmentValues:
     """Return what a composed configuration takes from environment variables."""
     reading = _Reading(cfg)
     config = reading.told(reading.real, reading.marked, cfg, "")
