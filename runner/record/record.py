@@ -339,10 +339,8 @@ class Header:
     ----------
     run_id, name, sweep, config, overrides, seed, seeding, own_build_because, fingerprint, started
         As in `RunRecord`.
-    files
-        Further files of the run's folder, by their path in it.
-    variables
-        What the configuration takes from environment variables.
+    files, variables
+        Further files of the run's folder, by their path in it, and environment variables used.
     """
 
     run_id: str
