@@ -82,7 +82,9 @@ def save_run(
     path
         The run's folder: absent, or empty.
     sample_ids, labels, targets
-        One of each per sample.
+        One of each per sample. For batches also an iterable, or a function that returns one,
+        of those of each batch; or give each batch as a mapping of ``inputs`` and ``sample_ids``,
+        with ``labels`` and ``targets`` if wanted.
     name
         A name for the run.
     config

@@ -335,7 +335,7 @@ def test_values_that_are_no_numbers_are_refused() -> None:
         ([[1, 2], [3]], {}, "^probe: rows differ in their shape$"),
         (3, {}, "^probe: expected arrays or batches, found int$"),
         (lambda: [], {}, "^probe: given in Python has 0 rows; give at least one sample$"),
-        (lambda: [np.eye(3)], {"labels": [1]}, "^probe: sample ids, labels and targets go with"),
+        (3, {"labels": [1]}, "^probe: expected arrays or batches, found int$"),
     ],
 )
 def test_what_does_not_go_together_is_said(x: Any, others: dict[str, Any], message: str) -> None:
@@ -380,6 +380,96 @@ def test_a_generator_is_read_once_and_loses_no_batch() -> None:
     match = "given in Python can be read only once; give a function that returns it"
     with pytest.raises(InputError, match=match):
         list(probe.batches(2))
+
+
+def batches_of_two_and_one() -> Iterator[np.ndarray]:
+    yield np.zeros((2, 3))
+    yield np.ones((1, 3))
+
+
+def told(**beside: Any) -> Batch:
+    return whole(as_probe(batches_of_two_and_one, **beside))
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        ["a", "b", "c"],
+        [["a", "b"], ["c"]],
+        np.array(["a", "b", "c"]),
+        lambda: iter("abc"),
+        lambda: iter([np.array(["a", "b"]), ["c"]]),
+        iter("abc"),
+    ],
+)
+def test_the_ids_of_a_stream_are_given_for_each_sample_or_for_each_batch(ids: Any) -> None:
+    batch = told(sample_ids=ids)
+    assert batch.samples.tolist() == ["a", "b", "c"]
+    assert batch.inputs[:, 0].tolist() == [0, 0, 1]
+
+
+def test_labels_and_targets_go_with_streams_too() -> None:
+    batch = told(labels=lambda: iter([[1, 2], [1]]), targets=np.eye(3, 2))
+    assert batch.labels is not None
+    assert (batch.labels.tolist(), batch.labels.dtype) == ([1, 2, 1], np.int64)
+    np.testing.assert_array_equal(batch.targets, np.eye(3, 2))
+
+
+def test_a_batch_may_bring_its_ids_itself() -> None:
+    def made() -> Iterator[dict[str, Any]]:
+        yield {"inputs": np.zeros((2, 3)), "sample_ids": ["나", "가"], "labels": [0, 1]}
+        yield {"inputs": np.ones((1, 3)), "sample_ids": ["다"], "labels": [5]}
+
+    probe = as_probe(made)
+    assert (probe.sample_type, probe.has_labels, probe.has_targets) == ("string", True, False)
+    batch = whole(probe)
+    assert batch.labels is not None
+    assert (batch.samples.tolist(), batch.labels.tolist()) == (["나", "가", "다"], [0, 1, 5])
+    assert [len(each) for each in probe.batches(2)] == [2, 1]
+
+
+def test_arrays_may_bring_their_ids_themselves() -> None:
+    batch = whole(as_probe({"inputs": np.eye(2), "sample_ids": [7, 3], "targets": [1, 0]}))
+    assert batch.samples.tolist() == [7, 3]
+    assert batch.targets is not None
+    with pytest.raises(InputError, match=r"^probe: given in Python has labels, and others are g"):
+        as_probe({"inputs": np.eye(2), "sample_ids": [7, 3], "labels": [1, 0]}, labels=[1, 2])
+
+
+def test_inputs_of_a_model_may_be_called_inputs_and_labels() -> None:
+    probe = as_probe({"inputs": np.eye(2), "labels": np.eye(2)})
+    assert [spec.name for spec in probe.inputs] == ["inputs", "labels"]
+
+
+def test_a_dataset_brings_the_ids_of_its_batches() -> None:
+    import tensorflow as tf
+
+    rows = {"inputs": np.eye(5), "sample_ids": list("vwxyz"), "targets": np.arange(5)}
+    dataset = tf.data.Dataset.from_tensor_slices(rows).shuffle(5, seed=1).batch(2)
+    probe = as_probe(dataset.cache())
+    batch = whole(probe)
+    assert sorted(batch.samples.tolist()) == list("vwxyz")
+    shown = batch.inputs.argmax(axis=1)
+    assert ["vwxyz"[row] for row in shown] == batch.samples.tolist()
+    np.testing.assert_array_equal(batch.targets, shown)
+
+
+@pytest.mark.parametrize(
+    ("beside", "message"),
+    [
+        ({"sample_ids": ["a", "b"]}, "the batch from row 2 on has 1 samples, and 0 sample ids"),
+        ({"sample_ids": list("abcd")}, "given in Python has 4 sample ids for 3 rows"),
+        ({"sample_ids": [["a"], ["b"]]}, "the batch from row 0 on has 2 samples, and 1 sample ids"),
+        ({"sample_ids": ["a", "b", "a"]}, "rows 0 and 2 have the same sample id 'a'"),
+        ({"sample_ids": ["a", "", "b"]}, "row 1: the sample id is empty"),
+        ({"sample_ids": [1, 2, "c"]}, "from row 2 on the sample ids are text such as 'c', before"),
+        ({"labels": [0, 1]}, "the batch from row 2 on has 1 samples, and 0 labels"),
+        ({"targets": np.eye(4)}, "given in Python has 4 targets for 3 rows"),
+    ],
+)
+def test_ids_labels_and_targets_must_fit_a_stream(beside: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        told(**beside)
 
 
 def write_module(text: str) -> None:

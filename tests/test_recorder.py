@@ -208,6 +208,8 @@ def test_a_folder_that_is_taken_is_refused_before_the_training() -> None:
 def test_a_generator_is_refused_before_the_training() -> None:
     with pytest.raises(InputError, match="can be read only once, and is needed at every step"):
         runner.ActivationRecorder((X for _ in range(3)), "run")
+    with pytest.raises(InputError, match="can be read only once, and is needed at every step"):
+        runner.ActivationRecorder(lambda: [X], "run", sample_ids=iter(range(len(X))))
 
 
 def test_a_pattern_without_a_layer_is_said_before_the_first_step() -> None:

@@ -60,6 +60,8 @@ ORDER = (
     "model.redrawing",
     "probe.probe",
     "probe.probe_hash",
+    "probe.sample_ids",
+    "probe.streams",
     "probe.memory_sources",
     "probe.array_files",
     "probe.table_files",

@@ -188,7 +188,9 @@ class FunctionConfig(ProbeSource):
 
     source: Literal["function"]
     function: Function
-    """The callable, `package.module:name`, of arrays, a `tf.data.Dataset` or a generator."""
+    """The callable, `package.module:name`, of arrays, a `tf.data.Dataset` or a generator; with
+    sample ids and labels as a mapping, whole or batch by batch.
+    """
     arguments: Annotated[dict[str, Any], UNTYPED] = Field(default={})
     """Its keyword arguments."""
 

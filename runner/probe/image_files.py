@@ -17,8 +17,8 @@ from runner.config.probe_config import ImagesConfig
 from runner.errors import InputError, Problem, first_line, some
 from runner.model.backend import load_backend
 from runner.probe.label_table import joined_labels
-from runner.probe.memory_sources import categories, identifiers, numbers_or_text
 from runner.probe.probe import Batch, Probe
+from runner.probe.sample_ids import categories, identifiers, numbers_or_text
 from runner.regular_files import folder as existing_folder
 from runner.regular_files import what_it_is
 from runner.tensors import InputSpec

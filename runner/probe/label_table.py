@@ -15,7 +15,7 @@ import pyarrow.parquet
 
 from runner.config.probe_config import ImagesConfig
 from runner.errors import InputError, first_line, some, suggest
-from runner.probe.memory_sources import numbers_or_text
+from runner.probe.sample_ids import numbers_or_text
 from runner.regular_files import binary_kind, regular_file, what_it_is
 
 # What a table may name a file by; the first that fits any of the files counts.

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from runner.config.probe_config import InlineConfig, RandomConfig
 from runner.errors import InputError, Problem
-from runner.probe.probe import Batch, Probe, each_input, is_text, named_inputs
+from runner.probe.probe import Batch, Probe, each_input, named_inputs
+from runner.probe.sample_ids import categories, identifiers
+from runner.probe.streams import RECORD, is_record, specs_of, stream_probe
 from runner.tensors import InputSpec
 
 # Random rows are drawn in blocks of their own seed, so that any batch size sees the same.
@@ -104,12 +104,14 @@ def as_probe(
     Parameters
     ----------
     x
-        An array of shape (sample, ...); a list, tuple or mapping of such for several
-        inputs; a ``tf.data.Dataset`` of batches (with their targets as second part of a
-        pair); or an iterable, or a function that returns one, of batches of any size.
+        An array of shape (sample, ...), or a list, tuple or mapping of such for several inputs;
+        a mapping of ``inputs`` and ``sample_ids``, with ``labels`` and ``targets`` if wanted; a
+        ``tf.data.Dataset`` of batches; or an iterable, or a function that returns one, of
+        batches of any size. A batch is inputs, a pair of inputs and targets, or such a mapping.
         A generator can be read only once.
     sample_ids, labels, targets
-        One of each per sample; with arrays only.
+        One of each per sample. For batches also an iterable, or a function that returns one, of
+        those of each batch.
     source
         Where it comes from, in one line.
 
@@ -118,22 +120,22 @@ def as_probe(
     InputError
         If lengths differ or nothing of this kind is given.
     """
+    beside = {"sample_ids": sample_ids, "labels": labels, "targets": targets}
+    if is_record(x):
+        twice = [name for name in RECORD if name in x and beside.get(name) is not None]
+        if twice:
+            raise InputError.of("probe", f"{source} has {twice[0]}, and others are given")
+        beside |= {name: value for name, value in x.items() if name != "inputs"}
+        return as_probe(x["inputs"], **beside, source=source)
     if isinstance(x, Mapping) or hasattr(x, "__array__"):
         return array_probe(source, x, sample_ids, labels, targets)
     if isinstance(x, (list, tuple)):
         several = bool(x) and all(hasattr(part, "__array__") for part in x)
         return array_probe(source, list(x) if several else _even(x), sample_ids, labels, targets)
-    if any(given is not None for given in (sample_ids, labels, targets)):
-        raise InputError.of("probe", "sample ids, labels and targets go with arrays, not streams")
-    if hasattr(x, "as_numpy_iterator"):
-        return _stream(source, x.as_numpy_iterator)
-    if callable(x):
-        return _stream(source, x)
-    if isinstance(x, Iterator):
-        return _once(source, x)
-    if isinstance(x, Iterable) and not isinstance(x, (str, bytes)):
-        return _stream(source, lambda: x)
-    raise InputError.of("probe", f"expected arrays or batches, found {type(x).__name__}")
+    is_stream = hasattr(x, "as_numpy_iterator") or callable(x) or isinstance(x, Iterable)
+    if not is_stream or isinstance(x, (str, bytes)):
+        raise InputError.of("probe", f"expected arrays or batches, found {type(x).__name__}")
+    return stream_probe(source, x, beside)
 
 
 def array_probe(
@@ -197,7 +199,7 @@ def array_probe(
 
     return Probe(
         source,
-        _specs(inputs),
+        specs_of(inputs),
         blocks,
         rows,
         "string" if samples.dtype == object else "int64",
@@ -205,144 +207,6 @@ def array_probe(
         targets is not None,
         columns,
     )
-
-
-def identifiers(
-    ids: Iterable[Any], place: str, locate: Callable[[int], str] | None = None
-) -> np.ndarray:
-    """Return sample ids as int64 if all are whole numbers, else as text.
-
-    Raises
-    ------
-    InputError
-        If one is there twice, or is empty.
-    """
-    array = categories(ids, place)
-    seen: dict[Any, int] = {}
-    for row, sample in enumerate(array.tolist()):
-        if sample == "":
-            if locate is not None:
-                raise InputError.of(locate(row), "the sample id is empty")
-            raise InputError.of(place, f"row {row}: the sample id is empty")
-        if sample in seen:
-            if locate is not None:
-                other = locate(seen[sample])
-                raise InputError.of(locate(row), f"the sample id {sample!r} is that of {other}")
-            raise InputError.of(
-                place, f"rows {seen[sample]} and {row} have the same sample id {sample!r}"
-            )
-        seen[sample] = row
-    return array
-
-
-def categories(values: Iterable[Any], place: str) -> np.ndarray:
-    """Return labels as int64 if all are whole numbers, else as text.
-
-    Raises
-    ------
-    InputError
-        If one of them is not a single value.
-    """
-    found = [value.item() if isinstance(value, np.generic) else value for value in values]
-    if all(isinstance(value, int) and not isinstance(value, bool) for value in found) and all(
-        -(2**63) <= value < 2**63 for value in found
-    ):
-        return np.asarray(found, dtype="int64")
-    array = np.empty(len(found), dtype=object)
-    for row, value in enumerate(found):
-        if isinstance(value, (list, tuple, dict, np.ndarray)):
-            raise InputError.of(
-                place, f"row {row}: expected one id or label, found {len(value)} values"
-            )
-        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-        if not text.isascii() and re.search("[\ud800-\udfff]", text):
-            raise InputError.of(place, f"row {row}: {text!r} is no valid text")
-        array[row] = text
-    return array
-
-
-def numbers_or_text(values: list[Any]) -> list[Any]:
-    """Return texts as whole numbers if all are written as one would write these."""
-    if all(re.fullmatch(r"0|-?[1-9][0-9]{0,17}", value) for value in values):
-        return [int(value) for value in values]
-    return values
-
-
-def _specs(inputs: Any) -> tuple[InputSpec, ...]:
-    return tuple(
-        InputSpec(name, array.shape[1:], "string" if is_text(array) else array.dtype.name)
-        for name, array in named_inputs(inputs).items()
-    )
-
-
-def _stream(source: str, batches: Callable[[], Iterable[Any]]) -> Probe:
-    """Return batches as a probe; the first one tells what the others are like."""
-
-    def blocks() -> Iterator[Batch]:
-        row = 0
-        first: Batch | None = None
-        for item in batches():
-            batch = _streamed(item, source, row)
-            first = first or batch
-            if _described(batch) != _described(first):
-                raise InputError.of(
-                    "probe",
-                    f"{source}: from row {row} on it has {_described(batch)}, "
-                    f"before {_described(first)}",
-                    "make all samples alike",
-                )
-            yield batch
-            row += len(batch)
-
-    start = next(blocks(), None)
-    if start is None:
-        raise InputError.of("probe", f"{source} has 0 rows", "give at least one sample")
-    return Probe(source, _specs(start.inputs), blocks, has_targets=start.targets is not None)
-
-
-def _streamed(item: Any, source: str, row: int) -> Batch:
-    pair = isinstance(item, tuple) and len(item) in (2, 3)
-    inputs = each_input(item[0] if pair else item, np.asarray)
-    targets = np.asarray(item[1]) if pair and item[1] is not None else None
-    arrays = [*named_inputs(inputs).values(), *([] if targets is None else [targets])]
-    lengths = [len(array) if array.ndim else None for array in arrays]
-    if None in lengths or len(set(lengths)) != 1:
-        found = " and ".join("no" if length is None else str(length) for length in lengths)
-        raise InputError.of(
-            "probe",
-            f"{source}: the batch from row {row} on has {found} samples",
-            "give every array of a batch the same sample axis",
-        )
-    samples = np.arange(row, row + len(arrays[0]), dtype="int64")
-    return Batch(samples, inputs, None, targets)
-
-
-def _described(batch: Batch) -> str:
-    """Return the names and shapes that all batches of a stream share."""
-    arrays = named_inputs(batch.inputs)
-    if batch.targets is not None:
-        arrays["target"] = batch.targets
-    return ", ".join(f"{name} {array.shape[1:]}" for name, array in arrays.items())
-
-
-def _once(source: str, batches: Iterator[Any]) -> Probe:
-    """Return a generator, which can be read only once, as a probe."""
-    first = list(islice(batches, 1))
-    read = False
-
-    def resumed() -> Iterator[Any]:
-        nonlocal read
-        if read:
-            raise InputError.of(
-                "probe", f"{source} can be read only once", "give a function that returns it"
-            )
-        # Whoever looks at the first batch and stops has read nothing that is lost.
-        yield from first
-        read = True
-        first.clear()
-        yield from batches
-
-    return _stream(source, resumed)
 
 
 def _even(rows: Sequence[Any]) -> np.ndarray:

@@ -114,8 +114,9 @@ def _iris(config: IrisConfig) -> Probe:
 def _function(config: FunctionConfig) -> Probe:
     """Return what Python code named by the configuration returns.
 
-    A pair is inputs and targets; anything else is read as by `as_probe`. A function that
-    returns a generator is called again where the probe is read again.
+    A pair is inputs and targets, a mapping of ``inputs`` and ``sample_ids`` is what it says;
+    anything else is read as by `as_probe`. A function that returns a generator is called
+    again where the probe is read again.
     """
     module_name, _, name = config.function.partition(":")
     look_in_working_directory()

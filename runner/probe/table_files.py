@@ -17,8 +17,8 @@ import pyarrow.parquet
 
 from runner.config.probe_config import CsvConfig, ParquetConfig
 from runner.errors import InputError, first_line, suggest
-from runner.probe.memory_sources import categories, identifiers, numbers_or_text
 from runner.probe.probe import Batch, Probe
+from runner.probe.sample_ids import categories, identifiers, numbers_or_text
 from runner.regular_files import binary_kind, regular_file, what_it_is
 from runner.tensors import InputSpec
 

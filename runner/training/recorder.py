@@ -86,7 +86,9 @@ class ActivationRecorder(Checkpoints):
         if not moments and every is None:
             every = 1
         super().__init__(Schedule(moments, every, unit))
-        if hasattr(probe, "__next__"):
+        arrays = hasattr(probe, "__array__") or isinstance(probe, (Mapping, list, tuple))
+        beside = () if arrays else (sample_ids, labels, targets)
+        if any(hasattr(part, "__next__") for part in (probe, *beside)):
             raise InputError.of(
                 "probe",
                 "a generator can be read only once, and is needed at every step",
