@@ -20,12 +20,19 @@ class Wire:
         Likewise which input of the model it is: a name, or a position in a list.
     masked
         Whether a mask of Keras came with it.
+    place
+        Its place among the arguments, by which a captured input is named.
+    derivation
+        How it was computed, where it is neither a layer's output nor an input of the model
+        (see `runner.capture.derivations`); ``None`` where that is not known.
     """
 
     argument: str
     tensor: str | None = None
     model_input: str | None = None
     masked: bool = False
+    place: str | None = None
+    derivation: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,8 +49,12 @@ class CallWiring:
         Further arguments that are plain values: numbers, texts and lists of a few of them, a
         slice as ``{"slice": [start, stop, step]}``, an ellipsis as ``...``, and a constant of
         many numbers as ``{"shape": [...]}``.
+    derivations
+        How the outputs of a layer that is not Keras's own were computed, each by its place in
+        a structured output, a plain one by an empty text (see `runner.capture.derivations`).
     """
 
     name: str
     wires: tuple[Wire, ...]
     settings: dict[str, Any] = field(default_factory=dict)
+    derivations: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from runner.arithmetic.account import not_covered
+from runner.arithmetic.derived import Derived, MixedSamplesError, evaluate, told
 from runner.errors import InputError
 from runner.record.record import LayerRecord
 from runner.runs.published_run import Run
@@ -70,10 +71,13 @@ class LayerCall:
     wiring: CallWiring
     row: int
     _weights: dict[str, np.ndarray] = field(default_factory=dict)
+    _rounded: list[int] = field(default_factory=list)
 
     @classmethod
     def read(cls, run: Run, name: str, row: int) -> LayerCall:
         """Find a call in a run.
+
+        A layer of the user's own that hands on the output of a layer inside it stands for that.
 
         Raises
         ------
@@ -84,9 +88,11 @@ class LayerCall:
         layer = next(layer for layer in run.record.layers if layer.path == tensor.layer_path)
         called = name if tensor.output is None else name.removesuffix(f":{tensor.output}")
         wiring = next((call for call in layer.calls if call.name == called), None)
-        if wiring is None or layer.arguments is None:
+        if wiring is None:
             what = f"{layer.layer_class} layers" if layer.calls else "runs without their wiring"
             raise not_covered(name, what, "docs/explain.md lists what is")
+        if layer.arguments is None and tensor.alias_of is not None:
+            return cls.read(run, tensor.alias_of, row)
         return cls(run, name, layer, wiring, row)
 
     @property
@@ -148,17 +154,73 @@ class LayerCall:
 
     def _operand(self, wire: Wire) -> Operand:
         if wire.model_input is not None:
-            return self._shown(wire)
+            return self._shown(wire.argument, wire.model_input)
         if wire.tensor is not None and self._has(wire.tensor, "activation"):
             return Operand(wire.argument, wire.tensor, self._values(wire.tensor, "activation"))
-        if len(self.wiring.wires) == 1 and self._has(self.name, "input"):
-            return Operand(wire.argument, "input", self._values(self.name, "input"))
-        what = f"'{wire.tensor}'" if wire.tensor else "something inside its parent"
-        raise InputError.of(
+        alone = len(self.wiring.wires) == 1
+        captured = self.name if alone or wire.place is None else f"{self.name}:{wire.place}"
+        if self._has(captured, "input"):
+            return Operand(wire.argument, wire.argument, self._values(captured, "input"))
+        if wire.tensor is not None:
+            raise self._missing(f"'{wire.tensor}'")
+        if wire.derivation is None:
+            raise self._unnamed("a tensor that no layer put out")
+        return self.derived(wire.argument, wire.derivation)
+
+    def derived(self, argument: str, derivation: dict[str, Any]) -> Operand:
+        """Compute a tensor that no layer put out from what was stored.
+
+        Raises
+        ------
+        InputError
+            If it depends on other samples or on what was not stored, or was computed by an
+            operation that is not known here.
+        """
+        if "unknown" in derivation:
+            raise self._unnamed(f"the result of TensorFlow's {derivation['unknown']}")
+        try:
+            found = evaluate(derivation, self._source)
+        except (MixedSamplesError, ValueError, IndexError) as error:
+            what = "a tensor for which the samples of a batch, or axes that vary, were mixed"
+            raise self._unnamed(what) from error
+        source = told(derivation)
+        values = found.values
+        if found.sampled:
+            if len(values) != 1:
+                raise self._unnamed("a tensor without an axis of the samples")
+            values = values[0]
+        self._rounded.append(found.operations)
+        return Operand(argument, source, np.asarray(values))
+
+    def _source(self, named: dict[str, Any]) -> Derived:
+        """Return what was stored of a tensor, an input of the model or a weight."""
+        if "weight" in named:
+            return Derived(self.run.array(named["weight"], "weight"), False)
+        if "input" in named:
+            return Derived(self._shown("", named["input"]).values[None], True)
+        if not self._has(named["tensor"], "activation"):
+            raise self._missing(f"a tensor computed from '{named['tensor']}'")
+        return Derived(self._values(named["tensor"], "activation")[None], True)
+
+    def _missing(self, what: str) -> InputError:
+        return InputError.of(
             self.name,
             f"was called on {what}, which was not captured",
             "capture it, or add input to capture.kinds",
         )
+
+    def _unnamed(self, what: str) -> InputError:
+        does = "was called on" if self.layer.arguments is not None else "puts out"
+        return InputError.of(
+            self.name,
+            f"{does} {what}, which is no layer's output",
+            "add input to capture.kinds" if self.layer.arguments is not None else "",
+        )
+
+    @property
+    def rounded_before(self) -> int:
+        """How many rounded operations lie between what was stored and what it was called on."""
+        return max(self._rounded, default=0)
 
     def _has(self, name: str, kind: Kind) -> bool:
         return any((own.kind, own.name) == (kind, name) for own in self.run.record.tensors)
@@ -176,15 +238,15 @@ class LayerCall:
             before += len(block)
         raise InputError.of(self.name, f"'{name}' has no row {self.row}")
 
-    def _shown(self, wire: Wire) -> Operand:
+    def _shown(self, argument: str, model_input: str) -> Operand:
         """Return what an input of the model was shown."""
         record = self.run.record.probe
         assert record is not None
         names = [spec.name for spec in record.inputs]
-        name = str(wire.model_input)
+        name = model_input
         if name not in names:  # the only one, or given by its place in a list
             name = names[int(name)] if name.isdecimal() and int(name) < len(names) else names[0]
         if not record.has_inputs:
             raise InputError.of(self.name, "was called on the probe, which was too large to keep")
         shown = self.run.shown.input(name, np.array([self.row]))
-        return Operand(wire.argument, name, shown.values[0], shown.entry_names)
+        return Operand(argument, name, shown.values[0], shown.entry_names)

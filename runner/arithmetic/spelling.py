@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from runner.arithmetic import (
     attention,
+    custom,
     elementwise,
     moves,
     normalizations,
@@ -75,10 +77,18 @@ def spell_out(call: LayerCall, place: tuple[int, ...]) -> Account:
     InputError
         If the layer is not covered, or something that it was computed from was not stored.
     """
+    account = _accounting(call)(call, place)
+    return replace(account, operations=account.operations + call.rounded_before)
+
+
+def _accounting(call: LayerCall) -> Callable[[LayerCall, tuple[int, ...]], Account]:
+    """Return what accounts for the values of a layer or operation."""
     if "operation" in call.arguments:
-        return operations.operation(call, place)
+        return operations.operation
+    if call.layer.arguments is None:
+        return custom.custom_layer
     if call.layer.layer_class not in COVERED:
         raise not_covered(call.name, f"{call.layer.layer_class} layers")
     if call.arguments.get("quantization") and call.layer.layer_class not in _QUANTIZED:
         raise not_covered(call.name, f"quantized {call.layer.layer_class} layers")
-    return COVERED[call.layer.layer_class](call, place)
+    return COVERED[call.layer.layer_class]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from runner.capture.calls import Call, Leaf, leaves
+from runner.capture.derivations import derivation
 from runner.wiring import CallWiring, Wire
 
 # Says nothing of what a layer computes from its weights.
@@ -21,7 +22,7 @@ _MOST_NUMBERS = 16  # as many as any shape or axis needs; a vocabulary has more
 
 
 def wiring_of(
-    calls: list[Call], root: Call, names: Mapping[int, str]
+    calls: list[Call], root: Call, names: Mapping[int, str], weights: Mapping[int, str]
 ) -> dict[str, tuple[CallWiring, ...]]:
     """Return what each layer was called on.
 
@@ -33,6 +34,8 @@ def wiring_of(
         The model's own.
     names
         Identity of a tensor to the name of the activation that it is.
+    weights
+        Likewise to the name of the weight whose value it is.
 
     Returns
     -------
@@ -42,9 +45,25 @@ def wiring_of(
     """
     shown = {id(tensor): place for place, tensor in map(_placed, root.inputs)}
     found: dict[str, tuple[CallWiring, ...]] = {}
+
+    def source(tensor: Any) -> dict[str, Any] | None:
+        if id(tensor) in names:
+            return {"tensor": names[id(tensor)]}
+        if id(tensor) in shown:
+            return {"input": shown[id(tensor)]}
+        return {"weight": weights[id(tensor)]} if id(tensor) in weights else None
+
     for call in calls:
         if call.loop is None:
-            wiring = CallWiring(call.name, tuple(_wires(call, names, shown)), _settings(call))
+            outputs: dict[str, dict[str, Any]] = {}
+            if arguments_of(call.operation) is None and not tf.executing_eagerly():
+                outputs = {
+                    place or "": derivation(tensor, source)
+                    for place, tensor in call.outputs
+                    if _is_passed(tensor) and names.get(id(tensor), "").startswith(call.name)
+                }
+            wires = tuple(_wires(call, names, shown, source))
+            wiring = CallWiring(call.name, wires, _settings(call), outputs)
             found[call.layer_path] = (*found.get(call.layer_path, ()), wiring)
     return found
 
@@ -84,21 +103,29 @@ def _arguments_of_operation(operation: Any) -> dict[str, Any]:
     return {"operation": words.lower(), **{k: v for k, v in plain.items() if v is not _UNKNOWN}}
 
 
-def _wires(call: Call, names: Mapping[int, str], shown: Mapping[int, str]) -> Iterator[Wire]:
+def _wires(
+    call: Call,
+    names: Mapping[int, str],
+    shown: Mapping[int, str],
+    source: Callable[[Any], dict[str, Any] | None],
+) -> Iterator[Wire]:
     arguments = _argument_names(call)
     for place, tensor in call.inputs:
         if _is_passed(tensor):
             position, _, below = str(place).partition(".")
             argument = arguments.get(int(position), f"argument{position}")
-            source = _before_casts(tensor)
-            name = names.get(id(tensor)) or names.get(id(source))
+            before = _before_casts(tensor)
+            name = names.get(id(tensor)) or names.get(id(before))
             # What it hands on as it is bears its name; where it had that from is not known.
             own = name is not None and name.partition(":")[0] == call.name
+            unnamed = (name is None or own) and id(before) not in shown
             yield Wire(
                 f"{argument}.{below}" if below else argument,
                 None if own else name,
-                shown.get(id(source)),
+                shown.get(id(before)),
                 getattr(tensor, "_keras_mask", None) is not None,
+                str(place),
+                derivation(tensor, source) if unnamed and not tf.executing_eagerly() else None,
             )
 
 

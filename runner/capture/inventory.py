@@ -164,12 +164,13 @@ def take_inventory(
     inventory.outputs = tuple(
         names[id(tensor)] for _, tensor in root.outputs if id(tensor) in names
     )
+    _add_the_rest(inventory, model, calls, selection)
+    weights = {id(variable.value): spec.name for spec, variable in inventory.weights}
     operations = {call.layer_path: call.operation for call in calls}
-    for path, own in wiring_of(calls, root, names).items():
+    for path, own in wiring_of(calls, root, names, weights).items():
         inventory.layers[path] = dataclasses.replace(
             inventory.layers[path], arguments=arguments_of(operations[path]), calls=own
         )
-    _add_the_rest(inventory, model, calls, selection)
     return inventory, values
 
 

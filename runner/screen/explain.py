@@ -47,7 +47,9 @@ def show(run: Run, layer: str, unit: str, sample: str) -> str:
     samples = [str(known) for known in run.samples]
     if sample not in samples:
         raise _unknown(layer, "sample", sample, samples)
-    return tell(LayerCall.read(run, layer, samples.index(sample)), place, sample)
+    call = LayerCall.read(run, layer, samples.index(sample))
+    same = f"{layer} is the same tensor as {call.name}\n\n" if call.name != layer else ""
+    return same + tell(call, place, sample)
 
 
 def tell(call: LayerCall, place: tuple[int, ...], sample: str) -> str:

@@ -1,0 +1,200 @@
+"""How a tensor of a traced pass follows from others, where no layer put it out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+_MOST_TENSORS = 100
+_MOST_NUMBERS = 16
+
+_PASSING = ("CheckNumerics", "EnsureShape", "Identity", "PreventGradient", "StopGradient")
+
+_ENTRY_BY_ENTRY = {
+    "Abs": "absolute", "Add": "add", "AddV2": "add", "BiasAdd": "add", "Cos": "cos",
+    "Div": "divide", "Equal": "equal", "Erf": "erf", "Erfc": "erfc", "Exp": "exp",
+    "Floor": "floor", "Greater": "greater", "GreaterEqual": "greater_equal", "Less": "less",
+    "LessEqual": "less_equal", "Log": "log", "Log1p": "log1p", "LogicalAnd": "logical_and",
+    "LogicalNot": "logical_not", "LogicalOr": "logical_or", "Maximum": "maximum",
+    "Minimum": "minimum", "Mul": "multiply", "Neg": "negative", "NotEqual": "not_equal",
+    "Pow": "power", "RealDiv": "divide", "Relu": "relu", "Relu6": "relu6", "Round": "round",
+    "Rsqrt": "rsqrt", "Select": "where", "SelectV2": "where", "Sigmoid": "sigmoid",
+    "Sign": "sign", "Sin": "sin", "Softplus": "softplus", "Sqrt": "sqrt", "Square": "square",
+    "SquaredDifference": "squared_difference", "Sub": "subtract", "Tanh": "tanh",
+}  # fmt: skip
+_REDUCING = {"Max": "max", "Mean": "mean", "Min": "min", "Prod": "prod", "Sum": "sum"}
+
+
+class _Unknown(Exception):
+    """Says which operation cannot be described."""
+
+
+def derivation(tensor: Any, source: Callable[[Any], dict[str, Any] | None]) -> dict[str, Any]:
+    """Describe how a tensor was computed from what has a name.
+
+    Parameters
+    ----------
+    tensor
+        A tensor of the graph that is being traced.
+    source
+        Returns ``{"tensor": name}``, ``{"input": place}`` or ``{"weight": name}`` for a tensor
+        that has a name, else ``None``. It is not asked for `tensor` itself.
+
+    Returns
+    -------
+    dict
+        ``operation`` and ``of``, the descriptions of what it was given, with its parameters;
+        a source; or a constant (``constant``, or ``range`` with start, stop and step). If it
+        cannot be described: ``unknown``, the operation of TensorFlow that is not known here.
+    """
+    described = 0
+
+    def counted(one: Any) -> dict[str, Any] | None:
+        nonlocal described
+        described += 1
+        if described > _MOST_TENSORS:
+            raise _Unknown(f"{one.op.type} at the end of many operations")
+        return None if one is tensor else source(one)
+
+    try:
+        return _described(tensor, counted)
+    except _Unknown as error:
+        return {"unknown": str(error)}
+
+
+def _described(tensor: Any, source: Callable[[Any], dict[str, Any] | None]) -> dict[str, Any]:
+    if (found := source(tensor)) is not None:
+        return found
+    if hasattr(tensor, "numpy"):
+        return _constant(tensor)
+    values = tf.get_static_value(tensor)
+    if values is not None:
+        return _constant(values)
+    operation = tensor.op
+    given: Sequence[Any] = operation.inputs
+
+    def of(*tensors: Any) -> list[dict[str, Any]]:
+        return [_described(one, source) for one in tensors]
+
+    if operation.type in _PASSING:
+        return of(given[0])[0]
+    if operation.type in _ENTRY_BY_ENTRY:
+        return {"operation": _ENTRY_BY_ENTRY[operation.type], "of": of(*given)}
+    if operation.type in ("Softmax", "LogSoftmax"):
+        name = {"Softmax": "softmax", "LogSoftmax": "log_softmax"}[operation.type]
+        return {"operation": name, "of": of(given[0])}
+    if operation.type == "LeakyRelu":
+        slope = float(operation.get_attr("alpha"))
+        return {"operation": "leaky_relu", "of": of(given[0]), "negative_slope": slope}
+    if operation.type in _REDUCING:
+        axes = [int(axis) for axis in np.ravel(_static(given[1], operation))]
+        kept = bool(operation.get_attr("keep_dims"))
+        name = _REDUCING[operation.type]
+        return {"operation": name, "of": of(given[0]), "axis": axes, "keepdims": kept}
+    return _moved_or_multiplied(tensor, operation, of)
+
+
+def _moved_or_multiplied(
+    tensor: Any, operation: Any, of: Callable[..., list[dict[str, Any]]]
+) -> dict[str, Any]:
+    given = operation.inputs
+    match operation.type:
+        case "Cast":
+            return {"operation": "cast", "of": of(given[0]), "dtype": tensor.dtype.name}
+        case "Reshape" | "ExpandDims" | "Squeeze" | "BroadcastTo":
+            name = "broadcast_to" if operation.type == "BroadcastTo" else "reshape"
+            shape = tensor.shape.as_list() if tensor.shape.rank is not None else [None, None]
+            if None in shape[1:]:  # as of (batch, -1, 8), where no more than one is left open
+                known = tf.get_static_value(given[1], partial=True)
+                if known is None or None in list(known)[1:]:
+                    raise _Unknown(operation.type)
+                shape = [None, *map(int, list(known)[1:])]
+            return {"operation": name, "of": of(given[0]), "shape": shape}
+        case "Transpose":
+            axes = [int(axis) for axis in _static(given[1], operation)]
+            return {"operation": "transpose", "of": of(given[0]), "axes": axes}
+        case "ConcatV2":
+            axis = int(_static(given[-1], operation))
+            return {"operation": "concatenate", "of": of(*given[:-1]), "axis": axis}
+        case "Pack":
+            axis = int(operation.get_attr("axis"))
+            return {"operation": "stack", "of": of(*given), "axis": axis}
+        case "Unpack":
+            axis = int(operation.get_attr("axis"))
+            return _part(of(given[0]), given[0], axis, tensor.value_index)
+        case "Split":
+            axis = int(_static(given[0], operation))
+            size = given[1].shape[axis] // operation.get_attr("num_split")
+            start = size * tensor.value_index
+            return _part(of(given[1]), given[1], axis, {"slice": [start, start + size, None]})
+        case "StridedSlice":
+            return {"operation": "get_item", "of": of(given[0]), "key": _key(operation)}
+        case "GatherV2":
+            axis = int(_static(given[2], operation))
+            return {"operation": "take", "of": of(*given[:2]), "axis": axis}
+        case "MatMul" | "BatchMatMulV2" | "BatchMatMulV3":
+            names = (
+                ("transpose_a", "transpose_b") if operation.type == "MatMul" else ("adj_x", "adj_y")
+            )
+            turned = [bool(operation.get_attr(name)) for name in names]
+            return {"operation": "matmul", "of": of(*given), "transposed": turned}
+        case "Einsum":
+            equation = operation.get_attr("equation").decode()
+            return {"operation": "einsum", "of": of(*given), "subscripts": equation}
+    raise _Unknown(operation.type)
+
+
+def _part(of: list[dict[str, Any]], whole: Any, axis: int, key: Any) -> dict[str, Any]:
+    everything = {"slice": [None, None, None]}
+    axis %= whole.shape.rank
+    return {"operation": "get_item", "of": of, "key": [*[everything] * axis, key]}
+
+
+def _key(operation: Any) -> list[Any]:
+    """Return the key of ``x[key]``, as `runner.wiring.CallWiring` writes it down."""
+    starts, stops, steps = (
+        [int(one) for one in _static(given, operation)] for given in operation.inputs[1:]
+    )
+    masks = {
+        name: int(operation.get_attr(f"{name}_mask"))
+        for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
+    }
+    key: list[Any] = []
+    for place, (start, stop, step) in enumerate(zip(starts, stops, steps, strict=True)):
+        bit = 1 << place
+        if masks["ellipsis"] & bit:
+            key.append("...")
+        elif masks["new_axis"] & bit:
+            key.append(None)
+        elif masks["shrink_axis"] & bit:
+            key.append(start)
+        else:
+            ends = [
+                None if masks["begin"] & bit else start, None if masks["end"] & bit else stop
+            ]  # fmt: skip
+            key.append({"slice": [*ends, step]})
+    return key
+
+
+def _static(tensor: Any, operation: Any) -> Any:
+    values = tf.get_static_value(tensor)
+    if values is None:
+        raise _Unknown(operation.type)
+    return values
+
+
+def _constant(values: Any) -> dict[str, Any]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise _Unknown(f"Const of {array.dtype}")
+    if array.size <= _MOST_NUMBERS and np.isfinite(array.astype(float)).all():
+        return {"constant": array.tolist(), "dtype": array.dtype.name}
+    if array.ndim == 1 and array.size > 1:
+        step = array[1] - array[0]
+        if np.array_equal(array, array[0] + step * np.arange(array.size)):
+            ends = [array[0].item(), (array[-1] + step).item(), step.item()]
+            return {"range": ends, "dtype": array.dtype.name}
+    raise _Unknown(f"Const of shape {array.shape}")
