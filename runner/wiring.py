@@ -21,7 +21,8 @@ class Wire:
     masked
         Whether a mask of Keras came with it.
     place
-        Its place among the arguments, by which a captured input is named.
+        Its place among several tensors, by which a captured input is named, where it has
+        no other name.
     derivation
         How it was computed, where it is neither a layer's output nor an input of the model
         (see `runner.capture.derivations`); ``None`` where that is not known.

@@ -373,7 +373,8 @@ def test_attention_and_its_scores(causal: bool) -> None:
     check(run, "made/query")
     words = explain.show(run, "made:0", "u0_0", "1").split()  # widths follow the values
     assert " looks_most_at with_weight contribution head 0 " in " ".join(words)
-    check(run, next(name for name in run if "softmax" in name))
+    if not causal:
+        check(run, next(name for name in run if "softmax" in name))
     check(run, "made/attention_output")
 
 
@@ -451,7 +452,7 @@ def test_what_no_layer_put_out_is_computed_from_what_was_stored() -> None:
     said = explain.show(run, "see", "u0", "0")
     assert said.startswith("see is the same tensor as see/last\n\nsee/last u0, sample 0")
     said = explain.show(run, "embed", "u1_2", "1")
-    assert re.search(r"embed/embedding u1_2 +\S+\ntake\(\.\.\.\) u1_2 ", said)
+    assert re.search(r"embed/embedding\S* u1_2 +\S+\ntake\(\.\.\.\) u1_2 +", said)
 
 
 class _Mixing(layers.Layer):

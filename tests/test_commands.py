@@ -81,10 +81,7 @@ def test_list_warns_of_a_record_that_it_cannot_read(
         ),
         (["verify", "--x=1"], "runner verify: unknown argument '--x'; runner verify --help lists"),
         (["list", "--outputs", "o"], "--outputs: there is no folder 'o'"),
-        (
-            ["explain", "hidden", "u1"],
-            "runner explain: the following arguments are required: --sam",
-        ),
+        (["explain"], "runner explain: the following arguments are required: LAYER"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
@@ -111,6 +108,67 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit, match="0"):
         main([name, "--help"])
     assert f"usage: runner {name}" in capsys.readouterr().out
+
+
+def three_jobs(folder: Path) -> None:
+    """Publish a sweep of three runs that share a name."""
+    for job in range(3):
+        make_run(folder / f"outputs/{job}", run_id=f"5eed5eed-{job}", sweep="5eed5eed",
+                 name="many", overrides=("name=many", f"seed={job}"))  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["many", "5eed5eed", "5eed", "outputs"])
+def test_show_and_verify_take_a_whole_sweep(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    three_jobs(tmp_path)
+    assert main(["show", name]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("sweep  5eed5eed\n       3 of 3 runs completed\n\nrun ")
+    assert "\n5eed5eed-2  COMPLETED  1        name=many seed=2\n" in said
+    assert said.endswith("next   python -m runner report 5eed5eed\n")
+    assert main(["verify", name]) == 0
+    assert capsys.readouterr().out.count("files, none wrong") == 3
+    assert main(["show"]) == 0  # the last run alone
+    assert capsys.readouterr().out.startswith("run    5eed5eed-2, many\n")
+
+
+@pytest.mark.parametrize("command", [["explain", "hidden"], ["rerun"], ["diff", "last"]])
+def test_where_one_run_is_wanted_those_of_the_sweep_are_listed(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    three_jobs(tmp_path)
+    assert main([*command, "many"]) == 2
+    assert errors(capsys) == (
+        "error: many: expected one run, 3 fit: 5eed5eed-0 (many seed=0), 5eed5eed-1 (many seed=1), "
+        "5eed5eed-2 (many seed=2); type the id of one, such as 5eed5eed-0\n"
+    )
+
+
+def test_explain_shows_a_layer_for_the_first_sample_and_what_may_be_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path / "outputs/1", name="mine", samples=("a", "b", "c"))
+    values = "   value\nu0     {}\nu1     {}\nu2     {}\nu3     {}\n"
+    for arguments in (["hidden"], ["hidden", "mine"]):
+        assert main(["explain", *arguments]) == 0
+        assert capsys.readouterr().out == (
+            f"hidden, sample a, run 0a1b2c3d: 4\n\n{values.format(0, 1, 2, 3)}\n"
+            "units    u0 to u3\n"
+            "samples  a, b, c\n"
+            "next     python -m runner explain hidden u3 0a1b2c3d --sample a\n"
+            "sample a is the first of 3; --sample ID shows another\n"
+        )
+    assert main(["explain", "hidden", "mine", "--sample", "c"]) == 0
+    assert values.format(8, 9, 10, 11).replace(
+        "     1", "    1"
+    ) in capsys.readouterr().out.replace("     1", "    1")
+    assert main(["explain", "hidden", "u9"]) == 2
+    assert "hidden: no unit 'u9'; there are u0, u1, u2, u3" in errors(capsys)
+    assert main(["explain", "hidden", "nine", "mine"]) == 2
+    assert "hidden: no unit 'nine'; there are u0, u1, u2, u3" in errors(capsys)
+    assert main(["explain", "hidden", "nothing"]) == 2
+    assert "nothing: no folder of a run, and no id or name in outputs" in errors(capsys)
 
 
 def test_show_prints_a_run_found_by_name(
@@ -180,8 +238,8 @@ def test_every_run_below_a_folder_is_verified(capsys: pytest.CaptureFixture[str]
     table_line, record_line = said.err.splitlines()
     assert table_line.startswith(f"error: {table}: damaged: ")
     assert record_line.startswith(f"error: {record}: not a run record: ")
-    assert main(["show", "outputs/sweep"]) == 2
-    line = "error: outputs/sweep: 3 runs are below it: outputs/sweep/0, outputs/sweep/1, outputs/sw"
+    assert main(["rerun", "outputs/sweep"]) == 2
+    line = "error: outputs/sweep: expected one run, 3 are below it: outputs/sweep/0, outputs/sweep"
     assert capsys.readouterr().err.splitlines()[-1].startswith(line)
     assert main(["verify", ""]) == 2
     assert "no folder of a run" in capsys.readouterr().err

@@ -89,4 +89,8 @@ def test_a_layer_that_hands_on_what_no_other_put_out() -> None:
 
     given = keras.Input((3,))
     found = wires(keras.Model(given, Gated()(given)), _VALUES)
-    assert found["gated/drop"] == (Wire("inputs"),)
+    derivation = {
+        "operation": "multiply",
+        "of": [{"input": "input"}, {"constant": 2.0, "dtype": "float32"}],
+    }
+    assert found["gated/drop"] == (Wire("inputs", derivation=derivation),)

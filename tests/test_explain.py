@@ -38,6 +38,24 @@ def test_a_softmax_is_computed_over_all_units() -> None:
     assert re.search(r"equals the stored value|by 1 ULP \(order of rounding\)", said)
 
 
+def test_without_a_sample_the_first_is_explained_and_named() -> None:
+    run = tutorial_run()
+    said = explain.show(run, "hidden", "u1")
+    assert said.startswith("hidden u1, sample 0, run 0a1b2c3d\n")
+    assert said.endswith("\nsample 0 is the first of 3; --sample ID shows another\n")
+    assert explain.show(run, "hidden", "u1", "0") in said
+
+
+def test_of_a_wide_layer_the_largest_values_are_shown() -> None:
+    wide = np.linspace(-3, 1, 30, dtype=np.float32)[None]
+    config = tutorial_config(units=30)
+    run = Run.read(make_run(Path("run"), {"hidden": wide}, samples=["a"], config=config))
+    said = explain.show_row(run, "hidden")
+    assert "the 10 largest of 30 values\n" in said
+    assert "explain hidden u0 " in said
+    assert said.count("\nu") == 11  # ten rows, and which units there are
+
+
 @pytest.mark.parametrize(
     ("stored", "verdict"),
     [

@@ -285,8 +285,12 @@ def test_a_whole_id_is_not_the_beginning_of_another(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ("aa", r"aa: 2 runs fit: aaaa1111 \(baseline\), aabb2222; type more of the id"),
-        ("twice", r"twice: 2 runs fit: cccc0000 \(twice\), dddd0000 \(twice\)"),
+        (
+            "aa",
+            r"aa: expected one run, 2 fit: aaaa1111 \(baseline\), aabb2222; type the id of one, "
+            "such as aaaa1111",
+        ),
+        ("twice", r"twice: expected one run, 2 fit: cccc0000 \(twice\), dddd0000 \(twice\)"),
         (
             "basline",
             "basline: no folder of a run, and no id or name in .*; did you mean 'baseline'",

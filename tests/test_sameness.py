@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
@@ -211,6 +212,10 @@ def test_the_commands(tmp_path: Path) -> None:
     done = command_line("rerun", "base", "--exact", "--output", "again", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("3 of 3 layers bitwise equal\n6 of 6 weights bitwise equal\n")
+    record = json.loads((tmp_path / "again/run.json").read_text(encoding="utf-8"))
+    assert (record["name"], record["config"]["name"], record["overrides"]) == (
+        None, None, ["experiment=digits_mlp"],
+    )  # fmt: skip
     done = command_line("verify", "again", folder=tmp_path)
     assert (done.returncode, done.stdout.endswith("files, none wrong\n")) == (0, True)
     done = command_line("diff", "base", "again", "--exact", folder=tmp_path)

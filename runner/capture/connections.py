@@ -110,6 +110,7 @@ def _wires(
     source: Callable[[Any], dict[str, Any] | None],
 ) -> Iterator[Wire]:
     arguments = _argument_names(call)
+    several = sum(bool(tf.is_tensor(tensor)) for _, tensor in call.inputs) > 1
     for place, tensor in call.inputs:
         if _is_passed(tensor):
             position, _, below = str(place).partition(".")
@@ -124,7 +125,7 @@ def _wires(
                 None if own else name,
                 shown.get(id(before)),
                 getattr(tensor, "_keras_mask", None) is not None,
-                str(place),
+                str(place) if unnamed and several else None,
                 derivation(tensor, source) if unnamed and not tf.executing_eagerly() else None,
             )
 

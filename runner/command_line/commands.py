@@ -21,7 +21,14 @@ from rich.text import Text
 from runner.command_line.progress import comparison_bar
 from runner.errors import InputError, RunnerError, one_line, suggest
 from runner.preflight import readable
-from runner.runs.locate import OUTPUTS, find_runs, open_run, open_runs, run_folders
+from runner.runs.locate import (
+    OUTPUTS,
+    find_runs,
+    open_one_or_more,
+    open_run,
+    open_runs,
+    run_folders,
+)
 from runner.runs.published_run import Run
 from runner.similarity.measures import MEASURES
 from runner.similarity.pairs import MAX_BYTES
@@ -85,10 +92,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    """Show what a run put out."""
+    """Show what a run put out, or the runs of a sweep."""
     from runner.screen import screen
 
-    put(screen.show(open_run(arguments.run, arguments.outputs)))
+    runs = list(open_one_or_more(arguments.run, arguments.outputs))
+    put(screen.show(runs[0]) if len(runs) == 1 else screen.show_several(runs))
 
 
 def _list(arguments: argparse.Namespace) -> None:
@@ -126,11 +134,17 @@ def _cells(run: Run) -> list[str]:
 
 
 def _explain(arguments: argparse.Namespace) -> None:
-    """Spell out the arithmetic of one value."""
+    """Show how one value was computed, or the values of a layer for one sample."""
     from runner.screen import explain
 
-    run = open_run(arguments.run, arguments.outputs)
-    put(explain.show(run, arguments.layer, arguments.unit, arguments.sample))
+    unit, name = arguments.unit, arguments.run
+    if unit is not None and name is None and not explain.UNIT.fullmatch(unit):
+        unit, name = None, unit  # `explain hidden small`: the layer's values in that run
+    run = open_run(name or "last", arguments.outputs)
+    if unit is None:
+        put(explain.show_row(run, arguments.layer, arguments.sample))
+    else:
+        put(explain.show(run, arguments.layer, unit, arguments.sample))
 
 
 def _diff(arguments: argparse.Namespace) -> int:
@@ -164,13 +178,15 @@ def _verify(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.run)
     meant = list(run_folders(folder)) if arguments.run else []
     if meant in ([], [folder]):
-        return 1 if _wrong_files(open_run(arguments.run, arguments.outputs), "") else 0
+        meant = [run.path for run in open_one_or_more(arguments.run, arguments.outputs)]
     wrong = 0
     for path in meant:
         try:
-            wrong += _wrong_files(open_run(path), f"{path}/")
-        except InputError as error:  # a record that is damaged itself
-            tell(error)
+            wrong += _wrong_files(open_run(path), f"{path}/" if len(meant) > 1 else "")
+        except InputError as error:
+            if len(meant) == 1:
+                raise
+            tell(error)  # a record that is damaged itself
             wrong += 1
     return 1 if wrong else 0
 
@@ -282,7 +298,7 @@ def _parser() -> argparse.ArgumentParser:
         )
 
     show = command("show", _show)
-    show.add_argument("run", metavar="RUN", nargs="?", default="last", help=_RUN)
+    show.add_argument("run", metavar="RUN|SWEEP", nargs="?", default="last", help=_RUN)
     reads_runs(show)
 
     listing = command("list", _list)
@@ -291,9 +307,11 @@ def _parser() -> argparse.ArgumentParser:
 
     explaining = command("explain", _explain)
     explaining.add_argument("layer", metavar="LAYER", help="its path, as `show` has it")
-    explaining.add_argument("unit", metavar="UNIT", help="u0, u1, ...")
-    explaining.add_argument("run", metavar="RUN", nargs="?", default="last", help=_RUN)
-    explaining.add_argument("--sample", required=True, metavar="ID", help="a sample of the probe")
+    explaining.add_argument(
+        "unit", metavar="UNIT", nargs="?", help="u0, u1, ...; without one, the layer's values"
+    )
+    explaining.add_argument("run", metavar="RUN", nargs="?", help=_RUN)
+    explaining.add_argument("--sample", metavar="ID", help="a sample of the probe; the first")
     reads_runs(explaining)
 
     def compares(added: argparse.ArgumentParser) -> None:
@@ -315,7 +333,7 @@ def _parser() -> argparse.ArgumentParser:
     compares(rerunning)
 
     verifying = command("verify", _verify)
-    verifying.add_argument("run", metavar="RUN|DIR", nargs="?", default="last", help=_RUN)
+    verifying.add_argument("run", metavar="RUN|SWEEP|DIR", nargs="?", default="last", help=_RUN)
     reads_runs(verifying)
 
     comparing = command("similarity", _similarity)

@@ -43,6 +43,9 @@ def find_runs(folder: Path) -> list[Run]:
     return sorted(runs, key=lambda run: (run.record.ended, run.record.started, run.id))
 
 
+_LAST = re.compile(r"last(?:~(\d+))?")
+
+
 def open_run(run: str | Path = "last", outputs: str | Path = OUTPUTS) -> Run:
     """Open a published run.
 
@@ -91,6 +94,24 @@ def open_runs(
     return Runs({run.path.resolve(): run for run in found}.values())
 
 
+def open_one_or_more(run: str | Path = "last", outputs: str | Path = OUTPUTS) -> Runs:
+    """Open a run, or all runs of a sweep.
+
+    Parameters
+    ----------
+    run, outputs
+        As in `open_runs`; ``last``, ``last~1``... are single runs, as in `open_run`.
+
+    Raises
+    ------
+    InputError
+        As in `open_runs`.
+    """
+    if not str(run) or _LAST.fullmatch(str(run)):
+        return Runs([open_run(run, outputs)])
+    return open_runs(run, outputs)
+
+
 def _several(what: str | Path, outputs: str | Path) -> list[Run]:
     below = [run for path in _paths(what) for run in find_runs(path)]
     if below:
@@ -122,7 +143,7 @@ def _paths(what: str | Path) -> list[Path]:
 
 def _latest(text: str, choices: Sequence[list[Run]], outputs: str | Path) -> list[Run] | None:
     """Return what ``last`` or ``last~n`` means, ``None`` if `text` is neither."""
-    match = re.fullmatch(r"last(?:~(\d+))?", text)
+    match = _LAST.fullmatch(text)
     if match is None:
         return None
     back = int(match[1] or 0)
@@ -145,10 +166,18 @@ def _named(what: str | Path, runs: Sequence[Run], outputs: str | Path) -> Run:
         return found[0]
     if found:
         fitting = some([_described(run) for run in found])
-        raise InputError.of(text, f"{len(found)} runs fit: {fitting}", "type more of the id")
+        raise InputError.of(
+            text,
+            f"expected one run, {len(found)} fit: {fitting}",
+            f"type the id of one, such as {found[0].id}",
+        )
     below = [str(path) for path in run_folders(Path(what))] if text else []
     if below:
-        raise InputError.of(text, f"{len(below)} runs are below it: {some(below)}", "name one")
+        raise InputError.of(
+            text,
+            f"expected one run, {len(below)} are below it: {some(below)}",
+            f"type the path of one, such as {below[0]}",
+        )
     names = {name for run in runs for name in (run.id, run.record.name) if name}
     newest = some([_described(run) for run in reversed(runs)]) or "none"
     raise InputError.of(
@@ -159,7 +188,9 @@ def _named(what: str | Path, runs: Sequence[Run], outputs: str | Path) -> Run:
 
 
 def _described(run: Run) -> str:
-    return f"{run.id} ({run.record.name})" if run.record.name else run.id
+    told = [run.record.name or "", *run.record.overrides]
+    told = [word for word in told if word and not word.startswith("name=")]
+    return f"{run.id} ({' '.join(told)})" if told else run.id
 
 
 def _by_job(runs: list[Run]) -> list[Run]:

@@ -54,8 +54,9 @@ def _composition(run: Run) -> Composition:
     ]
     if unset:
         raise InputError(unset)
-    own = OmegaConf.create(_escaped(config))
-    task = {"overrides": {"task": list(run.record.overrides)}, "runtime": {"choices": {}}}
+    own = OmegaConf.create({**_escaped(config), "name": None})  # a name is one run's alone
+    overrides = [given for given in run.record.overrides if not given.startswith("name=")]
+    task = {"overrides": {"task": overrides}, "runtime": {"choices": {}}}
     return composition_of(own, OmegaConf.create({"hydra": task}))
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 from math import prod
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from runner.arithmetic.account import Account
 from runner.arithmetic.layer_call import LayerCall
@@ -16,12 +18,15 @@ from runner.runs.published_run import Run
 from runner.screen.figures import digits, text_table
 from runner.tables.layout import unit_places
 
+UNIT = re.compile(r"u\d+(_\d+)*")
+"""What the units of a layer are called."""
+
 _MOST_TERMS = 20
 _LARGEST = 10
 _MOST_NAMED = 10_000
 
 
-def show(run: Run, layer: str, unit: str, sample: str) -> str:
+def show(run: Run, layer: str, unit: str, sample: str | None = None) -> str:
     """Return the arithmetic of one value: all that went into it, and what became of that.
 
     Of more than 20 terms the 10 largest are shown, and the sum of the others.
@@ -35,7 +40,7 @@ def show(run: Run, layer: str, unit: str, sample: str) -> str:
     unit
         ``u0``, ``u1``..., or ``u0_1_2`` of a map.
     sample
-        A sample's id, as text.
+        A sample's id, as text; the first of the probe if not given.
 
     Raises
     ------
@@ -44,12 +49,69 @@ def show(run: Run, layer: str, unit: str, sample: str) -> str:
     """
     tensor = run.tensor(layer, "activation")
     place = place_of(unit, tensor.shape, layer)
+    row, sample, chosen = _sample(run, layer, sample)
+    call = LayerCall.read(run, layer, row)
+    same = f"{layer} is the same tensor as {call.name}\n\n" if call.name != layer else ""
+    return same + tell(call, place, sample) + chosen
+
+
+def show_row(run: Run, layer: str, sample: str | None = None) -> str:
+    """Return the values of a layer for one sample, and what may be asked about them.
+
+    Of more than 20 values the 10 largest are shown.
+
+    Parameters
+    ----------
+    run, layer, sample
+        As in `show`.
+
+    Raises
+    ------
+    InputError
+        If the run has no such layer or sample.
+    """
+    tensor = run.tensor(layer, "activation")
+    row, sample, chosen = _sample(run, layer, sample)
+    flat = _values_of(run, layer, row)
+    names = [f"u{place}" for place in unit_places(tensor.shape or (1,))]
+    by_size = np.argsort(-np.abs(np.nan_to_num(flat.astype(np.float64))), kind="stable")
+    order, heading = np.arange(flat.size), ""
+    if flat.size > _MOST_TERMS:
+        order = by_size[:_LARGEST]
+        heading = f"the {_LARGEST} largest of {flat.size:,} values\n"
+    table = text_table(pd.DataFrame({"value": flat[order]}, [names[at] for at in order]))
+    shape = " x ".join(map(str, tensor.shape)) or "1"
+    asked = [f"samples  {some([str(known) for known in run.samples])}"]
+    if names:
+        words = ["explain", layer, names[by_size[0]], run.id, "--sample", sample]
+        asked.insert(0, f"units    {names[0]} to {names[-1]}")
+        asked.append(f"next     python -m runner {shlex.join(words)}")
+    following = "\n".join(asked)
+    title = f"{layer}, sample {sample}, run {run.id}: {shape}"
+    return f"{title}\n\n{heading}{table}\n\n{following}\n{chosen}"
+
+
+def _values_of(run: Run, layer: str, row: int) -> np.ndarray:
+    """Return a layer's values for one sample, flat, reading its table only as far as needed."""
+    before = 0
+    for block in run.blocks(layer, "activation"):
+        if row < before + len(block):
+            return np.ravel(block[row - before])
+        before += len(block)
+    raise InputError.of(layer, f"its table has no row {row}")
+
+
+def _sample(run: Run, layer: str, sample: str | None) -> tuple[int, str, str]:
+    """Return a sample's row, its id, and a line that says which was chosen, if none was asked."""
     samples = [str(known) for known in run.samples]
+    if sample is None:
+        if not samples:
+            raise InputError.of(layer, "the probe of this run has no samples")
+        others = f"the first of {len(samples):,}; --sample ID shows another"
+        return 0, samples[0], f"sample {samples[0]} is {others}\n" if len(samples) > 1 else ""
     if sample not in samples:
         raise _unknown(layer, "sample", sample, samples)
-    call = LayerCall.read(run, layer, samples.index(sample))
-    same = f"{layer} is the same tensor as {call.name}\n\n" if call.name != layer else ""
-    return same + tell(call, place, sample)
+    return samples.index(sample), sample, ""
 
 
 def tell(call: LayerCall, place: tuple[int, ...], sample: str) -> str:
@@ -74,7 +136,7 @@ def place_of(unit: str, shape: tuple[int, ...], layer: str) -> tuple[int, ...]:
     InputError
         If there is no such unit.
     """
-    if re.fullmatch(r"u\d+(_\d+)*", unit):
+    if UNIT.fullmatch(unit):
         place = tuple(map(int, unit[1:].split("_")))
         if not shape and place == (0,):
             return ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shlex
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -26,6 +26,7 @@ from runner.table_formats import FORMATS
 from runner.tables.statistics import not_finite
 
 _LONGEST_NAME = 30
+_MOST_RUNS = 20
 
 
 def show(run: Run) -> str:
@@ -43,6 +44,27 @@ def show(run: Run) -> str:
             told = [_header(run), *_layers(run)]
         parts = [*told, *_warning(run), f"{_saved(run)}\n{_next(run, layers)}"]
     return "\n\n".join(parts) + "\n"
+
+
+def show_several(runs: Sequence[Run]) -> str:
+    """Return a line for each of several runs, the first 20 of many, and what to do with them."""
+    sweep = runs[0].record.sweep
+    together = sweep is not None and all(run.record.sweep == sweep for run in runs)
+    table = Table("run", "status", "tensors", "overrides", box=None, pad_edge=False)
+    for run in runs[:_MOST_RUNS]:
+        headline = run.record.headline
+        tensors = "" if headline is None else str(headline.tensors)
+        words = " ".join(run.record.overrides)
+        table.add_row(*map(Text, (run.id, run.record.status, tensors, words)))
+    left = f"\nand {len(runs) - _MOST_RUNS:,} more" if len(runs) > _MOST_RUNS else ""
+    done = sum(run.record.status == "COMPLETED" for run in runs)
+    lines = [["show", runs[0].id]]
+    if together:
+        lines += [["similarity", str(sweep)], ["report", str(sweep)]]
+    following = "\n".join(f"next   python -m runner {shlex.join(words)}" for words in lines)
+    said = f"{done:,} of {len(runs):,} runs completed"
+    named = f"sweep  {sweep}\n       {said}" if together else said
+    return f"{named}\n\n{text_of(table)}{left}\n\n{following}\n"
 
 
 def _header(run: Run) -> str:
