@@ -256,7 +256,9 @@ def _told(record: RunRecord) -> dict[str, Any]:
     told = {
         "seed": record.seed,
         "seeding": record.seeding,
-        "config": {key: value for key, value in record.config.items() if key != "seed"},
+        "config": {
+            key: value for key, value in record.config.items() if key not in ("name", "seed")
+        },
         "environment": vars(record.environment),
         "backend": record.backend and vars(record.backend),
         "format": record.format,
