@@ -82,3 +82,20 @@ class TensorSpec:
     def per_sample(self) -> bool:
         """Whether the tensor has a row per sample (all but weights)."""
         return self.kind != "weight"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A tensor that was asked for and cannot be captured.
+
+    Attributes
+    ----------
+    name, kind
+        As in `TensorSpec`.
+    reason
+        Why it has no table.
+    """
+
+    name: str
+    kind: Kind
+    reason: str

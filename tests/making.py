@@ -13,15 +13,9 @@ import pyarrow as pa
 
 from runner.model.backend import Backend
 from runner.record.environment import Environment
+from runner.record.layer_record import LayerRecord, TensorRecord
 from runner.record.publication import Publication
-from runner.record.record import (
-    Headline,
-    LayerRecord,
-    ModelRecord,
-    ProbeRecord,
-    RunRecord,
-    TensorRecord,
-)
+from runner.record.record import Headline, ModelRecord, ProbeRecord, RunRecord
 from runner.table_formats import STORED
 from runner.tables.layout import file_name
 from runner.tables.statistics import RunningStatistics, summary_table

@@ -298,3 +298,164 @@ def test_a_configuration_can_ask_for_gradients() -> None:
     assert run.array("hidden", "gradient").shape == (150, 8)
     with pytest.raises(InputError, match=r"loss: the gradients in capture\.kinds need one"):
         runner.run("capture.kinds=[gradient]", "~loss")
+
+
+def gradients_at(
+    forward: Callable[[Callable[[str, Any], Any]], Any], names: list[str], y: Any = Y
+) -> dict[str, np.ndarray]:
+    """Return the gradient at each named tensor, set apart by hand where the forward pass says so.
+
+    ``forward`` passes every tensor on through a function that it is given.
+    """
+    apart: dict[str, Any] = {}
+    with tf.GradientTape() as tape:
+
+        def note(name: str, tensor: Any) -> Any:
+            apart[name] = tensor + tf.constant(0.0, tensor.dtype)
+            tape.watch(apart[name])
+            return apart[name]
+
+        output = forward(note)
+        loss = tf.reduce_sum(tf.reduce_mean((output - y) ** 2, axis=-1))
+    found = tape.gradient(loss, [apart[name] for name in names])
+    return {name: gradient.numpy() for name, gradient in zip(names, found, strict=True)}
+
+
+def test_a_way_around_a_layer_that_hands_on_its_input_is_not_counted() -> None:
+    x = keras.Input((5,), dtype="float64")
+    h = keras.layers.Dense(3, name="h")(x)
+    drop = keras.layers.Dropout(0.5, name="drop")
+    e, f = keras.layers.Dense(3, name="e"), keras.layers.Dense(3, name="f")
+    inner = keras.Sequential([keras.Input((3,), dtype="float64"), keras.layers.Identity(name="id")])
+    inner.name = "inner"
+    first, again = drop(h), drop(h)
+    output = keras.layers.Add(name="sum")([h, e(first), f(inner(again)), again])
+    model = keras.Model(x, keras.layers.Activation("linear", name="out")(output))
+    model.compile("sgd", "mse")
+
+    def forward(note: Callable[[str, Any], Any]) -> Any:
+        hidden = note("h", model.get_layer("h")(X))
+        # Keras calls first what the longest way to the output begins with.
+        two, one = note("drop@0", hidden), note("drop@1", hidden)
+        inside = note("inner/id", two)
+        total = hidden + e(one) + f(note("inner", inside)) + two
+        return note("out", note("sum", total))
+
+    expected = gradients_at(forward, ["h", "drop@0", "drop@1", "inner/id", "inner", "sum", "out"])
+    found = runner.capture_activations(model, X, kind="gradient", targets=Y)
+    for name, gradient in expected.items():
+        np.testing.assert_allclose(found[name].value, gradient, rtol=1e-12, atol=1e-15)
+    assert not np.allclose(found["drop@0"].value, found["h"].value)
+    run = runner.save_run(model, X, "run", targets=Y, kinds=["activation", "gradient"])
+    for name in ("drop@0", "drop@1", "inner", "inner/id"):
+        assert run.tensor(name, "activation").alias_of == "h"
+        assert run.tensor(name, "gradient").alias_of in (None, "inner/id")
+    plain = runner.save_run(model, X, "plain")
+    for name in plain:
+        pd.testing.assert_frame_equal(plain[name], run[name])
+    assert [layer.calls for layer in plain.record.layers] == [
+        layer.calls for layer in run.record.layers
+    ]
+
+
+class Parts(keras.layers.Layer):
+    """Returns its input twice, in a structure."""
+
+    def call(self, x: Any) -> Any:
+        return {"one": x, "more": [x, {"two": x * 2.0}]}
+
+
+class Split(keras.Model):
+    def __init__(self, *, eager: bool = False) -> None:
+        super().__init__()
+        self.a = keras.layers.Dense(3, name="a")
+        self.parts = Parts(name="parts")
+        self.twice = Eager(name="twice") if eager else None
+
+    def call(self, x: Any) -> Any:
+        h = self.a(x)
+        h = h if self.twice is None else self.twice(h)
+        parts = self.parts(h)
+        return parts["one"] * 3.0 + parts["more"][0] * h + parts["more"][1]["two"]
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        return (shape[0], 3)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_each_part_of_an_output_has_its_own_gradient(eager: bool) -> None:
+    model = Split(eager=eager)
+    model(X[:2])
+    model.compile("sgd", "mse", run_eagerly=eager)
+
+    def forward(note: Callable[[str, Any], Any]) -> Any:
+        h = note("a", model.a(X))
+        h = note("twice", h * 2.0) if eager else h
+        one, more = note("parts:one", h), note("parts:more.0", h)
+        return one * 3.0 + more * h + note("parts:more.1.two", h * 2.0)
+
+    names = ["a", "parts:one", "parts:more.0", "parts:more.1.two"]
+    expected = gradients_at(forward, [*names, *(["twice"] if eager else [])])
+    found = runner.capture_activations(model, X, kind="gradient", targets=Y)
+    assert set(found) == set(expected)
+    for name, gradient in expected.items():
+        np.testing.assert_allclose(found[name].value, gradient, rtol=1e-12)
+
+
+def test_what_a_remat_scope_recomputes_has_a_gradient() -> None:
+    if not hasattr(keras, "RematScope"):
+        pytest.skip("this Keras has no remat scopes")
+
+    class Block(keras.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__(name="block")
+            self.inner = keras.layers.Dense(3, "tanh", name="inner")
+
+        def build(self, shape: Any) -> None:
+            self.inner.build(shape)
+
+        def call(self, x: Any) -> Any:
+            return self.inner(x) * 2.0
+
+    with keras.RematScope(mode="full"):
+        block = Block()
+    model = model_of([block, keras.layers.Dense(3, name="out")], "mse")
+    found = runner.capture_activations(model, X, kind="gradient", targets=Y)
+    assert {"block/inner", "block", "out"} <= set(found)
+    np.testing.assert_allclose(found["block/inner"].value, 2 * found["block"].value, rtol=1e-12)
+
+
+class SoftmaxByHand(keras.layers.Layer):
+    def call(self, x: Any) -> Any:
+        return tf.nn.softmax(x)
+
+
+def test_a_softmax_that_keras_finds_by_its_operation_is_still_found() -> None:
+    last = [keras.layers.Dense(3, name="logits"), SoftmaxByHand(name="softmax")]
+    passing = keras.layers.Dropout(0.3, name="drop")
+    found = {}
+    for name, layers in {"bare": last, "handed on": [*last, passing]}.items():
+        model = model_of(layers, "categorical_crossentropy")
+        targets = np.eye(3)[CLASSES]
+        found[name] = runner.capture_activations(model, X, kind="gradient", targets=targets)
+        assert set(found[name]) == {"logits"}
+        assert "computed from the logits" in found[name].left_out["softmax"]
+        model.compile("sgd", "mse")
+        means = runner.capture_activations(model, X, kind="gradient", targets=targets)
+        assert set(means) == {layer.name for layer in layers}
+    one, other = (found[name]["logits"].value for name in found)
+    np.testing.assert_array_equal(one, other)
+
+
+def test_what_stops_a_gradient_is_told_from_what_the_loss_does_not_need() -> None:
+    x = keras.Input((5,), dtype="float64")
+    stopped = keras.layers.Dense(3, name="stopped")(x)
+    kept = keras.layers.Dense(3, name="kept")(x)
+    stop = keras.layers.Lambda(tf.stop_gradient, name="stop")(stopped)
+    model = keras.Model(x, keras.layers.Add(name="out")([kept, stop]))
+    model.compile("sgd", "mse")
+    found = runner.capture_activations(model, X, kind="gradient", targets=Y)
+    assert set(found) == {"kept", "stop", "out"}
+    assert found.left_out["stopped"] == (
+        "no gradient: none is passed back to it by what the loss is computed from"
+    )

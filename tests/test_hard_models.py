@@ -11,9 +11,12 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
+import runner
 from runner.capture.capture import Capture
 from runner.capture.selection import Selection
-from runner.errors import RunError
+from runner.errors import InputError, RunError
+
+ALL_KINDS = frozenset(("activation", "weight", "input", "pre_activation"))
 
 # Keras warns of models that have no build().
 pytestmark = pytest.mark.filterwarnings("ignore:.*unbuilt state")
@@ -258,3 +261,262 @@ def test_keras_own_random_stream_goes_on_from_batch_to_batch() -> None:
     shown = [capture.first[0].copy(), capture(x)[0].copy()]
     for array in shown:  # the stream itself still stands where it stood
         np.testing.assert_array_equal(array, model(x))
+
+
+class Makes(layers.Layer):
+    """Makes layers whenever it is called: Keras gives them another name each time."""
+
+    def __init__(self, name: str, *, keeps: bool = False) -> None:
+        super().__init__(name=name)
+        self.kept = layers.ReLU() if keeps else None
+
+    def call(self, x: Any) -> Any:
+        x = layers.ReLU()(layers.Add()([x, x]))
+        x = keras.Sequential([layers.Rescaling(2.0), layers.ReLU()])(x)
+        x = layers.ReLU(name="own")(layers.ReLU()(x))
+        return x if self.kept is None else self.kept(x)
+
+
+def names_of(model: keras.Model, x: Any, kind: Any = "activation") -> list[str]:
+    capture = Capture(model, x, Selection(kinds=frozenset([kind])))
+    specs = [*capture.tensors, *(alias for alias, _ in capture.aliases)]
+    return sorted(spec.name for spec in specs)
+
+
+def test_layers_made_inside_a_call_have_the_same_name_every_time() -> None:
+    makes = Makes("makes")
+    model, x = Calls(makes, makes, Makes("other")), random(4, 3)
+    model(x)
+    names = names_of(model, x)
+    parts = ["add", "re_lu", "sequential", "sequential/rescaling", "sequential/re_lu"]
+    parts += ["re_lu#2", "own"]
+    assert set(names) == {
+        *(f"{place}/{part}" for place in ("makes@0", "makes@1", "other") for part in parts),
+        *("makes@0", "makes@1", "other"),
+    }
+    assert names_of(model, x) == names
+    layers.ReLU(), layers.Add(), keras.Sequential()
+    assert names_of(Calls(makes, makes, Makes("other")), x) == names
+    found = runner.capture_activations(model, x, include=["makes/sequential/*"])
+    assert set(found) == {name for name in names if "makes" in name and "sequential/" in name}
+    assert {activation.layer_path for activation in found.values()} == {
+        "makes/sequential/re_lu", "makes/sequential/rescaling",
+    }  # fmt: skip
+
+
+def test_their_names_do_not_depend_on_the_numbers_of_the_layers_that_are_kept() -> None:
+    x, found = random(4, 3), []
+    for _ in range(2):
+        model = Calls(Makes("makes", keeps=True))
+        own = model.parts[0].kept.name
+        found.append(
+            sorted("kept" if name == f"makes/{own}" else name for name in names_of(model, x))
+        )
+    assert found[0] == found[1]
+    assert {"kept", "makes/re_lu#2", "makes/re_lu#3"} <= set(found[0])
+
+
+def test_the_weights_of_a_layer_made_inside_a_call_are_not_claimed_to_be_known() -> None:
+    class Draws(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return layers.Dense(2)(x)
+
+    model = keras.Sequential([layers.Input((3,)), Draws(name="draws")])
+    run = runner.save_run(model, random(4, 3), "run")
+    assert list(run) == ["draws/dense", "draws"]
+    [dense] = [layer for layer in run.record.layers if layer.path == "draws/dense"]
+    assert {(one.name, one.kind) for one in dense.left_out} == {
+        ("draws/dense/kernel", "weight"), ("draws/dense/bias", "weight"),
+    }  # fmt: skip
+    assert "drawn, anew" in dense.left_out[0].reason
+
+
+def test_what_hands_on_a_tensor_that_was_left_out_says_why_too() -> None:
+    class Rows(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return tf.reshape(x, [-1, 3])
+
+    class Hidden(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__(name="hidden")
+            self.rows, self.same = Rows(name="rows"), layers.Identity(name="same")
+
+        def call(self, x: Any) -> Any:
+            return self.same(self.rows(x))
+
+    class Back(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return tf.reshape(x, [-1, 5, 3])
+
+    model = Calls(Hidden(), Back(name="back"))
+    run = runner.save_run(model, random(4, 5, 3), "run", kinds=["activation", "input"])
+    why = {layer.path: layer.reason for layer in run.record.layers}
+    assert why["hidden/rows"] is not None
+    assert "no sample axis" in why["hidden/rows"]
+    assert why["hidden/rows"] == why["hidden/same"] == why["hidden"]
+    assert why["back"] is None
+    held = {(tensor.kind, tensor.name) for tensor in run.record.tensors}
+    left = {(one.kind, one.name) for layer in run.record.layers for one in layer.left_out}
+    assert left == {
+        *(("activation", name) for name in ("hidden/rows", "hidden/same", "hidden")),
+        *(("input", name) for name in ("hidden/same", "back")),
+    }
+    assert not held & left
+
+
+def test_a_reason_is_that_of_the_output() -> None:
+    class Cut(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return tf.strings.split(x)
+
+    class Count(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return tf.cast(x.row_lengths(), "float32")[:, None]
+
+    words = np.array(["a b", "c", "d e f", "g"], object)
+    model = Calls(Cut(name="cut"), Count(name="count"))
+    kinds = frozenset(("activation", "input"))
+    capture = Capture(model, tf.constant(words), Selection(kinds=kinds))
+    found = {layer.path: layer for layer in capture.layers}
+    assert found["cut"].reason == "opaque: its output is a RaggedTensor"
+    assert [(one.kind, one.reason) for one in found["cut"].left_out] == [
+        ("activation", "opaque: its output is a RaggedTensor"),
+        ("input", "opaque: its input is of type string"),
+    ]
+    assert found["count"].reason is None
+
+
+def test_plain_variables_of_tensorflow_are_weights() -> None:
+    class Module(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = tf.Variable(random(3, 3))
+
+    class Own(layers.Layer):
+        def __init__(self, name: str, shared: Any) -> None:
+            super().__init__(name=name)
+            self.scale = tf.Variable(random(3))
+            self.tables = {"left": [tf.Variable(2.0), shared]}
+            self.module = Module()
+            self.words = tf.Variable("word")
+            self.kernel = self.add_weight(shape=(3, 3), name="kernel")
+
+        def call(self, x: Any) -> Any:
+            one, two = self.tables["left"]
+            return x @ self.module.w @ self.kernel * self.scale * one + two
+
+    shared = tf.Variable(random(3))
+    model, x = Calls(Own("a", shared), Own("b", shared)), random(4, 3)
+    run = runner.save_run(model, x, "run")
+    a = model.parts[0]
+    held = {
+        "a/kernel": a.kernel,
+        "a/scale": a.scale,
+        "a/tables.left.0": a.tables["left"][0],
+        "a/tables.left.1": shared,
+        "a/module.w": a.module.w,
+    }
+    weights = {t.name: t for t in run.record.tensors if t.kind == "weight"}
+    assert set(weights) == {*held, *(name.replace("a/", "b/", 1) for name in held)}
+    for name, variable in held.items():
+        np.testing.assert_array_equal(run.array(name, "weight"), np.array(variable))
+    assert weights["b/tables.left.1"].alias_of == "a/tables.left.1"
+    [left] = run.record.layers[0].left_out
+    assert (left.name, left.reason) == ("a/words", "opaque: it is of type string")
+    before = run.record.model.sha256
+    a.scale.assign(a.scale + 1.0)
+    assert runner.save_run(model, x, "again").record.model.sha256 != before
+
+
+def test_a_layer_whose_configuration_cannot_be_asked_for() -> None:
+    class Penalty(keras.regularizers.Regularizer):
+        def __call__(self, x: Any) -> Any:
+            return 1e-3 * ops.sum(x)
+
+    class Draw:
+        def __call__(self, shape: Any, dtype: Any = None, **kwargs: Any) -> Any:  # noqa: ARG002
+            return ops.ones(shape, dtype)
+
+    class Cell(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__(name="cell")
+            self.state_size, self.opaque = 3, object()
+
+        def call(self, x: Any, states: Any) -> Any:
+            return x + states[0], [x]
+
+        def get_config(self) -> Any:
+            raise TypeError("no")
+
+    def model(penalty: Any, draw: Any) -> keras.Model:
+        return keras.Sequential(
+            [
+                layers.Input((4, 3)),
+                layers.LSTM(3, kernel_regularizer=penalty, return_sequences=True, name="lstm"),
+                layers.LayerNormalization(beta_initializer=draw, name="norm"),
+                layers.RNN(Cell(), name="rnn"),
+                layers.Dense(2, "relu", kernel_constraint=penalty, name="dense"),
+            ]
+        )
+
+    odd, x = model(Penalty(), Draw()), random(4, 4, 3)
+    capture = Capture(odd, x)
+    plain = {layer.path: layer.arguments for layer in Capture(model(None, "ones"), x).layers}
+    for layer in capture.layers[:-1]:  # the last is the input, whose name is Keras's own
+        assert layer.arguments == plain[layer.path]
+    assert plain["rnn"] is not None
+    assert plain["rnn"]["return_sequences"] is False
+    assert isinstance(odd.get_layer("lstm").cell.kernel_regularizer, Penalty)
+    np.testing.assert_allclose(capture.first[-1], odd(x), rtol=1e-5, atol=1e-6)
+
+
+def test_captured_activations_say_what_they_leave_out() -> None:
+    class Outer(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__(name="outer")
+            self.inner = layers.Lambda(lambda x: tf.reshape(x, [-1]), name="inner")
+            self.unused = layers.Dense(2, name="unused")
+
+        def call(self, x: Any) -> Any:
+            return tf.reshape(self.inner(x), [-1, 3])
+
+    model, x = Calls(Outer()), random(4, 3)
+    found = runner.capture_activations(model, x)
+    assert isinstance(found, dict)
+    assert set(found) == {"outer"}
+    assert set(found.left_out) == {"outer/inner", "outer/unused"}
+    assert "no sample axis" in found.left_out["outer/inner"]
+    with pytest.warns(UserWarning, match=r"no activation was captured: 'rows': no sample axis"):
+        nothing = runner.capture_activations(
+            Calls(layers.Lambda(lambda x: tf.reshape(x, [-1]), name="rows")), x
+        )
+    assert not nothing
+    words = np.array(["A", "b"], object)
+    lower = layers.Lambda(tf.strings.lower, output_shape=(), dtype="string", name="lower")
+    with pytest.raises(InputError, match=r"'lower' matches nothing .*; 'lower': .* type string"):
+        runner.capture_activations(Calls(lower), tf.constant(words), include=["lower"])
+
+
+def test_watching_leaves_a_deeply_nested_model_its_frames() -> None:
+    class Level(layers.Layer):
+        def __init__(self, inner: Any) -> None:
+            super().__init__(name="level")
+            self.inner = inner
+
+        def build(self, shape: Any) -> None:
+            if self.inner is not None:
+                self.inner.build(shape)
+            self.built = True
+
+        def call(self, x: Any) -> Any:
+            return x * 2.0 if self.inner is None else self.inner(x)
+
+    level, depth, x = None, 125, random(2, 3)
+    for _ in range(depth):
+        level = Level(level)
+    model = Calls(level)
+    level.build((2, 3))
+    model(x)
+    capture = Capture(model, x, Selection(kinds=ALL_KINDS))
+    assert capture.eager_because is None
+    assert len(capture.layers) == depth

@@ -21,7 +21,7 @@ from runner.errors import InputError
 from runner.plots.activation_figures import by_unit, heat_map, histogram
 from runner.plots.drawing import DIVERGING, SEQUENTIAL, colour_scale, evenly_spaced, labels
 from runner.plots.sweep_figures import stability_figure
-from runner.record.record import LayerRecord
+from runner.record.layer_record import LayerRecord
 from runner.report.excerpt import Excerpt, MapExcerpt
 from runner.report.layer_view import Units
 from runner.report.network import Block, dense_chain, feeders, layer_tree

@@ -10,7 +10,7 @@ import pytest
 from making import make_run
 
 from runner.errors import InputError
-from runner.record.record import LayerRecord
+from runner.record.layer_record import LayerRecord
 from runner.runs.locate import find_runs, open_run, open_runs
 from runner.runs.published_run import Run
 from runner.runs.runs import Runs

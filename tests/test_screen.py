@@ -9,7 +9,7 @@ import pytest
 from making import make_run
 from tutorial import FIGURES, tutorial_config, tutorial_run
 
-from runner.record.record import LayerRecord
+from runner.record.layer_record import LayerRecord
 from runner.runs.published_run import Run
 from runner.screen import screen
 

@@ -11,7 +11,7 @@ import numpy as np
 from runner.arithmetic.account import not_covered
 from runner.arithmetic.derived import Derived, MixedSamplesError, evaluate, told
 from runner.errors import InputError
-from runner.record.record import LayerRecord
+from runner.record.layer_record import LayerRecord
 from runner.runs.published_run import Run
 from runner.tensors import Kind
 from runner.wiring import CallWiring, Wire

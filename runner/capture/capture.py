@@ -15,10 +15,12 @@ import tensorflow as tf
 
 from runner.capture.batches import LANES, alike, count_samples, has_fixed_batches
 from runner.capture.calls import watch
-from runner.capture.gradients import add_gradients
-from runner.capture.inventory import Inventory, Layer, take_inventory, value_of
+from runner.capture.gradients import Gradients
+from runner.capture.inventory import Inventory, Layer, value_of
 from runner.capture.losses import total_loss
+from runner.capture.pre_activations import PreActivations
 from runner.capture.selection import Selection
+from runner.capture.stocktaking import take_inventory
 from runner.errors import InputError, RunError
 from runner.tensors import TensorSpec
 
@@ -61,6 +63,8 @@ class Capture:
         The values for the first batch, in the order of `tensors`.
     outputs : tuple[str, ...]
         Names of the activations that the model itself returns.
+    plain_variables : tuple[tf.Variable, ...]
+        Variables of the layers that are no weights of Keras.
     eager_because : str or None
         Why the forward pass could not be traced.
 
@@ -98,18 +102,16 @@ class Capture:
         arrays = self._run(inputs, targets)
         found = self._inventory
         self._expected = [(spec.kind, spec.name) for spec in found.tensors]
-        self._selection.check(found.candidates)
+        self._selection.check(found.candidates, found.refused)
         specs = {
             place: dataclasses.replace(spec, shape=array.shape[1:], dtype=array.dtype.name)
             for place, (spec, array) in enumerate(zip(found.tensors, arrays, strict=True))
             if array.shape[:1] == (rows,)
         }
-        for place, spec in enumerate(found.tensors):
+        for place in range(len(found.tensors)):
             if place not in specs:
                 shape = arrays[place].shape
-                found.leave_out(
-                    spec.layer_path, f"no sample axis: {rows} samples gave an output of {shape}"
-                )
+                found.leave_out(place, f"no sample axis: {rows} samples gave an output of {shape}")
         self._places = list(specs)
         self.first = [arrays[place] for place in self._places]
         self.tensors: tuple[TensorSpec, ...] = tuple(specs.values())
@@ -125,6 +127,7 @@ class Capture:
         self.aliases: tuple[tuple[TensorSpec, TensorSpec], ...] = (*shaped, *found.weight_aliases)
         self.layers: tuple[Layer, ...] = tuple(found.layers.values())
         self.outputs = found.outputs
+        self.plain_variables = tuple(found.plain_variables)
 
     def __call__(self, inputs: Any, targets: np.ndarray | None = None) -> list[np.ndarray]:
         """Show the model one more batch.
@@ -232,18 +235,18 @@ class Capture:
         state = list(zip(self._variables, values, strict=False))
         kinds = self._selection.kinds
         tape = tf.GradientTape(watch_accessed_variables=False) if "gradient" in kinds else None
+        gradients = None if tape is None else Gradients(tape)
+        observers = [PreActivations()] if "pre_activation" in kinds else []
         with _Scope(state, collect_losses=True) as scope:
             with tape or contextlib.nullcontext():
                 calls = watch(
                     lambda: self._model(inputs, training=self._training),
-                    pre_activations="pre_activation" in kinds,
-                    tape=tape,
+                    [*observers, *([] if gradients is None else [gradients])],
                 )
-                if tape is not None:
-                    [(_, output)] = calls[-1].outputs
-                    loss = total_loss(self._model.loss, targets, output)
-            if tape is not None:
-                add_gradients(calls, loss, tape)
+                if gradients is not None:
+                    loss = total_loss(self._model.loss, targets, gradients.output)
+            if gradients is not None:
+                gradients.add(loss)
             self._inventory, tensors = take_inventory(
                 self._model, calls, self._selection, self._fixed
             )

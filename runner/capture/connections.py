@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -44,7 +45,7 @@ def wiring_of(
         are left out.
     """
     shown = {id(tensor): place for place, tensor in map(_placed, root.inputs)}
-    found: dict[str, tuple[CallWiring, ...]] = {}
+    found: dict[str, list[CallWiring]] = {}
 
     def source(tensor: Any) -> dict[str, Any] | None:
         if id(tensor) in names:
@@ -56,7 +57,7 @@ def wiring_of(
     for call in calls:
         if call.loop is None:
             outputs: dict[str, dict[str, Any]] = {}
-            if arguments_of(call.operation) is None and not tf.executing_eagerly():
+            if not _has_arguments(call.operation) and not tf.executing_eagerly():
                 outputs = {
                     place or "": derivation(tensor, source)
                     for place, tensor in call.outputs
@@ -64,8 +65,8 @@ def wiring_of(
                 }
             wires = tuple(_wires(call, names, shown, source))
             wiring = CallWiring(call.name, wires, _settings(call), outputs)
-            found[call.layer_path] = (*found.get(call.layer_path, ()), wiring)
-    return found
+            found.setdefault(call.layer_path, []).append(wiring)
+    return {path: tuple(own) for path, own in found.items()}
 
 
 def arguments_of(layer: Any) -> dict[str, Any] | None:
@@ -74,14 +75,13 @@ def arguments_of(layer: Any) -> dict[str, Any] | None:
     Plain values alone, and the name of its activation; of an operation of ``keras.ops`` its
     name there as ``operation``. ``None`` for a layer of anybody else's, and for a model.
     """
-    if type(layer).__module__.startswith("keras.src.ops."):
-        return _arguments_of_operation(layer)
-    own = type(layer).__module__.startswith(("keras.src.layers.", "keras.layers."))
-    if not own or not isinstance(layer, keras.Layer):
+    if not _has_arguments(layer):
         return None
+    if not isinstance(layer, keras.Layer):
+        return _arguments_of_operation(layer)
     config = {
         key: list(value) if isinstance(value, tuple) else value
-        for key, value in layer.get_config().items()
+        for key, value in _config_of(layer).items()
         if key not in _NO_ARITHMETIC and value is not None and _is_plain(value)
     }
     activation = getattr(layer, "activation", None)
@@ -93,6 +93,13 @@ def arguments_of(layer: Any) -> dict[str, Any] | None:
     return {**config, "dtype": layer.compute_dtype}
 
 
+def _has_arguments(layer: Any) -> bool:
+    """Tell whether a layer is one of Keras's own, or an operation of ``keras.ops``."""
+    module = type(layer).__module__
+    own = module.startswith(("keras.src.layers.", "keras.layers."))
+    return module.startswith("keras.src.ops.") or (own and isinstance(layer, keras.Layer))
+
+
 def _arguments_of_operation(operation: Any) -> dict[str, Any]:
     plain = {
         key: _plain(value)
@@ -101,6 +108,47 @@ def _arguments_of_operation(operation: Any) -> dict[str, Any]:
     }
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(operation).__name__)
     return {"operation": words.lower(), **{k: v for k, v in plain.items() if v is not _UNKNOWN}}
+
+
+def _config_of(layer: Any) -> dict[str, Any]:
+    """Return a layer's configuration without how its weights are made and regularized.
+
+    An initializer, a regularizer or a constraint of anybody's own need not have a
+    ``get_config``, and then its layer cannot tell its own. Where something else in it has
+    none, such as a custom cell, the configuration is read from the layer's attributes.
+    """
+    with _weight_rules_set_aside(layer):
+        try:
+            config: dict[str, Any] = layer.get_config()
+        except Exception:  # whatever a layer of anybody's raises
+            names = [name for cls in type(layer).__mro__ for name in _parameters(cls)]
+            config = {name: getattr(layer, name, None) for name in dict.fromkeys(names)}
+    return config
+
+
+@contextlib.contextmanager
+def _weight_rules_set_aside(layer: Any) -> Iterator[None]:
+    kept = [
+        (vars(below), name, value)
+        for below in layer._flatten_layers()
+        for name, value in vars(below).items()
+        if name.endswith(("_initializer", "_regularizer", "_constraint"))
+    ]
+    for attributes, name, _ in kept:
+        attributes[name] = None
+    try:
+        yield
+    finally:
+        for attributes, name, value in kept:
+            attributes[name] = value
+
+
+def _parameters(cls: type) -> list[str]:
+    """Return what a layer class takes itself, apart from what all layers take."""
+    if not issubclass(cls, keras.Layer) or cls is keras.Layer or "__init__" not in vars(cls):
+        return []
+    parameters = list(inspect.signature(vars(cls)["__init__"]).parameters.values())[1:]
+    return [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
 
 
 def _wires(

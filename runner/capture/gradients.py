@@ -4,58 +4,141 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import tensorflow as tf
 
-from runner.capture.calls import Call
+from runner.capture.calls import Call, Leaf, Observer, leaves
 
 
-def add_gradients(calls: list[Call], loss: Any, tape: tf.GradientTape) -> None:
-    """Give every call the gradients of a loss with respect to its outputs.
+class Gradients(Observer):
+    """Makes a forward pass ready for the gradient of a loss at every layer's output.
+
+    A layer may hand on the tensor that it was given (Dropout outside training), and a tensor
+    may be used in other places too. Its gradient would count them all. What goes on from
+    every call is therefore a tensor of its own, equal to the one that the layer returned. The
+    calls keep the layers' own tensors: what is the same tensor stays the same.
 
     Parameters
     ----------
-    calls
-        All calls of a forward pass that was recorded on the tape, the model's own the last.
-    loss
-        A single number, recorded too.
     tape
-        Has watched all outputs of floating point; it is used up.
+        Records the pass.
     """
-    *calls, root = calls
-    graph = getattr(loss, "graph", None)
-    sources = {
-        id(tensor): tensor
-        for call in calls
-        for _, tensor in call.outputs
-        if call.loop is None and _has_gradient(tensor, graph)
-    }
-    found = tape.gradient(loss, list(sources.values()))
-    gradients = {
-        key: None if gradient is None else tf.convert_to_tensor(gradient)
-        for key, gradient in zip(sources, found, strict=True)
-    }
-    returned = {id(tensor) for _, tensor in root.outputs}
-    for call in calls:
-        for place, tensor in call.outputs:
-            gradient = gradients.get(id(tensor))
-            if gradient is not None:
-                call.gradients.append((place, gradient))
-            elif call.loop is None:
-                call.no_gradient = _why_none(tensor, graph, is_output=id(tensor) in returned)
+
+    def __init__(self, tape: tf.GradientTape) -> None:
+        self._tape = tape
+        self._graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+        self._stands_for: dict[int, tuple[Any, Any]] = {}
+        self._apart: list[tuple[Call, list[Leaf]]] = []
+        self._returned: Any = None
+        self._output: Any = None
+
+    def began(self, call: Call) -> None:
+        """Note the layers' own tensors as what the call is given."""
+        call.inputs = self._own(call.inputs)
+
+    def ended(self, call: Call, returned: Any) -> Any:
+        """Let a tensor of its own go on from every call but the model's."""
+        call.outputs = self._own(call.outputs)
+        if call.parent is None:
+            self._returned = returned
+            return returned
+        if call.loop is not None:
+            return returned
+        if any(self._differentiable(tensor) for _, tensor in call.outputs):
+            returned = keras.tree.map_structure(self._set_apart, returned)
+        apart = leaves(returned)
+        for _, tensor in apart:
+            if self._differentiable(tensor):  # also what stands in a mapping unknown to Keras
+                self._tape.watch(tensor)
+        self._apart.append((call, apart))
+        return returned
+
+    @property
+    def output(self) -> Any:
+        """The model's output, for a loss to compare.
+
+        Keras computes a crossentropy from the logits that a softmax was given, which it finds
+        by the operation that made its tensor.
+        """
+        if self._output is None:
+            [(_, output)] = leaves(self._returned)
+            own = self._stands_for.get(id(output), (None, output))[1]
+            by_type = _operation_type(own) in ("Softmax", "Sigmoid")
+            self._output = own if by_type and not hasattr(own, "_keras_logits") else output
+        return self._output
+
+    def add(self, loss: Any) -> None:
+        """Give every call the gradients of a loss with respect to its outputs.
+
+        Parameters
+        ----------
+        loss
+            A single number, recorded on the tape too, which is used up.
+        """
+        sources = {
+            id(tensor): tensor
+            for _, apart in self._apart
+            for _, tensor in (*apart, (None, self.output))
+            if self._differentiable(tensor)
+        }
+        found = dict(zip(sources, self._tape.gradient(loss, list(sources.values())), strict=True))
+        returned = {id(own) for _, own in self._own(leaves(self._returned))}
+        behind = _operations_behind(loss)
+        for call, apart in self._apart:
+            for (place, own), (_, tensor) in zip(call.outputs, apart, strict=True):
+                gradient = found.get(id(tensor))
+                if gradient is None and own is self.output:
+                    gradient = found.get(id(own))
+                if gradient is not None:
+                    call.gradients.append((place, tf.convert_to_tensor(gradient)))
+                else:
+                    is_output = id(own) in returned
+                    call.no_gradient[place] = self._why_none(own, behind, is_output=is_output)
+
+    def _own(self, tensors: list[Leaf]) -> list[Leaf]:
+        return [(place, self._stands_for.get(id(t), (t, t))[1]) for place, t in tensors]
+
+    def _set_apart(self, leaf: Any) -> Any:
+        if not self._differentiable(leaf):
+            return leaf
+        apart = tf.identity(leaf)
+        for name, value in getattr(leaf, "__dict__", {}).items():
+            if name.startswith("_keras_"):  # its mask, and the logits that it was made of
+                setattr(apart, name, value)
+        self._stands_for[id(apart)] = apart, self._stands_for.get(id(leaf), (leaf, leaf))[1]
+        return apart
+
+    def _differentiable(self, tensor: Any) -> bool:
+        return (
+            isinstance(tensor, tf.Tensor)
+            and tensor.dtype.is_floating
+            and getattr(tensor, "graph", None) is self._graph
+        )
+
+    def _why_none(self, own: Any, behind: set[Any] | None, *, is_output: bool) -> str:
+        if not self._differentiable(own):
+            return "no gradient: its output is no floating-point tensor of this graph"
+        logits = hasattr(own, "_keras_logits") or _operation_type(own) in ("Softmax", "Sigmoid")
+        if is_output and logits:
+            return "no gradient: the loss is computed from the logits that its activation was given"
+        if behind is not None and own.op not in behind:
+            return "no gradient: the loss does not depend on it"
+        return "no gradient: none is passed back to it by what the loss is computed from"
 
 
-def _has_gradient(tensor: Any, graph: Any) -> bool:
-    return (
-        isinstance(tensor, tf.Tensor)
-        and tensor.dtype.is_floating
-        and getattr(tensor, "graph", None) is graph
-    )
+def _operation_type(tensor: Any) -> str:
+    """Return the type of the operation of a graph that made a tensor."""
+    return "" if tf.executing_eagerly() else str(tensor.op.type)
 
 
-def _why_none(tensor: Any, graph: Any, *, is_output: bool) -> str:
-    if not _has_gradient(tensor, graph):
-        return "no gradient: its output is no floating-point tensor of this graph"
-    operation = "" if tf.executing_eagerly() else tensor.op.type
-    if is_output and (hasattr(tensor, "_keras_logits") or operation in ("Softmax", "Sigmoid")):
-        return "no gradient: the loss is computed from the logits that its activation was given"
-    return "no gradient: the loss does not depend on it"
+def _operations_behind(loss: Any) -> set[Any] | None:
+    """Return every operation that a loss is computed from; ``None`` outside a graph."""
+    if tf.executing_eagerly():
+        return None
+    found, waiting = {loss.op}, [loss.op]
+    while waiting:
+        for tensor in waiting.pop().inputs:
+            if tensor.op not in found:
+                found.add(tensor.op)
+                waiting.append(tensor.op)
+    return found

@@ -56,15 +56,25 @@ class Selection:
                 chosen = reduction
         return None if chosen == "none" else chosen
 
-    def check(self, specs: Iterable[TensorSpec]) -> None:
+    def check(
+        self, specs: Iterable[TensorSpec], refused: Iterable[tuple[TensorSpec, str]] = ()
+    ) -> None:
         """Refuse patterns that fit none of a model's tensors.
+
+        Parameters
+        ----------
+        specs
+            The tensors that can be captured.
+        refused
+            Those that cannot, each with the reason. A pattern may exclude them.
 
         Raises
         ------
         InputError
-            One problem a pattern, each naming the layers that there are.
+            One problem a pattern, each naming the layers that there are, or the reason why
+            what it fits cannot be captured.
         """
-        specs = list(specs)
+        specs, refused = list(specs), list(refused)
         names = list(dict.fromkeys(spec.layer_path for spec in specs))
         shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
         groups: dict[str, Iterable[str]] = {
@@ -72,16 +82,20 @@ class Selection:
             "capture.exclude": self.exclude,
             "capture.reduce": self.reduce,
         }
-        problems = [
-            Problem(
-                place,
-                f"'{pattern}' matches no layer",
-                suggest(pattern, names) or f"layers are: {shown}",
-            )
-            for place, patterns in groups.items()
-            for pattern in patterns
-            if not any(_fits(pattern, spec) for spec in specs)
-        ]
+        problems = []
+        for place, patterns in groups.items():
+            for pattern in patterns:
+                if any(_fits(pattern, spec) for spec in specs):
+                    continue
+                why = next(
+                    (f"'{one.name}': {why}" for one, why in refused if _fits(pattern, one)), ""
+                )
+                if not why:
+                    advice = suggest(pattern, names) or f"layers are: {shown}"
+                    problems.append(Problem(place, f"'{pattern}' matches no layer", advice))
+                elif place != "capture.exclude":
+                    said = f"'{pattern}' matches nothing that can be captured"
+                    problems.append(Problem(place, said, why))
         if problems:
             raise InputError(problems)
 

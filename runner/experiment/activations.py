@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from runner.capture.capture import unfused
+from runner.capture.capture import Capture, unfused
 from runner.capture.inventory import value_of
 from runner.config.experiment_config import parse_capture
+from runner.errors import some
 from runner.experiment.showing import Settings, Showing
 from runner.model.building import check_model
 from runner.probe.memory_sources import as_probe
@@ -31,6 +33,30 @@ class Activation(TensorSpec):
     value: np.ndarray
 
 
+class Activations(dict[str, Activation]):
+    """The captured tensors of one kind by name, in call order.
+
+    Parameters
+    ----------
+    found
+        The tensors.
+    left_out
+        See below.
+
+    Attributes
+    ----------
+    left_out : dict[str, str]
+        What has no entry, and why: the names of tensors that were asked for and cannot be
+        captured, and the paths of layers with nothing captured.
+    """
+
+    def __init__(
+        self, found: Iterable[Activation] = (), left_out: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__({activation.name: activation for activation in found})
+        self.left_out = dict(left_out or {})
+
+
 def capture_activations(
     model: keras.Model,
     x: Any,
@@ -43,7 +69,7 @@ def capture_activations(
     training: bool = False,
     dtype: str | None = None,
     targets: Any = None,
-) -> dict[str, Activation]:
+) -> Activations:
     """Show a model some inputs and return what every layer put out.
 
     Parameters
@@ -71,9 +97,10 @@ def capture_activations(
 
     Returns
     -------
-    dict[str, Activation]
-        By name, in call order. A layer that hands on the very tensor of another has an
-        entry that shares that one's array.
+    Activations
+        A dict by name, in call order. A layer that hands on the very tensor of another has an
+        entry that shares that one's array. Its ``left_out`` says of every other layer why it
+        has no entry.
 
     Raises
     ------
@@ -81,6 +108,11 @@ def capture_activations(
         If what is given is no model or no inputs, or a pattern matches no layer.
     RunError
         If the model cannot be called; names the layer where it failed.
+
+    Warns
+    -----
+    UserWarning
+        If nothing at all could be captured; says why.
     """
     check_model(model)
     wanted = parse_capture(
@@ -98,7 +130,7 @@ def capture_activations(
         found = [
             Activation(**vars(spec), value=value_of(variable)) for spec, variable in capture.weights
         ]
-        return {activation.name: activation for activation in found}
+        return _with_the_rest(found, capture, kind)
     with unfused():
         batches = [arrays for _, arrays in showing]
     values = {
@@ -108,4 +140,29 @@ def capture_activations(
     found = [Activation(**vars(spec), value=value) for spec, value in values.items()]
     found += [Activation(**vars(alias), value=values[spec]) for alias, spec in capture.aliases]
     found.sort(key=lambda activation: activation.order)
-    return {activation.name: activation for activation in found}
+    return _with_the_rest(found, capture, kind)
+
+
+def _with_the_rest(found: list[Activation], capture: Capture, kind: Kind) -> Activations:
+    """Return what was captured with what was not."""
+    left_out = {
+        one.name: one.reason
+        for layer in capture.layers
+        for one in layer.left_out
+        if one.kind == kind
+    }
+    if kind != "weight":
+        there = {activation.layer_path for activation in found}
+        left_out |= {
+            layer.path: layer.reason
+            for layer in capture.layers
+            if layer.reason is not None and layer.path not in there
+        }
+    if not found:
+        said = [f"'{name}': {reason}" for name, reason in left_out.items()]
+        warnings.warn(
+            f"no {kind} was captured: {some(said, most=3) or 'the model has none'}",
+            UserWarning,
+            stacklevel=3,
+        )
+    return Activations(found, left_out)

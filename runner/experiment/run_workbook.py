@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Iterable
 
 from runner.errors import some
+from runner.record.layer_record import LayerRecord
 from runner.record.publication import Publication
-from runner.record.record import LayerRecord
 from runner.tables.workbook import Sheet, workbook_of
 
 _FILE = "tables.xlsx"

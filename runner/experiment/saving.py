@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,21 +21,14 @@ from runner.errors import RunError
 from runner.experiment.probe_table import ProbeTable
 from runner.experiment.run_workbook import add_workbook
 from runner.experiment.showing import Settings, Showing
-from runner.experiment.tensor_tables import TensorTables
+from runner.experiment.tensor_tables import TensorTables, layer_records
 from runner.experiment.writer_thread import WriterThread
 from runner.model.backend import read_backend
 from runner.preflight import check_disk, estimated_bytes
 from runner.probe.probe import Probe
+from runner.record.layer_record import LayerRecord
 from runner.record.publication import Publication
-from runner.record.record import (
-    Header,
-    Headline,
-    LayerRecord,
-    ModelRecord,
-    ProbeRecord,
-    RunRecord,
-    TensorRecord,
-)
+from runner.record.record import Header, Headline, ModelRecord, ProbeRecord, RunRecord
 from runner.record.training_record import Checkpoint, StepRecord
 from runner.table_formats import FORMATS
 from runner.tables.statistics import summary_table
@@ -197,7 +189,8 @@ class Saving:
         )
         remembers = not self._shown
         self._shown.append((checkpoint, tables))
-        values = {id(variable): value_of(variable) for variable in self._model.weights}
+        held = (*self._model.weights, *capture.plain_variables)
+        values = {id(variable): value_of(variable) for variable in held}
         whole = list(values.values())
         chosen = [
             (spec, values[id(variable)] if id(variable) in values else value_of(variable))
@@ -256,7 +249,7 @@ class Saving:
         if self.checkpoints:
             self.write("steps", self._steps_summary())
         if FORMATS[self._settings.format].has_workbook:
-            add_workbook(self.publication, self._layers(self._shown[-1][1]))
+            add_workbook(self.publication, self._layers)
         log = self._header.variables.scrubbed("".join(self._log))
         for name, data in {**self._header.files, "run.log": log.encode()}.items():
             self.publication.write(name, data)
@@ -301,6 +294,12 @@ class Saving:
         steps = pa.array([step for step, _ in rows], pa.int64())
         return summary_table(row for _, row in rows).add_column(0, "step", steps)
 
+    @cached_property
+    def _layers(self) -> tuple[LayerRecord, ...]:
+        """What the run records of every layer; known when the tables are complete."""
+        tables = self._shown[-1][1]
+        return layer_records(self.showing.capture, tables, type(self._model).__name__)
+
     def _record(self, **known: Any) -> RunRecord:
         last, probe = self._shown[-1][1], self._probe
         of_tensors = {name for _, tables in self._shown for name in tables.files}
@@ -331,7 +330,7 @@ class Saving:
                 training=self._settings.training,
                 mixed_by=self.showing.mixed_by,
             ),
-            layers=self._layers(last),
+            layers=self._layers,
             steps=tuple(
                 StepRecord(
                     **vars(checkpoint),
@@ -355,36 +354,6 @@ class Saving:
                 inf=sum(int(row["inf"]) for row in last.summary),
             ),
         )
-
-    def _layers(self, tables: TensorTables) -> tuple[LayerRecord, ...]:
-        capture = self.showing.capture
-        tensors: dict[str, list[TensorRecord]] = defaultdict(list)
-        for spec in (*capture.tensors, *(spec for spec, _ in capture.weights)):
-            path = tables.path(spec)
-            tensors[spec.layer_path].append(TensorRecord.of(spec, path, tables.files[path]))
-        for alias, spec in capture.aliases:
-            path = tables.path(spec)
-            record = TensorRecord.of(alias, path, tables.files[path], spec.name)
-            tensors[alias.layer_path].append(record)
-        layers = [
-            LayerRecord(
-                layer.path,
-                layer.layer_class,
-                layer.order,
-                tuple(sorted(tensors.pop(layer.path, []), key=lambda tensor: tensor.order)),
-                layer.reason,
-                layer.no_gradient,
-                self._header.variables.arguments(layer.path, layer.arguments),
-                layer.calls,
-            )
-            for layer in capture.layers
-        ]
-        # Weights that belong to the model itself and to none of its layers.
-        layers += [
-            LayerRecord(path, type(self._model).__name__, None, tuple(own), "the model itself")
-            for path, own in tensors.items()
-        ]
-        return tuple(layers)
 
 
 def _logged(what: str, when: datetime | None = None) -> str:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import warnings
+from collections import defaultdict
 from collections.abc import Sequence
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from runner.errors import RunError
 from runner.probe.probe import Batch, Probe
 from runner.probe.probe_hash import ProbeHasher
+from runner.record.layer_record import LayerRecord, TensorRecord
 from runner.record.publication import FileDigest, Publication
 from runner.tables.layout import file_name, layout_of
 from runner.tables.statistics import RunningStatistics, not_finite
 from runner.tables.tables import TableWriter, write_weight
 from runner.tensors import OnNan, TensorSpec
+
+if TYPE_CHECKING:
+    from runner.capture.capture import Capture
 
 # For all tables together, to gather rows in before they are written.
 _BUFFER_BYTES = 64 * 2**20
@@ -134,6 +139,44 @@ class TensorTables:
     def files(self) -> dict[str, FileDigest]:
         """Size and hash of every table, by its path inside the run."""
         return {name: self._publication.files[name] for name in self._names}
+
+
+def layer_records(
+    capture: Capture, tables: TensorTables, model_class: str
+) -> tuple[LayerRecord, ...]:
+    """Return what is recorded of every layer, in call order.
+
+    Parameters
+    ----------
+    capture
+        What was captured.
+    tables
+        Its tables, complete.
+    model_class
+        Name of the model's class, for weights that belong to none of its layers.
+    """
+    tensors: dict[str, list[TensorRecord]] = defaultdict(list)
+    files = tables.files
+    for spec in (*capture.tensors, *(spec for spec, _ in capture.weights)):
+        path = tables.path(spec)
+        tensors[spec.layer_path].append(TensorRecord.of(spec, path, files[path]))
+    for alias, spec in capture.aliases:
+        path = tables.path(spec)
+        tensors[alias.layer_path].append(TensorRecord.of(alias, path, files[path], spec.name))
+    layers = [
+        LayerRecord(
+            **{
+                **vars(layer),
+                "tensors": tuple(sorted(tensors.pop(layer.path, []), key=lambda one: one.order)),
+            }
+        )
+        for layer in capture.layers
+    ]
+    layers += [
+        LayerRecord(path, model_class, None, tuple(own), "the model itself")
+        for path, own in tensors.items()
+    ]
+    return tuple(layers)
 
 
 def _buffers(specs: Sequence[TensorSpec], table_format: str) -> list[int]:

@@ -9,7 +9,8 @@ from itertools import groupby, pairwise
 from typing import Any
 
 from runner.errors import InputError
-from runner.record.record import LayerRecord, RunRecord, TensorRecord
+from runner.record.layer_record import LayerRecord, TensorRecord
+from runner.record.record import RunRecord
 from runner.report.layer_view import packed
 from runner.runs.published_run import Run
 from runner.screen.dense import DenseCall

@@ -12,7 +12,8 @@ import pandas as pd
 import yaml
 
 from runner.preflight import readable
-from runner.record.record import RunRecord, TensorRecord
+from runner.record.layer_record import TensorRecord
+from runner.record.record import RunRecord
 from runner.report.excerpt import Excerpt
 from runner.report.explanations import explained
 from runner.report.layer_view import tensor_view

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from runner.errors import InputError
+from runner.record.layer_record import TensorRecord
 from runner.record.publication import RECORD
-from runner.record.record import ProbeRecord, RunRecord, TensorRecord
+from runner.record.record import ProbeRecord, RunRecord
 from runner.runs.run_files import RunFiles, lacks
 from runner.runs.shown_probe import ShownProbe
 from runner.runs.unknown import UnknownTensorError

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from runner.errors import InputError, some
-from runner.record.record import RunRecord, TensorRecord
+from runner.record.layer_record import TensorRecord
+from runner.record.record import RunRecord
 from runner.table_formats import FORMATS
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from runner.errors import InputError, Problem
-from runner.record.record import RunRecord, TensorRecord
+from runner.record.layer_record import TensorRecord
+from runner.record.record import RunRecord
 from runner.runs.locate import open_run
 from runner.runs.published_run import Run
 from runner.runs.runs import flat_config

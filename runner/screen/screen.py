@@ -16,7 +16,7 @@ from rich.text import Text
 
 from runner.config.loading import CONFIG_NAME
 from runner.preflight import readable
-from runner.record.record import TensorRecord
+from runner.record.layer_record import TensorRecord
 from runner.runs.locate import OUTPUTS
 from runner.runs.published_run import Run
 from runner.screen import story

@@ -1,0 +1,108 @@
+"""Where in a model a call happens: the path of its layer, the same in every pass."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+from runner.capture.model_tree import children
+
+
+class CallPaths:
+    """Gives layers their paths as they are called during one forward pass.
+
+    A path depends on the model alone. A layer that exists before the pass goes by its own
+    name. One that is made inside the pass would get another automatic name every time, since
+    Keras numbers them through the whole process: it goes by its class and by how many of that
+    class its parent has called before. The first ``Dense`` that ``block`` makes is
+    ``block/dense``, the second ``block/dense#2``, and a second call of ``block`` makes the
+    same ones again.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[int, tuple[Any, str]] = {}
+        self._owners: dict[tuple[str, str], Any] = {}
+        self._segments: dict[tuple[str, Any], str] = {}
+        self._made_owners: dict[tuple[int, int], Any] = {}
+        self._made_counts: Counter[tuple[int, str]] = Counter()
+        self._positions: Counter[tuple[str, str]] = Counter()
+        self._indices: Counter[str] = Counter()
+
+    def note_made(self, operation: Any, name: str | None) -> None:
+        """Note an operation that is made during the pass.
+
+        Parameters
+        ----------
+        operation
+            Kept alive for the pass, so that its identity stays its own.
+        name
+            The name that it was given; ``None`` if Keras makes one up.
+        """
+        self._made[id(operation)] = operation, name or _snake_case(type(operation).__name__)
+
+    def is_made(self, operation: Any) -> bool:
+        """Tell whether an operation was made during the pass."""
+        return id(operation) in self._made
+
+    def place(self, operation: Any, parent: Any) -> tuple[str, str, int]:
+        """Return where a call that begins now takes place.
+
+        Parameters
+        ----------
+        operation
+            What is called.
+        parent
+            The call inside which that happens.
+
+        Returns
+        -------
+        path, segment : str
+            The layer's path, and its last segment.
+        index : int
+            Which call of that path this is, from 0.
+        """
+        owner, name = id(operation), operation.name
+        if self.is_made(operation):
+            owner, name = self._owner_of_made(operation, parent)
+        segment = self._segments.get((parent.layer_path, owner))
+        if segment is None:
+            segment = self._free(parent.layer_path, name, owner)
+            self._segments[parent.layer_path, owner] = segment
+        path = f"{parent.layer_path}/{segment}" if parent.layer_path else segment
+        self._indices[path] += 1
+        return path, segment, self._indices[path] - 1
+
+    def _free(self, parent_path: str, name: str, owner: Any) -> str:
+        """Return the first of ``name``, ``name#2``, ``name#3``... that nobody has."""
+        segment, position = name, max(1, self._positions[parent_path, name])
+        if position > 1:
+            segment = f"{name}#{position}"
+        while self._owners.setdefault((parent_path, segment), owner) != owner:
+            position += 1
+            segment = f"{name}#{position}"
+        self._positions[parent_path, name] = position
+        return segment
+
+    def _owner_of_made(self, operation: Any, parent: Any) -> tuple[Any, str]:
+        """Return what stands for a made operation in every call of its parent, and its name."""
+        _, name = self._made[id(operation)]
+        key = id(parent), id(operation)
+        if key not in self._made_owners:
+            self._made_counts[id(parent), name] += 1
+            self._made_owners[key] = name, self._made_counts[id(parent), name]
+        owner = self._made_owners[key]
+        # Layers of its class that the parent keeps come first, whatever number Keras gave them.
+        kept = sum(
+            type(child) is type(operation) and not self.is_made(child)
+            for child in children(parent.operation)
+            if re.fullmatch(rf"{re.escape(name)}(_\d+)?", child.name)
+        )
+        position = kept + owner[1]
+        return owner, name if position == 1 else f"{name}#{position}"
+
+
+def _snake_case(class_name: str) -> str:
+    """Return the name that Keras makes of a class before it adds a number."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", class_name))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

@@ -1,0 +1,100 @@
+"""The layers and weights that a model holds, by what its objects are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+_Trackable: Any = tf.__internal__.tracking.AutoTrackable
+
+
+def children(layer: Any) -> list[Any]:
+    """Return the layers that a layer holds itself, those of its sublayers apart."""
+    flatten = getattr(layer, "_flatten_layers", None)
+    return flatten(include_self=False, recursive=False) if flatten is not None else []
+
+
+def uncalled(model: Any, paths: dict[int, str], taken: set[str]) -> Iterator[tuple[Any, str, str]]:
+    """Walk the tree of layers below a model, and yield those that have no path yet.
+
+    Parameters
+    ----------
+    model
+        The model.
+    paths
+        Identity of a layer to its path, the model's being empty; is added to.
+    taken
+        The paths that are given already; is added to.
+
+    Yields
+    ------
+    tuple
+        A layer, the path that it was given, and that of the layer that holds it.
+    """
+    seen = {id(model)}
+    waiting = [(model, iter(children(model)))]
+    while waiting:
+        parent, rest = waiting[-1]
+        layer = next(rest, None)
+        if layer is None:
+            waiting.pop()
+            continue
+        if id(layer) not in paths:
+            above = paths[id(parent)]
+            path = own = f"{above}/{layer.name}" if above else layer.name
+            position = 1
+            while path in taken:
+                position += 1
+                path = f"{own}#{position}"
+            taken.add(path)
+            paths[id(layer)] = path
+            yield layer, path, above
+        if id(layer) not in seen:
+            seen.add(id(layer))
+            waiting.append((layer, iter(children(layer))))
+
+
+def own_weights(layer: Any) -> Iterator[tuple[str, Any]]:
+    """Yield a layer's variables that belong to none of its sublayers, under unique names.
+
+    Those of Keras go by their names; a plain ``tf.Variable`` goes by the attribute that holds
+    it, such as ``scale``, ``tables.0`` in a list or ``cell.w`` in a ``tf.Module``.
+    """
+    below = {id(weight) for child in children(layer) for weight in child.weights}
+    of_keras = getattr(layer, "weights", [])
+    known = {id(part) for weight in of_keras for part in (weight, getattr(weight, "_value", None))}
+    plain = _plain(getattr(layer, "__dict__", {}), "", known)
+    names: dict[str, int] = {}
+    for name, weight in (*((weight.name, weight) for weight in of_keras), *plain):
+        if id(weight) not in below:
+            names[name] = again = names.get(name, 0) + 1
+            yield (name if again == 1 else f"{name}#{again}"), weight
+
+
+def _plain(held: Mapping[Any, Any], prefix: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """Yield the plain variables of an object's attributes, each once."""
+    for key, value in held.items():
+        # TensorFlow notes under such names what it has to write into a checkpoint.
+        if str(key).startswith("_self_") or id(value) in seen:
+            continue
+        name = f"{prefix}{key}"
+        if isinstance(value, tf.Variable):
+            seen.add(id(value))
+            yield name, value
+        elif (below := _held_by(value)) is not None:
+            seen.add(id(value))
+            yield from _plain(below, f"{name}.", seen)
+
+
+def _held_by(value: Any) -> Mapping[Any, Any] | None:
+    """Return what a container, a ``tf.Module`` or a loaded SavedModel holds, by its names."""
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, (list, tuple)):
+        return dict(enumerate(value))
+    of_keras = type(value).__module__.startswith("keras.")
+    tracks = isinstance(value, _Trackable) and not isinstance(value, keras.Layer)
+    return vars(value) if tracks and not of_keras else None

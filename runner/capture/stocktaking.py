@@ -1,0 +1,268 @@
+"""A forward pass gone through: every tensor of every layer sorted into kept and left out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from runner.capture.calls import Call
+from runner.capture.connections import arguments_of, wiring_of
+from runner.capture.inventory import Entry, Inventory, Layer
+from runner.capture.model_tree import own_weights, uncalled
+from runner.capture.reductions import reduced
+from runner.capture.selection import Selection
+from runner.tensors import Kind, LeftOut, TensorSpec
+
+_MADE = "its layer is made, and its values drawn, anew in every pass"
+
+
+def take_inventory(
+    model: keras.Model, calls: list[Call], selection: Selection, rows: int | None = None
+) -> tuple[Inventory, list[Any]]:
+    """Sort what a forward pass went through.
+
+    Parameters
+    ----------
+    model
+        The model that was called.
+    calls
+        All its calls in the order of completion, its own the last.
+    selection
+        What to keep.
+    rows
+        The number of samples, if the model was made for batches of just that size.
+
+    Returns
+    -------
+    inventory
+        What was found.
+    values
+        The tensors to return from the forward pass, reduced and cast as selected, in
+        the order of ``inventory.tensors``.
+    """
+    *calls, root = calls
+    taking = _Taking(selection, rows)
+    for order, call in enumerate(calls):
+        taking.take(call, order)
+    inventory, names = taking.inventory, taking.names
+    inventory.outputs = tuple(
+        names[id(tensor)] for _, tensor in root.outputs if id(tensor) in names
+    )
+    layers: dict[str, Any] = {}
+    for call in calls:
+        layers.setdefault(call.layer_path, call.operation)
+    taking.add_uncalled(model, calls, layers)
+    made = {call.layer_path for call in calls if call.made}
+    taking.add_weights([*layers.items(), (model.name, model)], made)
+    weights = {
+        id(variable.value): spec.name
+        for spec, variable in inventory.weights
+        if isinstance(variable, keras.Variable)
+    }
+    for path, own in wiring_of(calls, root, names, weights).items():
+        entry = inventory.entries[path]
+        entry.layer = dataclasses.replace(
+            entry.layer, arguments=arguments_of(layers[path]), calls=own
+        )
+    return inventory, taking.values
+
+
+class _Taking:
+    """An inventory being taken."""
+
+    def __init__(self, selection: Selection, rows: int | None) -> None:
+        self.inventory = Inventory(selection.kinds)
+        self.values: list[Any] = []
+        self.names: dict[int, str] = {}
+        self._selection = selection
+        self._rows = rows
+        self._graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+        self._positions: dict[tuple[int, str | None], int] = {}
+        self._taken: set[tuple[Kind, str]] = set()
+
+    def take(self, call: Call, order: int) -> None:
+        """Sort what came of one call."""
+        inventory, layer_class = self.inventory, type(call.operation).__name__
+        found = list(_put_out(call))
+        entry = inventory.entries.get(call.layer_path)
+        if entry is None:
+            why = inventory.why_nothing({kind for kind, _, _ in found})
+            entry = Entry(Layer(call.layer_path, layer_class, order, why))
+            inventory.entries[call.layer_path] = entry
+        no_gradient = entry.layer.no_gradient or next(iter(call.no_gradient.values()), None)
+        entry.layer = dataclasses.replace(entry.layer, no_gradient=no_gradient)
+        for kind, output, tensor in found:
+            name = call.name if output is None else f"{call.name}:{output}"
+            spec = TensorSpec(
+                name=_unique(kind, name, self._taken),
+                kind=kind,
+                layer_path=call.layer_path,
+                layer_class=layer_class,
+                call=call.index,
+                output=output,
+                shape=(),
+                dtype="",
+                order=order,
+            )
+            unfit = (
+                tensor.reason if isinstance(tensor, _Absent) else self._unfit(call, tensor, kind)
+            )
+            if unfit is not None:
+                inventory.refused.append((spec, unfit))
+            else:
+                inventory.candidates.append(spec)
+                if kind == "activation":
+                    self.names.setdefault(id(tensor), spec.name)
+            if not self._selection.keeps(spec):
+                continue
+            if unfit is not None:
+                entry.left_out.append(LeftOut(spec.name, kind, unfit))
+                continue
+            entry.kept.add((kind, spec.name))
+            self._keep(dataclasses.replace(spec, reduction=self._selection.reduction(spec)), tensor)
+
+    def _keep(self, spec: TensorSpec, tensor: Any) -> None:
+        position = self._positions.setdefault((id(tensor), spec.reduction), len(self.values))
+        if position < len(self.values):
+            self.inventory.aliases.append((spec, position))
+            return
+        self.inventory.tensors.append(spec)
+        self.values.append(_stored(tensor, spec, self._selection.dtype))
+
+    def _unfit(self, call: Call, tensor: Any, kind: Kind) -> str | None:
+        """Return why a tensor cannot be captured, if it cannot."""
+        it = "its input" if kind == "input" else "its output"
+        graph = self._graph
+        if isinstance(tensor, _Absent):
+            return tensor.reason
+        if call.loop is not None:
+            return f"opaque: runs step by step inside the loop of '{call.loop.layer_path}'"
+        if isinstance(tensor, (tf.SparseTensor, tf.RaggedTensor)):
+            return f"opaque: {it} is a {type(tensor).__name__}"
+        if not isinstance(tensor, tf.Tensor):
+            return f"opaque: {it} is a {type(tensor).__name__}, not a tensor"
+        if graph is not None and hasattr(tensor, "numpy"):  # made before the pass
+            return f"no sample axis: {it} is a constant of shape {tuple(tensor.shape)}"
+        if graph is not None and tensor.graph is not graph:
+            return "opaque: runs inside a loop or a branch of the graph"
+        dtype = tensor.dtype
+        if dtype == tf.string or not (dtype.is_bool or dtype.is_numpy_compatible):
+            return f"opaque: {it} is of type {dtype.name}"
+        if tensor.shape.rank == 0 or (
+            graph is not None
+            and tensor.shape[:1].is_fully_defined()
+            and tensor.shape[0] != self._rows
+        ):
+            return f"no sample axis: {it} has shape {tuple(tensor.shape)}"
+        return None
+
+    def add_uncalled(self, model: keras.Model, calls: list[Call], called: dict[str, Any]) -> None:
+        """Add the layers that were never called, to both the inventory and `called`."""
+        entries = self.inventory.entries
+        paths = {id(model): ""}
+        for call in calls:
+            paths.setdefault(id(call.operation), call.layer_path)
+        for layer, path, parent in uncalled(model, paths, {"", *called}):
+            reason = "never called"
+            if isinstance(layer, keras.layers.InputLayer):
+                reason = "an input of the model: it is in the probe"
+                if parent:
+                    reason = f"an input of '{parent}': it puts out what that is given"
+            elif parent in entries and entries[parent].layer.order is not None:
+                reason = f"opaque: not called as a layer while '{parent}' ran"
+            entries[path] = Entry(Layer(path, type(layer).__name__, None, reason))
+            called[path] = layer
+
+    def add_weights(self, layers: list[tuple[str, Any]], made: set[str]) -> None:
+        """Add the weights of every layer; one that was made during the pass has none to keep."""
+        inventory = self.inventory
+        owners: dict[int, TensorSpec] = {}
+        plain: dict[int, tf.Variable] = {}
+        taken: set[tuple[Kind, str]] = set()
+        for place, (path, layer) in enumerate(layers):
+            entry = inventory.entries.get(path)
+            order = place if entry is None or entry.layer.order is None else entry.layer.order
+            for name, variable in own_weights(layer):
+                spec = TensorSpec(
+                    name=_unique("weight", f"{path}/{name}", taken),
+                    kind="weight",
+                    layer_path=path,
+                    layer_class=type(layer).__name__,
+                    call=None,
+                    output=None,
+                    shape=(),
+                    dtype="",
+                    order=order,
+                )
+                unfit = _MADE if path in made else _unfit_weight(variable)
+                if unfit is not None:
+                    inventory.refused.append((spec, unfit))
+                    if self._selection.keeps(spec) and entry is not None:
+                        entry.left_out.append(LeftOut(spec.name, "weight", unfit))
+                    continue
+                if isinstance(variable, tf.Variable):
+                    plain[id(variable)] = variable
+                dtype = keras.backend.standardize_dtype(variable.dtype)
+                spec = dataclasses.replace(spec, shape=tuple(variable.shape), dtype=dtype)
+                inventory.candidates.append(spec)
+                if not self._selection.keeps(spec):
+                    continue
+                owner = owners.setdefault(id(variable), spec)
+                if owner is spec:
+                    inventory.weights.append((spec, variable))
+                else:
+                    inventory.weight_aliases.append((spec, owner))
+        inventory.plain_variables = list(plain.values())
+
+
+@dataclass(frozen=True)
+class _Absent:
+    """Stands for a tensor that there is not, and says why."""
+
+    reason: str
+
+
+def _put_out(call: Call) -> Iterator[tuple[Kind, str | None, Any]]:
+    for place, tensor in call.outputs:
+        yield "activation", place, tensor
+    for place, tensor in call.gradients:
+        yield "gradient", place, tensor
+    for place, reason in call.no_gradient.items():
+        yield "gradient", place, _Absent(reason)
+    if call.pre_activation is not None:
+        yield "pre_activation", None, call.pre_activation
+    given = [leaf for leaf in call.inputs if tf.is_tensor(leaf[1])]
+    for place, tensor in given:
+        yield "input", place if len(given) > 1 else None, tensor
+
+
+def _unique(kind: Kind, name: str, taken: set[tuple[Kind, str]]) -> str:
+    """Tell a name apart from others of its kind: a layer may itself be called ``a@0``."""
+    found, position = name, 1
+    while (kind, found) in taken:
+        position += 1
+        found = f"{name}#{position}"
+    taken.add((kind, found))
+    return found
+
+
+def _stored(tensor: Any, spec: TensorSpec, dtype: str | None) -> Any:
+    if spec.reduction is not None:
+        tensor = reduced(tensor, spec.reduction, spec.name)
+    return tf.cast(tensor, dtype) if dtype is not None and tensor.dtype.is_floating else tensor
+
+
+def _unfit_weight(variable: Any) -> str | None:
+    """Return why a variable cannot be kept as a weight, if it cannot."""
+    dtype = tf.as_dtype(variable.dtype)
+    if dtype == tf.string or not (dtype.is_bool or dtype.is_numpy_compatible):
+        return f"opaque: it is of type {dtype.name}"
+    shape = tf.TensorShape(variable.shape)
+    if not shape.is_fully_defined():
+        return f"opaque: its shape {shape} is open"
+    return None
