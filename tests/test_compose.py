@@ -100,7 +100,10 @@ def test_a_mapping_brings_keys_to_one_that_is_there() -> None:
         ("model.hidden_units=0", "model.hidden_units: must be >= 1, found 0"),
         ("optimizer=adma", "optimizer: there is no config 'adma'; did you mean 'adam'?"),
         ("loss=mes", "loss: there is no config 'mes'; did you mean 'mse'?"),
-        ("format=xml", "format: there is no config 'xml'; there are arrow, csv, parquet"),
+        (
+            "format=xml",
+            "format: there is no config 'xml'; there are arrow, csv, csv_bom, parquet, xlsx",
+        ),
         ("probe=csv", "probe.path: required, and not given; set probe.path=..."),
         ("name=${mode.x}", "name: refers to 'mode.x', which is not in the configuration"),
         (

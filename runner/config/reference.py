@@ -20,6 +20,10 @@ line a key is set by its path, `capture.batch_size=32`, with a `+` before it whe
 does not have it, and in quotes where the shell would read a bracket. In a file it stands below its
 section. The first example of a table chooses what the others go with.
 
+A `file` or `folder` is looked up from the folder that Runner is started in, unless its path is
+absolute. All that are missing are said together, before anything is built, and a sweep that goes on
+makes a run again if the content of one has changed. A `module` is Python code that runs.
+
 `--cfg job` shows the whole configuration of a command line, and
 `runner schema --output runner.schema.json` writes the schema with which an editor completes and
 checks such files.
