@@ -565,13 +565,22 @@ def test_a_picture_is_what_its_content_says() -> None:
     np.testing.assert_allclose(batch.inputs, np.full_like(batch.inputs, (250, 10, 10)), atol=4)
 
 
+def test_a_jpeg_with_further_pictures_behind_it_is_a_jpeg() -> None:
+    Path("pictures").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype="uint8")
+    first = Image.fromarray(noise)
+    first.save("pictures/a.jpg", "MPO", save_all=True, append_images=[first.rotate(180)])
+    expected = keras_values((20, 30), "rgb")
+    assert np.array_equal(whole(images((20, 30, 3), scale="0-255")).inputs, expected)
+
+
 def test_what_is_no_picture_is_left_out_and_said() -> None:
     picture("pictures/1/a.png")
     for name in ("notes.txt", "1/data.csv", ".DS_Store", "1/Thumbs.db", "__MACOSX/a.png"):
         Path("pictures", name).parent.mkdir(exist_ok=True)
         Path("pictures", name).write_text("a,b\n1,2\n")
     Path("pictures/model.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    said = "3 no pictures in 'pictures', left out: 1/data.csv, model.h5, notes.txt"
+    said = "3 files of 'pictures' left out, being no pictures: 1/data.csv, model.h5, notes.txt"
     with pytest.warns(UserWarning, match=re.escape(said)):
         probe = images()
     assert probe.notes == (said,)
@@ -584,7 +593,7 @@ def test_of_several_pages_or_frames_the_first_is_shown_and_that_is_said() -> Non
     for name in ("a.tif", "b.gif", "c.webp", "d.png"):
         first.save(f"pictures/{name}", save_all=True, append_images=[second])
     first.save("pictures/e.tif")
-    said = "4 pictures in 'pictures' of several pages or frames, the first one is shown: a.tif, b"
+    said = "4 files of 'pictures' shown by the first of several pages or frames: a.tif, b.gif"
     with pytest.warns(UserWarning, match=re.escape(said)):
         probe = images()
     assert (whole(probe).inputs > 0.9).all(axis=(1, 2)).tolist() == [[True, False, False]] * 5
@@ -668,6 +677,18 @@ def test_a_table_of_labels_may_be_parquet_and_stand_among_the_pictures() -> None
     assert batch.labels.tolist() == [7]
 
 
+def test_one_long_label_does_not_become_many() -> None:
+    picture("pictures/1.png")
+    columns = {"file": ["1.png", "2.png"], "label": pa.array(["x" * 2_000] * 2)}
+    pa.parquet.write_table(pa.table(columns), "labels.parquet")
+    message = "labels.parquet, column 'label': a text has 2,000 bytes, at most 1,000 are taken"
+    with (
+        pytest.raises(InputError, match=message),
+        pytest.warns(UserWarning, match="names 1 picture not found in the folder: 2.png"),
+    ):
+        images(labels="labels.parquet")
+
+
 def test_rows_of_labels_that_are_missing_or_spare_are_said() -> None:
     for name in ("1.png", "2.png", "3.png"):
         picture(f"pictures/{name}")
@@ -679,7 +700,7 @@ def test_rows_of_labels_that_are_missing_or_spare_are_said() -> None:
         "add what is missing, or move these pictures away"
     )
     table("file,label\n1.png,0\n2.png,1\n3.png,1\n4.png,5\n5.png,6\n")
-    said = "labels.csv has 2 rows of pictures that are not there: 4.png, 5.png"
+    said = "labels.csv names 2 pictures not found in the folder: 4.png, 5.png"
     with pytest.warns(UserWarning, match=said):
         images(labels="labels.csv")
 
@@ -689,6 +710,8 @@ def test_rows_of_labels_that_are_missing_or_spare_are_said() -> None:
     [
         ("file,label\n1.png,0\n1.png,1\n", "labels.csv has several rows of 1.png"),
         ("file,species\n1.png,0\n", "expected a column of labels or ids in labels.csv, found fi"),
+        ("file,label,label\n1.png,0,1\n", "labels.csv has several columns called 'label'"),
+        ("file,label\n1.png,\n", "labels.csv has no 'label' for 1.png; fill it in"),
         ("file,label\n", "labels.csv has no rows below its columns' names"),
         ("file,label\n1.png\n", "labels.csv:2: 1 fields, expected 2"),
     ],

@@ -26,7 +26,7 @@ from runner.tensors import InputSpec
 # Pillow's formats of pixels that are decoded in this process. Others start a program
 # (EPS: Ghostscript), are drawn by the system (WMF) or are no pictures by themselves.
 _FORMATS = (
-    "PNG", "JPEG", "MPO", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000", "ICO",
+    "PNG", "JPEG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000", "ICO",
     "ICNS", "TGA", "PCX", "DDS", "PSD", "QOI", "SGI", "SUN", "XBM", "XPM", "MSP",
 )  # fmt: skip
 # Those of them that no first bytes tell: asked only of a file with their ending.
@@ -129,7 +129,9 @@ class _Decoder:
         from runner.probe.decoding import decoded
 
         data = picture.path.read_bytes()
-        with _opened(self._pillow, io.BytesIO(data), [picture.format]) as opened:
+        # Pillow finds an MPO, a JPEG with further pictures behind it, as a JPEG.
+        kind = "JPEG" if picture.format == "MPO" else picture.format
+        with _opened(self._pillow, io.BytesIO(data), [kind]) as opened:
             try:
                 array = decoded(data, picture.format, opened.mode, self._channels)
             except ValueError:
@@ -190,11 +192,12 @@ def _listed(
         raise InputError.of("probe.path", f"no pictures in '{folder}'{found}")
     notes = []
     for names, what in (
-        (left_out, f"no pictures in '{folder}', left out"),
-        (cut, f"pictures in '{folder}' of several pages or frames, the first one is shown"),
+        (left_out, "left out, being no pictures"),
+        (cut, "shown by the first of several pages or frames"),
     ):
         if names:
-            said = f"{len(names)} {what}: "
+            files = "1 file" if len(names) == 1 else f"{len(names)} files"
+            said = f"{files} of '{folder}' {what}: "
             warnings.warn(said + some(names), UserWarning, stacklevel=4)
             notes.append(said + some(names, _MOST_NAMES))
     return pictures, tuple(notes)

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from runner.config.probe_config import ImagesConfig
@@ -18,6 +19,8 @@ from runner.errors import InputError, first_line, some, suggest
 from runner.probe.sample_ids import numbers_or_text
 from runner.regular_files import binary_kind, regular_file, what_it_is
 
+_MOST_ROWS = 10_000_000
+_MOST_BYTES = 1_000  # of a name, a label or an id
 # What a table may name a file by; the first that fits any of the files counts.
 _NAMES: tuple[Callable[[str], str], ...] = (
     lambda name: name,
@@ -51,22 +54,33 @@ def joined_labels(
     InputError
         If a file has no row or several, or the table cannot be read.
     """
-    columns = _read(regular_file(path, "probe.labels"))
-    files = _column(columns, config.file_column, "file", "probe.file_column") or next(iter(columns))
-    label = _column(columns, config.label_column, "label", "probe.label_column")
-    sample = _column(columns, config.id_column, "id", "probe.id_column")
+    table = _opened(regular_file(path, "probe.labels"))
+    twice = [name for name, count in Counter(table.names).items() if count > 1]
+    if twice:
+        raise InputError.of("probe.labels", f"{path} has several columns called '{twice[0]}'")
+    files = _column(table, config.file_column, "file", "probe.file_column") or table.names[0]
+    label = _column(table, config.label_column, "label", "probe.label_column")
+    sample = _column(table, config.id_column, "id", "probe.id_column")
     if label is None and sample is None:
-        there = ", ".join(columns)
         raise InputError.of(
             "probe.labels",
-            f"expected a column of labels or ids in {path}, found {there}",
+            f"expected a column of labels or ids in {path}, found {some(table.names)}",
             "name it in probe.label_column or probe.id_column",
         )
-    rows = _joined(path, [_plain(name) for name in columns[files]], list(map(_plain, names)), names)
-    return (
-        None if sample is None else numbers_or_text([columns[sample][row] for row in rows]),
-        None if label is None else numbers_or_text([columns[label][row] for row in rows]),
-    )
+    rows = _joined(path, [*map(_plain, table.cells(files))], [*map(_plain, names)], names)
+
+    def said(column: str | None) -> list[Any] | None:
+        if column is None:
+            return None
+        cells = table.cells(column, rows)
+        if "" in cells:
+            name = names[cells.index("")]
+            raise InputError.of(
+                "probe.labels", f"{path} has no '{column}' for {name}", "fill it in"
+            )
+        return numbers_or_text(cells)
+
+    return said(sample), said(label)
 
 
 def _joined(
@@ -96,7 +110,7 @@ def _joined(
     spare = [name for name in given if name not in {*wanted}]
     if spare:
         warnings.warn(
-            f"{path} has {len(spare)} rows of pictures that are not there: {some(spare)}",
+            f"{path} names {_pictures(len(spare))} not found in the folder: {some(spare)}",
             UserWarning,
             stacklevel=2,
         )
@@ -112,35 +126,72 @@ def _plain(name: str) -> str:
     return unicodedata.normalize("NFC", name).replace("\\", "/").removeprefix("./")
 
 
-def _column(columns: dict[str, list[str]], given: str | None, usual: str, place: str) -> str | None:
-    if given is None:
-        return usual if usual in columns else None
-    if given not in columns:
-        advice = suggest(given, columns) or f"columns are {some(list(columns))}"
-        raise InputError.of(place, f"the table of labels has no column '{given}'", advice)
-    return given
+class _Table:
+    """A table of which cells are read as text: here, CSV that is in memory."""
+
+    def __init__(self, names: list[str], rows: list[list[str]]) -> None:
+        self.names = names
+        self._rows = rows
+
+    def cells(self, name: str, rows: Sequence[int] | None = None) -> list[str]:
+        """Return the cells of a column: all of them, or those of some rows."""
+        column = self.names.index(name)
+        wanted = self._rows if rows is None else [self._rows[row] for row in rows]
+        return [cells[column] for cells in wanted]
 
 
-def _read(path: Path) -> dict[str, list[str]]:
-    """Return all cells of a table as text, by column."""
+class _ParquetTable(_Table):
+    """One in Parquet; a column is read when it is asked for."""
+
+    def __init__(self, file: pa.parquet.ParquetFile, path: Path) -> None:
+        super().__init__(file.schema_arrow.names, [])
+        self._file = file
+        self._path = path
+        if file.metadata.num_rows > _MOST_ROWS:
+            found = f"{file.metadata.num_rows:,} rows"
+            raise InputError.of("probe.labels", f"{path} has {found}, at most {_MOST_ROWS:,}")
+
+    def cells(self, name: str, rows: Sequence[int] | None = None) -> list[str]:
+        column = self._file.read([name]).column(name)
+        for chunk in column.chunks:  # before a text that is there once becomes many
+            texts = chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk
+            if pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type):
+                longest = pc.max(pc.binary_length(texts)).as_py() or 0
+                if longest > _MOST_BYTES:
+                    raise InputError.of(
+                        "probe.labels",
+                        f"{self._path}, column '{name}': a text has {longest:,} bytes, at most "
+                        f"{_MOST_BYTES:,} are taken",
+                    )
+        wanted = column if rows is None else column.take(rows)
+        return ["" if cell is None else str(cell) for cell in wanted.to_pylist()]
+
+
+def _opened(path: Path) -> _Table:
     kind = binary_kind(path)
     if kind is None:
         return _read_csv(path)
     if "Parquet" not in kind:
         raise InputError.of("probe.labels", f"{path} is no table: {what_it_is(path)}")
     try:
-        table = pa.parquet.read_table(path)
+        names = pa.parquet.read_schema(path).names
+        return _ParquetTable(pa.parquet.ParquetFile(path, read_dictionary=names), path)
     except (pa.ArrowException, OSError) as error:
         raise InputError.of(
             "probe.labels", f"{path} cannot be read: {first_line(error)}"
         ) from error
-    return {
-        name: ["" if cell is None else str(cell) for cell in table.column(name).to_pylist()]
-        for name in table.column_names
-    }
 
 
-def _read_csv(path: Path) -> dict[str, list[str]]:
+def _column(table: _Table, given: str | None, usual: str, place: str) -> str | None:
+    if given is None:
+        return usual if usual in table.names else None
+    if given not in table.names:
+        advice = suggest(given, table.names) or f"columns are {some(table.names)}"
+        raise InputError.of(place, f"the table of labels has no column '{given}'", advice)
+    return given
+
+
+def _read_csv(path: Path) -> _Table:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             head = file.readline()
@@ -156,5 +207,4 @@ def _read_csv(path: Path) -> dict[str, list[str]]:
     for line, cells in rows:
         if len(cells) != len(names):
             raise InputError.of(f"{path}:{line}", f"{len(cells)} fields, expected {len(names)}")
-    columns = zip(*(cells for _, cells in rows), strict=True)
-    return dict(zip(names, map(list, columns), strict=True))
+    return _Table(names, [cells for _, cells in rows])
