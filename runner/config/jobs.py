@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,15 @@ from omegaconf.errors import OmegaConfBaseException
 from runner.config.composition import Composition, composition_of, to_yaml
 from runner.config.grammar import parsed_overrides
 from runner.config.hydra_keys import subdir_problems
-from runner.config.resolve import values_from_environment
+from runner.config.resolve import short, values_from_environment
 from runner.config.strict import MAX_SEED
 from runner.errors import InputError, Problem
 
 _OWN_WORDS = "hydra.sweeper."
 _JOBS = "hydra.sweeper.jobs"
-_CHANGING = {("seed",), ("hydra", "job"), ("hydra", "overrides"), ("hydra", "runtime")}
+_CHANGING_NODES = ("job", "overrides", "runtime")
+_CHANGING = {("seed",), *(("hydra", node) for node in _CHANGING_NODES)}
+_REFERENCE = re.compile(r"\$\{(?:[^{}]|\$\{[^{}]*\})*\}")
 _SEED = re.compile(r"seed=(\d+)")
 
 
@@ -197,10 +199,9 @@ class _Template:
 
     def __init__(self, plain: dict[str, Any]) -> None:
         self._plain = plain
-        self._cfg = OmegaConf.create(plain)  # what interpolations are resolved in
-        self._job = self._cfg.hydra.job
-        self._sweep = self._cfg.hydra.sweep
-        self._sweep_folder = Path(str(self._sweep.dir)).absolute()
+        cfg = OmegaConf.create(plain)  # what interpolations are resolved in
+        self._subdir = _Subdir(cfg)
+        self._sweep_folder = Path(str(cfg.hydra.sweep.dir)).absolute()
         self._first: Composition | None = None
         self._only_seed = False
         self._pieces: dict[tuple[str, ...], bytes] = {}
@@ -208,18 +209,16 @@ class _Template:
     def place(self, number: int, seed: int | None) -> None:
         """Say which job this is, as if it had been composed alone."""
         if seed is not None:
-            self._plain["seed"] = self._cfg.seed = seed
+            self._plain["seed"] = seed
         node = self._plain["hydra"]
         self.overrides = _with_seed(node["overrides"]["task"], seed)
         naming = node["job"]["config"]["override_dirname"]
         dirname = get_overrides_dirname([_parsed(word) for word in self.overrides], **naming)
-        self._job.num = number
-        self._job.override_dirname = dirname.replace("${", r"\${")  # a folder's name tells no value
-        subdir = str(self._sweep.subdir)
+        node["job"].update(num=number, id=str(number), override_dirname=dirname)
+        subdir = self._subdir.of(self._plain, dirname)
         self._misplaced = list(subdir_problems(subdir))
         # Its failure is published even so, where it can do no harm.
         self.folder = self._sweep_folder / (str(number) if self._misplaced else subdir)
-        node["job"].update(num=number, id=str(number), override_dirname=dirname)
         node["overrides"]["task"] = list(self.overrides)
         node["runtime"]["output_dir"] = str(self.folder)
 
@@ -258,19 +257,26 @@ class _Template:
             return {}
 
     def _derived(self, first: Composition, seed: int) -> Composition:
+        # What the next job changes is copied: the files may be asked for after it was placed.
+        node = self._plain["hydra"]
+        changing = {key: {**node[key]} for key in _CHANGING_NODES}
         own = {key: value for key, value in self._plain.items() if key != "hydra"}
-        node = {"hydra": self._plain["hydra"]}
+        overrides = self.overrides
+
+        def files() -> dict[str, bytes]:
+            return {
+                ".hydra/config.yaml": self._yaml(own),
+                ".hydra/hydra.yaml": b"hydra:\n" + self._yaml({**node, **changing}, ("hydra",)),
+                ".hydra/overrides.yaml": to_yaml(list(overrides)),
+            }
+
         return dataclasses.replace(
             first,
             experiment=first.experiment.model_copy(update={"seed": seed}),
             resolved={**first.resolved, "seed": seed},
             config={**first.config, "seed": seed},
-            overrides=self.overrides,
-            files={
-                ".hydra/config.yaml": self._yaml(own),
-                ".hydra/hydra.yaml": b"hydra:\n" + self._yaml(node["hydra"], ("hydra",)),
-                ".hydra/overrides.yaml": to_yaml(list(self.overrides)),
-            },
+            overrides=overrides,
+            files=_Files(files),
         )
 
     def _yaml(self, mapping: dict[str, Any], above: tuple[str, ...] = ()) -> bytes:
@@ -286,6 +292,56 @@ class _Template:
                 self._pieces[path] = b"".join(text.splitlines(keepends=True)[len(above) :])
             lines.append(self._pieces[path])
         return b"".join(lines)
+
+
+class _Subdir:
+    """The name of a job's folder, which may refer to anything.
+
+    OmegaConf takes longer to find it than it takes to see that a run is done. What refers to
+    the job's number and overrides alone, as by default, is therefore put together here.
+    """
+
+    def __init__(self, cfg: DictConfig) -> None:
+        self._cfg = cfg
+        self._text = str(OmegaConf.to_container(cfg.hydra.sweep)["subdir"])  # type: ignore[index, call-overload]
+
+    def of(self, plain: Mapping[str, Any], dirname: str) -> str:
+        """Return the name for the job that a plain configuration is about."""
+        node = plain["hydra"]["job"]
+        if "$" not in dirname:
+            known = {
+                "${hydra.job.num}": str(node["num"]),
+                "${hydra.job.override_dirname}": dirname,
+                "${runner.short:${hydra.job.override_dirname}}": short(dirname),
+            }
+            text = _REFERENCE.sub(lambda found: known.get(found[0], found[0]), self._text)
+            if "$" not in text and "\\" not in self._text:
+                return text
+        self._cfg.seed = plain["seed"]
+        self._cfg.hydra.job.num = node["num"]
+        # The name of a folder tells no value.
+        self._cfg.hydra.job.override_dirname = dirname.replace("${", r"\${")
+        return str(self._cfg.hydra.sweep.subdir)
+
+
+class _Files(Mapping[str, bytes]):
+    """Hydra's account of a job, written when it is first asked for: not for one that is done."""
+
+    def __init__(self, make: Callable[[], dict[str, bytes]]) -> None:
+        self._make = make
+
+    @functools.cached_property
+    def _made(self) -> dict[str, bytes]:
+        return self._make()
+
+    def __getitem__(self, name: str) -> bytes:
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def register_resolvers(run_id: str) -> None:
     """Tell OmegaConf the functions that ``conf/config.yaml`` uses."""
     setup_globals()
     OmegaConf.register_new_resolver("runner.id", lambda: run_id, replace=True)
-    OmegaConf.register_new_resolver("runner.short", _short, replace=True)
+    OmegaConf.register_new_resolver("runner.short", short, replace=True)
 
 
 def resolved(cfg: DictConfig) -> tuple[dict[str, Any], list[Problem]]:
@@ -160,7 +160,7 @@ def _values(cfg: DictConfig) -> dict[str, Any]:
     return plain
 
 
-def _short(overrides: str) -> str:
+def short(overrides: str) -> str:
     """Return a sweep job's overrides short and safe enough for a folder's name."""
     keys = re.sub(r"(?:^|(?<=,))[+~]*[\w/@.]*\.(?=\w+=)", "", overrides)  # their last part
     return re.sub(r"[^\w=,.+-]", "_", keys)[:80].rstrip(".")

@@ -28,6 +28,8 @@ _PARQUET_OPTIONS: dict[str, Any] = {
     "write_batch_size": 1 << 16,
 }
 
+_SMALL = 1 << 20  # bytes of a file that one thread reads sooner than several
+
 _PARQUET_BUFFER = 1 << 16  # of each column
 
 # A row of the most columns that CSV takes must fit into one.
@@ -140,11 +142,11 @@ def read_file(
     types = types or {}
     with _damage_named(path, format):
         if format == "parquet":
-            # Not read_table: it takes a folder named lr=0.1 for a column.
-            with pq.ParquetFile(path, memory_map=True) as file:
-                names = file.schema_arrow.names
-                _check_columns(path, names, columns, every)
-                table = file.read(columns)
+            # Not read_table: it takes a folder named lr=0.1 for a column. Given a path, Arrow
+            # looks for a file system first, which takes as long as to read a small table.
+            with pa.memory_map(str(path)) as source, pq.ParquetFile(source) as file:
+                _check_columns(path, file.schema_arrow.names, columns, every)
+                table = file.read(columns, use_threads=source.size() > _SMALL)
         elif format == "arrow":
             table = ipc.open_file(pa.memory_map(str(path))).read_all()
             _check_columns(path, table.column_names, columns, every)
