@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from runner.api import run, save_run
     from runner.errors import InputError, RunError, RunnerError
     from runner.experiment.activations import Activation, capture_activations
+    from runner.plots.files import save_figure
     from runner.runs.locate import open_run, open_runs
     from runner.runs.published_run import Run
     from runner.runs.runs import Runs
@@ -29,6 +30,7 @@ __all__ = [
     "open_run",
     "open_runs",
     "run",
+    "save_figure",
     "save_run",
 ]
 
@@ -43,6 +45,7 @@ _MODULES = {
     "open_run": "runs.locate",
     "open_runs": "runs.locate",
     "Run": "runs.published_run",
+    "save_figure": "plots.files",
     "assert_same": "sameness.difference",
     "diff": "sameness.difference",
     "Runs": "runs.runs",

@@ -26,7 +26,6 @@ from runner.report.excerpt import Excerpt, MapExcerpt
 from runner.report.layer_view import Units
 from runner.report.network import Block, dense_chain, feeders, layer_tree
 from runner.report.page import embedded, write_page
-from runner.report.sweep_page import run_names
 from runner.report.writing import write_report
 from runner.runs.published_run import Run
 from runner.runs.runs import Runs
@@ -422,7 +421,7 @@ def test_runs_are_named_by_what_they_differ_in() -> None:
         Run.read(make_run(Path(str(place)), run_id=f"id{place}", config=config))
         for place, config in enumerate(configs)
     )
-    assert run_names(runs) == (
+    assert runs.labels() == (
         {"id0": "0, 4", "id1": "0, 8", "id2": "1, 4", "id3": "1, 8"},
         "seed, units",
     )

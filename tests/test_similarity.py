@@ -27,6 +27,7 @@ from runner.runs.unknown import UnknownTensorError
 from runner.screen.likeness import told
 from runner.similarity import dimensions, pairs
 from runner.similarity.dimensions import layer_statistics
+from runner.similarity.matrices import matrices_of
 from runner.similarity.measures import MEASURES
 from runner.similarity.moments import MOMENT_MEASURES, JointMoments
 from runner.similarity.pairs import compare_layers
@@ -388,11 +389,16 @@ def test_the_command_prints_a_matrix_a_layer_and_writes_every_pair(
     assert out == [
         "cka, 40 samples",
         "",
+        "seed    run",
+        "seed=0  run0",
+        "seed=1  run1",
+        "seed=2  run2",
+        "",
         "hidden",
-        "           0     1     2",
-        f"0 run0       {values[0]:.3f} {values[1]:.3f}",
-        f"1 run1 {values[0]:.3f}       {values[2]:.3f}",
-        f"2 run2 {values[1]:.3f} {values[2]:.3f}",
+        "             0     1     2",
+        f"0 seed=0       {values[0]:.3f} {values[1]:.3f}",
+        f"1 seed=1 {values[0]:.3f}       {values[2]:.3f}",
+        f"2 seed=2 {values[1]:.3f} {values[2]:.3f}",
     ]
     with Path("all.csv").open() as file:  # pandas may round
         assert [float(row["value"]) for row in csv.DictReader(file)] == values.tolist()
@@ -402,13 +408,60 @@ def test_the_command_prints_a_matrix_a_layer_and_writes_every_pair(
     assert "'all' compares every layer with every other" in capsys.readouterr().err
 
 
-def test_layers_with_others_are_one_matrix_of_means_over_runs(tmp_path: Path) -> None:
+def test_few_runs_have_a_matrix_of_layers_for_each_two(tmp_path: Path) -> None:
     found = seeds(tmp_path).similarity("procrustes", layers="all")
-    lines = told(found).splitlines()
-    assert lines[0] == "procrustes, 40 samples; 0 is the same"
-    assert [line.split()[:2] for line in lines[3:]] == [["0", "conv"], ["1", "hidden"]]
-    mixed = found[found["layer_a"] != found["layer_b"]]["value"].mean()
-    assert lines[3].split()[3] == lines[4].split()[2] == f"{mixed:.3f}"
+    assert told(found).splitlines()[0] == "procrustes, 40 samples; 0 is the same"
+    first, *others = matrices_of(found)
+    assert [matrix.runs for matrix in (first, *others)] == list(
+        combinations(["run0", "run1", "run2"], 2)
+    )
+    assert first.rows == first.columns == ("conv", "hidden")
+    known = found.set_index(["run_a", "layer_a", "run_b", "layer_b"])["value"]
+    for (row, column), value in np.ndenumerate(first.values):
+        assert value == known["run0", first.rows[row], "run1", first.columns[column]]
+    text = told(found)
+    assert "rows: layers of run0; columns: layers of run1" in text
+    assert f"1 hidden {first.values[1, 0]:.3f} {first.values[1, 1]:.3f}" in text
+
+
+def test_models_with_other_layers_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for number, names in enumerate((("a", "b"), ("c", "d", "e"), ("f",))):
+        config = {"model": {"path": f"/models/{number}/{'xyz'[number]}.keras"}}
+        tensors = {name: random.normal(size=(40, 5)).astype(np.float32) for name in names}
+        make_run(tmp_path / str(number), tensors, run_id=f"run{number}", config=config,
+                 samples=range(40), inputs=np.zeros((40, 1), np.float32))  # fmt: skip
+    runs = open_runs(tmp_path)
+    labels = {"run0": "x.keras", "run1": "y.keras", "run2": "z.keras"}
+    assert runs.labels() == (labels, "path")
+    lines = told(runs.similarity(layers="all"), *runs.labels()).splitlines()
+    assert lines[2:6] == ["path     run", "x.keras  run0", "y.keras  run1", "z.keras  run2"]
+    assert lines[7:9] == [
+        "rows: layers of x.keras; columns: layers of y.keras",
+        "columns 0 c, 1 d, 2 e",
+    ]
+    assert [line.split()[:2] for line in lines[10:12]] == [["0", "a"], ["1", "b"]]
+    figure = runs.plot_similarity()
+    assert [trace.z.shape for trace in figure.data] == [(2, 3), (2, 1), (3, 1)]
+    assert figure.layout.xaxis.title.text == "layers of y.keras"
+
+
+def test_the_values_of_many_runs_are_means_and_say_so() -> None:
+    five = [f"r{number}" for number in range(5)]
+    layers = [(run, layer) for run in five for layer in "gh"]
+    frame = pd.DataFrame(
+        [
+            {"run_a": a, "layer_a": one, "run_b": b, "layer_b": other, "metric": "cka", "n": 99,
+             "value": 1.0 if a == b else 0.25 if one == other else 0.5}
+            for (a, one), (b, other) in combinations(layers, 2)
+        ]
+    )  # fmt: skip
+    [matrix] = matrices_of(frame)
+    # A layer and another of the same run say nothing about two runs.
+    assert matrix.values.tolist() == [[0.25, 0.5], [0.5, 0.25]]
+    assert matrix.averaged == 10
+    assert "each value is the mean over 10 pairs of runs\n" in told(frame)
+    assert matrices_of(frame[frame["layer_a"] + frame["run_a"] != "gr0"]) == []
 
 
 @pytest.mark.parametrize(("count", "shown"), [(9, "0.123"), (13, "0.12"), (20, "12")])

@@ -30,6 +30,7 @@ from runner.runs.locate import (
     run_folders,
 )
 from runner.runs.published_run import Run
+from runner.similarity.matrices import matrices_of
 from runner.similarity.measures import MEASURES
 from runner.similarity.pairs import MAX_BYTES
 
@@ -217,7 +218,14 @@ def _similarity(arguments: argparse.Namespace) -> None:
     if arguments.csv is not None:
         with written_to(arguments.csv) as file:
             frame.to_csv(file, index=False, chunksize=_CSV_ROWS)
-    put(likeness.told(frame))
+    labels, about = runs.labels()
+    if arguments.figure is not None:
+        from runner.plots.files import save_figure
+        from runner.plots.sweep_figures import matrices_figure
+
+        figure = matrices_figure(matrices_of(frame), labels, about, arguments.metric)
+        save_figure(figure, arguments.figure)
+    put(likeness.told(frame, labels, about))
 
 
 def _report(arguments: argparse.Namespace) -> None:
@@ -341,6 +349,8 @@ def _parser() -> argparse.ArgumentParser:
     comparing.add_argument("--metric", default="cka", help=f"one of {', '.join(MEASURES)}")
     comparing.add_argument("--layers", default="same", help="same, all, or names with commas")
     comparing.add_argument("--csv", type=Path, metavar="FILE", help="every pair, as a table")
+    comparing.add_argument("--figure", type=Path, metavar="FILE",
+                           help="the matrices as .svg, .pdf or .png")  # fmt: skip
     comparing.add_argument("--max-bytes", type=_count, default=MAX_BYTES, metavar="N",
                            help="refuse more pairs than take so much memory")  # fmt: skip
     reads_runs(comparing)

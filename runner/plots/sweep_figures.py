@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,9 +20,15 @@ from runner.plots.drawing import (
     plain,
     stops,
 )
+from runner.similarity.matrices import Matrix
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
+
+
+_MOST_MATRICES = 12
+# Of a matrix and what stands beside it, in pixels.
+_LEAST_SIDE, _MOST_SIDE, _LEFT, _BELOW = 260, 520, 150, 130
 
 
 def metric_name(metric: str) -> str:
@@ -139,6 +145,102 @@ def similarity_matrix(
             "showgrid": False,
         },
     )
+
+
+def matrices_figure(
+    matrices: Sequence[Matrix], called: Mapping[str, str], about: str = "run", metric: str = "cka"
+) -> Figure:
+    """Return similarity matrices side by side, all in the same colours.
+
+    Parameters
+    ----------
+    matrices
+        As `runner.similarity.matrices.matrices_of` returns them.
+    called
+        What each run is called, by its id.
+    about
+        What that says of the runs: ``seed``.
+    metric
+        What the values measure.
+
+    Raises
+    ------
+    InputError
+        If there are none, or too many to be told apart.
+    """
+    graph = library()
+    if not 0 < len(matrices) <= _MOST_MATRICES:
+        raise InputError.of(
+            "figure",
+            f"{len(matrices)} matrices: a figure shows 1 to {_MOST_MATRICES}",
+            "choose fewer layers; more than four runs of different layers have no matrix",
+        )
+    finite = np.concatenate([m.values[np.isfinite(m.values)] for m in matrices])
+    low = min(0.0, float(finite.min())) if finite.size else 0.0
+    high = max(1.0, float(finite.max())) if finite.size else 1.0
+    across = min(3, len(matrices))
+    down = -(-len(matrices) // across)
+    most = max(max(len(matrix.rows), len(matrix.columns)) for matrix in matrices)
+    side = min(max(_LEAST_SIDE, 18 * most), _MOST_SIDE)
+    width, height = across * (side + _LEFT) - _LEFT, down * (side + _BELOW) - _BELOW
+    figure = graph.Figure()
+    axes: dict[str, Any] = {}
+    titles = []
+    for number, matrix in enumerate(matrices):
+        mark = str(number + 1) if number else ""
+        of = [_axis_title(matrix, place, called, about) for place in (0, 1)]
+        rows, columns = (
+            labels(names if matrix.layer is None else [called.get(run, run) for run in names])
+            for names in (matrix.rows, matrix.columns)
+        )
+        figure.add_heatmap(
+            z=matrix.values,
+            x=columns,
+            y=rows,
+            xaxis=f"x{mark}",
+            yaxis=f"y{mark}",
+            zmin=low,
+            zmax=high,
+            colorscale=stops(SEQUENTIAL),
+            showscale=number == 0,
+            colorbar={"title": {"text": metric_name(metric), "side": "right"}, "thickness": 12},
+            hovertemplate="%{y}<br>%{x}<br>%{z:.4f}<extra></extra>",
+        )
+        left = (number % across) * (side + _LEFT) / width
+        top = 1 - (number // across) * (side + _BELOW) / height
+        wide, tall = side / width, side / height
+        common = {"type": "category", "showgrid": False}
+        axes[f"xaxis{mark}"] = {
+            **common, "domain": [left, left + wide], "anchor": f"y{mark}", "title": {"text": of[1]}
+        }  # fmt: skip
+        axes[f"yaxis{mark}"] = {
+            **common, "domain": [top - tall, top], "anchor": f"x{mark}",
+            "title": {"text": of[0]}, "autorange": "reversed",
+        }  # fmt: skip
+        text = plain(matrix.layer or "")
+        if matrix.averaged > 1:
+            text = f"mean over {matrix.averaged:,} pairs of runs"
+        titles.append(
+            {"text": text, "x": left + wide / 2, "y": top, "xref": "paper", "yref": "paper",
+             "xanchor": "center", "yanchor": "bottom", "showarrow": False}
+        )  # fmt: skip
+    figure = dress(figure, **axes)
+    return figure.update_layout(
+        height=height,
+        width=width,
+        plot_bgcolor=MISSING,
+        annotations=titles,
+        margin={"t": 40},
+    )
+
+
+def _axis_title(matrix: Matrix, place: int, called: Mapping[str, str], about: str) -> str:
+    if matrix.layer is not None:
+        return plain(about)
+    if matrix.runs is None:
+        return "layer"
+    run = matrix.runs[place]
+    return f"layers of {labels([called.get(run, run)])[0]}"
 
 
 def boxes(quantiles: np.ndarray, runs: Sequence[object], about: str = "run") -> Figure:

@@ -48,7 +48,7 @@ def page_of_sweep(runs: Runs) -> Page:
     InputError
         If a table is missing or damaged.
     """
-    names, about = run_names(runs)
+    names, about = runs.labels()
     completed = [run for run in runs if run.record.error is None]
     chosen = [completed[place] for place in evenly_spaced(len(completed), _MOST_RUNS)]
     titles = [names[run.id] for run in chosen]
@@ -92,17 +92,6 @@ def page_of_sweep(runs: Runs) -> Page:
         "told_boxed": how_many(len(boxed), len(layers), "layer"),
     }
     return Page("sweep", shown, {**data, **similarity, "layers": boxed})
-
-
-def run_names(runs: Runs) -> tuple[dict[str, str], str]:
-    """Return for each run's id the values that tell it apart, ``3, relu``, and their keys."""
-    frame = runs.frame
-    keys = [key for key in runs.differing if key in frame and key != "name"]
-    names = {
-        row["run"]: ", ".join(str(row[key]) for key in keys) or row["run"]
-        for row in frame.to_dict("records")
-    }
-    return names, ", ".join(key.rpartition(".")[2] for key in keys) or "run"
 
 
 def _facts(runs: Runs, completed: Sequence[Run]) -> dict[str, str]:

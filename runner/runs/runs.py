@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,9 +12,12 @@ import pandas as pd
 from runner.errors import InputError, some, suggest
 from runner.runs.alignment import union_of, widened
 from runner.runs.comparable import comparable_layers
+from runner.runs.configs import flat_config, hashable
 from runner.runs.database import StoredTable, select
 from runner.runs.dataset import dataset_of, refuse_differing
+from runner.runs.naming import labels_beside_seed, run_labels
 from runner.runs.published_run import Run
+from runner.similarity.matrices import matrices_of
 from runner.similarity.pairs import MAX_BYTES, MAX_SAMPLES, Metric, compare_layers
 from runner.similarity.progress import Progress, silent
 
@@ -270,8 +272,7 @@ class Runs:
         pandas.DataFrame
             A row per pair, each pair once: ``run_a``, ``layer_a``, ``run_b``, ``layer_b``,
             ``metric``, ``value``, ``n`` (samples), ``width_a``, ``width_b`` (values of a
-            sample) and ``note``: why a value is NaN, or which samples it is of. Of one
-            layer, ``pivot(index="run_a", columns="run_b", values="value")`` is a matrix.
+            sample) and ``note``: why a value is NaN, or which samples it is of.
 
         Raises
         ------
@@ -296,7 +297,7 @@ class Runs:
         runs = self._completed()
         keys = [key for key in runs.differing if key != "seed"]
         frames = [
-            run.statistics().assign(**{key: _hashable(config.get(key)) for key in keys})
+            run.statistics().assign(**{key: hashable(config.get(key)) for key in keys})
             for run, config in zip(runs, runs._configs, strict=True)
         ]
         index = [*keys, "name", "kind"]
@@ -327,21 +328,16 @@ class Runs:
             If xarray is missing, or if runs differ in the shape of a tensor or in samples.
         """
         runs = self._completed()
-        keys = {
-            key: [_hashable(config.get(key)) for config in runs._configs] for key in runs.differing
-        }
+        keys = {key: list(map(hashable, values)) for key, values in runs._columns().items()}
         return dataset_of(list(runs), names, keys)
 
-    def apart_from_seed(self) -> dict[str, str]:
-        """Return for each run's id in what it differs, its seed aside: ``hidden_units=4``.
+    def labels(self) -> tuple[dict[str, str], str]:
+        """Return for each run's id what it is called among these, and what that name is."""
+        return run_labels(self._runs, self._columns())
 
-        Runs for which this is the same differ in nothing but their seed.
-        """
-        keys = [key for key in self.differing if key not in ("seed", "name")]
-        return {
-            run.id: ", ".join(f"{key.rpartition('.')[2]}={config.get(key)}" for key in keys)
-            for run, config in zip(self._runs, self._configs, strict=True)
-        }
+    def apart_from_seed(self) -> dict[str, str]:
+        """Return for each run's id in what it differs, its seed aside: ``hidden_units=4``."""
+        return labels_beside_seed(self._runs, self._columns())
 
     def plot_stability(self, metric: str = "cka") -> Figure:
         """Return a figure of how alike layers are between runs that differ in their seed alone.
@@ -356,6 +352,18 @@ class Runs:
         pairs = runs.similarity(metric)
         return stability_figure(pairs, runs.apart_from_seed(), metric)
 
+    def plot_similarity(
+        self, metric: str = "cka", layers: str | Iterable[str] = "all", **how: Any
+    ) -> Figure:
+        """Return the matrices of `similarity`, which takes the same arguments, as a figure.
+
+        Needs plotly; `runner.save_figure` writes it to a file.
+        """
+        from runner.plots.sweep_figures import matrices_figure
+
+        pairs = self.similarity(metric, layers, **how)
+        return matrices_figure(matrices_of(pairs), *self.labels(), metric)
+
     def _completed(self) -> Runs:
         failed = [run.id for run in self if run.record.error is not None]
         if not failed:
@@ -368,23 +376,16 @@ class Runs:
         )
         return Runs(run for run in self if run.record.error is None)
 
+    def _columns(self) -> dict[str, list[Any]]:
+        """Return the keys in which the runs differ, each with its value in every run."""
+        return {key: [config.get(key) for config in self._configs] for key in self.differing}
+
     def _levels(self) -> dict[str, list[Any]]:
         """Return what tells the runs apart: per config key, its value in each run."""
-        levels = {
-            key: [_hashable(config.get(key)) for config in self._configs] for key in self.differing
-        }
+        levels = {key: list(map(hashable, values)) for key, values in self._columns().items()}
         if len(set(zip(*levels.values(), strict=True))) < len(self):
             return {"run": [run.id for run in self], **levels}
         return levels
-
-
-def flat_config(config: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every value of a nested configuration with its dotted key."""
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            yield from flat_config(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
 
 
 def _facts(run: Run, config: dict[str, Any]) -> dict[str, Any]:
@@ -394,7 +395,3 @@ def _facts(run: Run, config: dict[str, Any]) -> dict[str, Any]:
 def _last_figures(run: Run) -> dict[str, float | None]:
     training = run.record.training
     return {} if training is None else {name: own[-1] for name, own in training.history.items()}
-
-
-def _hashable(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, list | dict) else value

@@ -15,9 +15,9 @@ import pandas as pd
 from runner.errors import InputError, Problem
 from runner.record.layer_record import TensorRecord
 from runner.record.record import RunRecord
+from runner.runs.configs import flat_config
 from runner.runs.locate import open_run
 from runner.runs.published_run import Run
-from runner.runs.runs import flat_config
 from runner.runs.same_probe import check_probes
 from runner.sameness.distance import distance_of
 

@@ -1,6 +1,9 @@
-"""How similarities are told: a matrix where it fits, figures layer by layer where not."""
+"""How similarities are printed: matrices where they fit, figures layer by layer where not."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from textwrap import wrap
 
 import numpy as np
 import pandas as pd
@@ -9,61 +12,101 @@ from rich.text import Text
 
 from runner.screen.figures import WIDTH
 from runner.screen.screen import cut, text_of
+from runner.similarity.matrices import Matrix, matrices_of
 
 _MOST_ROWS = 40
 _MOST_MATRICES = 6
+_MOST_RUNS = 20
 
 
-def told(frame: pd.DataFrame) -> str:
+def told(frame: pd.DataFrame, labels: Mapping[str, str] | None = None, about: str = "run") -> str:
     """Return similarities as plain text, 80 columns wide.
 
     Parameters
     ----------
     frame
-        As from `runner.runs.runs.Runs.similarity`. Of single layers in different runs, each
-        layer has a matrix of runs; of layers with others, one matrix of layers, each value
-        the mean over runs. What does not fit is told by its mean, deviation and range.
+        As from `runner.runs.runs.Runs.similarity`.
+    labels
+        What each run is called; by its id if not given.
+    about
+        What that says of the runs, such as ``seed``.
     """
     metric, n = frame["metric"].iloc[0], frame["n"].iloc[0]
     unlike = "; 0 is the same" if metric == "procrustes" else ""
     parts = [f"{metric}, {n:,} samples{unlike}"]
-    same = bool((frame["layer_a"] == frame["layer_b"]).all())
-    layers = [(f"{layer}\n", own) for layer, own in frame.groupby("layer_a", sort=False)]
-    groups = layers[:_MOST_MATRICES] if same else [("", frame)]
-    matrices = [(title, _matrix(own, "run" if same else "layer")) for title, own in groups]
-    if not all(matrix for _, matrix in matrices) or (same and len(layers) > _MOST_MATRICES):
+    runs = list(dict.fromkeys([*frame["run_a"].unique(), *frame["run_b"].unique()]))
+    labels = labels or {run: run for run in runs}
+    is_bare = about not in ("run", "name", "path") and "," not in about  # 3 of seed=3
+    titles = {run: cut(f"{about}={labels[run]}" if is_bare else labels[run]) for run in runs}
+    if any(labels[run] != run for run in runs):
+        parts.append(_legend(runs, titles, about))
+    matrices = matrices_of(frame)
+    printed = [_printed(matrix, titles) for matrix in matrices[:_MOST_MATRICES]]
+    if not all(printed) or not 0 < len(matrices) <= _MOST_MATRICES:
         parts.append(_summary(frame))
-    parts += [title + matrix for title, matrix in matrices if matrix]
+    parts += [text for text in printed if text]
     return "\n\n".join(parts) + "\n"
 
 
-def _matrix(frame: pd.DataFrame, key: str) -> str:
-    """Return mean values as a symmetric matrix, or nothing if it is wider than 80 columns."""
-    a, b = f"{key}_a", f"{key}_b"
-    names = list(dict.fromkeys([*frame[a].unique(), *frame[b].unique()]))
-    if len(names) > WIDTH // 2:
+def _legend(runs: list[str], titles: Mapping[str, str], about: str) -> str:
+    """Return what the runs differ in, a line a run where there are few."""
+    if len(runs) > _MOST_RUNS:
+        return f"{len(runs):,} runs that differ in {about}"
+    width = max(map(len, [cut(about), *(titles[run] for run in runs)])) + 2
+    lines = [f"{cut(about).ljust(width)}run"] + [f"{titles[run].ljust(width)}{run}" for run in runs]
+    return "\n".join(lines)
+
+
+def _printed(matrix: Matrix, titles: Mapping[str, str]) -> str:
+    """Return a matrix below what it is of; nothing if it is wider than 80 columns."""
+    if len(matrix.columns) > WIDTH // 2:
         return ""
-    both = pd.concat([frame, frame.rename(columns={a: b, b: a})])
-    values = both.groupby([a, b])["value"].mean().unstack().reindex(names)[names].to_numpy()
-    labels = [f"{number} {cut(name)}" for number, name in enumerate(names)]
+    if matrix.layer is not None:
+        names = [titles[run] for run in matrix.rows]
+        return _below(f"{matrix.layer}\n", _grid(matrix.values, names, names))
+    what = f"each value is the mean over {matrix.averaged:,} pairs of runs\n"
+    if matrix.runs is not None:
+        one, other = (titles[run] for run in matrix.runs)
+        what = f"rows: layers of {one}; columns: layers of {other}\n"
+        if one == other:
+            what = f"layers of {one}\n"
+    if matrix.rows != matrix.columns:
+        numbered = ", ".join(f"{place} {cut(name)}" for place, name in enumerate(matrix.columns))
+        what += "\n".join(wrap(f"columns {numbered}", WIDTH, subsequent_indent=" " * 8)) + "\n"
+    grid = _grid(matrix.values, matrix.rows, matrix.columns)
+    return _below(what, grid)
+
+
+def _below(title: str, grid: str) -> str:
+    return title + grid if grid else ""
+
+
+def _grid(
+    values: np.ndarray, rows: tuple[str, ...] | list[str], columns: tuple[str, ...] | list[str]
+) -> str:
+    """Return values with their rows' names and their columns' numbers, if that fits."""
+    labels = [f"{number} {cut(name)}" for number, name in enumerate(rows)]
+    heads = [str(number) for number in range(len(columns))]
+    square = tuple(rows) == tuple(columns)
     for digits, scale, note in ((3, 1, ""), (2, 1, ""), (0, 100, "\n(in hundredths)")):
         cells = [[f"{scale * value:.{digits}f}" for value in row] for row in values]
-        for place in np.flatnonzero(np.isnan(values.diagonal())):
-            cells[place][place] = ""  # nothing is compared with itself
-        width = 1 + max(len(cell) for row in [*cells, labels[-1].split()[:1]] for cell in row)
+        if square:
+            for place in np.flatnonzero(np.isnan(values.diagonal())):
+                cells[place][place] = ""  # nothing is compared with itself
+        width = 1 + max(len(cell) for row in [*cells, heads] for cell in row)
         start = max(map(len, labels))
-        rows = [("", map(str, range(len(names)))), *zip(labels, cells, strict=True)]
-        if start + width * len(names) <= WIDTH:
-            lines = [
+        lines = [("", heads), *zip(labels, cells, strict=True)]
+        if start + width * len(heads) <= WIDTH:
+            text = [
                 label.ljust(start) + "".join(cell.rjust(width) for cell in row)
-                for label, row in rows
+                for label, row in lines
             ]
-            return "\n".join(line.rstrip() for line in lines) + note
+            return "\n".join(line.rstrip() for line in text) + note
     return ""
 
 
 def _summary(frame: pd.DataFrame) -> str:
-    """Return what the pairs come to, layer by layer."""
+    """Return what the pairs of runs come to, layer by layer."""
     table = Table("layers", box=None, pad_edge=False)
     for title in ("pairs", "mean", "std", "min", "max"):
         table.add_column(title, justify="right", no_wrap=True)
@@ -75,4 +118,6 @@ def _summary(frame: pd.DataFrame) -> str:
         name = cut(one) if one == other else f"{cut(one)} - {cut(other)}"
         figures = (values.mean(), values.std(ddof=0), values.min(), values.max())
         table.add_row(*map(Text, [name, f"{len(values):,}", *(f"{v:.3f}" for v in figures)]))
-    return text_of(table)
+    return (
+        f"{text_of(table)}\n\nover all pairs of runs; --figure FILE draws them, --csv FILE has each"
+    )
