@@ -134,7 +134,8 @@ def read_at_most(path: Path, limit: int, place: str) -> bytes:
 def binary_kind(path: Path) -> str | None:
     """Return what kind of binary file it is; ``None`` if it may be text, or is of no known kind."""
     start = _start(path, 4096)
-    return kind_of_bytes(start) if re.search(rb"[\0-\x08]", start) else None
+    kind = kind_of_bytes(start)
+    return kind if re.search(rb"[\0-\x08]", start) or not start[:4].isascii() else None
 
 
 def what_it_is(path: Path) -> str:

@@ -162,9 +162,15 @@ def test_a_wrong_model_is_one_line(layers: str, line: str, said: Said) -> None:
             CSV,
             "probe: csv p.csv has 5 values a sample, the model expects 3",
         ),
-        ("a,b,c\n", CSV, "probe: csv p.csv has 0 rows; give at least one sample"),
+        ("a,b,c\n", CSV, "probe: csv p.csv has 0 rows below its header; give at least one sample"),
         ("a,b,c\n1,2,3\n1\n", CSV, "p.csv:3: 1 field, expected 3"),
-        ("a,b,c\n1,2,3,4\n", CSV, "p.csv:2: 4 fields, expected 3"),
+        ("a,b,c\n1,2,3\n1,2,3,4\n", CSV, "p.csv:3: 4 fields, expected 3"),
+        (
+            "a,b,c\nx,1,2,3\n",
+            CSV,
+            "p.csv:2: 4 fields, expected 3; if rows begin with their names, as of R's "
+            "write.table, give that column a name",
+        ),
         (
             "a,b,c\n1,2,x\n",
             CSV,
@@ -174,12 +180,13 @@ def test_a_wrong_model_is_one_line(layers: str, line: str, said: Said) -> None:
         (
             "1,2,3\n4,5,6\n",
             CSV,
-            "p.csv:1: expected the columns' names, found numbers; set probe.header=false",
+            "p.csv:1: expected the columns' names, found numbers; set probe.header=false, or "
+            "probe.header=true if they are the names",
         ),
         (
             "a;b;c\n1,5;2;3\n",
             CSV,
-            "p.csv:1: one column found; set 'probe.delimiter=\";\"' to split it",
+            "p.csv:2: column 'a': expected a number, found '1,5'; set 'probe.decimal=\",\"'",
         ),
         (
             "가,b,c\n1,2,3\n".encode("cp949"),

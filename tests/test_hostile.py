@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
 import pickle
+import re
 import subprocess
+import tracemalloc
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -15,11 +18,14 @@ from typing import Any
 
 import keras
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from making import make_run
 
 import runner
 from runner.command_line.entry import main
+from runner.probe import delimited_text
 
 MODEL = "input_shape: [3]\nlayers:\n  dense: {class_name: Dense, units: 2}\n"
 SAVED = ("model=saved", "model.path=m.keras", "probe=random", "probe.rows=2")
@@ -568,3 +574,101 @@ def test_a_pipe_or_a_device_is_no_file(
     Path("link").symlink_to("/dev/zero")
     lines = refused(*(word.format(what) for word in words))
     assert lines[0].startswith(f"{place}: expected a regular file, '{what}' is {said}")
+
+
+# Tables that cost more than they say.
+
+PARQUET = ("probe=parquet", "probe.path=b.parquet")
+
+
+def bomb_table(codec: str = "zstd", **columns: Any) -> None:
+    """Write a table of two numbers and other columns, which shrinks to little."""
+    rows = len(next(iter(columns.values())))
+    table = pa.table({"a": np.zeros(rows), "b": np.zeros(rows), **columns})
+    pa.parquet.write_table(table, "b.parquet", compression=codec)
+    assert Path("b.parquet").stat().st_size < 5_000_000
+
+
+@pytest.mark.parametrize("codec", ["zstd", "snappy"])
+@pytest.mark.parametrize("column", ["label", "id"])
+def test_a_label_of_megabytes_is_refused_before_it_is_unpacked(
+    codec: str, column: str, refused: Refused
+) -> None:
+    bomb_table(codec, **{column: ["x" * 40_000_000, "y"]})
+    before = pa.default_memory_pool().max_memory()
+    [line] = refused(*PARQUET)
+    said = f"column '{column}': 2 texts of 40.0 MB are no ids or labels"
+    assert line == f"probe.path: b.parquet: {said}"
+    assert pa.default_memory_pool().max_memory() - before < 20_000_000
+
+
+def test_a_long_label_that_many_samples_share_is_not_written_out(refused: Refused) -> None:
+    shared = pa.DictionaryArray.from_arrays(np.zeros(2000, "int32"), ["x" * 2_000_000])
+    bomb_table(label=shared)
+    before = pa.default_memory_pool().max_memory()
+    [line] = refused(*PARQUET)
+    assert line.endswith("column 'label': a text of 2.0 MB is no id or label, the limit is 10.0 kB")
+    assert pa.default_memory_pool().max_memory() - before < 50_000_000
+
+
+def test_many_declared_rows_take_no_memory_before_they_are_refused(refused: Refused) -> None:
+    zeros = pa.array(np.zeros(5_000_000, "float32"))
+    schema = pa.schema([(name, pa.float32()) for name in "abc"])
+    with pa.parquet.ParquetWriter("b.parquet", schema, compression="zstd") as file:
+        for _ in range(40):
+            file.write_table(pa.table([zeros] * 3, schema=schema), row_group_size=5_000_000)
+    del zeros
+    tracemalloc.start()
+    lines = refused(*PARQUET, "capture.max_bytes=1000000000")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert lines[0].startswith("capture.max_bytes: the tables of 200,000,000 samples take about ")
+    assert most < 100_000_000
+
+
+def test_lists_that_unpack_to_far_more_are_refused(refused: Refused) -> None:
+    values = pa.array(np.zeros(20_000_000, "float32"))
+    pa.parquet.write_table(
+        pa.table({"x": pa.ListArray.from_arrays([0, 1, 20_000_000], values)}),
+        "b.parquet",
+        compression="zstd",
+    )
+    [line] = refused(*PARQUET, "+probe.max_bytes=100000000")
+    assert line.startswith("probe.max_bytes: b.parquet: the lists of column 'x' unpack to 160.0 MB")
+
+
+def test_a_page_that_claims_gigabytes_is_refused(refused: Refused) -> None:
+    bomb_table("zstd", c=np.zeros(1000))
+    data = Path("b.parquet").read_bytes()
+    # The header of the first page: its kind, 0, and then the size that it unpacks to.
+    place = data.index(b"\x15\x04\x15")
+    honest = data[place + 3 : place + 4]
+    assert honest < b"\x80"
+    claimed = b"\xfe\xff\xff\xff\x0f"  # 2 GiB
+    Path("b.parquet").write_bytes(data[: place + 3] + claimed + data[place + 4 :])
+    [line] = refused(*PARQUET)
+    assert line.startswith(("probe.max_bytes: b.parquet: the pages of row group 0 unpack to 2.1 G",
+                            "probe.path: b.parquet is damaged"))  # fmt: skip
+
+
+def test_a_table_of_a_million_columns_is_refused(refused: Refused) -> None:
+    names = ",".join(f"c{column}" for column in range(150_000))
+    Path("wide.csv").write_text(f"{names}\n{'1,' * 149_999}1\n", encoding="ascii")
+    [line] = refused("probe=csv", "probe.path=wide.csv")
+    assert line.startswith("wide.csv:1: 150,000 columns, the limit is 100,000; save the numbers as")
+    Path("wide.csv").write_text("a" * 4_000_000, encoding="ascii")
+    [line] = refused("probe=csv", "probe.path=wide.csv")
+    assert line.startswith("wide.csv: has a row of more than 3.2 MB; if it is one array, save it")
+
+
+@pytest.mark.parametrize("text", [b"a" * 10**6, b"1,2,3\n" * 160_000])
+def test_a_compressed_text_that_unpacks_to_far_more_is_refused(
+    text: bytes, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delimited_text, "_UNPACKED_BYTES", 2**24)
+    with gzip.open("t.csv.gz", "wb", 6) as file:
+        file.write(b"a,b,c\n")
+        for _ in range(40):
+            file.write(text)
+    [line] = refused("probe=csv", "probe.path=t.csv.gz")
+    assert re.search(r"unpacks to more than 16\.8 MB|a row of more than 3\.2 MB", line)

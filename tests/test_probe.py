@@ -225,7 +225,6 @@ def test_any_blocks_come_out_in_batches_of_one_size(blocks: list[int], size: int
         (1e30, "float64", "int64"),
         (0.7, "float64", "bool"),
         (2, "int64", "bool"),
-        (2**24 + 1, "int64", "float32"),
     ],
 )
 def test_a_value_that_the_type_cannot_hold_is_refused(value: Any, dtype: str, to: str) -> None:
@@ -254,7 +253,7 @@ def test_nan_and_infinity_are_refused_unless_allowed(value: float) -> None:
     with pytest.raises(InputError, match=match):
         fitted(array, vector(2))
     np.testing.assert_array_equal(whole(fitted(array, vector(2), allow_nan=True)).inputs, array)
-    with pytest.raises(InputError, match="the model expects int32"):
+    with pytest.raises(InputError, match=r"int32 cannot hold it: give it a number$"):
         fitted(array, vector(2, "int32"), allow_nan=True)
 
 

@@ -11,11 +11,14 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -24,7 +27,8 @@ from pydantic import TypeAdapter
 
 from runner.config.probe_config import ProbeConfig
 from runner.errors import InputError
-from runner.probe import table_files
+from runner.probe import delimited_text, parquet_files
+from runner.probe.memory_sources import as_probe
 from runner.probe.probe import Batch, Probe
 from runner.probe.sources import open_probe
 from runner.tensors import InputSpec
@@ -140,34 +144,31 @@ def test_csv_is_read_as_people_write_it(text: bytes, config: dict[str, Any]) -> 
         (
             "a,b\n1,2\n\n3,n/a\n",
             {},
-            "t.csv:4: column 'b': expected a number, found 'n/a'; give it a number, or name the "
-            "inputs in probe.input_columns",
+            "t.csv:4: column 'b': expected a number, found 'n/a'; set probe.allow_nan=true to read "
+            "it as NaN, or name the inputs in probe.input_columns",
         ),
         (
             "a,b\n1,2\n3,\n",
             {},
-            "t.csv:3: column 'b': found an empty cell; give it a number, or name the "
-            "inputs in probe.input_columns",
+            "t.csv:3: column 'b': found an empty cell; set probe.allow_nan=true to read "
+            "it as NaN, or name the inputs in probe.input_columns",
         ),
         (
             "a;b\n1,5;2\n",
             {"delimiter": ";"},
-            "t.csv:2: column 'a': expected a number, found '1,5'; write decimals with a point",
+            "t.csv:2: column 'a': expected a number, found '1,5'; set 'probe.decimal=\",\"'",
         ),
         (
             "1,2\n3,4\n",
             {},
-            "t.csv:1: expected the columns' names, found numbers; set probe.header=false",
+            "t.csv:1: expected the columns' names, found numbers; set probe.header=false, "
+            "or probe.header=true if they are the names",
         ),
         (
             "a;b\n1;2\n",
-            {},
-            "t.csv:1: one column found; set 'probe.delimiter=\";\"' to split it",
-        ),
-        (
-            "a\tb\n1\t2\n",
-            {},
-            "t.csv:1: one column found; set $'probe.delimiter=\"\\t\"' to split it",
+            {"delimiter": ","},
+            "t.csv:1: one column found with probe.delimiter=','; leave probe.delimiter out to "
+            "have it found",
         ),
         (
             "a,b\n1,2\n3,nan\n",
@@ -180,11 +181,11 @@ def test_csv_is_read_as_people_write_it(text: bytes, config: dict[str, Any]) -> 
             "t.csv:2: column 'a': found -inf; set probe.allow_nan=true to keep it",
         ),
         ("", {}, "probe: t.csv has 0 rows; give at least one sample"),
-        ("a,b\n", {}, "probe: csv t.csv has 0 rows; give at least one sample"),
+        ("a,b", {}, "probe: csv t.csv has 0 rows below its header; give at least one sample"),
         ("a,b,c\n1,2,3\n", {}, "probe: csv t.csv has 3 values a sample, the model expects 2"),
         ("id,a,b\n7,1,2\n7,3,4\n", {}, "t.csv:3: the sample id 7 is that of t.csv:2"),
         ("a,a\n1,2\n", {}, "t.csv:1: two columns are named 'a'"),
-        ("a,\n1,2\n", {}, "t.csv:1: column 1 has no name"),
+        ("a,\n1,2\n", {}, "t.csv:1: column 1 has no name; name the inputs in probe.input_columns"),
         ("id,label\n1,2\n", {}, "probe.path: csv t.csv has no column of inputs"),
         (
             "a,b\n1,2\n",
@@ -198,7 +199,7 @@ def test_csv_is_read_as_people_write_it(text: bytes, config: dict[str, Any]) -> 
         ),
         ("a,b\n1,2\n", {"delimiter": "\n"}, "probe.delimiter: cannot be '\\n'"),
         ("id,a,b\n,1,2\n", {}, "t.csv:2: the sample id is empty"),
-        ("PK\3\4", {}, "probe.path: t.csv is no text: it is a zip file"),
+        ("PK\3\4", {}, "probe.path: t.csv is no text: it is a zip file; unpack it first"),
         ("a,b\n1,2\n", {"delimiter": "가"}, "probe.delimiter: cannot be '가'"),
         ("a,b\n1,2\n", {"encoding": "utf8000"}, "probe.encoding: unknown encoding 'utf8000'"),
         ("a,b\n1,2\n", {"encoding": "rot13"}, "probe.encoding: unknown encoding 'rot13'"),
@@ -226,7 +227,7 @@ def test_the_byte_that_is_not_utf_8_is_counted_from_the_beginning(rows: int) -> 
 
 
 def test_a_row_longer_than_a_block_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_files, "_BLOCK_BYTES", 64)
+    monkeypatch.setattr(delimited_text, "_BLOCK_BYTES", 64)
     names = ",".join(f"c{column}" for column in range(50))
     text = names + "\n" + ("0.123456789," * 50)[:-1] + "\n"
     assert whole(csv(text, width=50)).inputs.shape == (1, 50)
@@ -260,7 +261,8 @@ def peak(probe: Callable[[], Probe]) -> int:
 @pytest.mark.parametrize("source", ["csv", "npy", "parquet"])
 def test_a_file_need_not_fit_in_memory(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Arrow reads 32 blocks ahead; of the usual size they would hold all of a quick test's file.
-    monkeypatch.setattr(table_files, "_BLOCK_BYTES", 2**16)
+    monkeypatch.setattr(delimited_text, "_BLOCK_BYTES", 2**16)
+    monkeypatch.setattr(parquet_files, "_BLOCK_BYTES", 2**16)
     values = np.zeros((200_000, 50))
     path = f"large.{source}"
     names = [f"c{unit}" for unit in range(50)]
@@ -304,7 +306,8 @@ def test_parquet_columns_have_their_meaning_by_name() -> None:
         ),
         (
             {"a": [1.0, 2.0], "b": [1, None]},
-            "probe: parquet t.parquet: counted from 0, row 1, column 'b': found an empty cell",
+            "probe: parquet t.parquet: counted from 0, row 1, column 'b': found an empty cell; "
+            "set probe.allow_nan=true to read it as NaN",
         ),
         (
             {"a": [1.0], "b": [1], "id": pa.array([None], pa.string())},
@@ -773,11 +776,52 @@ def test_the_line_is_right_below_quoted_lines_and_empty_ones() -> None:
     assert whole(probe).samples.tolist() == ["one\r\ntwo", 'say "so", yes']
 
 
-def test_an_empty_cell_is_no_nan_even_if_that_is_allowed() -> None:
-    with pytest.raises(InputError, match=r"^t.csv:2: column 'b': found an empty cell"):
-        csv("a,b\n1,\n", allow_nan=True)
-    with pytest.raises(InputError, match=r"row 1, column 'b': found an empty cell$"):
-        parquet({"a": [1.0, 2.0], "b": [0.5, None]}, allow_nan=True)
+MISSING = [
+    "",
+    "NA",
+    "N/A",
+    "n/a",
+    "#N/A",
+    "NaN",
+    "nan",
+    "-nan",
+    "null",
+    "NULL",
+    "None",
+    "?",
+    "<NA>",
+]
+
+
+def test_a_missing_value_is_nan_where_that_is_allowed() -> None:
+    expected = [[1, np.nan], [2, 0.5]]
+    for word in MISSING:
+        for cell in (word, f" {word}", f"{word} ", f'"{word}"'):
+            shown = whole(csv(f"a,b\n1,{cell}\n2,0.5\n", allow_nan=True)).inputs
+            np.testing.assert_array_equal(shown, np.float32(expected), err_msg=repr(cell))
+    for column in ([None, 0.5], pa.array([None, 0], pa.int64())):
+        shown = whole(parquet({"a": [1.0, 2.0], "b": column}, allow_nan=True)).inputs
+        assert np.isnan(shown[0, 1])
+
+
+@pytest.mark.parametrize("word", [word for word in MISSING if "nan" not in word.lower()])
+def test_how_a_missing_value_may_be_kept_is_said(word: str) -> None:
+    with pytest.raises(InputError, match=r"^t.csv:2: column 'b': .*; set probe.allow_nan=true to"):
+        csv(f"a,b\n1,{word}\n")
+
+
+def test_ids_and_labels_that_read_as_missing_are_texts() -> None:
+    batch = whole(csv("id,label,a\nNA,NA,1\nnull,?,2\n", width=1, allow_nan=True))
+    assert batch.samples.tolist() == ["NA", "null"]
+    assert batch.labels is not None
+    assert batch.labels.tolist() == ["NA", "?"]
+
+
+def test_an_integer_input_holds_no_nan() -> None:
+    match = r"^t.csv:3: column 'b': found nan; int32 cannot hold it: give it a number$"
+    for allow_nan in (False, True):
+        with pytest.raises(InputError, match=match):
+            csv("a,b\n1,2\n3,nan\n", dtype="int32", allow_nan=allow_nan)
 
 
 def test_a_target_that_is_no_number_is_said() -> None:
@@ -823,3 +867,297 @@ def test_text_that_is_to_be_shown_is_referred_to_where_it_can_be() -> None:
     said = r"t\.csv:2: column 'b': expected a number, found 'one'; give it a number, or show text "
     with pytest.raises(InputError, match=f"^{said}from probe=npz or probe=function$"):
         whole(csv("a,b\n1,one\n", input_columns=["a", "b"]))
+
+
+ROUNDED = "found 16777217, which float32 rounds to 16777216; scale it, give it as a float"
+
+
+def test_every_source_refuses_an_integer_that_float32_does_not_hold() -> None:
+    numbers = [[1, 2], [16777217, 4]]
+    frame = pd.DataFrame({"a": [1, 16777217], "b": [2.5, 4]})
+    mixed: dict[str, Any] = {"a": [1, 16777217], "b": [2.5, 4.0]}
+    tries: list[Callable[[], Probe]] = [
+        lambda: csv("a,b\n1,2\n16777217,4\n"),
+        lambda: csv("a,b\n1,2.5\n16777217,4\n"),
+        lambda: csv("a,b\n,2.5\n16777217,4\n", allow_nan=True),
+        lambda: npy(np.array(numbers), width=2),
+        lambda: npz(2, x=np.array(numbers)),
+        lambda: parquet({"a": [1, 16777217], "b": [2, 4]}),
+        lambda: parquet(mixed),
+        lambda: parquet({"a": [None, 16777217], "b": [2.5, 4.0]}, allow_nan=True),
+        lambda: opened((2,), source="inline", inputs=numbers),
+        lambda: opened((2,), source="inline", inputs=[[1, 2.5], [16777217, 4]]),
+        lambda: as_probe(np.array(numbers)).fitted([InputSpec("x", (2,))], allow_nan=False),
+        lambda: as_probe(frame).fitted([InputSpec("x", (2,))], allow_nan=False),
+        lambda: as_probe(frame.convert_dtypes()).fitted([InputSpec("x", (2,))], allow_nan=False),
+    ]
+    for place, attempt in enumerate(tries):
+        with pytest.raises(InputError, match=f": {ROUNDED}") as caught:
+            attempt()
+        assert "(an input of dtype float64, and model.dtype=float64)" in str(caught.value), place
+        assert re.search(r"t\.csv:3: |row 1, column ('a'|0)", str(caught.value)), place
+
+
+def test_a_float_may_be_rounded_even_if_it_is_a_whole_number() -> None:
+    shown = np.float32([[1, 2], [16777216, 4]])
+    for probe in (
+        csv("a,b\n1,2\n16777217.0,4\n"),
+        csv("a,b\n1.5,2\n16777217,4\n"),
+        npy(np.array([[1.0, 2], [16777217, 4]]), width=2),
+        parquet({"a": [1.0, 16777217.0], "b": [2, 4]}),
+        opened((2,), source="inline", inputs=[[1.0, 2], [16777217.0, 4]]),
+    ):
+        np.testing.assert_array_equal(whole(probe).inputs[1:], shown[1:])
+    assert whole(csv("a,b\n1,2\n16777218,4e30\n")).inputs.tolist()[1][0] == 16777218
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_integer_beyond_float64_is_said_before_it_is_rounded(dtype: str) -> None:
+    found = f"found {2**53 + 1}, which float64 rounds to {2**53}; scale it"
+    with pytest.raises(InputError, match=rf"^t\.csv:3: column 'b': {found}"):
+        csv(f"a,b\n1,2\n1.5,{2**53 + 1}\n", dtype=dtype)
+    pa.parquet.write_table(pa.table({"a": [1.5], "b": [2**53 + 1]}), "t.parquet")
+    with pytest.raises(InputError, match=f"row 0, column 'b': {found}"):
+        opened((2,), dtype, source="parquet", path="t.parquet")
+    with pytest.raises(InputError, match=rf"^probe\.inputs: row 0, column 1: {found}"):
+        opened((2,), dtype, source="inline", inputs=[[1.5, 2**53 + 1]])
+    with pytest.raises(InputError, match=f"row 0, column 'b': {found}"):
+        as_probe(pd.DataFrame({"a": [1.5], "b": [2**53 + 1]}))
+
+
+# Indices that pandas writes beside the columns.
+
+
+def frame_file(frame: pd.DataFrame, kind: str = "parquet", **config: Any) -> Probe:
+    path = f"frame.{kind}"
+    frame.to_parquet(path) if kind == "parquet" else frame.to_csv(path)
+    return opened((2,), source=kind, path=path, **config)
+
+
+FRAME = pd.DataFrame({"a": [1.0, 2, 3, 4], "b": [5.0, 6, 7, 8]})
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "memory"])
+@pytest.mark.parametrize(
+    ("frame", "ids"),
+    [
+        (FRAME[FRAME.a != 2], [0, 2, 3]),
+        (FRAME[1:3], [1, 2]),
+        (FRAME[::-1], [3, 2, 1, 0]),
+        (FRAME.set_index(pd.Index(["p", "q", "r", "s"])), ["p", "q", "r", "s"]),
+        (FRAME, [0, 1, 2, 3]),
+    ],
+)
+def test_the_index_of_a_frame_is_the_ids(frame: pd.DataFrame, ids: list[Any], kind: str) -> None:
+    probe = as_probe(frame) if kind == "memory" else frame_file(frame, kind)
+    batch = whole(probe)
+    assert batch.samples.tolist() == ids
+    np.testing.assert_array_equal(batch.inputs, frame.to_numpy())
+
+
+def test_a_named_index_is_the_ids_too_unless_there_is_an_id() -> None:
+    named = FRAME.set_index(pd.Index([7, 9, 8, 10], name="patient"))
+    assert whole(frame_file(named)).samples.tolist() == [7, 9, 8, 10]
+    both = whole(frame_file(named.assign(id=["p", "q", "r", "s"])))
+    assert both.samples.tolist() == ["p", "q", "r", "s"]
+    assert both.inputs.shape == (4, 2)
+    chosen = whole(frame_file(named, input_columns=["patient", "a"]))
+    assert chosen.inputs[:, 0].tolist() == [7, 9, 8, 10]
+
+
+def test_the_levels_of_an_index_are_joined() -> None:
+    levels = pd.MultiIndex.from_tuples([("x", 1), ("x", 2), ("y", 1), ("y", 2)])
+    frame = FRAME.set_index(levels)
+    for probe in (frame_file(frame), frame_file(frame, "csv"), as_probe(frame)):
+        assert whole(probe).samples.tolist() == ["x/1", "x/2", "y/1", "y/2"]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "memory"])
+def test_an_index_that_repeats_itself_is_said(kind: str) -> None:
+    frame = pd.concat([FRAME[:2], FRAME[:2]])
+    match = r"sample id 0( is that of frame.csv:2)?; (give each sample its own id|give sample_ids)"
+    with pytest.raises(InputError, match=match):
+        as_probe(frame) if kind == "memory" else frame_file(frame, kind)
+
+
+def test_what_is_said_of_other_rows_counts_nothing() -> None:
+    table = pa.Table.from_pandas(FRAME[1:3])
+    pa.parquet.write_table(pa.concat_tables([table, table]), "frame.parquet")
+    probe = opened((2,), source="parquet", path="frame.parquet")
+    assert whole(probe).samples.tolist() == [0, 1, 2, 3]
+
+
+def test_a_file_of_pandas_read_and_written_again_shows_no_index() -> None:
+    Path("t.csv").write_text(",Unnamed: 0,a,b\n0,0,1,2\n1,1,3,4\n", encoding="ascii")
+    batch = whole(opened((2,), source="csv", path="t.csv"))
+    assert batch.inputs.tolist() == [[1, 2], [3, 4]]
+
+
+def test_labels_with_another_index_than_the_inputs_are_refused() -> None:
+    labels = pd.Series([0, 1, 2, 3], index=[3, 2, 1, 0])
+    with pytest.raises(InputError, match="the labels have another index than the inputs; align"):
+        as_probe(FRAME, labels=labels)
+    batch = whole(as_probe(FRAME.to_numpy(), labels=labels))
+    assert batch.samples.tolist() == [3, 2, 1, 0]
+
+
+# Columns of more than one number, and numbers of every type.
+
+
+def test_parquet_columns_of_lists_and_tensors_are_arrays() -> None:
+    rows = np.arange(12.0).reshape(3, 4)
+    flat = pa.array(rows.ravel())
+    for column in (
+        pa.array(rows.tolist()),
+        pa.array(rows.tolist(), pa.large_list(pa.float32())),
+        pa.array(rows.astype(int).tolist(), pa.list_(pa.int16())),
+        pa.FixedSizeListArray.from_arrays(flat, 4),
+        pa.FixedShapeTensorArray.from_numpy_ndarray(rows),
+    ):
+        probe = parquet({"id": ["p", "q", "r"], "embedding": column}, width=4)
+        np.testing.assert_array_equal(whole(probe).inputs, rows)
+        assert [len(batch) for batch in probe.batches(2)] == [2, 1]
+    image = np.arange(24.0).reshape(2, 3, 4, 1)
+    for column in (pa.array(image.tolist()), pa.FixedShapeTensorArray.from_numpy_ndarray(image)):
+        pa.parquet.write_table(pa.table({"x": column}), "t.parquet")
+        probe = opened((3, 4, 1), source="parquet", path="t.parquet")
+        np.testing.assert_array_equal(whole(probe).inputs, image)
+
+
+def test_arrays_beside_other_columns_are_inputs_by_name() -> None:
+    table = pa.table({"image": pa.array([[1.0, 2], [3, 4]]), "age": [7.0, 8]})
+    pa.parquet.write_table(table, "t.parquet")
+    expected = [InputSpec("age", (1,)), InputSpec("image", (2,))]
+    config = TypeAdapter(ProbeConfig).validate_python({"source": "parquet", "path": "t.parquet"})
+    inputs = whole(open_probe(config, expected)).inputs
+    assert inputs["age"].tolist() == [[7], [8]]
+    assert inputs["image"].tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ([[1, 2], [3]], "row 1, column 'x': 1 value, expected 2; pad all rows to one length"),
+        ([[1, 2], None], "row 1, column 'x': found an empty cell"),
+        ([[1, 2], [3, None]], "row 1, column 'x': found an empty cell; set probe.allow_nan=true"),
+        ([[[1], [2]], [[3], [4, 5]]], "row 1, column 'x': 2 values, expected 1; pad"),
+        ([["a"], ["b"]], "column 'x' holds string, not numbers"),
+        ([datetime(2020, 1, 1)] * 2, r"column 'x' holds timestamp\[us\], a time, not numbers"),
+        ([{"y": 1}] * 2, "column 'x' holds struct<y: int64>, not numbers"),
+    ],
+)
+def test_a_column_that_is_no_array_is_said(column: list[Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        parquet({"x": column})
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([Decimal("1.50"), Decimal("-2")]),
+        pa.array([Decimal(1), Decimal(-2)], pa.decimal256(40, 0)),
+        pa.array([1.5, -2], pa.float16()),
+        pa.array([1, 0], pa.uint64()),
+        pa.array([True, False]),
+        pa.array([1.5, -2.0]).dictionary_encode(),
+    ],
+)
+def test_numbers_of_every_type_are_inputs(column: pa.Array) -> None:
+    shown = whole(parquet({"a": column, "b": [0.0, 0.0]})).inputs[:, 0]
+    np.testing.assert_array_equal(shown, [float(value) for value in column.to_pylist()])
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.binary(), pa.dictionary(pa.int8(), pa.string())]
+)
+def test_ids_may_be_texts_of_every_type(kind: pa.DataType) -> None:
+    names = ["하나", "둘"]
+    column = pa.array([name.encode() for name in names] if kind == pa.binary() else names, kind)
+    probe = parquet({"a": [1, 2], "b": [3, 4], "id": column, "label": column})
+    batch = whole(probe)
+    assert batch.labels is not None
+    assert batch.samples.tolist() == batch.labels.tolist() == names
+
+
+def test_a_table_of_units_is_a_probe() -> None:
+    table = {"sample": ["p", "q"], **{f"u{unit}": [unit + 0.5, -unit] for unit in range(12)}}
+    assert whole(parquet(table, width=12)).samples.tolist() == ["p", "q"]
+    mixed = {name: table[name] for name in ("sample", *sorted(table.keys() - {"sample"}))}
+    assert whole(parquet(mixed, width=12)).inputs[1].tolist() == [-unit for unit in range(12)]
+    pd.DataFrame(table).to_csv("t.csv", index=False)
+    batch = whole(opened((12,), source="csv", path="t.csv"))
+    assert batch.samples.tolist() == ["p", "q"]
+    maps = pa.FixedShapeTensorArray.from_numpy_ndarray(np.ones((2, 3, 3, 1)))
+    pa.parquet.write_table(pa.table({"sample": [4, 5], "activation": maps}), "t.parquet")
+    batch = whole(opened((3, 3, 1), source="parquet", path="t.parquet"))
+    assert (batch.samples.tolist(), batch.inputs.shape) == ([4, 5], (2, 3, 3, 1))
+
+
+def test_one_number_a_sample_is_shown_to_a_model_of_one() -> None:
+    assert whole(npy(np.arange(3.0), width=1)).inputs.tolist() == [[0], [1], [2]]
+    assert whole(npz(1, x=np.arange(3.0))).inputs.shape == (3, 1)
+    with pytest.raises(InputError, match=r"one sample needs a sample axis too: array\[None\]$"):
+        npy(np.arange(3.0), width=3)
+    np.save("a.npy", np.ones((2, 4, 4)))
+    with pytest.raises(InputError, match=r"add the last axis: array\[..., None\]$"):
+        opened((4, 4, 1), source="npy", path="a.npy")
+
+
+# Text as other programs write it.
+
+
+@pytest.mark.parametrize(
+    ("text", "config"),
+    [
+        ("a;b\n1;2\n3;4\n", {}),
+        ("a\tb\n1\t2\n3\t4\n", {}),
+        ("a|b\n1|2\n3|4\n", {}),
+        ("a b\n1 2\n3 4\n", {}),
+        ('"a";"b"\n1,0;2,0\n3,0;4e0\n', {"decimal": ","}),
+        ("sep=;\na;b\n1;2\n3;4\n", {}),
+        ("\ufeffsep=;\r\na;b\r\n1;2\r\n3;4\r\n", {}),
+        ('"","a","b"\n"one",1,2\n"two",3,4\n', {}),
+        ("0,1\n1,2\n3,4\n", {"header": True}),
+        ("a;b;note\n1;2;x,y,z\n3;4;u\n", {"input_columns": ["a", "b"]}),
+        ("a,b,,\n1,2,,\n3,4,,\n", {"input_columns": ["a", "b"]}),
+        ("a,b\r1,2\r3,4\r", {}),
+    ],
+)
+def test_a_text_is_read_as_other_programs_write_it(text: str, config: dict[str, Any]) -> None:
+    assert whole(csv(text, **config)).inputs.tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize("codec", ["gzip", "bz2", "zstd", "lz4"])
+def test_a_compressed_text_is_read(codec: str) -> None:
+    with pa.CompressedOutputStream("t.csv", codec) as file:
+        file.write(b"id;a;b\np;1;2\nq;3;4\n")
+    batch = whole(opened((2,), source="csv", path="t.csv"))
+    assert (batch.samples.tolist(), batch.inputs.tolist()) == (["p", "q"], [[1, 2], [3, 4]])
+    with pa.CompressedOutputStream("t.csv", codec) as file:
+        file.write(b"a;b\n1;2\n3;x\n")
+    with pytest.raises(InputError, match=r"^t\.csv:3: column 'b': expected a number, found 'x'"):
+        whole(opened((2,), source="csv", path="t.csv"))
+    whole_file = Path("t.csv").read_bytes()
+    Path("t.csv").write_bytes(whole_file[:-6])
+    with pytest.raises(InputError, match=r"t\.csv"):
+        whole(opened((2,), source="csv", path="t.csv"))
+
+
+@pytest.mark.parametrize(
+    ("text", "config", "said"),
+    [
+        ("a;b\n1.234,5;2\n", {}, "found '1.234,5'; write numbers without thousands separators"),
+        ('a,b\n"1,234,567",2\n', {}, "write numbers without thousands separators"),
+        ('a,b\n"1,234",2\n', {}, "thousands separators, or set 'probe.decimal=\",\"' if the comma"),
+        ("a,b\n12%,2\n", {}, "found '12%'; write percentages as plain numbers"),
+        ("a,b\nTRUE,2\n", {}, "found 'TRUE'; write true and false as 1 and 0"),
+        ("a;b\n1.5;2\n", {"decimal": ","}, "found '1.5'; leave probe.decimal out"),
+        ("a,b\n1,2,\n3,4,\n", {}, "3 fields, expected 2; take the delimiter off the ends"),
+        ("a b\nx 1 2\ny 3 4\n", {"delimiter": " "}, "3 fields, expected 2; if rows begin with th"),
+    ],
+)
+def test_what_other_programs_write_otherwise_is_said(
+    text: str, config: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        csv(text, **config)

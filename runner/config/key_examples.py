@@ -7,6 +7,7 @@ _TABLE = {
     "label_column": "+probe.label_column=species",
     "target_columns": "+probe.target_columns=[height]",
     "input_columns": "+probe.input_columns=[length,width]",
+    "max_bytes": "+probe.max_bytes=4000000000",
 }
 
 EXAMPLES = {
@@ -63,6 +64,7 @@ EXAMPLES = {
         "path": "probe=csv probe.path=flowers.csv",
         **_TABLE,
         "delimiter": "'+probe.delimiter=\";\"'",
+        "decimal": "'+probe.decimal=\",\"'",
         "header": "+probe.header=false",
         "encoding": "+probe.encoding=latin-1",
     },

@@ -17,7 +17,7 @@ class ProbeSource(Strict):
     """What every probe may say."""
 
     allow_nan: bool = False
-    """Whether NaN and infinite inputs are shown to the model rather than refused."""
+    """Whether missing, NaN and infinite inputs are shown to the model rather than refused."""
 
 
 class TutorialConfig(ProbeSource):
@@ -61,13 +61,15 @@ class _TableConfig(ProbeSource):
     path: InputFile
     """The file."""
     id_column: str | None = None
-    """Column of the samples' ids; `null`: `id` where there is one, else counted from 0."""
+    """Column of the samples' ids; `null`: `id`, else a DataFrame's index, else row numbers."""
     label_column: str | None = None
     """Column of the labels; `null`: `label` where there is one."""
     target_columns: list[str] = Field(default=[])
     """Columns that the loss compares the output with."""
     input_columns: list[str] | None = None
     """Columns of numbers that are the model's one input; `null`: all that are left."""
+    max_bytes: Length = 2**30
+    """Refuse a file of which more than this would be in memory at once."""
 
 
 class CsvConfig(_TableConfig):
@@ -78,10 +80,12 @@ class CsvConfig(_TableConfig):
     """
 
     source: Literal["csv"]
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    """What separates columns."""
-    header: bool = True
-    """Whether the first line names the columns."""
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """What separates columns; `null`: found in the first rows."""
+    decimal: Literal[".", ","] = "."
+    """What stands before the decimals of a number."""
+    header: bool | None = None
+    """Whether the first line names the columns; `null`: it must, and must not look like numbers."""
     encoding: str = "utf-8"
     """The text's encoding."""
 

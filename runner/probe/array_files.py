@@ -62,11 +62,16 @@ def npz(config: NpzConfig) -> Probe:
                     arrays[name] = _read(file, f"{path}: {name}", size, limit)
                 limit -= arrays[name].nbytes
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
-        if not zipfile.is_zipfile(path):
+        if zipfile.is_zipfile(path):
+            raise InputError.of("probe.path", f"{path} is damaged: {error}") from error
+        kind = what_it_is(path)
+        if kind == "it is a zip file":
             raise InputError.of(
-                "probe.path", f"{path} is no .npz file: {what_it_is(path)}"
+                "probe.path",
+                f"{path} is damaged: it begins as a zip file, and its end is missing",
+                "copy or save it again",
             ) from error
-        raise InputError.of("probe.path", f"{path} is damaged: {error}") from error
+        raise InputError.of("probe.path", f"{path} is no .npz file: {kind}") from error
     except (RuntimeError, NotImplementedError) as error:
         # What the zip format allows and NumPy never writes: a password, another compression.
         raise InputError.of("probe.path", f"{path} cannot be read: {error}") from error

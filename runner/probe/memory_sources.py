@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from runner.config.probe_config import InlineConfig, RandomConfig
 from runner.errors import InputError, Problem
-from runner.probe.probe import Batch, Probe, each_input, named_inputs
+from runner.probe.frames import FrameArray, common_index, index_ids, is_frame
+from runner.probe.probe import KEEP_INTEGER, Batch, Probe, each_input, named_inputs
 from runner.probe.sample_ids import categories, identifiers
 from runner.probe.streams import RECORD, is_record, specs_of, stream_probe
 from runner.tensors import InputSpec
@@ -36,9 +38,13 @@ def inline(config: InlineConfig) -> Probe:
         }
     else:
         inputs = _rectangular(config.inputs, "probe.inputs")
-    return array_probe(
-        "inline", inputs, config.ids, config.labels, _or_none(config.targets, "probe.targets")
-    )
+    targets = _or_none(config.targets, "probe.targets")
+    probe = array_probe("inline", inputs, config.ids, config.labels, targets)
+    if isinstance(inputs, np.ndarray) and inputs.ndim == 2 and inputs.dtype.kind == "f":
+        columns = zip(*config.inputs, strict=True)
+        integers = [all(type(value) is int for value in column) for column in columns]
+        return replace(probe, integers=lambda: integers)
+    return probe
 
 
 def random(config: RandomConfig, expected: Sequence[InputSpec]) -> Probe:
@@ -105,20 +111,21 @@ def as_probe(
     ----------
     x
         An array of shape (sample, ...), or a list, tuple or mapping of such for several inputs;
-        a mapping of ``inputs`` and ``sample_ids``, with ``labels`` and ``targets`` if wanted; a
-        ``tf.data.Dataset`` of batches; or an iterable, or a function that returns one, of
-        batches of any size. A batch is inputs, a pair of inputs and targets, or such a mapping.
-        A generator can be read only once.
+        a DataFrame or Series, whose index is the sample ids; a mapping of ``inputs`` and
+        ``sample_ids``, with ``labels`` and ``targets`` if wanted; a ``tf.data.Dataset`` of
+        batches; or an iterable, or a function that returns one, of batches of any size. A batch
+        is inputs, a pair of inputs and targets, or such a mapping. A generator can be read only
+        once.
     sample_ids, labels, targets
-        One of each per sample. For batches also an iterable, or a function that returns one, of
-        those of each batch.
+        One of each per sample; those of pandas must have the same index. For batches also an
+        iterable, or a function that returns one, of those of each batch.
     source
         Where it comes from, in one line.
 
     Raises
     ------
     InputError
-        If lengths differ or nothing of this kind is given.
+        If lengths or indices differ, or nothing of this kind is given.
     """
     beside = {"sample_ids": sample_ids, "labels": labels, "targets": targets}
     if is_record(x):
@@ -128,14 +135,30 @@ def as_probe(
         beside |= {name: value for name, value in x.items() if name != "inputs"}
         return as_probe(x["inputs"], **beside, source=source)
     if isinstance(x, Mapping) or hasattr(x, "__array__"):
-        return array_probe(source, x, sample_ids, labels, targets)
+        return _given(source, x, sample_ids, labels, targets)
     if isinstance(x, (list, tuple)):
         several = bool(x) and all(hasattr(part, "__array__") for part in x)
-        return array_probe(source, list(x) if several else _even(x), sample_ids, labels, targets)
+        return _given(source, list(x) if several else _even(x), sample_ids, labels, targets)
     is_stream = hasattr(x, "as_numpy_iterator") or callable(x) or isinstance(x, Iterable)
     if not is_stream or isinstance(x, (str, bytes)):
         raise InputError.of("probe", f"expected arrays or batches, found {type(x).__name__}")
     return stream_probe(source, x, beside)
+
+
+def _given(
+    source: str, x: Any, ids: Iterable[Any] | None, labels: Iterable[Any] | None, targets: Any
+) -> Probe:
+    """Return arrays, or what pandas holds of them, as a probe."""
+    parts = x.values() if isinstance(x, Mapping) else x if isinstance(x, list) else [x]
+    named = [*((part, "inputs") for part in parts), (labels, "labels"), (targets, "targets")]
+    index = common_index(named)
+    if ids is None and index is not None:
+        ids = index_ids(index)
+    if not is_frame(x):
+        return array_probe(source, x, ids, labels, targets)
+    frame = FrameArray(x)
+    probe = array_probe(source, frame.array, ids, labels, targets, frame.columns)
+    return replace(probe, integers=frame.integers)
 
 
 def array_probe(
@@ -174,8 +197,9 @@ def array_probe(
     if any(array.ndim == 0 for array in named.values()):
         raise InputError.of("probe", "expected arrays with a sample axis, found a single number")
     rows = len(next(iter(named.values())))
-    samples = np.arange(rows, dtype="int64") if ids is None else identifiers(ids, "probe")
-    given = {f"rows of input '{name}'": array for name, array in named.items()}
+    samples = range(rows) if ids is None else identifiers(ids, "probe")
+    kind: Any = "int64" if isinstance(samples, range) else samples.dtype
+    given: dict[str, Any] = {f"rows of input '{name}'": array for name, array in named.items()}
     given |= {"sample ids": samples}
     known_labels = None if labels is None else categories(labels, "probe")
     known_targets = None if targets is None else np.asarray(targets)
@@ -190,19 +214,22 @@ def array_probe(
     ]
     if problems:
         raise InputError(problems)
-    whole = Batch(samples, inputs, known_labels, known_targets)
+    # Row numbers are made as they are needed: a row of one byte has an id of eight.
+    whole = Batch(np.empty(0, kind), inputs, known_labels, known_targets)
     step = block or max(rows, 1)
 
     def blocks() -> Iterator[Batch]:
         for start in range(0, rows, step):
-            yield whole[start : start + step]
+            piece = slice(start, start + step)
+            ids = np.asarray(samples[piece], dtype=kind)
+            yield replace(whole[piece], samples=ids)
 
     return Probe(
         source,
         specs_of(inputs),
         blocks,
         rows,
-        "string" if samples.dtype == object else "int64",
+        "int64" if kind == "int64" else "string",
         labels is not None,
         targets is not None,
         columns,
@@ -232,6 +259,12 @@ def _rectangular(rows: list[Any], place: str) -> np.ndarray:
                 inside = ", ".join(map(str, at[1:]))
                 where = f"row {at[0]}" + (f", column {inside}" if inside else "")
                 raise InputError.of(place, f"{where}: expected a number, found {value!r}")
+    if array.dtype.kind == "f" and (np.abs(array) >= 2**53).any():
+        for at, value in np.ndenumerate(np.asarray(rows, dtype=object)):
+            if type(value) is int and int(array[at]) != value:
+                where = f"row {at[0]}, column {', '.join(map(str, at[1:]))}"
+                found = f"found {value}, which float64 rounds to {int(array[at])}"
+                raise InputError.of(place, f"{where}: {found}", KEEP_INTEGER)
     return array
 
 

@@ -15,6 +15,10 @@ from runner.tensors import InputSpec
 SampleType = Literal["int64", "string"]
 
 _KEEP_NAN = "set probe.allow_nan=true to keep it"
+KEEP_INTEGER = (
+    "scale it, give it as a float if it may be rounded, or let the model compute in float64 "
+    "(an input of dtype float64, and model.dtype=float64)"
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,10 @@ class Probe:
         Returns where a row stands in a text file (``data.csv:7``).
     notes
         What of the source is not shown, or not whole, for the record.
+    integers
+        Returns for each entry of the one input whether it was an integer in all samples before
+        it came to stand among floats: a float may be rounded to the model's type, an integer
+        may not. ``None`` where the type of the array says it.
     """
 
     source: str
@@ -90,6 +98,7 @@ class Probe:
     columns: tuple[str, ...] = ()
     locate: Callable[[int], str] | None = None
     notes: tuple[str, ...] = ()
+    integers: Callable[[], Sequence[bool]] | None = None
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Yield all samples in batches of `size`, the last one as short as it is."""
@@ -235,16 +244,14 @@ class _Fit:
                         suggest(spec.name, found),
                     )
                 )
-            elif not _shapes_fit(given.shape, spec.shape):
+            elif not _shapes_fit(given.shape or (1,), spec.shape or (1,)):
                 problems.append(
                     Problem(
                         "probe",
                         f"{self._probe.source} has {_shape(given.shape)} values a sample"
                         + (f" for '{spec.name}'" if len(self._specs) > 1 else "")
                         + f", the model expects {_shape(spec.shape)}",
-                        "give it in batches, with a sample axis"
-                        if self._probe.rows is None and given.shape == spec.shape[1:]
-                        else "",
+                        self._axis_advice(given, spec),
                     )
                 )
         if problems:
@@ -254,6 +261,16 @@ class _Fit:
             names = ", ".join(f"'{name}'" for name in specs if name in unused)
             said = f"{self._probe.source}: the model has no input {names}; left out"
             warnings.warn(said, UserWarning, stacklevel=3)
+
+    def _axis_advice(self, given: InputSpec, spec: InputSpec) -> str:
+        rows, shape = self._probe.rows, spec.shape
+        if rows is None and given.shape == shape[1:]:
+            return "give it in batches, with a sample axis"
+        if shape and (rows, *given.shape) == shape:
+            return "one sample needs a sample axis too: array[None]"
+        if shape[-1:] == (1,) and given.shape == shape[:-1]:
+            return "add the last axis: array[..., None]"
+        return ""
 
     def batch(self, block: Batch, row: int) -> Batch:
         arrays = named_inputs(block.inputs, self._probe.inputs)
@@ -271,6 +288,7 @@ class _Fit:
         return replace(block, inputs=fitted)
 
     def _array(self, array: np.ndarray, spec: InputSpec, row: int) -> np.ndarray:
+        array = _with_axis(array, spec)
         self._check_shape(array, spec, row)
         if (spec.dtype == "string") != is_text(array):
             has, expected = ("text", "numbers") if is_text(array) else ("numbers", "text")
@@ -285,26 +303,50 @@ class _Fit:
             raise InputError.of(
                 "probe", f"{self._probe.source} has {array.dtype}, the model expects {spec.dtype}"
             )
-        if array.dtype.kind == "f" and not self._allow_nan:
-            self._refuse(~np.isfinite(array), array, row, _KEEP_NAN, self._which(spec))
+        cast = self._cast(array, spec, row)
+        if spec.name in self._limits:  # Keras counts a negative index from the end
+            layer, count = self._limits[spec.name]
+            why = f"embedding '{layer}' takes 0 to {count - 1}"
+            self._refuse((cast < 0) | (cast >= count), cast, row, why, self._which(spec))
+        return cast
+
+    def _cast(self, array: np.ndarray, spec: InputSpec, row: int) -> np.ndarray:
+        """Return numbers in the type that the model expects, if it holds them."""
+        which = self._which(spec)
         dtype = np.dtype(spec.dtype if spec.dtype != "bfloat16" else "float32")
+        if array.dtype.kind == "f":
+            if dtype.kind != "f":
+                why = f"{spec.dtype} cannot hold it: give it a number"
+                self._refuse(~np.isfinite(array), array, row, why, which)
+            elif not self._allow_nan:
+                self._refuse(~np.isfinite(array), array, row, _KEEP_NAN, which)
         with np.errstate(over="ignore", invalid="ignore"):
             cast = array.astype(dtype, copy=False)
             if array.dtype.kind == dtype.kind == "f":
                 # Rounding is what a narrower type is chosen for; only infinity is an error.
                 wrong = np.isinf(cast) & np.isfinite(array)
                 why = f"it is too large for {spec.dtype}"
-                self._refuse(wrong, array, row, why, self._which(spec))
+                self._refuse(wrong, array, row, why, which)
+                self._refuse(self._rounded(array, cast), array, row, KEEP_INTEGER, which, cast)
             elif not np.can_cast(array.dtype, dtype):
                 # A negative number comes back unharmed from an unsigned type of its size.
                 wrong = (cast.astype(array.dtype) != array) | ((cast < 0) != (array < 0))
+                if dtype.kind == "f":
+                    self._refuse(wrong, array, row, KEEP_INTEGER, which, cast)
                 why = f"the model expects {spec.dtype}"
-                self._refuse(wrong, array, row, why, self._which(spec))
-        if spec.name in self._limits:  # Keras counts a negative index from the end
-            layer, count = self._limits[spec.name]
-            why = f"embedding '{layer}' takes 0 to {count - 1}"
-            self._refuse((cast < 0) | (cast >= count), cast, row, why, self._which(spec))
+                self._refuse(wrong, array, row, why, which)
         return cast
+
+    def _rounded(self, array: np.ndarray, cast: np.ndarray) -> np.ndarray:
+        """Return where an integer among floats is one no longer, or may not have been before."""
+        none = np.zeros(array.shape, dtype=bool)
+        if self._probe.integers is None:
+            return none
+        looked_at = (cast != array) | (np.abs(array) >= 2**53)
+        if not (looked_at & (array == np.trunc(array))).any():
+            return none
+        integers = np.asarray(self._probe.integers(), dtype=bool)
+        return np.asarray((cast != array) & integers & np.isfinite(array))
 
     def _check_shape(self, array: np.ndarray, spec: InputSpec, row: int) -> None:
         if not _shapes_fit(array.shape[1:], spec.shape):
@@ -315,7 +357,13 @@ class _Fit:
         return f"input '{spec.name}'" if len(self._specs) > 1 else ""
 
     def _refuse(
-        self, wrong: np.ndarray, array: np.ndarray, row: int, advice: str, which: str
+        self,
+        wrong: np.ndarray,
+        array: np.ndarray,
+        row: int,
+        advice: str,
+        which: str,
+        held: np.ndarray | None = None,
     ) -> None:
         if not wrong.any():
             return
@@ -323,7 +371,10 @@ class _Fit:
         column = f"column {', '.join(map(str, place[1:]))}" if place[1:] else ""
         if self._probe.columns and len(place) == 2 and not which:
             column = f"column '{self._probe.columns[place[1]]}'"
-        raise self._probe.mistake(row + place[0], f"found {array[place]}", advice, which, column)
+        found = f"found {array[place]}"
+        if held is not None:
+            found = f"found {int(array[place])}, which {held.dtype} rounds to {int(held[place])}"
+        raise self._probe.mistake(row + place[0], found, advice, which, column)
 
 
 def _joined(blocks: list[Batch]) -> Batch:
@@ -349,6 +400,13 @@ def _joined(blocks: list[Batch]) -> Batch:
         None if first.labels is None else joined(block.labels for block in blocks),
         None if first.targets is None else joined(block.targets for block in blocks),
     )
+
+
+def _with_axis(array: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """Return one number a sample as the model takes it: by itself, or as a vector of one."""
+    if array.ndim == 1 and spec.shape == (1,):
+        return array[:, None]
+    return array[:, 0] if array.shape[1:] == (1,) and spec.shape == () else array
 
 
 def _shapes_fit(found: Sequence[int | None], expected: Sequence[int | None]) -> bool:

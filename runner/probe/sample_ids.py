@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from runner.errors import InputError
+from runner.preflight import readable
+
+# A name, not a document: what is longer was hardly meant as one.
+_TEXT_BYTES = 10_000
+_WHOLE_NUMBER = r"0|-?[1-9][0-9]{0,17}"
+
+Locate = Callable[[int], str]
 
 
 def identifiers(
-    ids: Iterable[Any], place: str, locate: Callable[[int], str] | None = None
+    ids: Iterable[Any], place: str, locate: Locate | None = None, advice: str = ""
 ) -> np.ndarray:
     """Return sample ids as int64 if all are whole numbers, else as text.
+
+    What a repeated id can be helped with is said in `advice`.
 
     Raises
     ------
@@ -31,9 +42,11 @@ def identifiers(
         if sample in seen:
             if locate is not None:
                 other = locate(seen[sample])
-                raise InputError.of(locate(row), f"the sample id {sample!r} is that of {other}")
+                raise InputError.of(
+                    locate(row), f"the sample id {sample!r} is that of {other}", advice
+                )
             raise InputError.of(
-                place, f"rows {seen[sample]} and {row} have the same sample id {sample!r}"
+                place, f"rows {seen[sample]} and {row} have the same sample id {sample!r}", advice
             )
         seen[sample] = row
     return array
@@ -67,6 +80,179 @@ def categories(values: Iterable[Any], place: str) -> np.ndarray:
 
 def numbers_or_text(values: list[Any]) -> list[Any]:
     """Return texts as whole numbers if all are written as one would write these."""
-    if all(re.fullmatch(r"0|-?[1-9][0-9]{0,17}", value) for value in values):
+    if all(re.fullmatch(_WHOLE_NUMBER, value) for value in values):
         return [int(value) for value in values]
     return values
+
+
+class ColumnGatherer:
+    """Gathers one column of ids or labels of a table from its pieces.
+
+    Whole numbers are held as int64, anything else as text in Arrow's memory: a tenth of what
+    Python's objects take.
+
+    Parameters
+    ----------
+    name
+        The column.
+    source
+        The table, in one line for people.
+    limit
+        Refuse to hold more bytes than this.
+    look
+        Whether texts that are all written as whole numbers are numbers, as in a text file.
+    locate
+        As in `runner.probe.probe.Probe`.
+    """
+
+    def __init__(
+        self, name: str, source: str, limit: int, *, look: bool, locate: Locate | None = None
+    ) -> None:
+        self._name = name
+        self._source = source
+        self._limit = limit
+        self._look = look
+        self._locate = locate
+        self._pieces: list[pa.Array] = []
+        self._bytes = 0
+        self._rows = 0
+
+    def add(self, column: pa.ChunkedArray) -> None:
+        """Add the next rows.
+
+        Raises
+        ------
+        InputError
+            If one has no value or a very long one, or all of them are more than may be held.
+        """
+        for chunk in column.chunks:
+            piece = self._plain(chunk)
+            self._pieces.append(piece)
+            self._bytes += piece.nbytes
+            self._rows += len(piece)
+            if self._bytes > self._limit:
+                raise InputError.of(
+                    "probe.max_bytes",
+                    f"{self._source}: the first {self._rows:,} values of column '{self._name}' "
+                    f"take {readable(self._bytes)}, the limit is {readable(self._limit)}",
+                    "raise probe.max_bytes if that is meant",
+                )
+
+    def values(self) -> SampleColumn:
+        """Return the whole column."""
+        if all(pa.types.is_int64(piece.type) for piece in self._pieces):
+            arrays = [piece.to_numpy(zero_copy_only=False) for piece in self._pieces]
+            return SampleColumn(np.concatenate([np.empty(0, "int64"), *arrays]))
+        texts = pa.chunked_array([piece.cast(pa.string()) for piece in self._pieces])
+        if self._look and pc.all(pc.match_substring_regex(texts, f"^({_WHOLE_NUMBER})$")).as_py():
+            return SampleColumn(texts.cast(pa.int64()).to_numpy())
+        return SampleColumn(texts)
+
+    def _plain(self, chunk: pa.Array) -> pa.Array:
+        if chunk.null_count:
+            row = chunk.is_null().to_pylist().index(True)
+            raise self._mistake(row, "found an empty cell")
+        texts = chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk
+        if _is_text(texts.type):
+            longest = pc.max(pc.binary_length(texts)).as_py() or 0
+            if longest > _TEXT_BYTES:
+                raise self._mistake(
+                    None,
+                    f"a text of {readable(longest)} is no id or label, the limit is "
+                    f"{readable(_TEXT_BYTES)}",
+                )
+        try:
+            chunk.validate(full=True)
+            return self._cast(chunk)
+        except pa.ArrowException as error:
+            raise self._mistake(None, "holds what is no valid text") from error
+
+    def _cast(self, chunk: pa.Array) -> pa.Array:
+        """Return whole numbers as int64, where they fit, and all else as text."""
+        if pa.types.is_dictionary(chunk.type):
+            chunk = chunk.cast(chunk.type.value_type)
+        if pa.types.is_integer(chunk.type):
+            fits = (
+                not pa.types.is_uint64(chunk.type)
+                or pc.all(pc.less(chunk, pa.scalar(2**63, pa.uint64()))).as_py() is not False
+            )
+            return chunk.cast(pa.int64() if fits else pa.string())
+        if _is_text(chunk.type):
+            text = chunk.cast(pa.string())
+            text.validate(full=True)
+            return text
+        return pa.array(categories(chunk.to_pylist(), self._source).tolist(), pa.string())
+
+    def _mistake(self, row: int | None, message: str) -> InputError:
+        at = f"column '{self._name}'"
+        if row is not None and self._locate is not None:
+            return InputError.of(self._locate(self._rows + row), f"{at}: {message}")
+        if row is not None:
+            at = f"counted from 0, row {self._rows + row}, {at}"
+        return InputError.of("probe", f"{self._source}: {at}: {message}")
+
+
+class SampleColumn:
+    """A value for each sample, of which any piece is an array.
+
+    Parameters
+    ----------
+    values
+        Whole numbers as a range or an int64 array, or texts as Arrow holds them.
+    """
+
+    def __init__(self, values: range | np.ndarray | pa.ChunkedArray) -> None:
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        values = self._values[rows]
+        if isinstance(values, range):
+            return np.arange(values.start, values.stop, values.step, dtype="int64")
+        if isinstance(values, np.ndarray):
+            return values
+        return np.asarray(values.to_numpy(), dtype=object)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the values are texts rather than whole numbers."""
+        return not isinstance(self._values, (range, np.ndarray))
+
+    def check_unique(self, source: str, locate: Locate | None, advice: str = "") -> None:
+        """Refuse a value that is empty or there twice, as no sample's id may be.
+
+        Raises
+        ------
+        InputError
+            Naming both rows.
+        """
+        if isinstance(self._values, np.ndarray):
+            unique = len(np.unique(self._values)) == len(self._values)
+        else:
+            unique = pc.count_distinct(self._values).as_py() == len(self._values)
+            unique = unique and not pc.any(pc.equal(self._values, "")).as_py()
+        if not unique:
+            identifiers(self[:].tolist(), source, locate, advice)
+
+
+def joined(columns: Sequence[SampleColumn]) -> SampleColumn:
+    """Return the values of several columns as one: ``a/1`` of the levels of a MultiIndex."""
+    if len(columns) == 1:
+        return columns[0]
+    texts = [
+        pa.chunked_array([pa.array(column[:].tolist())]).cast(pa.string()) for column in columns
+    ]
+    return SampleColumn(pc.binary_join_element_wise(*texts, "/"))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_binary_view(kind)
+    )

@@ -25,10 +25,11 @@ from runner.config.probe_config import (
 from runner.config.references import look_in_working_directory
 from runner.errors import InputError
 from runner.probe.array_files import npy, npz
+from runner.probe.csv_files import read_csv
 from runner.probe.image_files import images
 from runner.probe.memory_sources import array_probe, as_probe, inline, random, tutorial
+from runner.probe.parquet_files import read_parquet
 from runner.probe.probe import Probe
-from runner.probe.table_files import read_csv, read_parquet
 from runner.tensors import InputSpec
 
 

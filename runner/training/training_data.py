@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,12 +12,17 @@ from typing import Any
 import keras
 import numpy as np
 
+from runner.config.probe_config import SOURCES
 from runner.errors import InputError
 from runner.model.building import output_shape
 from runner.probe.probe import Probe
 from runner.probe.probe_hash import ProbeHasher
 from runner.probe.targets import Targets
 
+_KEYS = "|".join(sorted({key for source in SOURCES.values() for key in source.model_fields}))
+# The keys of a probe, but no file that is called `probe.csv`.
+_KEY = re.compile(rf"^probe(?=$|\.({_KEYS})\b)")
+_KEY_INSIDE = re.compile(rf"\bprobe(?=\.({_KEYS})\b)")
 # More samples than there are: the whole probe is one batch.
 _ALL = 2**62
 
@@ -83,8 +89,10 @@ def placed(place: str) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(
-            replace(problem, place=place + problem.place.removeprefix("probe"))
-            if problem.place.partition(".")[0] == "probe"
-            else problem
+            replace(
+                problem,
+                place=_KEY.sub(place, problem.place, count=1),
+                advice=_KEY_INSIDE.sub(place, problem.advice),
+            )
             for problem in error.problems
         ) from error

@@ -1,0 +1,188 @@
+"""Probes in text tables: CSV and its kin, one sample a row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from runner.config.probe_config import CsvConfig
+from runner.errors import InputError, first_line
+from runner.probe.arrow_values import READ_AS_NAN
+from runner.probe.columns import ColumnRoles, TableProbe
+from runner.probe.delimited_text import MISSING, TextTable, is_number, missing_words
+from runner.probe.probe import KEEP_INTEGER, Probe
+from runner.regular_files import regular_file
+
+_INTEGER = r"^[ \t]*[+-]?[0-9]+[ \t]*$"
+_THOUSANDS = re.compile(r"\s*[+-]?\d{1,3}([,.' \u00a0\u202f])\d{3}(\1\d{3})*([.,]\d+)?\s*")
+# Integers with fewer digits have a float64 of their own.
+_EXACT_DIGITS = 15
+
+
+def read_csv(config: CsvConfig) -> Probe:
+    """Return a text table, read in blocks of a megabyte, of which Arrow holds some ahead."""
+    path = regular_file(config.path, "probe.path")
+    return _CsvProbe(TextTable(path, config), config).probe()
+
+
+class _CsvProbe:
+    def __init__(self, text: TextTable, config: CsvConfig) -> None:
+        self._text = text
+        self._config = config
+        self._roles = ColumnRoles(
+            config, text.names, f"csv {config.path}", text.index, text.index_ids, text.locate
+        )
+        self._integers: list[bool] | None = None
+
+    def probe(self) -> Probe:
+        roles, config = self._roles, self._config
+        schema = pa.schema([(name, pa.float64()) for name in roles.numbers])
+        table = TableProbe(
+            roles,
+            schema,
+            self._tables,
+            allow_nan=config.allow_nan,
+            max_bytes=config.max_bytes,
+        )
+        return table.probe(integers=self._integer_columns)
+
+    def _tables(self, include: Sequence[str]) -> Iterator[pa.Table]:
+        texts = set(self._roles.texts)
+        types = {name: pa.string() if name in texts else pa.float64() for name in include}
+        missing = missing_words() if self._config.allow_nan else []
+        try:
+            yield from self._read(types, missing)
+        except (pa.ArrowInvalid, UnicodeError) as error:
+            raise self._diagnosed(error) from error
+
+    def _read(self, types: dict[str, pa.DataType], missing: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield the rows of some columns, each in its type."""
+        text = self._text
+        place = {name: str(column) for column, name in reversed([*enumerate(text.names)])}
+        with text.open() as file:
+            reader = pa.csv.open_csv(
+                file if text.compression else str(text.path),
+                read_options=pa.csv.ReadOptions(
+                    block_size=text.block_size,
+                    column_names=[str(column) for column in range(len(text.names))],
+                    skip_rows=text.above,
+                    encoding=self._config.encoding,
+                    use_threads=False,
+                ),
+                parse_options=pa.csv.ParseOptions(
+                    delimiter=text.delimiter, newlines_in_values=True
+                ),
+                convert_options=pa.csv.ConvertOptions(
+                    column_types={place[name]: kind for name, kind in types.items()},
+                    include_columns=[place[name] for name in types],
+                    null_values=missing,
+                    strings_can_be_null=False,
+                    decimal_point=self._config.decimal,
+                ),
+            )
+            for batch in reader:
+                yield pa.table(batch).rename_columns(list(types))
+
+    def _integer_columns(self) -> Sequence[bool]:
+        """Return which inputs are written as integers throughout; read when one is rounded.
+
+        Raises
+        ------
+        InputError
+            If one of them is no float64.
+        """
+        if self._integers is None:
+            inputs = self._roles.inputs
+            types: dict[str, pa.DataType] = dict.fromkeys(inputs, pa.string())
+            integers, rounded = [True] * len(inputs), []
+            start = 0
+            for table in self._read(types, []):
+                for place, name in enumerate(inputs):
+                    if integers[place]:
+                        column = table.column(name)
+                        integers[place] = _all_integers(column)
+                        row = _rounded_row(column) if integers[place] else None
+                        if row is not None:
+                            rounded.append((start + row, place, column[row].as_py()))
+                start += table.num_rows
+            for row, place, cell in rounded:
+                if integers[place]:
+                    raise InputError.of(
+                        self._text.locate(row),
+                        f"column '{inputs[place]}': found {int(cell)}, which float64 rounds to "
+                        f"{int(float(cell))}",
+                        KEEP_INTEGER,
+                    )
+            self._integers = integers
+        return self._integers
+
+    def _diagnosed(self, error: Exception) -> InputError:
+        """Find the row that the fast reader stumbled over."""
+        text, numbers = self._text, self._roles.numbers
+        columns = [(name, text.names.index(name)) for name in numbers]
+        try:
+            for line, cells in text.rows():
+                if len(cells) != len(text.names):
+                    return self._of_width(line, cells)
+                for name, column in columns:
+                    cell = cells[column]
+                    missing = self._config.allow_nan and cell.strip() in MISSING
+                    if not missing and not is_number(cell, self._config.decimal):
+                        return self._of_cell(line, name, cell)
+        except InputError as found:
+            return found
+        return InputError.of(str(text.path), f"cannot be read: {first_line(error)}")
+
+    def _of_width(self, line: int, cells: list[str]) -> InputError:
+        text, found = self._text, len(cells)
+        fields = "1 field" if found == 1 else f"{found} fields"
+        advice = ""
+        if found == len(text.names) + 1 and line == text.above + 1:
+            advice = (
+                "if rows begin with their names, as of R's write.table, give that column a name"
+                if cells[-1].strip()
+                else "take the delimiter off the ends of the rows"
+            )
+        message = f"{fields}, expected {len(text.names)}"
+        return InputError.of(f"{text.path}:{line}", message, advice)
+
+    def _of_cell(self, line: int, name: str, cell: str) -> InputError:
+        wrong = f"expected a number, found {cell!r}" if cell else "found an empty cell"
+        advice = f"give it a number, or {self._roles.advice}"
+        if cell.strip() in MISSING:
+            advice = f"{READ_AS_NAN}, or {self._roles.advice}"
+        elif (apart := _THOUSANDS.fullmatch(cell)) and (
+            apart[1] != self._config.decimal or (apart[3] or ".")[0] != self._config.decimal
+        ):
+            advice = "write numbers without thousands separators"
+            if apart[1] == "," and cell.count(",") == 1 and "." not in cell:
+                advice += ", or set 'probe.decimal=\",\"' if the comma is a decimal one"
+        elif re.fullmatch(r"\s*[+-]?\d+,\d+\s*", cell) and self._config.decimal == ".":
+            advice = "set 'probe.decimal=\",\"'"
+        elif re.fullmatch(r"\s*[+-]?\d+\.\d+\s*", cell) and self._config.decimal == ",":
+            advice = "leave probe.decimal out"
+        elif cell.strip().endswith("%"):
+            advice = "write percentages as plain numbers"
+        elif cell.strip().lower() in ("true", "false", "yes", "no"):
+            advice = "write true and false as 1 and 0"
+        return InputError.of(f"{self._text.path}:{line}", f"column '{name}': {wrong}", advice)
+
+
+def _all_integers(column: pa.ChunkedArray) -> bool:
+    missing = pc.is_in(pc.utf8_trim_whitespace(column), pa.array([*MISSING]))
+    return bool(pc.all(pc.or_(pc.match_substring_regex(column, _INTEGER), missing)).as_py())
+
+
+def _rounded_row(column: pa.ChunkedArray) -> int | None:
+    """Return the first row whose integer is no float64."""
+    long = pc.greater(pc.binary_length(pc.utf8_trim_whitespace(column)), _EXACT_DIGITS)
+    for row in np.flatnonzero(long.to_numpy()).tolist():
+        cell = column[row].as_py()
+        if cell.strip() not in MISSING and int(float(cell)) != int(cell):
+            return int(row)
+    return None

@@ -1,0 +1,331 @@
+"""A text file as a table: which bytes, which delimiter, and on which line a row stands."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice, takewhile
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from runner.config.probe_config import CsvConfig
+from runner.errors import InputError
+from runner.preflight import readable
+from runner.probe.columns import MAX_COLUMNS
+from runner.regular_files import binary_kind
+
+_COMPRESSIONS = {
+    "a gzip file": "gzip",
+    "a bzip2 file": "bz2",
+    "a zstd file": "zstd",
+    "an lz4 file": "lz4",
+}
+# A compressed file may unpack to so much, or to so many times its size.
+_UNPACKED_BYTES, _UNPACKED_TIMES = 2**30, 200
+_BLOCK_BYTES = 2**20
+# What a number takes in a text at most; a row must fit in a block.
+_NUMBER_BYTES = 32
+_DELIMITERS = (",", ";", "\t", "|", " ")
+_LOOKED_AT = 20
+_SEPARATOR_HINT = re.compile(r"sep=([^\w\s]|\t)\r?\n?")
+# What pandas makes of a column without a name, and writes again.
+_NAMELESS = re.compile(r"(Unnamed: \d+(\.\d+)*)?")
+
+MISSING = (
+    *("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-NaN", "-nan"),
+    *("null", "NULL", "None", "<NA>", "?"),
+)
+"""What stands for a missing number in text files."""
+
+
+class TextTable:
+    """A text file whose rows are samples.
+
+    Parameters
+    ----------
+    path
+        A regular file, plain or compressed.
+    config
+        How to read it; what it leaves open is found in the file's first rows.
+
+    Attributes
+    ----------
+    delimiter
+        What separates columns.
+    names
+        The columns; one that has no name is called by an empty text.
+    above
+        How many lines stand above the rows.
+    index
+        The columns without a name that pandas and R write first: what rows are called.
+    index_ids
+        Those of them that are not what an index became when it was read and written again.
+
+    Raises
+    ------
+    InputError
+        If it is no text, has no rows, or its columns cannot be told apart.
+    """
+
+    def __init__(self, path: Path, config: CsvConfig) -> None:
+        self.path = path
+        self._config = config
+        self._check_encoding()
+        kind = binary_kind(path)
+        self.compression = _COMPRESSIONS.get(kind or "")
+        if kind is not None and self.compression is None:
+            advice = "unpack it first" if kind in ("a zip file", "an xz file", "a 7z file") else ""
+            raise InputError.of("probe.path", f"{path} is no text: it is {kind}", advice)
+        self._hint, self._skipped = self._separator_hint()
+        self.delimiter = config.delimiter or self._hint or ","
+        if config.delimiter is None and self._hint is None:
+            self.delimiter = self._found_delimiter()
+        self.names, self.above = self._header()
+        leading = takewhile(_NAMELESS.fullmatch, self.names)
+        self.index = [] if config.header is False else list(leading)
+        unnamed = [column for column, name in enumerate(self.index) if not name]
+        for column in unnamed:
+            self.index[column] = self.names[column] = f"column {column}"
+        self.index_ids = [self.index[column] for column in unnamed or range(len(self.index[:1]))]
+        self._check_names()
+        if next(self.rows(), None) is None:
+            raise InputError.of(
+                "probe", f"csv {path} has 0 rows below its header", "give at least one sample"
+            )
+
+    @property
+    def block_size(self) -> int:
+        """How many bytes are read at once; a row has no more."""
+        return max(_BLOCK_BYTES, _NUMBER_BYTES * len(self.names))
+
+    def open(self) -> IO[bytes]:
+        """Open the file's text, unpacked.
+
+        Raises
+        ------
+        InputError
+            While it is read: if it unpacks to far more than it is.
+        """
+        if self.compression is None:
+            return self.path.open("rb")
+        return io.BufferedReader(_Unpacked(self.path, self.compression), 2**16)
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield the rows below the header, each with the line that it begins on."""
+        for line, _, cells in self._parsed(self.delimiter):
+            if line > self.above:
+                yield line, cells
+
+    def locate(self, row: int) -> str:
+        """Return where a row stands: ``data.csv:7``."""
+        return f"{self.path}:{next(islice(self.rows(), row, None))[0]}"
+
+    def _parsed(self, delimiter: str) -> Iterator[tuple[int, int, list[str]]]:
+        """Yield every row with the lines that it begins and ends on."""
+        encoding = self._config.encoding
+        if encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
+            encoding = "utf-8-sig"
+        with self.open() as file:
+            lines = _Lines(io.TextIOWrapper(file, encoding, newline=""), self.path)
+            line = 1
+            try:
+                for _ in range(self._skipped):
+                    line += next(lines) is not None
+                reader = csv.reader(lines, delimiter=delimiter)
+                for cells in reader:
+                    if cells:
+                        yield line, self._skipped + reader.line_num, cells
+                    line = self._skipped + reader.line_num + 1
+                    lines.begin_row()
+            except UnicodeError as error:
+                raise InputError.of(
+                    str(self.path),
+                    f"not {self._config.encoding} at byte {self._undecodable(encoding)}",
+                    "set probe.encoding, such as cp949 or latin-1",
+                ) from error
+            except (csv.Error, OSError, EOFError) as error:
+                raise InputError.of(f"{self.path}:{line}", str(error)) from error
+
+    def _separator_hint(self) -> tuple[str | None, int]:
+        """Return the delimiter that Excel writes into the first line, and how many lines it is."""
+        with self.open() as file:
+            try:
+                first = file.readline(16).decode("utf-8-sig")
+            except (UnicodeError, OSError):
+                return None, 0
+        hint = _SEPARATOR_HINT.fullmatch(first)
+        return (hint[1], 1) if hint else (None, 0)
+
+    def _found_delimiter(self) -> str:
+        """Return what separates the columns of the first rows into equally many."""
+        header: dict[str, int] = {}
+        fitting: dict[str, int] = {}
+        for delimiter in _DELIMITERS:
+            try:
+                first = [cells for _, _, cells in islice(self._parsed(delimiter), _LOOKED_AT)]
+            except InputError as error:
+                if "not " + self._config.encoding in str(error):
+                    raise
+                continue
+            widths = [len(cells) for cells in first]
+            if not widths or widths[0] == 1 or (delimiter == " " and len(widths) == 1):
+                continue
+            header[delimiter] = widths[0]
+            if len(set(widths)) == 1:
+                fitting[delimiter] = widths[0]
+        if fitting.keys() - {" "}:
+            fitting.pop(" ", None)
+        for found in (fitting, {key: width for key, width in header.items() if key != " "}):
+            if found:
+                return max(found, key=lambda delimiter: found[delimiter])
+        return ","
+
+    def _header(self) -> tuple[list[str], int]:
+        """Return the columns, and how many lines stand above the rows."""
+        first = next(self._parsed(self.delimiter), None)
+        if first is None:
+            raise InputError.of("probe", f"{self.path} has 0 rows", "give at least one sample")
+        line, end, cells = first
+        place = f"{self.path}:{line}"
+        if len(cells) > MAX_COLUMNS:
+            raise InputError.of(
+                place,
+                f"{len(cells):,} columns, the limit is {MAX_COLUMNS:,}",
+                "save the numbers as an array and use probe=npy",
+            )
+        if len(cells) == 1 and self._config.delimiter and re.search(r"[,;\t|]", cells[0]):
+            raise InputError.of(
+                place,
+                f"one column found with probe.delimiter={self._config.delimiter!r}",
+                "leave probe.delimiter out to have it found",
+            )
+        if self._config.header is False:
+            return [f"c{column}" for column in range(len(cells))], self._skipped
+        if self._config.header is None and all(is_number(cell) for cell in cells):
+            raise InputError.of(
+                place,
+                "expected the columns' names, found numbers",
+                "set probe.header=false, or probe.header=true if they are the names",
+            )
+        return cells, end
+
+    def _check_names(self) -> None:
+        place = f"{self.path}:{self._skipped + 1}"
+        wanted = self._config.input_columns
+        seen: dict[str, int] = {}
+        for column, name in enumerate(self.names):
+            if not name and wanted is None:
+                raise InputError.of(
+                    place, f"column {column} has no name", "name the inputs in probe.input_columns"
+                )
+            if "\0" in name:
+                raise InputError.of(place, f"column {column} has a NUL in its name, {name!r}")
+            if name in seen and (name or wanted is None):
+                raise InputError.of(place, f"two columns are named '{name}'")
+            seen[name] = column
+
+    def _check_encoding(self) -> None:
+        encoding, delimiter = self._config.encoding, self._config.delimiter
+        try:
+            "".encode(encoding)  # codecs.lookup also knows encodings that are not of text
+        except LookupError as error:
+            raise InputError.of("probe.encoding", f"unknown encoding '{encoding}'") from error
+        if delimiter is not None and (delimiter in '"\r\n' or not delimiter.isascii()):
+            raise InputError.of("probe.delimiter", f"cannot be {delimiter!r}")
+
+    def _undecodable(self, encoding: str) -> int:
+        """Return the byte that cannot be decoded: an error in a stream counts from its block."""
+        decoder = codecs.getincrementaldecoder(encoding)()
+        end = 0
+        with self.open() as file:
+            try:
+                while block := file.read(2**16):
+                    end += len(block)
+                    decoder.decode(block)
+                decoder.decode(b"", final=True)
+            except UnicodeError as error:
+                if isinstance(error, UnicodeDecodeError):
+                    return end - len(error.object) + error.start
+                return 0  # no byte-order mark where the encoding needs one
+        return end
+
+
+def is_number(text: str, decimal: str = ".") -> bool:
+    """Tell whether a cell's text is a number, as a table's reader understands it."""
+    point = re.escape(decimal)
+    digits = rf"(\d+{point}?\d*(e[+-]?\d+)?|{point}\d+(e[+-]?\d+)?|nan|inf(inity)?)"
+    return re.fullmatch(rf"[ \t]*[+-]?{digits}[ \t]*", text, re.I | re.A) is not None
+
+
+class _Lines:
+    """The lines of a text, of which neither one nor all those of a row may be without end."""
+
+    def __init__(self, file: IO[str], path: Path) -> None:
+        self._file = file
+        self._path = path
+        self._most = _NUMBER_BYTES * MAX_COLUMNS
+        self._row = 0
+
+    def begin_row(self) -> None:
+        """Count from here."""
+        self._row = 0
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._file.readline(self._most + 1)
+        if not line:
+            raise StopIteration
+        self._row += len(line)
+        if self._row > self._most:
+            limit = readable(self._most)
+            raise InputError.of(
+                str(self._path),
+                f"has a row of more than {limit}",
+                "if it is one array, save it as .npy and use probe=npy",
+            )
+        return line
+
+
+class _Unpacked(io.RawIOBase):
+    """The content of a compressed file, as long as it is not far more than the file."""
+
+    def __init__(self, path: Path, compression: str) -> None:
+        self._path = path
+        self._size = path.stat().st_size
+        self._left = max(_UNPACKED_BYTES, _UNPACKED_TIMES * self._size)
+        self._stream: Any = pa.CompressedInputStream(pa.OSFile(str(path)), compression)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._stream.read(len(buffer))
+        except OSError as error:
+            raise InputError.of("probe.path", f"{self._path} is damaged") from error
+        self._left -= len(data)
+        if self._left < 0:
+            raise InputError.of(
+                "probe.path",
+                f"{self._path} has {readable(self._size)}, and unpacks to more than "
+                f"{readable(max(_UNPACKED_BYTES, _UNPACKED_TIMES * self._size))}",
+                "unpack it first if that is meant",
+            )
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+def missing_words() -> Sequence[str]:
+    """Return how a missing number may be written, also beside a blank."""
+    return [each for word in MISSING for each in (word, f" {word}", f"{word} ")]

@@ -1,0 +1,112 @@
+"""What pandas holds: numbers side by side, and an index that tells the samples' ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from runner.errors import InputError
+from runner.probe.arrow_values import CellError, is_integer, matrix, why_not_numbers
+from runner.probe.sample_ids import identifiers
+
+
+class FrameArray:
+    """A DataFrame as one array.
+
+    Parameters
+    ----------
+    frame
+        The DataFrame.
+
+    Attributes
+    ----------
+    array
+        Shape (row, column), in the type that holds all columns; a missing value is NaN.
+    columns
+        Their names.
+    integers
+        As in `runner.probe.probe.Probe`.
+
+    Raises
+    ------
+    InputError
+        If a column holds no numbers, or an integer that the common type does not hold.
+    """
+
+    integers: Callable[[], Sequence[bool]] | None = None
+
+    def __init__(self, frame: Any) -> None:
+        self.columns = tuple(map(str, frame.columns))
+        kinds = {getattr(dtype, "kind", "O") for dtype in frame.dtypes}
+        same = len(set(frame.dtypes)) == 1 and kinds <= set("biuf")
+        if same or not kinds & set("biuf"):  # numbers of one type, or texts alone
+            self.array = np.asarray(frame)
+            return
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        table = table.rename_columns(list(self.columns))
+        for field in table.schema:
+            if wrong := why_not_numbers(field.type):
+                raise InputError.of(
+                    "probe",
+                    f"column '{field.name}' holds {wrong}, not numbers",
+                    "give only the columns that are inputs",
+                )
+        try:
+            self.array = matrix(table, self.columns, allow_nan=True)
+        except CellError as error:
+            at = f"row {error.row}, column '{error.column}'"
+            raise InputError.of("probe", f"{at}: {error.message}", error.advice) from error
+        integers = [is_integer(field.type) for field in table.schema]
+        self.integers = lambda: integers
+
+
+def is_frame(given: Any) -> bool:
+    """Tell whether something is a DataFrame of pandas."""
+    return hasattr(given, "dtypes") and hasattr(given, "columns") and hasattr(given, "iloc")
+
+
+def common_index(named: Iterable[tuple[Any, str]]) -> Any:
+    """Return the index of those that are pandas objects; ``None`` if none is.
+
+    Parameters
+    ----------
+    named
+        What was given, and what it is called.
+
+    Raises
+    ------
+    InputError
+        If they have different ones: which belong together cannot be told.
+    """
+    index: Any = None
+    first = ""
+    for given, name in named:
+        if not (hasattr(given, "iloc") and hasattr(given, "index")):
+            continue
+        if index is None:
+            index, first = given.index, name
+        elif not index.equals(given.index):
+            raise InputError.of(
+                "probe",
+                f"the {name} have another index than the {first}",
+                "align them by .loc, or give their values (.to_numpy()) if the order is the same",
+            )
+    return index
+
+
+def index_ids(index: Any) -> list[Any]:
+    """Return the sample ids that an index stands for: ``a/1`` of the levels of a MultiIndex.
+
+    Raises
+    ------
+    InputError
+        If one is there twice.
+    """
+    several = getattr(index, "nlevels", 1) > 1
+    ids = ["/".join(map(str, levels)) for levels in index] if several else list(index)
+    if not index.is_unique:
+        identifiers(ids, "probe", advice="give sample_ids, or reset the index (reset_index)")
+    return ids

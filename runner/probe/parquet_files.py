@@ -1,0 +1,150 @@
+"""Probes in Parquet tables, one sample a row."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from runner.config.probe_config import ParquetConfig
+from runner.errors import InputError, first_line
+from runner.probe.arrow_values import why_not_numbers
+from runner.probe.columns import MAX_COLUMNS, ColumnRoles, TableProbe
+from runner.probe.parquet_pages import Leaf, check_pages, read_chunks
+from runner.probe.probe import Probe
+from runner.regular_files import regular_file, what_it_is
+
+_BLOCK_BYTES = 2**20
+# Read ahead of every column; the columns share what they may take together.
+_AHEAD_BYTES, _LEAST_AHEAD, _MOST_AHEAD = 2**25, 2**12, 2**16
+# A text counts for so many bytes where rows are chosen; most are names.
+_TEXT_BYTES = 128
+
+
+def read_parquet(config: ParquetConfig) -> Probe:
+    """Return a Parquet table, read page by page."""
+    path = regular_file(config.path, "probe.path")
+    with _read_from(path):
+        with _opened(path) as file:
+            metadata, schema = file.metadata, file.schema_arrow
+        _check_names(schema.names)
+        index, ids = _pandas_index(schema, metadata.num_rows)
+        roles = ColumnRoles(config, schema.names, f"parquet {config.path}", index, index)
+        for name in roles.numbers:
+            wrong = why_not_numbers(schema.field(name).type)
+            if wrong is not None:
+                message = f"{path}: column '{name}' holds {wrong}, not numbers"
+                raise InputError.of("probe.path", message, roles.advice)
+        chunks = read_chunks(path)
+        leaves = _leaves(metadata, roles)
+        check_pages(path, chunks, leaves, config.max_bytes)
+        values: dict[str, int] = {}
+        for chunk in chunks:
+            if chunk.leaf in leaves:
+                column = leaves[chunk.leaf].column
+                values[column] = values.get(column, 0) + chunk.values
+
+    def row_bytes(name: str) -> int:
+        if why_not_numbers(schema.field(name).type) is not None:
+            return _TEXT_BYTES
+        rows = max(1, int(metadata.num_rows))
+        return 8 * -(-values.get(name, 0) // rows)
+
+    def tables(include: Sequence[str]) -> Iterator[pa.Table]:
+        with _read_from(path):
+            texts = [name for name in include if name in roles.texts]
+            rows = max(1, _BLOCK_BYTES // max(1, sum(map(row_bytes, include))))
+            ahead = max(_LEAST_AHEAD, min(_MOST_AHEAD, _AHEAD_BYTES // len(include)))
+            with _opened(path, buffer_size=ahead, read_dictionary=texts) as file:
+                for batch in file.iter_batches(rows, columns=list(include), use_threads=False):
+                    yield pa.table(batch)
+
+    table = TableProbe(
+        roles, schema, tables, allow_nan=config.allow_nan, max_bytes=config.max_bytes
+    )
+    return table.probe(metadata.num_rows, ids)
+
+
+@contextlib.contextmanager
+def _read_from(path: Path) -> Iterator[None]:
+    """Say of what Arrow cannot read what it is."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        kind = what_it_is(path)
+        if "Parquet" not in kind:
+            raise InputError.of("probe.path", f"{path} is no Parquet file: {kind}") from error
+        raise InputError.of("probe.path", f"{path} is damaged: {first_line(error)}") from error
+
+
+def _opened(path: Path, **options: Any) -> pq.ParquetFile:
+    # Arrow would read ahead whole row groups, and keep them.
+    return pq.ParquetFile(path, pre_buffer=False, **options)
+
+
+def _leaves(metadata: pq.FileMetaData, roles: ColumnRoles) -> dict[int, Leaf]:
+    """Return the columns of the file's schema that are read, by their place."""
+    wanted = {*roles.numbers, *roles.texts}
+    leaves = {}
+    for place in range(metadata.num_columns):
+        described = metadata.schema.column(place)
+        parts = described.path.split(".")
+        # A name may hold points itself.
+        for end in range(len(parts), 0, -1):
+            column = ".".join(parts[:end])
+            if column in wanted:
+                lists = described.max_repetition_level > 0
+                leaves[place] = Leaf(column, lists, column in roles.texts)
+                break
+    return leaves
+
+
+def _pandas_index(schema: pa.Schema, rows: int) -> tuple[list[str], range | None]:
+    """Return the columns that hold a DataFrame's index, or the ids that it counts."""
+    described = _pandas_metadata(schema)
+    columns = [name for name in schema.names if name.startswith("__index_level_")]
+    for level in described:
+        if isinstance(level, str) and level in schema.names and level not in columns:
+            columns.append(level)
+        elif isinstance(level, dict) and level.get("kind") == "range":
+            counted = [level.get(key) for key in ("start", "stop", "step")]
+            whole = [number for number in counted if type(number) is int]
+            if len(whole) == len(counted) and whole[2]:
+                # A copy of only some rows may have kept what was said of all of them.
+                span = range(*whole)
+                if len(span) == rows and max(map(abs, whole)) < 2**62:
+                    return columns, span
+    return columns, None
+
+
+def _pandas_metadata(schema: pa.Schema) -> list[Any]:
+    try:
+        described = schema.pandas_metadata
+    except (ValueError, UnicodeDecodeError):  # not as pandas writes it
+        return []
+    levels = described.get("index_columns") if isinstance(described, dict) else None
+    return levels if isinstance(levels, list) else []
+
+
+def _check_names(names: Sequence[str]) -> None:
+    if len(names) > MAX_COLUMNS:
+        raise InputError.of(
+            "probe.path",
+            f"{len(names):,} columns, the limit is {MAX_COLUMNS:,}",
+            "save the numbers as an array and use probe=npy",
+        )
+    seen: set[str] = set()
+    for column, name in enumerate(names):
+        if not name:
+            raise InputError.of("probe.path", f"column {column} has no name")
+        if "\0" in name:
+            raise InputError.of("probe.path", f"column {column} has a NUL in its name, {name!r}")
+        if name in seen:
+            raise InputError.of("probe.path", f"two columns are named '{name}'")
+        seen.add(name)
