@@ -58,6 +58,8 @@ ORDER = (
     "model.model_files",
     "model.building",
     "model.redrawing",
+    "probe.exactness",
+    "probe.sample_shapes",
     "probe.probe",
     "probe.probe_hash",
     "probe.sample_ids",

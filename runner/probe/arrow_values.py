@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from runner.probe.probe import KEEP_INTEGER
+from runner.probe.exactness import KEEP_INTEGER, not_held, rounding
 
 _INT64_DIGITS = 18
 READ_AS_NAN = "set probe.allow_nan=true to read it as NaN"
@@ -190,11 +190,7 @@ def _refuse_null(column: pa.ChunkedArray, advice: str = "") -> None:
 
 
 def _check_exact(whole: np.ndarray, floats: np.ndarray) -> None:
-    with np.errstate(invalid="ignore"):
-        wrong = floats.astype(whole.dtype) != whole
-    # A float one above the largest int64 comes back as the smallest.
-    wrong |= (floats > 0) != (whole > 0)
+    wrong = not_held(whole, floats)
     if wrong.any():
         row = int(wrong.argmax())
-        said = f"found {whole[row]}, which {floats.dtype} rounds to {int(floats[row])}"
-        raise CellError(row, said, KEEP_INTEGER)
+        raise CellError(row, rounding(int(whole[row]), floats.dtype, floats[row]), KEEP_INTEGER)

@@ -15,7 +15,8 @@ from runner.errors import InputError, first_line
 from runner.probe.arrow_values import READ_AS_NAN
 from runner.probe.columns import ColumnRoles, TableProbe
 from runner.probe.delimited_text import MISSING, TextTable, is_number, missing_words
-from runner.probe.probe import KEEP_INTEGER, Probe
+from runner.probe.exactness import KEEP_INTEGER, rounding
+from runner.probe.probe import Probe
 from runner.regular_files import regular_file
 
 _INTEGER = r"^[ \t]*[+-]?[0-9]+[ \t]*$"
@@ -114,8 +115,7 @@ class _CsvProbe:
                 if integers[place]:
                     raise InputError.of(
                         self._text.locate(row),
-                        f"column '{inputs[place]}': found {int(cell)}, which float64 rounds to "
-                        f"{int(float(cell))}",
+                        f"column '{inputs[place]}': {rounding(int(cell), 'float64', float(cell))}",
                         KEEP_INTEGER,
                     )
             self._integers = integers

@@ -11,8 +11,9 @@ import numpy as np
 
 from runner.config.probe_config import InlineConfig, RandomConfig
 from runner.errors import InputError, Problem
+from runner.probe.exactness import FIRST_INEXACT, KEEP_INTEGER, rounding
 from runner.probe.frames import FrameArray, common_index, index_ids, is_frame
-from runner.probe.probe import KEEP_INTEGER, Batch, Probe, each_input, named_inputs
+from runner.probe.probe import Batch, Probe, each_input, named_inputs
 from runner.probe.sample_ids import categories, identifiers
 from runner.probe.streams import RECORD, is_record, specs_of, stream_probe
 from runner.tensors import InputSpec
@@ -259,11 +260,11 @@ def _rectangular(rows: list[Any], place: str) -> np.ndarray:
                 inside = ", ".join(map(str, at[1:]))
                 where = f"row {at[0]}" + (f", column {inside}" if inside else "")
                 raise InputError.of(place, f"{where}: expected a number, found {value!r}")
-    if array.dtype.kind == "f" and (np.abs(array) >= 2**53).any():
+    if array.dtype.kind == "f" and (np.abs(array) >= FIRST_INEXACT).any():
         for at, value in np.ndenumerate(np.asarray(rows, dtype=object)):
             if type(value) is int and int(array[at]) != value:
                 where = f"row {at[0]}, column {', '.join(map(str, at[1:]))}"
-                found = f"found {value}, which float64 rounds to {int(array[at])}"
+                found = rounding(value, array.dtype, float(array[at]))
                 raise InputError.of(place, f"{where}: {found}", KEEP_INTEGER)
     return array
 

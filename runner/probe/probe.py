@@ -10,15 +10,13 @@ from typing import Any, Literal
 import numpy as np
 
 from runner.errors import InputError, Problem, suggest
+from runner.probe.exactness import KEEP_INTEGER, not_held, rounded, rounding
+from runner.probe.sample_shapes import axis_advice, shape_text, shapes_fit, with_axis
 from runner.tensors import InputSpec
 
 SampleType = Literal["int64", "string"]
 
 _KEEP_NAN = "set probe.allow_nan=true to keep it"
-KEEP_INTEGER = (
-    "scale it, give it as a float if it may be rounded, or let the model compute in float64 "
-    "(an input of dtype float64, and model.dtype=float64)"
-)
 
 
 @dataclass(frozen=True)
@@ -244,14 +242,14 @@ class _Fit:
                         suggest(spec.name, found),
                     )
                 )
-            elif not _shapes_fit(given.shape or (1,), spec.shape or (1,)):
+            elif not shapes_fit(given.shape or (1,), spec.shape or (1,)):
                 problems.append(
                     Problem(
                         "probe",
-                        f"{self._probe.source} has {_shape(given.shape)} values a sample"
+                        f"{self._probe.source} has {shape_text(given.shape)} values a sample"
                         + (f" for '{spec.name}'" if len(self._specs) > 1 else "")
-                        + f", the model expects {_shape(spec.shape)}",
-                        self._axis_advice(given, spec),
+                        + f", the model expects {shape_text(spec.shape)}",
+                        axis_advice(given, spec, self._probe.rows),
                     )
                 )
         if problems:
@@ -261,16 +259,6 @@ class _Fit:
             names = ", ".join(f"'{name}'" for name in specs if name in unused)
             said = f"{self._probe.source}: the model has no input {names}; left out"
             warnings.warn(said, UserWarning, stacklevel=3)
-
-    def _axis_advice(self, given: InputSpec, spec: InputSpec) -> str:
-        rows, shape = self._probe.rows, spec.shape
-        if rows is None and given.shape == shape[1:]:
-            return "give it in batches, with a sample axis"
-        if shape and (rows, *given.shape) == shape:
-            return "one sample needs a sample axis too: array[None]"
-        if shape[-1:] == (1,) and given.shape == shape[:-1]:
-            return "add the last axis: array[..., None]"
-        return ""
 
     def batch(self, block: Batch, row: int) -> Batch:
         arrays = named_inputs(block.inputs, self._probe.inputs)
@@ -288,7 +276,7 @@ class _Fit:
         return replace(block, inputs=fitted)
 
     def _array(self, array: np.ndarray, spec: InputSpec, row: int) -> np.ndarray:
-        array = _with_axis(array, spec)
+        array = with_axis(array, spec)
         self._check_shape(array, spec, row)
         if (spec.dtype == "string") != is_text(array):
             has, expected = ("text", "numbers") if is_text(array) else ("numbers", "text")
@@ -327,30 +315,21 @@ class _Fit:
                 wrong = np.isinf(cast) & np.isfinite(array)
                 why = f"it is too large for {spec.dtype}"
                 self._refuse(wrong, array, row, why, which)
-                self._refuse(self._rounded(array, cast), array, row, KEEP_INTEGER, which, cast)
+                wrong = rounded(array, cast, self._probe.integers)
+                self._refuse(wrong, array, row, KEEP_INTEGER, which, cast)
             elif not np.can_cast(array.dtype, dtype):
-                # A negative number comes back unharmed from an unsigned type of its size.
-                wrong = (cast.astype(array.dtype) != array) | ((cast < 0) != (array < 0))
+                wrong = not_held(array, cast)
                 if dtype.kind == "f":
                     self._refuse(wrong, array, row, KEEP_INTEGER, which, cast)
                 why = f"the model expects {spec.dtype}"
                 self._refuse(wrong, array, row, why, which)
         return cast
 
-    def _rounded(self, array: np.ndarray, cast: np.ndarray) -> np.ndarray:
-        """Return where an integer among floats is one no longer, or may not have been before."""
-        none = np.zeros(array.shape, dtype=bool)
-        if self._probe.integers is None:
-            return none
-        looked_at = (cast != array) | (np.abs(array) >= 2**53)
-        if not (looked_at & (array == np.trunc(array))).any():
-            return none
-        integers = np.asarray(self._probe.integers(), dtype=bool)
-        return np.asarray((cast != array) & integers & np.isfinite(array))
-
     def _check_shape(self, array: np.ndarray, spec: InputSpec, row: int) -> None:
-        if not _shapes_fit(array.shape[1:], spec.shape):
-            message = f"{_shape(array.shape[1:])} values, the model expects {_shape(spec.shape)}"
+        if not shapes_fit(array.shape[1:], spec.shape):
+            message = (
+                f"{shape_text(array.shape[1:])} values, the model expects {shape_text(spec.shape)}"
+            )
             raise self._probe.mistake(row, message)
 
     def _which(self, spec: InputSpec) -> str:
@@ -373,7 +352,7 @@ class _Fit:
             column = f"column '{self._probe.columns[place[1]]}'"
         found = f"found {array[place]}"
         if held is not None:
-            found = f"found {int(array[place])}, which {held.dtype} rounds to {int(held[place])}"
+            found = rounding(int(array[place]), held.dtype, held[place])
         raise self._probe.mistake(row + place[0], found, advice, which, column)
 
 
@@ -400,21 +379,3 @@ def _joined(blocks: list[Batch]) -> Batch:
         None if first.labels is None else joined(block.labels for block in blocks),
         None if first.targets is None else joined(block.targets for block in blocks),
     )
-
-
-def _with_axis(array: np.ndarray, spec: InputSpec) -> np.ndarray:
-    """Return one number a sample as the model takes it: by itself, or as a vector of one."""
-    if array.ndim == 1 and spec.shape == (1,):
-        return array[:, None]
-    return array[:, 0] if array.shape[1:] == (1,) and spec.shape == () else array
-
-
-def _shapes_fit(found: Sequence[int | None], expected: Sequence[int | None]) -> bool:
-    return len(found) == len(expected) and all(
-        there is None or wanted is None or there == wanted
-        for there, wanted in zip(found, expected, strict=True)
-    )
-
-
-def _shape(shape: Sequence[int | None]) -> str:
-    return " x ".join("any" if axis is None else str(axis) for axis in shape) or "1"

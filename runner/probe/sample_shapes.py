@@ -1,0 +1,40 @@
+"""The shape of one sample: whether it is what a model expects, and what to do if not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from runner.tensors import InputSpec
+
+
+def with_axis(array: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """Return one number a sample as the model takes it: by itself, or as a vector of one."""
+    if array.ndim == 1 and spec.shape == (1,):
+        return array[:, None]
+    return array[:, 0] if array.shape[1:] == (1,) and spec.shape == () else array
+
+
+def shapes_fit(found: Sequence[int | None], expected: Sequence[int | None]) -> bool:
+    """Tell whether axes are the expected ones; ``None`` is one of any length."""
+    return len(found) == len(expected) and all(
+        there is None or wanted is None or there == wanted
+        for there, wanted in zip(found, expected, strict=True)
+    )
+
+
+def axis_advice(given: InputSpec, spec: InputSpec, rows: int | None) -> str:
+    """Return what to do about an axis that is missing, or an empty text if none is."""
+    if rows is None and given.shape == spec.shape[1:]:
+        return "give it in batches, with a sample axis"
+    if spec.shape and (rows, *given.shape) == spec.shape:
+        return "one sample needs a sample axis too: array[None]"
+    if spec.shape[-1:] == (1,) and given.shape == spec.shape[:-1]:
+        return "add the last axis: array[..., None]"
+    return ""
+
+
+def shape_text(shape: Sequence[int | None]) -> str:
+    """Return a shape as people write it: ``28 x 28 x 1``."""
+    return " x ".join("any" if axis is None else str(axis) for axis in shape) or "1"
