@@ -65,6 +65,10 @@ class TensorSpec:
         Position of the layer among the calls of the model, from 0; numbers the file.
     reduction
         How the tensor was reduced before it was stored (``mean``...), or ``None``.
+    axes
+        What each axis of `shape` is: ``height``, ``width``, ``depth``, ``time``, ``position``,
+        ``channel``, ``unit``, ``head``, ``query``, ``key``, or ``i0``, ``i1``... where that is
+        not known; ``None`` where nothing is.
     """
 
     name: str
@@ -77,11 +81,30 @@ class TensorSpec:
     dtype: str
     order: int
     reduction: str | None = None
+    axes: tuple[str, ...] | None = None
+
+    @property
+    def unit_axis(self) -> int:
+        """Which axis of `shape` numbers the units: channels or units, the last if none is so."""
+        return unit_axis_of(self.axes, len(self.shape))
+
+    @property
+    def axis_names(self) -> tuple[str, ...]:
+        """A name for each axis of `shape`: those of `axes`, or ``i0``, ``i1``..."""
+        return self.axes or tuple(f"i{axis}" for axis in range(len(self.shape)))
 
     @property
     def per_sample(self) -> bool:
         """Whether the tensor has a row per sample (all but weights)."""
         return self.kind != "weight"
+
+
+def unit_axis_of(axes: tuple[str, ...] | None, rank: int) -> int:
+    """Return which of a sample's axes numbers its units, from 0; 0 for a single number."""
+    for name in ("channel", "unit"):
+        if axes and name in axes:
+            return axes.index(name)
+    return max(0, rank - 1)
 
 
 @dataclass(frozen=True)

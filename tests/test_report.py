@@ -6,6 +6,7 @@ import html
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from runner.plots.drawing import DIVERGING, SEQUENTIAL, colour_scale, evenly_spa
 from runner.plots.sweep_figures import stability_figure
 from runner.record.layer_record import LayerRecord
 from runner.report.excerpt import Excerpt, MapExcerpt
-from runner.report.layer_view import Units
+from runner.report.layer_view import Units, image_view
 from runner.report.network import Block, dense_chain, feeders, layer_tree
 from runner.report.page import embedded, write_page
 from runner.report.writing import write_report
@@ -313,11 +314,32 @@ def test_images_are_entries_of_the_tensor(shape: tuple[int, ...], most: int) -> 
 
 
 def test_scores_of_attention_are_an_image_a_head() -> None:
-    spec = TensorSpec("a", "activation", "a", "MultiHeadAttention", 0, "1", (2, 9, 9), "float32", 0)
+    spec = TensorSpec("a", "activation", "a", "Own", 0, "1", (2, 9, 8), "float32", 0)
+    cut = MapExcerpt.of(replace(spec, axes=("head", "query", "key")), 4096)
+    assert cut is not None
+    values = np.random.default_rng(0).normal(size=(3, 2, 9, 8))
+    np.testing.assert_array_equal(cut.cut(values), values)
+    by_name = MapExcerpt.of(replace(spec, layer_class="MultiHeadAttention"), 4096)
+    assert by_name is not None
+    assert by_name.axis == 2
+    projected = MapExcerpt.of(replace(spec, axes=("position", "head", "unit")), 4096)
+    assert projected is not None
+    np.testing.assert_array_equal(projected.cut(values), np.moveaxis(values, 2, 1))
+    assert MapExcerpt.of(spec_of("vector", np.zeros((3, 4))), 100) is None
+
+
+def test_channels_that_come_first_are_the_images_and_the_units() -> None:
+    values = np.random.default_rng(0).normal(size=(3, 4, 6, 5)).astype(np.float32)
+    values[:, 2] = 0
+    spec = replace(spec_of("maps", values), axes=("channel", "height", "width"))
     cut = MapExcerpt.of(spec, 4096)
     assert cut is not None
-    assert cut.cut(np.zeros((3, 2, 9, 9))).shape == (3, 2, 9, 9)
-    assert MapExcerpt.of(spec_of("vector", np.zeros((3, 4))), 100) is None
+    np.testing.assert_array_equal(cut.cut(values), values)
+    told = image_view(cut.cut(values), spec, cut)
+    assert told["titles"] == ["u0", "u1", "u2", "u3"]
+    assert told["told"].endswith("height downwards, width to the right")
+    np.testing.assert_allclose(by_unit(values, 0), values.mean(axis=(2, 3)), rtol=1e-5)
+    assert Units.of(values, "relu", 0) == Units([2], [], None)
 
 
 def test_samples_are_spread_over_the_run() -> None:

@@ -1,5 +1,6 @@
 """Statistics of what streams by equal those of the whole."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -91,6 +92,26 @@ def test_no_values_give_defined_figures(shape: tuple[int, ...]) -> None:
     row = row_of(np.zeros(shape, dtype=np.float32))
     assert all(math.isnan(row[name]) for name in ("min", "max", "mean", "std"))
     assert (row["zeros"], row["dead_units"], row["nan"], row["inf"]) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("shape", [(8, 6, 6), (3, 200, 300), (5, 7), (2, 4, 3, 3)])
+def test_a_unit_is_an_entry_of_the_axis_that_is_named_so(shape: tuple[int, ...]) -> None:
+    axes = ("channel", "depth", "height", "width")[: len(shape)]
+    spec = dataclasses.replace(spec_of(shape), axes=axes)
+    random = np.random.default_rng(0)
+    values = np.maximum(random.normal(size=(5, *shape)), 0).astype(np.float32)
+    values[:, 1] = 0
+    values[:4, 0] = 0
+    statistics = RunningStatistics(spec)
+    for part in np.split(values, [2, 3]):
+        statistics.update(part)
+    row = statistics.row()
+    assert (row["units"], row["dead_units"]) == (shape[0], 1)
+    last = row_of(np.ascontiguousarray(np.moveaxis(values, 1, -1)))
+    for name in ("min", "max", "zeros"):
+        assert row[name] == last[name]
+    assert row["mean"] == pytest.approx(last["mean"], rel=1e-12)
+    assert row["std"] == pytest.approx(last["std"], rel=1e-12)
 
 
 def test_a_constant_has_no_spread() -> None:

@@ -8,25 +8,29 @@ from typing import Any
 import keras
 import numpy as np
 
+from runner.tensors import unit_axis_of
+
 _OVER_POSITIONS = {"mean": keras.ops.mean, "max": keras.ops.max, "std": keras.ops.std}
 
 
-def reduced(activation: Any, reduction: str, name: str) -> Any:
+def reduced(activation: Any, reduction: str, name: str, unit_axis: int) -> Any:
     """Reduce one activation.
 
     Parameters
     ----------
     activation
-        Tensor of shape (sample, ..., channel).
+        Tensor of shape (sample, *axes).
     reduction
-        ``mean``, ``max`` or ``std`` over every axis between the first and the last
-        (space or time), giving (sample, channel); ``flatten``, giving (sample, unit);
+        ``mean``, ``max`` or ``std`` over every axis but those of the samples and of the
+        units (space or time), giving (sample, unit); ``flatten``, giving (sample, unit);
         ``projection:k``, the flattened activation times a Gaussian matrix of variance
         1/k, giving (sample, k), which keeps the distances between samples (Johnson &
         Lindenstrauss 1984, "Extensions of Lipschitz mappings into a Hilbert space").
     name
         The tensor's name, which seeds its projection: the same name and size draw the
         same matrix in every run.
+    unit_axis
+        Which axis of a sample numbers the units, from 0.
 
     Returns
     -------
@@ -34,7 +38,8 @@ def reduced(activation: Any, reduction: str, name: str) -> Any:
         Of rank 2; one without positions to reduce over is returned as it is.
     """
     if reduction in _OVER_POSITIONS:
-        positions = tuple(range(1, len(activation.shape) - 1))
+        axes = range(1, len(activation.shape))
+        positions = tuple(axis for axis in axes if axis != unit_axis + 1)
         return _OVER_POSITIONS[reduction](activation, axis=positions) if positions else activation
     units = math.prod(activation.shape[1:])
     flat = keras.ops.reshape(activation, (-1, units))
@@ -47,3 +52,12 @@ def reduced(activation: Any, reduction: str, name: str) -> Any:
     if not keras.backend.is_float_dtype(dtype):
         dtype = "float32"
     return keras.ops.matmul(keras.ops.cast(flat, dtype), keras.ops.cast(matrix, dtype))
+
+
+def reduced_axes(axes: tuple[str, ...] | None, reduction: str | None) -> tuple[str, ...] | None:
+    """Return the names of a tensor's axes after a reduction, given those before."""
+    if reduction is None:
+        return axes
+    if reduction not in _OVER_POSITIONS:
+        return ("unit",)
+    return axes and (axes[unit_axis_of(axes, len(axes))],)

@@ -10,13 +10,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from runner.capture.axes import named_axes
 from runner.capture.calls import Call
 from runner.capture.connections import arguments_of, wiring_of
 from runner.capture.inventory import Entry, Inventory, Layer
 from runner.capture.model_tree import own_weights, uncalled
-from runner.capture.reductions import reduced
+from runner.capture.reductions import reduced, reduced_axes
 from runner.capture.selection import Selection
-from runner.tensors import Kind, LeftOut, TensorSpec
+from runner.tensors import Kind, LeftOut, TensorSpec, unit_axis_of
 
 _MADE = "its layer is made, and its values drawn, anew in every pass"
 
@@ -46,7 +47,7 @@ def take_inventory(
         the order of ``inventory.tensors``.
     """
     *calls, root = calls
-    taking = _Taking(selection, rows)
+    taking = _Taking(selection, rows, named_axes(calls))
     for order, call in enumerate(calls):
         taking.take(call, order)
     inventory, names = taking.inventory, taking.names
@@ -75,12 +76,15 @@ def take_inventory(
 class _Taking:
     """An inventory being taken."""
 
-    def __init__(self, selection: Selection, rows: int | None) -> None:
+    def __init__(
+        self, selection: Selection, rows: int | None, axes: dict[int, tuple[str, ...] | None]
+    ) -> None:
         self.inventory = Inventory(selection.kinds)
         self.values: list[Any] = []
         self.names: dict[int, str] = {}
         self._selection = selection
         self._rows = rows
+        self._axes = axes
         self._graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
         self._positions: dict[tuple[int, str | None], int] = {}
         self._taken: set[tuple[Kind, str]] = set()
@@ -124,14 +128,28 @@ class _Taking:
                 entry.left_out.append(LeftOut(spec.name, kind, unfit))
                 continue
             entry.kept.add((kind, spec.name))
-            self._keep(dataclasses.replace(spec, reduction=self._selection.reduction(spec)), tensor)
+            spec = dataclasses.replace(
+                spec,
+                reduction=self._selection.reduction(spec),
+                axes=self._axes_of(call, kind, output, tensor),
+            )
+            self._keep(spec, tensor)
+
+    def _axes_of(
+        self, call: Call, kind: Kind, output: str | None, tensor: Any
+    ) -> tuple[str, ...] | None:
+        if kind not in ("activation", "input"):  # those of what it is the gradient of, or gives
+            tensor = next((own for place, own in call.outputs if place == output), tensor)
+        axes = self._axes.get(id(tensor))
+        return axes if axes is not None and len(axes) + 1 == tensor.shape.rank else None
 
     def _keep(self, spec: TensorSpec, tensor: Any) -> None:
         position = self._positions.setdefault((id(tensor), spec.reduction), len(self.values))
+        stored = dataclasses.replace(spec, axes=reduced_axes(spec.axes, spec.reduction))
         if position < len(self.values):
-            self.inventory.aliases.append((spec, position))
+            self.inventory.aliases.append((stored, position))
             return
-        self.inventory.tensors.append(spec)
+        self.inventory.tensors.append(stored)
         self.values.append(_stored(tensor, spec, self._selection.dtype))
 
     def _unfit(self, call: Call, tensor: Any, kind: Kind) -> str | None:
@@ -253,7 +271,8 @@ def _unique(kind: Kind, name: str, taken: set[tuple[Kind, str]]) -> str:
 
 def _stored(tensor: Any, spec: TensorSpec, dtype: str | None) -> Any:
     if spec.reduction is not None:
-        tensor = reduced(tensor, spec.reduction, spec.name)
+        unit_axis = unit_axis_of(spec.axes, tensor.shape.rank - 1)
+        tensor = reduced(tensor, spec.reduction, spec.name, unit_axis)
     return tf.cast(tensor, dtype) if dtype is not None and tensor.dtype.is_floating else tensor
 
 

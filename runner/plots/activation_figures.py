@@ -30,16 +30,18 @@ _LEAST_BINS = 8
 _WRITTEN_CELLS = 96
 
 
-def by_unit(values: np.ndarray) -> np.ndarray:
+def by_unit(values: np.ndarray, unit_axis: int = -1) -> np.ndarray:
     """Return a value for each sample and unit.
 
-    A unit is an entry of the last axis; over the axes between, its values are averaged
-    in float64. Without such axes the values are returned as they are.
+    Over all axes but those of the samples and of the units, values are averaged in float64.
+    Without such axes the values are returned as they are.
 
     Parameters
     ----------
     values
         Shape (sample, *axes).
+    unit_axis
+        Which axis of a sample numbers the units; the last if not given.
 
     Returns
     -------
@@ -49,8 +51,9 @@ def by_unit(values: np.ndarray) -> np.ndarray:
     if values.ndim <= 2:
         return values.reshape(len(values), values.shape[1] if values.ndim == 2 else 1)
     if not values.size:
-        return np.full((len(values), values.shape[-1]), np.nan)
-    between = tuple(range(1, values.ndim - 1))
+        return np.full((len(values), values.shape[1:][unit_axis]), np.nan)
+    axes = range(1, values.ndim)
+    between = tuple(axis for axis in axes if axis != axes[unit_axis])
     with np.errstate(invalid="ignore"):  # infinities of both signs have no mean
         return np.asarray(values.mean(axis=between, dtype=np.float64))
 
@@ -107,7 +110,11 @@ def heat_map(
 
 
 def tensor_heat_map(
-    values: np.ndarray, rows: Sequence[object], name: str, row: str = "sample"
+    values: np.ndarray,
+    rows: Sequence[object],
+    name: str,
+    row: str = "sample",
+    unit_axis: int = -1,
 ) -> Figure:
     """Return the heat map of a whole tensor, or of an excerpt if the tensor is large.
 
@@ -123,16 +130,20 @@ def tensor_heat_map(
         The tensor's name.
     row
         What a row stands for.
+    unit_axis
+        Which axis of a row numbers the units; the last if not given.
     """
     places = evenly_spaced(len(values), _MOST_SAMPLES)
-    cells = by_unit(values[places])
+    cells = by_unit(values[places], unit_axis)
     units = evenly_spaced(cells.shape[1], _MOST_UNITS)
     told = [
         how_many(len(places), len(values), row),
         how_many(len(units), cells.shape[1], "unit"),
     ]
     if values.ndim > 2:
-        told.append(f"mean over {' x '.join(map(str, values.shape[1:-1]))} positions")
+        between = list(values.shape[1:])
+        del between[unit_axis]
+        told.append(f"mean over {' x '.join(map(str, between))} positions")
     figure = heat_map(cells[:, units], [rows[place] for place in places], _units(units), row)
     title = f"{plain(name)}<br><sup>{'; '.join(told)}</sup>"
     return figure.update_layout(title={"text": title}, margin={"t": 64})

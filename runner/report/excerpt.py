@@ -98,7 +98,7 @@ class MapExcerpt:
     step
         Every so-manyth row and column of an image is shown.
     fixed
-        The entry that is shown of each axis before the image's own.
+        The entry that is shown of each other axis, in their order.
     """
 
     axis: int | None
@@ -122,11 +122,9 @@ class MapExcerpt:
             return None
         if len(shape) == 2:
             return cls(None, np.zeros(1, np.int64), _step(shape, most))
-        # Attention scores come by head; all else has its channels last.
-        by_head = "Attention" in spec.layer_class or spec.layer_class == "Softmax"
-        axis = 0 if by_head and len(shape) == 3 else len(shape) - 1
-        fixed = tuple(length // 2 for length in shape[:-3])
-        sides = shape[-2:] if axis == 0 else shape[-3:-1]
+        axis = spec.axes.index("head") if spec.axes and "head" in spec.axes else spec.unit_axis
+        rest = [length for place, length in enumerate(shape) if place != axis]
+        fixed, sides = tuple(length // 2 for length in rest[:-2]), tuple(rest[-2:])
         for number in _MOST_IMAGES:
             number = min(number, shape[axis])
             step = _step(sides, most // number)
@@ -147,13 +145,13 @@ class MapExcerpt:
         numpy.ndarray
             Shape (sample, image, height, width).
         """
-        for place in self.fixed:
-            values = values[:, place]
         if self.axis is None:
             images = values[:, None]
         else:
-            axis = 1 if self.axis == 0 else values.ndim - 1
-            images = np.moveaxis(np.take(values, self.images, axis), axis, 1)
+            taken = np.take(values, self.images, self.axis + 1)
+            images = np.moveaxis(taken, self.axis + 1, 1)
+        for place in self.fixed:
+            images = images[:, :, place]
         return np.ascontiguousarray(images[:, :, :: self.step, :: self.step])
 
 

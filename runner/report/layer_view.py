@@ -55,8 +55,10 @@ class Units:
     saturated: list[int] | None
 
     @classmethod
-    def of(cls, values: np.ndarray, activation: str | None) -> Units:
-        r"""Look at values of shape (sample, \*axes)."""
+    def of(cls, values: np.ndarray, activation: str | None, unit_axis: int = -1) -> Units:
+        r"""Look at values of shape (sample, \*axes), one of which numbers the units."""
+        if values.ndim > 2:
+            values = np.moveaxis(values, range(values.ndim)[1:][unit_axis], -1)
         units = values.shape[-1] if values.ndim > 1 else 1
         if not values.size:
             return cls([], [], None)
@@ -106,13 +108,13 @@ def tensor_view(run: Run, tensor: TensorSpec, excerpt: Excerpt) -> dict[str, Any
     values = run.representation(tensor.name, tensor.kind).values(measured)
     values = values.reshape(len(measured), *tensor.shape)
     shown = values[np.searchsorted(measured, excerpt.places)]
-    cells = by_unit(shown)
+    cells = by_unit(shown, tensor.unit_axis)
     units = evenly_spaced(cells.shape[1], excerpt.units)
     cells = np.ascontiguousarray(cells[:, units])
     names = [f"u{unit}" for unit in units]
     figure = bare(heat_map(cells, excerpt.samples, names))
     del figure["data"][0]["z"]  # `cells`, which the page unpacks once
-    state = Units.of(values, _activation(run, tensor))
+    state = Units.of(values, _activation(run, tensor), tensor.unit_axis)
     return {
         "name": tensor.name,
         "kind": tensor.kind,
@@ -131,17 +133,13 @@ def tensor_view(run: Run, tensor: TensorSpec, excerpt: Excerpt) -> dict[str, Any
 def image_view(images: np.ndarray, spec: TensorSpec, cut: MapExcerpt) -> dict[str, Any]:
     """Return images of shape (sample, image, height, width) as the page shows them."""
     scale, low, high = colour_scale(images)
-    axes = [f"i{axis}" for axis in range(len(spec.shape))]
-    told = []
-    if cut.axis is None:
-        down, across, titles = *axes, [""]
-    else:
-        down, across = axes[-2:] if cut.axis == 0 else axes[-3:-1]
-        letter = "i0=" if cut.axis == 0 else "u"
-        titles = [f"{letter}{image}" for image in cut.images]
-        noun = "head" if cut.axis == 0 else "unit"
+    *fixed, down, across = (name for axis, name in enumerate(spec.axis_names) if axis != cut.axis)
+    told, titles = [], [""]
+    if cut.axis is not None:
+        noun = "unit" if cut.axis == spec.unit_axis else spec.axis_names[cut.axis]
+        titles = [f"u{image}" if noun == "unit" else f"{noun} {image}" for image in cut.images]
         told.append(how_many(len(titles), spec.shape[cut.axis], noun))
-    told += [f"i{axis} = {place}" for axis, place in enumerate(cut.fixed)]
+    told += [f"{axis} = {place}" for axis, place in zip(fixed, cut.fixed, strict=True)]
     if cut.step > 1:
         told.append(f"every {_ordinal(cut.step)} row and column")
     told.append(f"{down} downwards, {across} to the right")
@@ -168,10 +166,12 @@ def _maps(shown: np.ndarray, tensor: TensorSpec, excerpt: Excerpt) -> dict[str, 
 def _told(tensor: TensorSpec, excerpt: Excerpt, shown: int, cells: np.ndarray) -> str:
     told = [
         how_many(len(excerpt.places), excerpt.rows, "sample"),
-        how_many(shown, tensor.shape[-1] if tensor.shape else 1, "unit"),
+        how_many(shown, tensor.shape[tensor.unit_axis] if tensor.shape else 1, "unit"),
     ]
     if len(tensor.shape) > 1:
-        told.append(f"mean over {' x '.join(map(str, tensor.shape[:-1]))} positions")
+        between = list(tensor.shape)
+        del between[tensor.unit_axis]
+        told.append(f"mean over {' x '.join(map(str, between))} positions")
     if tensor.reduction is not None:
         told.append(f"stored as their {tensor.reduction}")
     if not np.isfinite(cells).all():

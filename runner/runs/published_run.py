@@ -223,6 +223,7 @@ class Run:
             dtype=stored_dtype(spec),
             read=partial(self.array, name, spec.kind),
             read_blocks=partial(self.blocks, name, spec.kind),
+            unit_run=prod(spec.shape[spec.unit_axis + 1 :]),
         )
 
     def plot(self, name: str, kind: Kind | None = None) -> Figure:
@@ -235,7 +236,7 @@ class Run:
 
         tensor, values = self.tensor(name, kind), self.array(name, kind)
         if tensor.per_sample:
-            return tensor_heat_map(values, list(self.samples), name)
+            return tensor_heat_map(values, list(self.samples), name, unit_axis=tensor.unit_axis)
         values = values.reshape(-1, values.shape[-1] if values.ndim else 1)
         return tensor_heat_map(values, range(len(values)), name, "row")
 

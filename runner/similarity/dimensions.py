@@ -69,7 +69,7 @@ def principal_variances(layer: Representation, units: int) -> np.ndarray | None:
     layer
         Its values.
     units
-        Length of the last axis: each position of a map is an observation of all units.
+        How many there are: each position of a map is an observation of all units.
 
     Returns
     -------
@@ -82,15 +82,23 @@ def principal_variances(layer: Representation, units: int) -> np.ndarray | None:
         if units <= _MOST_UNITS:
             joint = JointMoments([units])
             for [block] in side_by_side([layer]):
-                joint.update([block.reshape(-1, units)])
+                joint.update([_by_position(block, units, layer.unit_run)])
             joint.check(0)
             return np.linalg.eigvalsh(joint.between(0, 0))
         if observations <= _MOST_UNITS:
-            return np.linalg.eigvalsh(centred_gram(layer.values().reshape(-1, units)))
+            observed = _by_position(layer.values(), units, layer.unit_run)
+            return np.linalg.eigvalsh(centred_gram(observed))
     except UndefinedError:
         finite = all(np.isfinite(block).all() for [block] in side_by_side([layer]))
         return np.zeros(1) if finite else None
     return None
+
+
+def _by_position(values: np.ndarray, units: int, unit_run: int) -> np.ndarray:
+    """Return values of shape (sample, width) as (sample and position, unit)."""
+    if unit_run == 1:
+        return values.reshape(-1, units)
+    return np.moveaxis(values.reshape(-1, units, unit_run), 1, -1).reshape(-1, units)
 
 
 def layer_statistics(

@@ -27,6 +27,8 @@ class Representation:
         Returns all values, in any shape (samples, ...).
     read_blocks
         Yields the values in the same shape, some samples at a time.
+    unit_run
+        How many values of one unit stand side by side: 1 where units are the last axis.
     """
 
     run: str
@@ -36,6 +38,7 @@ class Representation:
     dtype: np.dtype[np.generic]
     read: Callable[[], np.ndarray]
     read_blocks: Callable[[], Iterator[np.ndarray]]
+    unit_run: int = 1
 
     def __str__(self) -> str:
         return f"{self.layer} of {self.run}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from math import nan, sqrt
+from math import nan, prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -44,9 +44,9 @@ class RunningStatistics:
 
     ``min``, ``max``, ``mean`` and ``std`` (of the population) are those of the
     finite values, in float64, and NaN where there are none. ``zeros`` is the share
-    of all values that are exactly 0. A unit is an entry of the last axis; it is
-    dead if it is exactly 0 for every sample at every position. Before the first
-    value, no unit is dead.
+    of all values that are exactly 0. A unit is an entry of the spec's unit axis (a
+    channel of a map); it is dead if it is exactly 0 for every sample at every position.
+    Before the first value, no unit is dead.
 
     Batches are merged by the pairwise update of Chan, Golub and LeVeque,
     "Updating formulae and a pairwise algorithm for computing sample variances"
@@ -61,16 +61,20 @@ class RunningStatistics:
 
     def __init__(self, spec: TensorSpec) -> None:
         self.spec = spec
-        self._units = spec.shape[-1] if spec.shape else 1
+        self._units = spec.shape[spec.unit_axis] if spec.shape else 1
+        # Values of one unit that stand side by side: more than one where its axis is not the last.
+        self._run = prod(spec.shape[spec.unit_axis + 1 :])
+        self._position = 0
         self._silent = np.ones(self._units, dtype=bool)
         self._total = self._zeros = self._nan = self._inf = 0
         self._count = 0
         self._min, self._max = np.inf, -np.inf
         self._mean = self._squares = 0.0
-        rows = max(1, _CHUNK // max(1, self._units))
+        whole = max(1, self._units if self._run == 1 else self._run)
+        rows = max(1, _CHUNK // whole)
         rows -= rows % _FOLDS if rows > _FOLDS else 0
-        self._float64 = np.empty(rows * self._units)
-        self._is_zero = np.empty(rows * self._units, dtype=bool)
+        self._float64 = np.empty(rows * whole)
+        self._is_zero = np.empty(rows * whole, dtype=bool)
 
     def update(self, values: np.ndarray) -> None:
         r"""Take in more values.
@@ -87,10 +91,11 @@ class RunningStatistics:
         # float64 has no room for the sums of values near its own limit: they come out as inf.
         with np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, flat.size, self._float64.size):
+                self._position = start // self._run  # every update begins with a whole sample
                 self._update_chunk(flat[start : start + self._float64.size])
 
     def _update_chunk(self, chunk: np.ndarray) -> None:
-        """Take in values that fit the buffers, whole runs over the last axis."""
+        """Take in values that fit the buffers, whole runs over the last axis or of one unit."""
         wide = self._float64[: chunk.size]
         np.copyto(wide, chunk)
         if chunk.dtype not in (np.float32, np.float64):
@@ -99,9 +104,7 @@ class RunningStatistics:
         np.equal(chunk, 0, out=is_zero)
         self._zeros += int(np.count_nonzero(is_zero))
         if self._silent.any():
-            folds = _FOLDS if chunk.size % (_FOLDS * self._units) == 0 else 1
-            folded = is_zero.reshape(folds, -1).all(axis=0)
-            self._silent &= folded.reshape(-1, self._units).all(axis=0)
+            self._look_for_silence(is_zero)
 
         low, high = float(chunk.min()), float(chunk.max())
         if not (np.isfinite(low) and np.isfinite(high)):  # NaN is contagious in min and max
@@ -113,6 +116,16 @@ class RunningStatistics:
             low, high = float(wide.min()), float(wide.max())
         self._min, self._max = min(self._min, low), max(self._max, high)
         self._merge(wide)
+
+    def _look_for_silence(self, is_zero: np.ndarray) -> None:
+        if self._run == 1:
+            folds = _FOLDS if is_zero.size % (_FOLDS * self._units) == 0 else 1
+            folded = is_zero.reshape(folds, -1).all(axis=0)
+            self._silent &= folded.reshape(-1, self._units).all(axis=0)
+            return
+        runs = is_zero.reshape(-1, self._run).all(axis=1)
+        units = (self._position + np.arange(runs.size)) % self._units
+        np.logical_and.at(self._silent, units, runs)
 
     def _merge(self, values: np.ndarray) -> None:
         """Merge the moments of finite values, which are centred in place."""
