@@ -11,6 +11,7 @@ from runner.config.compose import compose_one
 from runner.config.experiment_config import check_name, parse_capture
 from runner.errors import InputError
 from runner.experiment.experiment import run_experiment
+from runner.local_paths import local_path
 from runner.record.record import Header
 from runner.runs.locate import open_run
 from runner.runs.published_run import Run
@@ -110,6 +111,7 @@ def save_run(
     from runner.model.building import check_model
     from runner.probe.memory_sources import as_probe
 
+    folder = local_path(path, "path")
     check_model(model)
     check_name(name)
     config = dict(config or {})
@@ -128,4 +130,4 @@ def save_run(
     )
     settings = Settings.of(wanted, format)
     probe = as_probe(x, sample_ids, labels, targets)
-    return open_run(save(model, probe, Path(path), header, settings))
+    return open_run(save(model, probe, folder, header, settings))

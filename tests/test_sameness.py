@@ -211,7 +211,10 @@ def test_the_commands(tmp_path: Path) -> None:
     assert command_line("name=base", "experiment=digits_mlp", folder=tmp_path).returncode == 0
     done = command_line("rerun", "base", "--exact", "--output", "again", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.endswith("3 of 3 layers bitwise equal\n6 of 6 weights bitwise equal\n")
+    assert done.stdout.endswith(
+        "3 of 3 layers bitwise equal\n6 of 6 weights bitwise equal\n"
+        "PASS: every tensor is equal bit for bit\n"
+    )
     record = json.loads((tmp_path / "again/run.json").read_text(encoding="utf-8"))
     assert (record["name"], record["config"]["name"], record["overrides"]) == (
         None, None, ["experiment=digits_mlp"],

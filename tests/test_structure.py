@@ -25,6 +25,7 @@ SOURCES = {
 ORDER = (
     "errors",
     "regular_files",
+    "local_paths",
     "tensors",
     "wiring",
     "table_formats",

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 import traceback
@@ -19,7 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.command_line.progress import comparison_bar
-from runner.errors import InputError, RunnerError, one_line, suggest
+from runner.errors import InputError, RunError, RunnerError, one_line, suggest
+from runner.local_paths import local_path
 from runner.preflight import readable
 from runner.runs.locate import (
     OUTPUTS,
@@ -65,7 +67,8 @@ def tell(error: RunnerError | MemoryError) -> int:
 
 def put(text: str) -> None:
     """Write to stdout what may hold names of other people's: none of it acts on a terminal."""
-    sys.stdout.write("\n".join(map(one_line, text.split("\n"))))
+    with contextlib.suppress(BrokenPipeError):  # the reader has seen enough
+        sys.stdout.write("\n".join(map(one_line, text.split("\n"))))
 
 
 @contextlib.contextmanager
@@ -83,13 +86,9 @@ def main(arguments: Sequence[str]) -> int:
             warnings.simplefilter("always", UserWarning)
             parsed = _parser().parse_args(arguments)
             code = parsed.command(parsed)
-            sys.stdout.flush()
             return 0 if code is None else int(code)
     except (RunnerError, MemoryError) as error:
         return tell(error)
-    except BrokenPipeError:  # the reader has seen enough; nothing is left to flush at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
 
 
 def _show(arguments: argparse.Namespace) -> None:
@@ -167,10 +166,18 @@ def _rerun(arguments: argparse.Namespace) -> int:
     from runner.screen import comparison
 
     run = open_run(arguments.run, arguments.outputs)
-    with tempfile.TemporaryDirectory() as folder:
-        again = repeated(run, arguments.output or Path(folder) / "run")
+    output = arguments.output and local_path(arguments.output, "--output")
+    folder = Path(tempfile.mkdtemp(prefix="runner-rerun-"))
+    try:
+        again = repeated(run, output or folder / "run")
         found = diff(run, again, rtol=arguments.rtol, atol=arguments.atol, exact=arguments.exact)
         put(comparison.told(found))
+    except RunError:
+        raise  # its log, which the error names, stays
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
     return 0 if found.same else 1
 
 
@@ -263,6 +270,7 @@ def written_to(path: Path) -> Iterator[TextIO]:
     InputError
         If it cannot be written.
     """
+    local_path(path, "file")
     try:
         with path.open("w", encoding="utf-8", newline="") as file:
             yield file

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import itertools
 import os
 import re
@@ -34,19 +36,61 @@ from runner.record.publication import make_folder
 _BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
 
 
+_VERSIONS = {
+    "Runner": "activation-runner",
+    "Hydra": "hydra-core",
+    "Keras": "keras",
+    "TensorFlow": "tensorflow",
+}
+
+# What a stream answers that takes no more: its reader is gone, its disk is full, it is closed.
+_STREAM_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+
 # By these a cluster announces the end; unheeded, nothing would be tidied up.
 _ENDING = ("SIGTERM", "SIGUSR1", "SIGUSR2")
 
 
 def script() -> None:
     """Run the command line and exit with its code."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):  # a legacy console may lack a letter of a name
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     warnings.filterwarnings("ignore", "Support for .yml files")  # said where one is asked for
     for name in _ENDING:
         if hasattr(signal, name):  # Windows lacks some
             signal.signal(getattr(signal, name), _stop)
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(_flushed(main(sys.argv[1:])))
+
+
+def _open_closed_streams() -> None:
+    """Give the three streams somewhere to go, before a file of ours takes their number."""
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(handle)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", closefd=False))
+
+
+def _flushed(code: int) -> int:
+    """Write out what stdout still holds; return the exit code."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        return _not_taken(error, code)
+    return code
+
+
+def _not_taken(error: OSError, code: int = 0) -> int:
+    """Say why stdout takes no more; return the exit code.
+
+    A reader that has seen enough is no failure; a full disk is.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left at exit
+    if isinstance(error, BrokenPipeError):
+        return code
+    sys.stderr.write(f"error: standard output: {error.strerror}\n")
+    return code or 1
 
 
 class _Stopped(KeyboardInterrupt):
@@ -67,10 +111,13 @@ def main(arguments: Sequence[str]) -> int:
         memory, 128 and the number of the signal that stopped it.
     """
     try:
+        _check_working_directory()
+        if "--version" in arguments:
+            sys.stdout.write(_versions())
+            return 0
         if arguments and re.fullmatch(r"[^\W\d][\w-]*", arguments[0]):
             return _command(arguments)
-        code = _experiment(arguments)
-        sys.stdout.flush()
+        return _experiment(arguments)
     except (RunnerError, MemoryError) as error:
         from runner.command_line.commands import tell
 
@@ -79,16 +126,36 @@ def main(arguments: Sequence[str]) -> int:
         return tell(error)
     except SystemExit as stopped:  # how argparse and Hydra end
         return stopped.code if isinstance(stopped.code, int) else 0
-    except BrokenPipeError:  # the reader has seen enough; nothing is left to flush at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:
+        if error.errno not in _STREAM_ERRORS or error.filename is not None:
+            raise
+        return _not_taken(error)
     except KeyboardInterrupt as stopped:
         what = "the run in hand was not published"
         if stopped.args and isinstance(stopped.args[0], str):
             what = stopped.args[0]
         sys.stderr.write(f"interrupted; {what}\n")
         return 128 + (stopped.args[0] if isinstance(stopped, _Stopped) else signal.SIGINT)
-    return code
+
+
+def _check_working_directory() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise InputError.of("working directory", "was deleted", "change to another one") from error
+
+
+def _versions() -> str:
+    """Return the versions of Runner and of what decides its results."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    lines = []
+    for name, package in _VERSIONS.items():
+        try:
+            lines.append(f"{name} {version(package)}\n")
+        except PackageNotFoundError:
+            lines.append(f"{name} (not installed)\n")
+    return "".join(lines)
 
 
 def _command(arguments: Sequence[str]) -> int:
@@ -106,7 +173,12 @@ def _experiment(arguments: Sequence[str]) -> int:
     run_id = secrets.token_hex(4)
     if parsed.help or parsed.hydra_help or parsed.cfg or parsed.info or parsed.shell_completion:
         admit(parsed, run_id)
-        _call_hydra(_no_job, arguments)
+        page = io.StringIO()  # Hydra would end in a traceback where stdout takes no more
+        try:
+            with contextlib.redirect_stdout(page):
+                _call_hydra(_no_job, arguments)
+        finally:
+            sys.stdout.write(page.getvalue())
         return 0
     asked = validate(parsed, run_id)
     with _folder_tried(asked.folder):

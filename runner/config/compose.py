@@ -26,6 +26,7 @@ from runner.config.resolve import (
 )
 from runner.config.yaml_files import check_yaml_files
 from runner.errors import InputError, Problem
+from runner.local_paths import local_path
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ def validate(parsed: argparse.Namespace, run_id: str) -> Asked:
     check_sweeps(overrides)
     words = [str(each.input_line) for each in overrides if not each.is_hydra_override()]
     jobs = jobs_of(parsed_overrides(merging(words), loader.hydra_loader))
-    return Asked(jobs, multirun, Path(folder), hydra_word(place, folder))
+    return Asked(jobs, multirun, local_path(folder, place), hydra_word(place, folder))
 
 
 def merging(words: Sequence[str]) -> list[str]:

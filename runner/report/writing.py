@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from runner.errors import InputError
+from runner.local_paths import local_path
 from runner.report.page import rendered, write_page
 from runner.report.run_page import page_of_run
 from runner.report.sweep_page import page_of_sweep
@@ -35,7 +36,7 @@ def write_report(runs: Runs, output: Path | None = None) -> Path:
         If a table is missing or damaged, the file cannot be written, several runs have
         no folder in common, or plotly or Jinja2 is not installed.
     """
-    path = output if output is not None else _beside(runs)
+    path = local_path(output, "--output") if output is not None else _beside(runs)
     if path.is_dir():
         raise InputError.of(str(path), "expected a file to write to, found a folder")
     page = page_of_run(runs[0]) if len(runs) == 1 else page_of_sweep(runs)

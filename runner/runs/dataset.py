@@ -48,7 +48,8 @@ def dataset_of(
     variables = {}
     for name in names if names is not None else runs[0]:
         arrays = [run.array(name) for run in runs]
-        refuse_differing(name, runs, [array.shape[1:] for array in arrays])
+        advice = "narrow the runs with where(...), or name other tensors"
+        refuse_differing(name, runs, [array.shape[1:] for array in arrays], advice)
         axes = [f"{name}_{axis}" for axis in range(arrays[0].ndim - 1)]
         variables[name] = (["run", "sample", *axes], np.stack(arrays))
     coordinates = {key: ("run", list(values)) for key, values in keys.items()}
@@ -56,18 +57,19 @@ def dataset_of(
     return xarray.Dataset(variables, {"run": ids, "sample": samples[0], **coordinates})
 
 
-def refuse_differing(name: str, runs: Iterable[Run], units: Iterable[tuple[Any, ...]]) -> None:
+def refuse_differing(
+    name: str,
+    runs: Iterable[Run],
+    units: Iterable[tuple[Any, ...]],
+    advice: str = 'narrow them with where(...), or pass align="union" to fill with NaN',
+) -> None:
     """Refuse tensors whose units, or shapes, are not the same in all runs."""
     groups: dict[tuple[Any, ...], list[str]] = {}
     for run, own in zip(runs, units, strict=True):
         groups.setdefault(own, []).append(run.id)
     if len(groups) > 1:
         found = "; ".join(f"{_extent(own)} in {some(ids)}" for own, ids in groups.items())
-        raise InputError.of(
-            name,
-            f"the runs differ in its units ({found})",
-            'narrow them with where(...), or pass align="union" to fill with NaN',
-        )
+        raise InputError.of(name, f"the runs differ in its units ({found})", advice)
 
 
 def _extent(units: tuple[Any, ...]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from runner.errors import some
 from runner.sameness.difference import Difference, TensorDifference
 from runner.screen.figures import digits
 from runner.screen.screen import cut, text_of
@@ -18,7 +19,7 @@ _MOST_FACTS = 20
 def told(found: Difference) -> str:
     """Return what two runs have the same and what not: plain text, 80 columns wide."""
     parts = [_facts(found), _table(found), _first(found), _verdict(found)]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(part for part in parts if part) + f"\n{_result(found)}\n"
 
 
 def _facts(found: Difference) -> str:
@@ -86,3 +87,15 @@ def _verdict(found: Difference) -> str:
             line = f"{equal} of {len(group)} {plural} bitwise equal"
             lines.append(line if equal == len(group) else f"{line}, {within} within tolerance")
     return "\n".join(lines)
+
+
+def _result(found: Difference) -> str:
+    """Return the last line: whether the two runs are the same, and why."""
+    wrong = [t for t in found.tensors if not (t.bitwise if found.exact else t.within)]
+    if wrong:
+        why = "bit for bit" if found.exact else "within the tolerance"
+        named = some([cut(tensor.tensor) for tensor in wrong], 1)
+        return f"FAIL: {len(wrong)} of {len(found.tensors)} tensors are not equal {why}: {named}"
+    if all(tensor.bitwise for tensor in found.tensors):
+        return "PASS: every tensor is equal bit for bit"
+    return "PASS: every tensor is equal within the tolerance"

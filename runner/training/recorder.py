@@ -12,6 +12,7 @@ from runner.config.experiment_config import check_name, parse_capture
 from runner.errors import InputError
 from runner.experiment.saving import Saving
 from runner.experiment.showing import Settings
+from runner.local_paths import local_path
 from runner.probe.memory_sources import as_probe
 from runner.record.publication import check_target
 from runner.record.record import Header
@@ -94,7 +95,7 @@ class ActivationRecorder(Checkpoints):
                 "a generator can be read only once, and is needed at every step",
                 "give a function that returns it",
             )
-        self.path = Path(path)
+        self.path = local_path(path, "path")
         check_target(self.path)
         self._probe = as_probe(probe, sample_ids, labels, targets)
         check_name(name)
