@@ -201,3 +201,61 @@ def test_a_folder_that_cannot_be_made_is_one_line(words: list[str]) -> None:
     folder = words[-1].partition("=")[2]
     assert said.startswith(f"error: {folder}: the output folder cannot be made")
     assert len(said.splitlines()) == 1
+
+
+def shell(line: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of a shell in which ``runner`` is this Runner."""
+    start = f'runner() {{ "{sys.executable}" -m runner "$@"; }}; '
+    return subprocess.run(
+        ["bash", "-c", start + line],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("words", ["schema", "--cfg job", "--help"])
+def test_a_full_stdout_is_one_line(words: str) -> None:
+    done = shell(f"runner {words} > /dev/full")
+    assert done.returncode == 1
+    assert done.stderr == "error: standard output: No space left on device\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
+    done = shell("runner schema | head -1; echo ${PIPESTATUS[0]}; runner list >&-; echo $?")
+    assert (done.stdout, done.stderr) == ("{\n0\n0\n", "")
+
+
+def test_a_working_directory_that_is_gone_is_one_line() -> None:
+    done = shell("mkdir gone; cd gone; rmdir ../gone; runner list")
+    if "No module named" in done.stderr:
+        pytest.skip("this Python finds no module from there")
+    assert done.returncode == 2
+    assert done.stderr == "error: working directory: was deleted; change to another one\n"
+
+
+def test_the_version_is_that_of_runner() -> None:
+    lines = typed("--version").stdout.splitlines()
+    assert [line.partition(" ")[0] for line in lines] == ["Runner", "Hydra", "Keras", "TensorFlow"]
+
+
+def test_hydras_grammar_is_read_without_assertions_too() -> None:
+    code = (
+        "from runner.config.grammar import parsed_overrides; "
+        "print([o.value() for o in parsed_overrides(['a={b: 1}', 'c=sort(2,1)', 'd=[1,2]'])])"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, *flags, "-c", code],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for flags in ([], ["-O"])
+    ]
+    assert said[0] == said[1]
+    assert "{'b': 1}" in said[1]

@@ -508,3 +508,38 @@ def test_a_file_that_is_not_as_it_should_be_is_told_what_to_write(
     flags = own(path, text)
     [found] = refused(*flags, *words)
     assert found.endswith(line.format(Path("own").resolve()))
+
+
+def test_a_key_of_ones_own_stands_below_extra() -> None:
+    done = composed("+extra.width=6", "model.hidden_units=${extra.width}", "+extra.note=trial")
+    assert done.config["extra"] == {"width": 6, "note": "trial"}
+    assert done.config["model"]["hidden_units"] == 6
+    [line] = refused("+width=6")
+    assert line.endswith("a key of your own stands below extra: extra.width")
+
+
+def test_a_resolver_of_a_custom_module_is_there_before_it_is_needed() -> None:
+    Path("resolving.py").write_text(
+        "from omegaconf import OmegaConf\n"
+        "OmegaConf.register_new_resolver('test.twice', lambda x: 2 * int(x), replace=True)\n"
+    )
+    word = "model.hidden_units=${test.twice:3}"
+    [line] = refused(word)
+    assert "Unsupported interpolation type test.twice" in line
+    done = composed("custom_modules=[resolving]", word)
+    assert done.config["model"]["hidden_units"] == 6
+    [line] = refused("custom_modules=[resolving_not]", "model.hidden_units=${test.thrice:3}")
+    assert line == "custom_modules: No module named 'resolving_not'"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["-m", "seed=0,1", "hydra.sweep.subdir=x"], "hydra.sweep.subdir: 'x' would be the folder"),
+        (["experiment=lstm", "probe=iris"], "probe.high: unknown key; keys are"),
+        (["model=saved", "model.path=a.tflite"], "model.path: 'a.tflite' is a LiteRT (TensorFlow"),
+        (["model=saved", "model.path=a.ONNX"], "model.path: 'a.ONNX' is an ONNX model, whose"),
+    ],
+)
+def test_a_mistake_is_told_at_the_key_to_change(words: list[str], line: str) -> None:
+    assert [found for found in refused(*words) if found.startswith(line)]

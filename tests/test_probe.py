@@ -184,7 +184,7 @@ def test_random_whole_numbers_are_below_ten_and_uniform_ones_below_one() -> None
     ("expected", "message"),
     [
         ([], "^probe: random needs a model that tells its inputs; use another probe$"),
-        ([vector(None)], "^probe: random needs to know every axis of input 'input'; declare its"),
+        ([vector(None)], "^probe.shapes.input: expected a length for every axis"),
         ([vector(1, "string")], "^probe: random makes no text, which input 'input' takes"),
     ],
 )
@@ -553,3 +553,34 @@ def test_the_hash_of_text_is_the_same_in_every_process() -> None:
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == hashes(as_probe(np.array(["a", "bc" * 9])), 2)[0]
+
+
+def test_random_takes_the_shape_of_an_input_whose_axes_are_open() -> None:
+    open_axes = InputSpec("words", (None, 3), "float32")
+    probe = opened([open_axes], source="random", rows=2, shapes={"words": [5, 3]})
+    assert whole(probe).inputs.shape == (2, 5, 3)
+    for shapes, line in (
+        ({}, r"probe\.shapes\.words: expected a length for every axis of \[null, 3\]; type "),
+        ({"words": [5]}, r"probe\.shapes\.words: expected a length for every axis"),
+        ({"words": [5, 4]}, r"probe\.shapes\.words: expected a length for every axis"),
+        (
+            {"words": [5, 3], "word": [1]},
+            r"probe\.shapes\.word: the model has no such input; it has",
+        ),
+    ):
+        with pytest.raises(InputError, match=line):
+            opened([open_axes], source="random", rows=2, shapes=shapes)
+
+
+def test_a_list_of_numpys_texts_is_one_input_and_a_sparse_matrix_is_none() -> None:
+    probe = as_probe([np.str_("a"), np.str_("b")])
+    assert [spec.name for spec in probe.inputs] == ["input"]
+    assert whole(probe).inputs.tolist() == ["a", "b"]
+    assert [spec.name for spec in as_probe([np.float64(1), np.float64(2)]).inputs] == ["input"]
+
+    class Sparse:
+        def toarray(self) -> np.ndarray:
+            return np.zeros((2, 2))
+
+    with pytest.raises(InputError, match=r"a sparse Sparse is not read; pass its toarray\(\)"):
+        as_probe(Sparse())

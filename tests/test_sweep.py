@@ -14,6 +14,10 @@ from pathlib import Path
 import pytest
 
 from runner.config.jobs import Batch, batches_of
+from runner.errors import InputError, RunError
+from runner.experiment.earlier import held, make_room, outcomes_of
+from runner.experiment.experiment import publish_failure
+from runner.record.record import Header
 from runner.runs.locate import open_run, open_runs
 
 ROOT = Path(__file__).parent.parent
@@ -284,3 +288,26 @@ def test_runs_of_a_sweep_are_found_by_its_id(sweep: Path) -> None:
     sweep_id = str(record(next(sweep.glob("0_*")))["sweep"])
     assert len(open_runs(sweep_id, outputs)) == 9
     assert open_run(f"{sweep_id}-0", outputs).seed == 3
+
+
+def test_one_sweep_at_a_time_has_a_folder(tmp_path: Path) -> None:
+    with held(tmp_path):
+        done = command_line("-m", "seed=0,1", f"hydra.sweep.dir={tmp_path}", folder=tmp_path)
+    assert done.returncode == 2
+    assert "another sweep is running in this folder; wait until it has ended" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    with held(tmp_path), pytest.raises(InputError, match="another sweep is running"):
+        held(tmp_path).__enter__()
+
+
+def test_jobs_are_known_by_their_overrides_whichever_sweep_made_them(tmp_path: Path) -> None:
+    for number, sweep in ((0, "aaaaaaaa"), (1, "bbbbbbbb"), (2, "aaaaaaaa")):
+        header = Header(f"{sweep}-{number % 2}", sweep=sweep, overrides=(f"seed={number}",))
+        publish_failure(header, tmp_path / str(number), RunError(f"error {number}"))
+    jobs = [("seed=0",), ("seed=1",), ("seed=7",)]
+    assert outcomes_of(tmp_path, jobs) == {"0": "error 0", "1": "error 1"}
+    assert outcomes_of(tmp_path, [("seed=2",)]) == {"2": "error 2"}
+    with pytest.raises(InputError, match="'0' is the folder of two runs of the sweep"):
+        make_room(tmp_path / "0", "aaaaaaaa-5")
+    make_room(tmp_path / "0", "cccccccc-0")
+    assert (tmp_path / ".superseded").is_dir()

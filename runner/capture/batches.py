@@ -44,6 +44,12 @@ def has_fixed_batches(model: keras.Model) -> bool:
     ) or any(getattr(layer, "stateful", False) for layer in model._flatten_layers())
 
 
+def fixed_batch(model: keras.Model) -> int | None:
+    """Return how many samples a model takes at once, if its inputs are made for one number."""
+    sizes = {tensor.shape[0] for tensor in getattr(model, "inputs", None) or []} - {None}
+    return min(sizes, default=None)
+
+
 def alike(one: np.ndarray, other: np.ndarray) -> bool:
     """Tell whether two arrays are equal but for rounding that may have grown on its way."""
     if one.shape != other.shape:

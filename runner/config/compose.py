@@ -181,6 +181,13 @@ def validate(parsed: argparse.Namespace, run_id: str) -> Asked:
     place = "hydra.sweep.dir" if multirun else "hydra.run.dir"
     folder = str(OmegaConf.select(cfg, place))
     check_sweeps(overrides)
+    subdir = str(cfg.hydra.sweep._get_node("subdir")._value())
+    if multirun and sweeps and "${" not in subdir:
+        raise InputError.of(
+            "hydra.sweep.subdir",
+            f"'{subdir}' would be the folder of every run",
+            "put the job's number in it: hydra.sweep.subdir='${hydra.job.num}'",
+        )
     words = [str(each.input_line) for each in overrides if not each.is_hydra_override()]
     jobs = jobs_of(parsed_overrides(merging(words), loader.hydra_loader))
     return Asked(jobs, multirun, local_path(folder, place), hydra_word(place, folder))

@@ -14,6 +14,7 @@ from runner.config.environment_values import EnvironmentValues
 from runner.config.experiment_config import ExperimentConfig, parse
 from runner.config.loading import CONFIG_DIRECTORY
 from runner.config.resolve import (
+    register_custom_resolvers,
     resolved,
     source_of,
     values_from_environment,
@@ -71,6 +72,7 @@ def composition_of(own: DictConfig, hydra: Any) -> Composition:
     overrides: Any = OmegaConf.to_container(hydra.hydra.overrides.task, resolve=False)
     model = OmegaConf.select(hydra, "hydra.runtime.choices.model")
     paired = (CONFIG_DIRECTORY / "experiment" / f"{model}.yaml").is_file()
+    register_custom_resolvers(own)
     variables = values_from_environment(own)
     return Composition(
         experiment=_experiment_of(own, variables),
@@ -96,6 +98,7 @@ def experiment_of(cfg: DictConfig) -> ExperimentConfig:
         With every problem under the key that a person can change: where a value came
         by an interpolation, the key that it came from.
     """
+    register_custom_resolvers(cfg)
     return _experiment_of(cfg, values_from_environment(cfg))
 
 
@@ -116,13 +119,20 @@ def _experiment_of(cfg: DictConfig, variables: EnvironmentValues) -> ExperimentC
     except InputError as error:
         known = [f"{problem.place}." for problem in (*unresolved, *problems)]
         problems += [
-            Problem(source_of(cfg, problem.place), problem.message, problem.advice)
+            Problem(_place(cfg, problem), problem.message, problem.advice)
             for problem in error.problems
             if not any(place.startswith(f"{problem.place}.") for place in known)
         ]
     if problems:
         raise variables.told(InputError(dict.fromkeys(problems)))
     return experiment
+
+
+def _place(cfg: DictConfig, problem: Problem) -> str:
+    """Return the key to change: that of the value, unless the key itself is wrong."""
+    if problem.message.startswith("unknown key"):
+        return problem.place
+    return source_of(cfg, problem.place)
 
 
 def _code_places(value: Any, place: str = "") -> Iterator[str]:

@@ -177,6 +177,10 @@ class ExperimentConfig(Strict):
     """
     train: TrainConfig | None = None
     """How the model is trained; `null`: not at all."""
+    extra: dict[str, Any] = Field(default={})
+    """Keys of your own: values that others refer to (`${extra.width}`), notes for the record.
+    Runner itself reads none of them.
+    """
     dry_run: bool = False
     """Only say what would be captured, and how large it would be."""
 
@@ -258,9 +262,10 @@ def _explained(error: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(join(place, problem.place), problem.message, problem.advice)
     elif kind == "extra_forbidden":
         keys = _keys_beside(location)
-        yield Problem(
-            place, "unknown key", suggest(str(location[-1]), keys) or f"keys are {', '.join(keys)}"
-        )
+        advice = suggest(str(location[-1]), keys) or f"keys are {', '.join(keys)}"
+        if len(location) == 1:
+            advice += f"; a key of your own stands below extra: extra.{place}"
+        yield Problem(place, "unknown key", advice)
     elif kind == "missing":
         yield Problem(place, "required, and not given", f"set {place}=...")
     elif kind.startswith("union_tag"):

@@ -22,6 +22,7 @@ EXAMPLES = {
         "capture": "capture.include=[hidden]",
         "format": "format=csv",
         "train": "train=fit",
+        "extra": "+extra.batch=3 +extra.note=trial",
         "dry_run": "dry_run=true",
     },
     "DeclaredModel": {
@@ -101,6 +102,7 @@ EXAMPLES = {
         "seed": "probe.seed=1",
         "distribution": "+probe.distribution=uniform",
         "high": "probe.high=100",
+        "shapes": "probe=random 'probe.shapes={input: [3]}'",
     },
     "FunctionConfig": {
         "function": "probe=function probe.function=my_package.data:samples",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, ValidationInfo, model_validator
@@ -207,6 +208,26 @@ class DeclaredModel(Open):
             )
 
 
+_OTHER_FORMATS = {
+    ".tflite": "a LiteRT (TensorFlow Lite) model",
+    ".onnx": "an ONNX model",
+    ".pb": "a TensorFlow graph",
+    ".pt": "a PyTorch file",
+    ".pth": "a PyTorch file",
+    ".safetensors": "a file of weights alone",
+}
+
+
+def _format_problems(path: str) -> Iterator[Problem]:
+    """Yield a problem for a file of a format that Keras loads no layers from."""
+    if what := _OTHER_FORMATS.get(PurePath(path).suffix.lower()):
+        yield Problem(
+            "path",
+            f"'{path}' is {what}, whose layers Keras does not load",
+            "give the .keras file that it was made from",
+        )
+
+
 class SavedModel(Strict):
     """A model from a ``.keras`` file."""
 
@@ -214,6 +235,11 @@ class SavedModel(Strict):
     """The `.keras` file."""
     weights: InputFile | None = None
     """A `.weights.h5` file to load over it."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        refuse(_format_problems(self.path))
+        return self
 
 
 class ApplicationModel(NamedObject):

@@ -185,6 +185,8 @@ class RandomConfig(ProbeSource):
     """Standard normal, or uniform from 0 to 1."""
     high: Length = 10
     """Inputs that are integers are below it."""
+    shapes: dict[str, list[Length]] = Field(default={})
+    """By input, its shape without the samples: for inputs whose axes the model leaves open."""
 
 
 class FunctionConfig(ProbeSource):

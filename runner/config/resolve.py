@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import secrets
@@ -14,7 +15,9 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 from omegaconf.resolvers import oc
 
 from runner.config.environment_values import EnvironmentValues
-from runner.errors import Problem, first_line
+from runner.config.references import look_in_working_directory
+from runner.errors import InputError, Problem, first_line
+from runner.model.backend import load_backend
 
 _INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
 
@@ -24,6 +27,30 @@ def register_resolvers(run_id: str) -> None:
     setup_globals()
     OmegaConf.register_new_resolver("runner.id", lambda: run_id, replace=True)
     OmegaConf.register_new_resolver("runner.short", short, replace=True)
+
+
+def register_custom_resolvers(cfg: DictConfig) -> None:
+    """Import ``custom_modules`` if a value needs a resolver that only they can have registered.
+
+    Their code runs in any case before the model is built; without such a value, not before.
+
+    Raises
+    ------
+    InputError
+        If one cannot be imported.
+    """
+    text = str(OmegaConf.to_container(cfg, resolve=False))
+    names = set(re.findall(r"\$\{\s*([A-Za-z_][\w.]*)\s*:", text))
+    modules = cfg.get("custom_modules")
+    if modules is None or all(map(OmegaConf.has_resolver, names)):
+        return
+    load_backend()
+    look_in_working_directory()
+    for module in modules:
+        try:
+            importlib.import_module(str(module))
+        except ImportError as error:
+            raise InputError.of("custom_modules", first_line(error)) from error
 
 
 def resolved(cfg: DictConfig) -> tuple[dict[str, Any], list[Problem]]:

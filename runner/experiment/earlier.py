@@ -25,11 +25,24 @@ def is_done(folder: Path, fingerprint: str) -> bool:
     return all(_is(folder / name, digest) for name, digest in record.digests.items())
 
 
-def make_room(folder: Path) -> None:
-    """Move a run that stands in a folder away, to ``.superseded`` beside it."""
+def make_room(folder: Path, run_id: str) -> None:
+    """Move a run that stands in a folder away, to ``.superseded`` beside it.
+
+    Raises
+    ------
+    InputError
+        If it is another job of the same sweep as the run with this id, made just now.
+    """
     if not (folder / RECORD).exists():
         return
     record = _record(folder)
+    sweep = run_id.rpartition("-")[0]
+    if record is not None and record.run_id != run_id and record.run_id.startswith(f"{sweep}-"):
+        raise InputError.of(
+            "hydra.sweep.subdir",
+            f"'{folder.name}' is the folder of two runs of the sweep",
+            "give each its own: hydra.sweep.subdir='${hydra.job.num}'",
+        )
     mark = record.run_id if record is not None else "damaged"
     place = folder.parent / _SUPERSEDED
     place.mkdir(exist_ok=True)
@@ -61,6 +74,12 @@ def held(folder: Path) -> Iterator[None]:
     finally:
         if handle is not None:
             os.close(handle)
+
+
+def is_recorded(folder: Path, run_id: str) -> bool:
+    """Tell whether a folder holds the record of this run."""
+    record = _record(folder)
+    return record is not None and record.run_id == run_id
 
 
 def sweep_of(folder: Path) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from runner.capture.batches import LANES, has_fixed_batches, padded
+from runner.capture.batches import LANES, fixed_batch, has_fixed_batches, padded
 from runner.capture.capture import Capture
 from runner.capture.selection import Selection
 from runner.config.experiment_config import CaptureConfig
@@ -117,7 +117,8 @@ class Showing:
         # In training a sample changes what the others get: none is added.
         self._pad = not settings.training
         free = self._pad and not has_fixed_batches(model)
-        self._size = -(-size // LANES) * LANES if free else size
+        rounded = -(-size // LANES) * LANES if free else size
+        self._size = fixed_batch(model) or rounded
         self.model, self.probe, self.settings = model, probe, settings
         self.mixed_by: str | None = None
         self._begin()

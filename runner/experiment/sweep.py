@@ -12,7 +12,7 @@ from runner.config.composition import Composition
 from runner.config.experiment_config import ExperimentConfig, FunctionModel
 from runner.config.jobs import Job, Task
 from runner.errors import InputError, RunnerError
-from runner.experiment.earlier import is_done, make_room
+from runner.experiment.earlier import is_done, is_recorded, make_room
 from runner.experiment.experiment import (
     failure_published,
     header_of,
@@ -22,7 +22,7 @@ from runner.experiment.experiment import (
     settings_of,
 )
 from runner.experiment.fingerprint import fingerprint_of
-from runner.record.publication import RECORD, Publication
+from runner.record.publication import Publication
 from runner.record.record import Header
 
 if TYPE_CHECKING:
@@ -54,10 +54,11 @@ def run_jobs(task: Task) -> Iterator[tuple[Job, RunnerError | None]]:
     waiting: deque[tuple[Job, Future[Path]]] = deque()
     with ThreadPoolExecutor(_PUBLISHERS, "runner-publisher") as publishers:
         for job in task.jobs:
+            run_id = f"{task.run_id}-{job.number}"
             try:
-                publication = _run(job, f"{task.run_id}-{job.number}", task.sweep_id, batch)
+                publication = _run(job, run_id, task.sweep_id, batch)
             except RunnerError as error:
-                yield job, None if (job.folder / RECORD).exists() else error
+                yield job, None if is_recorded(job.folder, run_id) else error
                 continue
             if publication is None:
                 yield job, None
@@ -81,7 +82,7 @@ def _run(job: Job, run_id: str, sweep_id: str, batch: _Batch) -> Publication | N
     """Run one job; return what is left to appear."""
     composition = job.composition
     if isinstance(composition, InputError):
-        make_room(job.folder)
+        make_room(job.folder, run_id)
         name, seed = job.config.get("name"), job.config.get("seed")
         header = Header(
             run_id,
@@ -95,7 +96,7 @@ def _run(job: Job, run_id: str, sweep_id: str, batch: _Batch) -> Publication | N
         return None
     if is_done(job.folder, fingerprint_of(composition.resolved, composition.experiment)):
         return None
-    make_room(job.folder)
+    make_room(job.folder, run_id)
     header = header_of(composition, run_id, sweep_id)
     with failure_published(header, job.folder, composition):
         shared = batch.showing(composition)
@@ -139,7 +140,7 @@ class _Batch:
         """Return the model with a job's weights; ``None`` if it must build one of its own."""
         if not self._is_shared or self.alone_because is not None:
             return None
-        common = composition.experiment.model_copy(update={"seed": 0, "name": None})
+        common = composition.experiment.model_copy(update={"seed": 0, "name": None, "extra": {}})
         self._common = self._common or common
         if common != self._common:
             self.alone_because = "more than the seed differs between the jobs"

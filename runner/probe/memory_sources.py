@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from runner.config.probe_config import InlineConfig, RandomConfig
+from runner.config.probe_config import InlineConfig
 from runner.errors import InputError, Problem
 from runner.probe.exactness import FIRST_INEXACT, KEEP_INTEGER, rounding
 from runner.probe.frames import FrameArray, common_index, index_ids, is_frame
 from runner.probe.probe import Batch, Probe, each_input, named_inputs
 from runner.probe.sample_ids import categories, identifiers
 from runner.probe.streams import RECORD, is_record, specs_of, stream_probe
-from runner.tensors import InputSpec
-
-# Random rows are drawn in blocks of their own seed, so that any batch size sees the same.
-_RANDOM_ROWS = 1024
-_RANDOM_VALUES = 2**21
 
 
 def tutorial() -> Probe:
@@ -46,57 +40,6 @@ def inline(config: InlineConfig) -> Probe:
         integers = [all(type(value) is int for value in column) for column in columns]
         return replace(probe, integers=lambda: integers)
     return probe
-
-
-def random(config: RandomConfig, expected: Sequence[InputSpec]) -> Probe:
-    """Return seeded random numbers in the shapes of a model's inputs."""
-    if not expected:
-        raise InputError.of(
-            "probe", "random needs a model that tells its inputs", "use another probe"
-        )
-    unknown = [spec.name for spec in expected if None in spec.shape]
-    if unknown:
-        raise InputError.of(
-            "probe", f"random needs to know every axis of input '{unknown[0]}'", "declare its shape"
-        )
-    texts = [spec.name for spec in expected if spec.dtype == "string"]
-    if texts:
-        raise InputError.of(
-            "probe", f"random makes no text, which input '{texts[0]}' takes", "use another probe"
-        )
-    integers = {spec.name for spec in expected if spec.dtype.startswith(("int", "uint"))}
-    dtypes = {spec.name: spec.dtype.replace("bfloat16", "float32") for spec in expected}
-    for name in sorted(integers):
-        if config.high - 1 > np.iinfo(dtypes[name]).max:
-            raise InputError.of("probe.high", f"{config.high} is too large for {dtypes[name]}")
-    widest = max(math.prod(axis or 1 for axis in spec.shape) for spec in expected)
-    step = min(_RANDOM_ROWS, max(1, _RANDOM_VALUES // widest))
-
-    def blocks() -> Iterator[Batch]:
-        for start in range(0, config.rows, step):
-            count = min(step, config.rows - start)
-            inputs = {}
-            for place, spec in enumerate(expected):
-                generator = np.random.default_rng([config.seed, start // step, place])
-                size = (count, *(axis or 0 for axis in spec.shape))
-                drawn: np.ndarray
-                if spec.name in integers:
-                    drawn = generator.integers(config.high, size=size)
-                elif spec.dtype == "bool":
-                    drawn = generator.integers(2, size=size)
-                elif config.distribution == "normal":
-                    drawn = generator.normal(size=size)
-                else:
-                    drawn = generator.uniform(size=size)
-                inputs[spec.name] = drawn.astype(dtypes[spec.name])
-            only = inputs if len(inputs) > 1 else next(iter(inputs.values()))
-            yield Batch(np.arange(start, start + count, dtype="int64"), only)
-
-    kinds = ([] if len(integers) == len(expected) else [config.distribution]) + (
-        [f"whole numbers below {config.high}"] if integers else []
-    )
-    source = f"random, {', '.join(kinds)}, seed {config.seed}"
-    return Probe(source, tuple(expected), blocks, config.rows)
 
 
 def as_probe(
@@ -128,6 +71,10 @@ def as_probe(
     InputError
         If lengths or indices differ, or nothing of this kind is given.
     """
+    if hasattr(x, "toarray"):
+        raise InputError.of(
+            "probe", f"a sparse {type(x).__name__} is not read", "pass its toarray(), or batches"
+        )
     beside = {"sample_ids": sample_ids, "labels": labels, "targets": targets}
     if is_record(x):
         twice = [name for name in RECORD if name in x and beside.get(name) is not None]
@@ -138,7 +85,7 @@ def as_probe(
     if isinstance(x, Mapping) or hasattr(x, "__array__"):
         return _given(source, x, sample_ids, labels, targets)
     if isinstance(x, (list, tuple)):
-        several = bool(x) and all(hasattr(part, "__array__") for part in x)
+        several = bool(x) and all(getattr(part, "ndim", 0) for part in x)
         return _given(source, list(x) if several else _even(x), sample_ids, labels, targets)
     is_stream = hasattr(x, "as_numpy_iterator") or callable(x) or isinstance(x, Iterable)
     if not is_stream or isinstance(x, (str, bytes)):

@@ -27,9 +27,10 @@ from runner.errors import InputError
 from runner.probe.array_files import npy, npz
 from runner.probe.csv_files import read_csv
 from runner.probe.image_files import images
-from runner.probe.memory_sources import array_probe, as_probe, inline, random, tutorial
+from runner.probe.memory_sources import array_probe, as_probe, inline, tutorial
 from runner.probe.parquet_files import read_parquet
 from runner.probe.probe import Probe
+from runner.probe.random_inputs import random
 from runner.tensors import InputSpec
 
 

@@ -1,0 +1,86 @@
+"""Seeded random numbers in the shapes of a model's inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from runner.config.experiment_config import RandomConfig
+from runner.errors import InputError
+from runner.probe.probe import Batch, Probe
+from runner.tensors import InputSpec
+
+# Random rows are drawn in blocks of their own seed, so that any batch size sees the same.
+_RANDOM_ROWS = 1024
+_RANDOM_VALUES = 2**21
+
+
+def random(config: RandomConfig, expected: Sequence[InputSpec]) -> Probe:
+    """Return seeded random numbers in the shapes of a model's inputs."""
+    if not expected:
+        raise InputError.of(
+            "probe", "random needs a model that tells its inputs", "use another probe"
+        )
+    expected = [_with_shape(spec, config.shapes) for spec in expected]
+    if spare := [name for name in config.shapes if name not in {spec.name for spec in expected}]:
+        names = ", ".join(spec.name for spec in expected)
+        raise InputError.of(
+            f"probe.shapes.{spare[0]}", "the model has no such input", f"it has {names}"
+        )
+    texts = [spec.name for spec in expected if spec.dtype == "string"]
+    if texts:
+        raise InputError.of(
+            "probe", f"random makes no text, which input '{texts[0]}' takes", "use another probe"
+        )
+    integers = {spec.name for spec in expected if spec.dtype.startswith(("int", "uint"))}
+    dtypes = {spec.name: spec.dtype.replace("bfloat16", "float32") for spec in expected}
+    for name in sorted(integers):
+        if config.high - 1 > np.iinfo(dtypes[name]).max:
+            raise InputError.of("probe.high", f"{config.high} is too large for {dtypes[name]}")
+    widest = max(math.prod(axis or 1 for axis in spec.shape) for spec in expected)
+    step = min(_RANDOM_ROWS, max(1, _RANDOM_VALUES // widest))
+
+    def blocks() -> Iterator[Batch]:
+        for start in range(0, config.rows, step):
+            count = min(step, config.rows - start)
+            inputs = {}
+            for place, spec in enumerate(expected):
+                generator = np.random.default_rng([config.seed, start // step, place])
+                size = (count, *(axis or 0 for axis in spec.shape))
+                drawn: np.ndarray
+                if spec.name in integers:
+                    drawn = generator.integers(config.high, size=size)
+                elif spec.dtype == "bool":
+                    drawn = generator.integers(2, size=size)
+                elif config.distribution == "normal":
+                    drawn = generator.normal(size=size)
+                else:
+                    drawn = generator.uniform(size=size)
+                inputs[spec.name] = drawn.astype(dtypes[spec.name])
+            only = inputs if len(inputs) > 1 else next(iter(inputs.values()))
+            yield Batch(np.arange(start, start + count, dtype="int64"), only)
+
+    kinds = ([] if len(integers) == len(expected) else [config.distribution]) + (
+        [f"whole numbers below {config.high}"] if integers else []
+    )
+    source = f"random, {', '.join(kinds)}, seed {config.seed}"
+    return Probe(source, tuple(expected), blocks, config.rows)
+
+
+def _with_shape(spec: InputSpec, shapes: Mapping[str, list[int]]) -> InputSpec:
+    """Return an input with the shape that the configuration gives it, if it does."""
+    shape = tuple(shapes.get(spec.name, spec.shape))
+    fits = len(shape) == len(spec.shape) and all(
+        known in (None, length) for length, known in zip(shape, spec.shape, strict=True)
+    )
+    if None in shape or not fits:
+        found = ", ".join("null" if length is None else str(length) for length in spec.shape)
+        raise InputError.of(
+            f"probe.shapes.{spec.name}",
+            f"expected a length for every axis of [{found}]",
+            f"type probe.shapes={{{spec.name}: [...]}}",
+        )
+    return replace(spec, shape=shape)
