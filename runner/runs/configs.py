@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+_ABSENT = object()
 
 
 def flat_config(config: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -14,6 +16,43 @@ def flat_config(config: dict[str, Any], above: str = "") -> Iterator[tuple[str, 
             yield from flat_config(value, f"{above}{key}.")
         else:
             yield f"{above}{key}", value
+
+
+def differing_keys(configs: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the dotted keys in which configurations differ, the outermost first.
+
+    A key that only some have is one of them. Of keys that have the same values everywhere,
+    as one that refers to another does, only the first is returned.
+    """
+    columns = dict(_differing(configs, ""))
+    flat: dict[int, list[str]] = {}
+
+    def order(key: str) -> tuple[int, int, int]:
+        # By depth, then where the first configuration that has it has it.
+        first = next(place for place, value in enumerate(columns[key]) if value is not _ABSENT)
+        if first not in flat:
+            flat[first] = [known for known, _ in flat_config(configs[first])]
+        return key.count("."), first, flat[first].index(key)
+
+    found: list[str] = []
+    for key in sorted(columns, key=order):
+        if not any(columns[known] == columns[key] for known in found):
+            found.append(key)
+    return found
+
+
+def _differing(configs: Sequence[dict[str, Any]], above: str) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the keys that differ with their values; parts that are the same are not gone into."""
+    for key in dict.fromkeys(key for config in configs for key in config):
+        values = [config.get(key, _ABSENT) for config in configs]
+        if all(value == values[0] for value in values):
+            continue
+        nested = [value if isinstance(value, dict) else {} for value in values]
+        column = [_ABSENT if own else value for own, value in zip(nested, values, strict=True)]
+        if any(value != column[0] for value in column):
+            yield f"{above}{key}", column
+        if any(nested):
+            yield from _differing(nested, f"{above}{key}.")
 
 
 def hashable(value: Any) -> Any:

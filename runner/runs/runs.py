@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 from runner.errors import InputError, some, suggest
 from runner.runs.alignment import union_of, widened
 from runner.runs.comparable import comparable_layers
-from runner.runs.configs import flat_config, hashable
+from runner.runs.configs import differing_keys, flat_config, hashable
 from runner.runs.database import StoredTable, select
 from runner.runs.dataset import dataset_of, refuse_differing
 from runner.runs.naming import labels_beside_seed, run_labels
@@ -46,19 +47,12 @@ class Runs:
 
     def __init__(self, runs: Iterable[Run]) -> None:
         self._runs = list(runs)
-        self._configs = [dict(flat_config(run.config)) for run in self._runs]
-        keys = sorted(
-            dict.fromkeys(key for config in self._configs for key in config),
-            key=lambda key: key.count("."),
-        )
-        told = [config for config in self._configs if config]  # a failed run may have none
-        columns = {key: [config.get(key, _ABSENT) for config in told] for key in keys}
-        self.differing: list[str] = []
-        for key, column in columns.items():
-            # A value that others refer to differs wherever they do: it alone is named.
-            same = any(columns[known] == column for known in self.differing)
-            if not same and any(value != column[0] for value in column):
-                self.differing.append(key)
+        # A failed run may have no configuration.
+        self.differing = differing_keys([run.config for run in self._runs if run.config])
+
+    @cached_property
+    def _configs(self) -> list[dict[str, Any]]:
+        return [dict(flat_config(run.config)) for run in self._runs]
 
     def __repr__(self) -> str:
         return f"<Runs {some([run.id for run in self])}>"

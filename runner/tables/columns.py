@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from math import prod
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from runner.tables.layout import Layout, check_csv_width, unit_places
@@ -15,6 +17,9 @@ from runner.tensors import TensorSpec
 
 SCHEMA_VERSION = 1
 """Of a table's columns and of what its metadata say; raised when either changes meaning."""
+
+
+_FEW_ROWS = 10_000
 
 
 def value_type(layout: Layout) -> pa.DataType:
@@ -139,3 +144,42 @@ def _flat(tensors: pa.ChunkedArray) -> np.ndarray:
     if len(chunks) == 1:
         return np.asarray(chunks[0])
     return np.concatenate([np.empty(0, tensors.type.value_type.to_pandas_dtype()), *chunks])
+
+
+@functools.lru_cache(64)
+def columns_of(row_shape: tuple[int, ...], units: tuple[str, ...]) -> pd.Index:
+    """Return the columns of a frame: units, those of a map as its coordinates.
+
+    Parameters
+    ----------
+    row_shape
+        Axes of a row.
+    units
+        As in `Layout.unit_names`, all or some of them.
+    """
+    if len(row_shape) <= 1:
+        return pd.Index(units)
+    axes = [f"i{axis}" for axis in range(len(row_shape))]
+    coordinates = pd.MultiIndex.from_product([range(length) for length in row_shape], names=axes)
+    places = {f"u{place}": number for number, place in enumerate(unit_places(row_shape))}
+    return coordinates[[places[name] for name in units]]
+
+
+def index_of(table: pa.Table) -> pd.Index:
+    """Return the index of a frame from the columns that are to be its levels."""
+    if table.num_columns == 1 and len(table) <= _FEW_ROWS:
+        [name], column = table.column_names, table.column(0)
+        if pa.types.is_string(column.type):
+            texts: pd.Index = pd.Index(column.to_pandas(), name=name)
+            return texts
+        # Runs of a sweep have the same sample ids: pandas looks at them once.
+        own: pd.Index = _index_of_integers(name, column.to_numpy().tobytes())[:]
+        return own
+    index: pd.Index = table.to_pandas().set_index(table.column_names).index
+    return index
+
+
+@functools.lru_cache(64)
+def _index_of_integers(name: str, values: bytes) -> pd.Index:
+    index: pd.Index = pd.DataFrame({name: np.frombuffer(values, np.int64)}).set_index(name).index
+    return index

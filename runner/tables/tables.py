@@ -14,8 +14,10 @@ import pyarrow as pa
 from runner.errors import InputError, suggest
 from runner.table_formats import FORMATS
 from runner.tables.columns import (
+    columns_of,
     copy_rows,
     flattened,
+    index_of,
     room_for,
     schema_of,
     to_array,
@@ -240,16 +242,10 @@ def read_frame(
         values = to_array(table.select(stored), layout).astype(stored_dtype(spec), copy=False)
         if layout.column is not None and columns is not None:
             values = values[:, [places[name] for name in chosen]]
-        frame = pd.DataFrame(values, copy=not values.flags.writeable)
-    frame.columns = pd.Index(chosen)
-    if len(layout.row_shape) > 1:
-        coordinates = pd.MultiIndex.from_product(
-            [range(length) for length in layout.row_shape],
-            names=[f"i{axis}" for axis in range(len(layout.row_shape))],
-        )
-        frame.columns = coordinates[[places[name] for name in chosen]]
+        frame = pd.DataFrame(values, columns=columns_of(layout.row_shape, tuple(chosen))[:],
+                             copy=not values.flags.writeable)  # fmt: skip
     if index := _index_columns(spec, layout):
-        frame.index = table.select(index).to_pandas().set_index(index).index
+        frame.index = index_of(table.select(index))
     return frame
 
 
