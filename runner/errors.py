@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
 
 def one_line(text: str) -> str:
@@ -54,12 +55,19 @@ class InputError(RunnerError, ValueError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
     @classmethod
-    def of(cls, place: str, message: str, advice: str = "") -> InputError:
+    def of(cls, place: str, message: str, advice: str = "") -> Self:
         """Return the error that holds a single problem."""
         return cls([Problem(place, message, advice)])
 
     def __reduce__(self) -> tuple[type[InputError], tuple[tuple[Problem, ...]]]:
         return (type(self), (self.problems,))
+
+
+class DamagedError(InputError):
+    """A file of a run is missing, may not be read, or is not what a run holds (exit code 2).
+
+    Where many runs are read, one that raises this is left out with a warning.
+    """
 
 
 class RunError(RunnerError, RuntimeError):

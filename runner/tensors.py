@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from runner.bounds import Count, InputType, Name, OpenShape, Shape, StoredType
+
 Kind = Literal["activation", "weight", "pre_activation", "input", "gradient"]
 
 OnNan = Literal["keep", "warn", "fail"]
@@ -32,9 +34,9 @@ class InputSpec:
         NumPy's name of the element type.
     """
 
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: str = "float32"
+    name: Name
+    shape: OpenShape
+    dtype: InputType = "float32"
 
 
 @dataclass(frozen=True)
@@ -71,15 +73,15 @@ class TensorSpec:
         not known; ``None`` where nothing is.
     """
 
-    name: str
+    name: Name
     kind: Kind
     layer_path: str
     layer_class: str
-    call: int | None
+    call: Count | None
     output: str | None
-    shape: tuple[int, ...]
-    dtype: str
-    order: int
+    shape: Shape
+    dtype: StoredType
+    order: Count
     reduction: str | None = None
     axes: tuple[str, ...] | None = None
 

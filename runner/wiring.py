@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from runner.bounds import Name
+
 
 @dataclass(frozen=True)
 class Wire:
@@ -55,7 +57,7 @@ class CallWiring:
         a structured output, a plain one by an empty text (see `runner.capture.derivations`).
     """
 
-    name: str
+    name: Name
     wires: tuple[Wire, ...]
     settings: dict[str, Any] = field(default_factory=dict)
     derivations: dict[str, dict[str, Any]] = field(default_factory=dict)

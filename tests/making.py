@@ -18,8 +18,9 @@ from runner.record.publication import Publication
 from runner.record.record import Headline, ModelRecord, ProbeRecord, RunRecord
 from runner.table_formats import STORED
 from runner.tables.layout import file_name
+from runner.tables.plain_tables import write_table
 from runner.tables.statistics import RunningStatistics, summary_table
-from runner.tables.tables import TableWriter, write_table, write_weight
+from runner.tables.tables import TableWriter, write_weight
 from runner.tensors import InputSpec, TensorSpec
 from runner.wiring import CallWiring, Wire
 
@@ -109,7 +110,8 @@ def make_run(
             ]
             spec = spec_of(name, tensors[owner], order)
             digest = publication.files[shared.file]
-            layers[name] = [TensorRecord.of(spec, shared.file, digest, alias_of=owner)]
+            alias = TensorRecord.of(spec, shared.file, digest, alias_of=owner)
+            layers.setdefault(spec.layer_path, []).append(alias)
         columns: dict[str, Any] = {"sample": pa.array(sample_ids)}
         if labels is not None:
             columns["label"] = pa.array(labels)

@@ -19,7 +19,7 @@ from runner.probe.memory_sources import as_probe
 from runner.record.record import ProbeRecord
 from runner.runs.shown_probe import ShownProbe
 from runner.tables.layout import MAX_CSV_COLUMNS
-from runner.tables.tables import read_table, write_table
+from runner.tables.plain_tables import read_table, write_table
 
 
 def kept(x: Any, *, format: str = "parquet", size: int = 2, **others: Any) -> pa.Table:

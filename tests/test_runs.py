@@ -140,7 +140,7 @@ def test_a_damaged_or_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"00_hidden\.parquet"):
         run["hidden"]
     (run.path / "summary.parquet").unlink()
-    with pytest.raises(InputError, match=r"summary\.parquet: expected a table, found no file"):
+    with pytest.raises(InputError, match=r"summary\.parquet: is missing"):
         _ = run.summary
 
 
@@ -365,7 +365,7 @@ def test_a_record_that_cannot_be_read_is_left_out_with_a_warning(tmp_path: Path)
 
 
 def test_a_folder_without_a_record_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"run\.json: no run is there: No such file"):
+    with pytest.raises(InputError, match=r"run\.json: no run is there"):
         Run.read(tmp_path)
 
 

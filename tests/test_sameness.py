@@ -190,7 +190,7 @@ def test_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
     (folder / "notes.txt").touch()
     (folder / "report.html").touch()
     assert list(damage(Run.read(folder))) == [
-        "activations/00_h.parquet: cannot be read: No such file or directory",
+        "activations/00_h.parquet: is missing",
         "notes.txt: is no file of the run",
     ]
 

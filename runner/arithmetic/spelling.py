@@ -17,6 +17,7 @@ from runner.arithmetic import (
 )
 from runner.arithmetic.account import Account, not_covered
 from runner.arithmetic.layer_call import LayerCall
+from runner.errors import InputError
 
 _PASSING = (
     "ActivityRegularization",
@@ -75,9 +76,18 @@ def spell_out(call: LayerCall, place: tuple[int, ...]) -> Account:
     Raises
     ------
     InputError
-        If the layer is not covered, or something that it was computed from was not stored.
+        If the layer is not covered, something that it was computed from was not stored, or
+        what is recorded of the layer does not fit the tables.
     """
-    account = _accounting(call)(call, place)
+    try:
+        account = _accounting(call)(call, place)
+    except InputError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # A record is somebody's file: what it says was checked, but not against the tables.
+        raise InputError.of(
+            call.name, f"what is recorded of the layer does not fit its tables ({error})"
+        ) from error
     return replace(account, operations=account.operations + call.rounded_before)
 
 

@@ -16,22 +16,22 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from runner.command_line.progress import comparison_bar
-from runner.errors import InputError, RunError, RunnerError, one_line, suggest
+from runner.errors import DamagedError, InputError, RunError, RunnerError, one_line, suggest
 from runner.local_paths import local_path
 from runner.preflight import readable
 from runner.runs.locate import (
     OUTPUTS,
-    find_runs,
+    look_below,
     open_one_or_more,
     open_run,
     open_runs,
     run_folders,
+    warn_of,
 )
 from runner.runs.published_run import Run
+from runner.runs.unreadable import Unreadable
 from runner.similarity.matrices import matrices_of
 from runner.similarity.measures import MEASURES
 from runner.similarity.pairs import MAX_BYTES
@@ -39,8 +39,6 @@ from runner.similarity.pairs import MAX_BYTES
 NAMES = ("show", "list", "explain", "report", "diff", "rerun", "verify", "similarity", "schema")
 
 Command = Callable[[argparse.Namespace], int | None]
-
-_COLUMNS = ("id", "name", "ended", "status", "model", "seed", "overrides")
 
 _CSV_ROWS = 100_000  # written at a time
 
@@ -101,36 +99,16 @@ def _show(arguments: argparse.Namespace) -> None:
 
 def _list(arguments: argparse.Namespace) -> None:
     """List the runs there are, the newest first."""
+    from runner.screen import run_list
+
     if arguments.outputs != OUTPUTS and not arguments.outputs.is_dir():
         raise InputError.of("--outputs", f"there is no folder '{arguments.outputs}'")
-    runs = find_runs(arguments.outputs)
-    shown = runs[::-1][: arguments.limit]
-    if shown:
-        table = Table(*_COLUMNS, box=None, pad_edge=False)
-        for column in table.columns:
-            column.overflow = "fold"
-        for run in shown:
-            table.add_row(*map(Text, map(one_line, _cells(run))))
-        # In a pipe, a line a run however long.
-        console = Console(width=None if sys.stdout.isatty() else 10_000)
-        with console.capture() as capture:
-            console.print(table)
-        sys.stdout.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
-    if len(shown) < len(runs) or not runs:
-        sys.stdout.write(f"{len(shown)} of {len(runs)} runs in {arguments.outputs}\n")
-
-
-def _cells(run: Run) -> list[str]:
-    record = run.record
-    return [
-        record.run_id,
-        record.name or "",
-        f"{record.ended.astimezone():%Y-%m-%d %H:%M:%S}",
-        record.status,
-        record.model.model_class if record.model is not None else "",
-        "" if record.seed is None else str(record.seed),
-        " ".join(record.overrides),
-    ]
+    runs = look_below(arguments.outputs)
+    warn_of(runs.unreadable)
+    # In a pipe, a line a run however long.
+    put(run_list.listed(runs, arguments.limit, None if sys.stdout.isatty() else 10_000))
+    if arguments.limit < len(runs) or not (len(runs) or runs.unreadable):
+        put(f"{min(arguments.limit, len(runs))} of {len(runs)} runs in {arguments.outputs}\n")
 
 
 def _explain(arguments: argparse.Namespace) -> None:
@@ -162,14 +140,15 @@ def _diff(arguments: argparse.Namespace) -> int:
 def _rerun(arguments: argparse.Namespace) -> int:
     """Make a run again from its record and say where the two differ."""
     from runner.sameness.difference import diff
-    from runner.sameness.repetition import repeated
+    from runner.sameness.repetition import code_of, repeated
     from runner.screen import comparison
 
     run = open_run(arguments.run, arguments.outputs)
+    trusts = arguments.trust_code or _agreed(code_of(run))
     output = arguments.output and local_path(arguments.output, "--output")
     folder = Path(tempfile.mkdtemp(prefix="runner-rerun-"))
     try:
-        again = repeated(run, output or folder / "run")
+        again = repeated(run, output or folder / "run", trust_code=trusts)
         found = diff(run, again, rtol=arguments.rtol, atol=arguments.atol, exact=arguments.exact)
         put(comparison.told(found))
     except RunError:
@@ -181,6 +160,15 @@ def _rerun(arguments: argparse.Namespace) -> int:
     return 0 if found.same else 1
 
 
+def _agreed(code: list[str]) -> bool:
+    """Ask whether code may run, where there is code and somebody to ask."""
+    if not code or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    sys.stderr.write(one_line(f"the record names Python code: {', '.join(code)}. Run it? [y/N] "))
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().casefold() in ("y", "yes")
+
+
 def _verify(arguments: argparse.Namespace) -> int:
     """Check every file of a run, or of all runs below a folder, against its record."""
     folder = Path(arguments.run)
@@ -189,8 +177,12 @@ def _verify(arguments: argparse.Namespace) -> int:
         meant = [run.path for run in open_one_or_more(arguments.run, arguments.outputs)]
     wrong = 0
     for path in meant:
+        if isinstance(path, Unreadable):
+            tell(DamagedError.of("", path.why))
+            wrong += 1
+            continue
         try:
-            wrong += _wrong_files(open_run(path), f"{path}/" if len(meant) > 1 else "")
+            wrong += _wrong_files(Run.read(path), f"{path}/" if len(meant) > 1 else "")
         except InputError as error:
             if len(meant) == 1:
                 raise
@@ -207,7 +199,7 @@ def _wrong_files(run: Run, folder: str) -> int:
     for line in found:
         sys.stderr.write(f"error: {one_line(folder + line)}\n")
     count = len(run.record.digests) + 1
-    sys.stdout.write(f"{run.id}: {count} files, {len(found) or 'none'} wrong\n")
+    put(f"{run.id}: {count} files, {len(found) or 'none'} wrong\n")
     return len(found)
 
 
@@ -241,7 +233,7 @@ def _report(arguments: argparse.Namespace) -> None:
 
     with Console(stderr=True).status("drawing"):
         path = write_report(open_runs(arguments.run, arguments.outputs), arguments.output)
-    sys.stdout.write(f"written {path}, {readable(path.stat().st_size)}\n")
+    put(f"written {path}, {readable(path.stat().st_size)}\n")
 
 
 def _schema(arguments: argparse.Namespace) -> None:
@@ -346,6 +338,8 @@ def _parser() -> argparse.ArgumentParser:
     rerunning = command("rerun", _rerun)
     rerunning.add_argument("run", metavar="RUN", nargs="?", default="last", help=_RUN)
     rerunning.add_argument("--output", type=Path, metavar="DIR", help="keep the new run there")
+    rerunning.add_argument("--trust-code", action="store_true",
+                           help="run the Python code that the record names")  # fmt: skip
     compares(rerunning)
 
     verifying = command("verify", _verify)

@@ -10,8 +10,9 @@ from datetime import datetime
 from pathlib import Path
 
 from runner.errors import InputError
-from runner.record.publication import RECORD, FileDigest
+from runner.record.reading import read_record
 from runner.record.record import RunRecord
+from runner.record.run_folder import file_damage
 from runner.record.staging import locked
 
 _SUPERSEDED = ".superseded"
@@ -22,19 +23,28 @@ def is_done(folder: Path, fingerprint: str) -> bool:
     record = _record(folder)
     if record is None or record.status != "COMPLETED" or record.fingerprint != fingerprint:
         return False
-    return all(_is(folder / name, digest) for name, digest in record.digests.items())
+    return not any(file_damage(folder, name, digest) for name, digest in record.digests.items())
 
 
 def make_room(folder: Path, run_id: str) -> None:
-    """Move a run that stands in a folder away, to ``.superseded`` beside it.
+    """Move what stands in the place of a run away, to ``.superseded`` beside it.
+
+    An empty folder is left: a run can be published to it. Nothing is moved out of the
+    folder that they are in.
 
     Raises
     ------
     InputError
-        If it is another job of the same sweep as the run with this id, made just now.
+        If it cannot be moved, or is another job of the same sweep as the run with this id,
+        made just now.
     """
-    if not (folder / RECORD).exists():
+    try:
+        if not folder.is_symlink() and not any(folder.iterdir()):
+            return
+    except FileNotFoundError:
         return
+    except OSError:  # a file, or a folder that may not be read
+        pass
     record = _record(folder)
     sweep = run_id.rpartition("-")[0]
     if record is not None and record.run_id != run_id and record.run_id.startswith(f"{sweep}-"):
@@ -45,11 +55,18 @@ def make_room(folder: Path, run_id: str) -> None:
         )
     mark = record.run_id if record is not None else "damaged"
     place = folder.parent / _SUPERSEDED
-    place.mkdir(exist_ok=True)
-    target = place / f"{folder.name}-{mark}"
-    if target.exists():
-        target = target.with_name(f"{target.name}-{secrets.token_hex(4)}")
-    folder.rename(target)
+    try:
+        place.mkdir(exist_ok=True)
+        if place.is_symlink():
+            raise InputError.of(str(place), "is a link, and runs are not moved through one")
+        target = place / f"{folder.name}-{mark}"
+        if target.exists() or target.is_symlink():
+            target = target.with_name(f"{target.name}-{secrets.token_hex(4)}")
+        folder.rename(target)
+    except OSError as error:
+        raise InputError.of(
+            str(folder), f"what is there cannot be moved to {place}: {error.strerror}"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -84,12 +101,7 @@ def is_recorded(folder: Path, run_id: str) -> bool:
 
 def sweep_of(folder: Path) -> str | None:
     """Return the id of the sweep whose runs a folder holds, if there are any."""
-    with contextlib.suppress(OSError):
-        for below in sorted(folder.iterdir()):
-            record = _record(below)
-            if record is not None and record.sweep is not None:
-                return record.sweep
-    return None
+    return next((record.sweep for _, record in _records(folder) if record.sweep is not None), None)
 
 
 def outcomes_of(folder: Path, jobs: Iterable[tuple[str, ...]]) -> dict[str, str | None]:
@@ -108,11 +120,8 @@ def outcomes_of(folder: Path, jobs: Iterable[tuple[str, ...]]) -> dict[str, str 
         By the name of the run's folder, in the order of the jobs.
     """
     runs: dict[tuple[str, ...], list[tuple[datetime, str, str | None]]] = {}
-    for below in folder.iterdir():
-        record = None if below.name.startswith(".") else _record(below)
-        if record is not None:
-            found = record.started, below.name, record.error
-            runs.setdefault(record.overrides, []).append(found)
+    for name, record in _records(folder):
+        runs.setdefault(record.overrides, []).append((record.started, name, record.error))
     for same in runs.values():
         same.sort()  # the newest is the job's
     outcomes = {}
@@ -123,16 +132,19 @@ def outcomes_of(folder: Path, jobs: Iterable[tuple[str, ...]]) -> dict[str, str 
     return outcomes
 
 
-def _record(folder: Path) -> RunRecord | None:
-    path = folder / RECORD
+def _records(folder: Path) -> Iterator[tuple[str, RunRecord]]:
+    """Yield the name and the record of each run below a folder that can be read."""
     try:
-        return RunRecord.from_json(path.read_bytes(), str(path))
-    except (OSError, InputError):
-        return None
-
-
-def _is(path: Path, digest: FileDigest) -> bool:
-    try:
-        return not digest.damage(path)
+        names = sorted(below.name for below in folder.iterdir() if not below.name.startswith("."))
     except OSError:
-        return False
+        return
+    for name in names:
+        if (record := _record(folder / name)) is not None:
+            yield name, record
+
+
+def _record(folder: Path) -> RunRecord | None:
+    try:
+        return read_record(folder)
+    except InputError:
+        return None

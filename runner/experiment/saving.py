@@ -31,8 +31,8 @@ from runner.record.publication import Publication
 from runner.record.record import Header, Headline, ModelRecord, ProbeRecord, RunRecord
 from runner.record.training_record import Checkpoint, StepRecord
 from runner.table_formats import FORMATS
+from runner.tables.plain_tables import write_table
 from runner.tables.statistics import summary_table
-from runner.tables.tables import write_table
 from runner.tensors import TensorSpec
 
 Progress = Callable[[int, int | None], None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from runner.bounds import Count, FileName, Name, Sha256
 from runner.record.publication import FileDigest
 from runner.tensors import LeftOut, TensorSpec
 from runner.wiring import CallWiring
@@ -25,10 +26,10 @@ class TensorRecord(TensorSpec):
         ``None`` where the file is its own.
     """
 
-    file: str
-    bytes: int
-    sha256: str
-    alias_of: str | None = None
+    file: FileName
+    bytes: Count
+    sha256: Sha256
+    alias_of: Name | None = None
 
     @classmethod
     def of(
@@ -67,7 +68,7 @@ class LayerRecord:
 
     path: str
     layer_class: str
-    order: int | None
+    order: Count | None
     tensors: tuple[TensorRecord, ...]
     reason: str | None
     no_gradient: str | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
+from runner.bounds import Count, Shape
 from runner.table_formats import FORMATS
 from runner.tables.layout import MAX_UNIT_COLUMNS
 from runner.tensors import InputSpec
@@ -38,9 +39,9 @@ class ProbeColumns:
 
     role: Role
     name: str
-    first: int
-    count: int
-    shape: tuple[int, ...]
+    first: Count
+    count: Count
+    shape: Shape
     dtype: str
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
+from runner.bounds import Count, Sha256
 from runner.errors import InputError, RunError
 from runner.record.staging import Staging
 
@@ -35,8 +36,8 @@ class FileDigest:
         Hash of its content, in hexadecimal.
     """
 
-    bytes: int
-    sha256: str
+    bytes: Count
+    sha256: Sha256
 
     @classmethod
     def of(cls, path: Path) -> FileDigest:
@@ -50,17 +51,6 @@ class FileDigest:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256")
             return cls(file.tell(), digest.hexdigest())
-
-    def damage(self, path: Path) -> str:
-        """Return how a file on the disk differs from what was written; empty if it does not.
-
-        Raises
-        ------
-        OSError
-            If it cannot be read.
-        """
-        found = FileDigest.of(path)
-        return "" if found == self else f"damaged: expected {self}, found {found}"
 
     def __str__(self) -> str:
         return f"{self.bytes:,} bytes of SHA-256 {self.sha256[:12]}"

@@ -5,16 +5,25 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import pydantic
+from pydantic import FiniteFloat
 
+from runner.bounds import (
+    Count,
+    FileName,
+    Moment,
+    RunId,
+    Sha256,
+    SweepId,
+    TableFormat,
+)
 from runner.config.environment_values import EnvironmentValues
-from runner.errors import InputError
 from runner.model.backend import Backend
 from runner.record.environment import Environment, read_environment
 from runner.record.layer_record import LayerRecord, TensorRecord
@@ -25,6 +34,9 @@ from runner.table_formats import FORMATS
 from runner.tensors import InputSpec
 
 SCHEMA_VERSION: Final = 1
+
+DIGEST = b'  "record_sha256": "'
+"""What stands in the text of a record before its own hash."""
 
 Status = Literal["COMPLETED", "FAILED", "INTERRUPTED"]
 
@@ -46,9 +58,9 @@ class ModelRecord:
     """
 
     model_class: str
-    weights: int
+    weights: Count
     outputs: tuple[str, ...]
-    sha256: str
+    sha256: Sha256
 
 
 @dataclass(frozen=True)
@@ -88,14 +100,14 @@ class ProbeRecord:
     """
 
     source: str
-    rows: int
+    rows: Count
     inputs: tuple[InputSpec, ...]
     sample_type: Literal["int64", "string"]
     has_labels: bool
     has_targets: bool
-    sha256: str
-    sample_ids_sha256: str
-    file: str
+    sha256: Sha256
+    sample_ids_sha256: Sha256
+    file: FileName
     has_inputs: bool
     columns: tuple[ProbeColumns, ...] | None = None
     notes: tuple[str, ...] = ()
@@ -117,10 +129,10 @@ class Headline:
         How many values were NaN, and how many infinite.
     """
 
-    tensors: int
-    dead_units: int
-    nan: int
-    inf: int
+    tensors: Count
+    dead_units: Count
+    nan: Count
+    inf: Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,31 +192,37 @@ class RunRecord:
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    run_id: str
+    run_id: RunId
     name: str | None = None
     status: Status
     error: str | None = None
-    started: datetime
-    ended: datetime
-    seconds: float
-    sweep: str | None = None
+    started: Moment
+    ended: Moment
+    seconds: FiniteFloat
+    sweep: SweepId | None = None
     config: dict[str, Any]
     overrides: tuple[str, ...] = ()
     seed: int | None = None
     seeding: str | None = None
-    format: str
+    format: TableFormat
     environment: Environment
     backend: Backend | None = None
     model: ModelRecord | None = None
     probe: ProbeRecord | None = None
     layers: tuple[LayerRecord, ...] = ()
     own_build_because: str | None = None
-    fingerprint: str | None = None
+    fingerprint: Sha256 | None = None
     training: TrainingRecord | None = None
     steps: tuple[StepRecord, ...] = ()
-    files: dict[str, FileDigest]
+    files: dict[FileName, FileDigest]
     headline: Headline | None = None
     record_sha256: str | None = None
+
+    @property
+    def job(self) -> int | None:
+        """The number of a job in its sweep; ``None`` for a single run."""
+        number = self.run_id.rpartition("-")[2]
+        return int(number) if "-" in self.run_id else None
 
     @property
     def digests(self) -> dict[str, FileDigest]:
@@ -218,6 +236,12 @@ class RunRecord:
         return {**self.files, **tables, **steps}
 
     @property
+    def last_figures(self) -> dict[str, float | None]:
+        """The figures of a training after its last epoch."""
+        history = {} if self.training is None else self.training.history
+        return {name: values[-1] for name, values in history.items()}
+
+    @property
     def tensors(self) -> tuple[TensorRecord, ...]:
         """Every captured tensor, layer by layer."""
         return tuple(tensor for layer in self.layers for tensor in layer.tensors)
@@ -226,46 +250,7 @@ class RunRecord:
         """Return the record as indented JSON."""
         plain = {key: value for key, value in vars(self).items() if key != "record_sha256"}
         text = json.dumps(plain, indent=2, ensure_ascii=False, default=_plain).encode()
-        start = text.removesuffix(b"\n}") + b",\n" + _DIGEST
-        return start + hashlib.sha256(start).hexdigest().encode() + _END
-
-    @classmethod
-    def from_json(cls, text: bytes, place: str) -> RunRecord:
-        """Read a record.
-
-        Parameters
-        ----------
-        text
-            Content of a ``run.json``.
-        place
-            Where it was found, for messages.
-
-        Raises
-        ------
-        InputError
-            If it is no record, or one of another version.
-        """
-        try:
-            record = _ADAPTER.validate_json(text)
-        except pydantic.ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-        else:
-            start = text[: text.rfind(_DIGEST) + len(_DIGEST)]
-            found = hashlib.sha256(start).hexdigest()
-            if text != start + found.encode() + _END:
-                raise InputError.of(
-                    place,
-                    f"expected a run record as it was written, found a changed one: its SHA-256 is "
-                    f"{found[:12]}, not {(record.record_sha256 or 'there')[:12]}",
-                )
-            return record
-        key = ".".join(str(part) for part in first["loc"])
-        if key == "schema_version":
-            raise InputError.of(
-                place, f"a run record of another version; this Runner reads {SCHEMA_VERSION}"
-            )
-        where = f"'{key}': " if key else ""
-        raise InputError.of(place, f"not a run record: {where}{first['msg']}")
+        return sealed(text.removesuffix(b"\n}") + b",\n" + DIGEST)
 
 
 @dataclass(frozen=True)
@@ -278,6 +263,8 @@ class Header:
         As in `RunRecord`.
     files, variables
         Further files of the run's folder, by their path in it, and environment variables used.
+    began
+        Seconds of a clock that nobody sets, at the same moment as `started`.
     """
 
     run_id: str
@@ -292,10 +279,16 @@ class Header:
     files: Mapping[str, bytes] = field(default_factory=dict)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     variables: EnvironmentValues = field(default_factory=EnvironmentValues)
+    began: float = field(default_factory=time.monotonic)
 
     def record(self, table_format: str, **known: Any) -> RunRecord:
-        """Return the record of a run that ends now."""
-        ended = datetime.now(UTC)
+        """Return the record of a run that ends now.
+
+        The time between its beginning and its end is right even if the system's clock is set
+        in between.
+        """
+        seconds = time.monotonic() - self.began
+        ended = self.started + timedelta(seconds=seconds)
         return RunRecord(
             run_id=self.run_id,
             name=self.name,
@@ -308,7 +301,7 @@ class Header:
             fingerprint=self.fingerprint,
             started=self.started,
             ended=ended,
-            seconds=(ended - self.started).total_seconds(),
+            seconds=seconds,
             format=FORMATS[table_format].stored_as,
             environment=read_environment(Path.cwd()),
             **known,
@@ -326,11 +319,6 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-_DIGEST = b'  "record_sha256": "'
-_END = b'"\n}\n'
-_ADAPTER = pydantic.TypeAdapter(RunRecord)
-
-
-def record_schema() -> dict[str, Any]:
-    """Return the JSON schema of ``run.json``."""
-    return _ADAPTER.json_schema(mode="serialization")
+def sealed(start: bytes) -> bytes:
+    """Return the whole of a record whose text is written up to its own hash."""
+    return start + hashlib.sha256(start).hexdigest().encode() + b'"\n}\n'

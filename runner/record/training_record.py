@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from runner.bounds import Count, FileName, Sha256
 from runner.record.publication import FileDigest
 
 
@@ -47,11 +48,11 @@ class StepRecord:
         The digests of its tables, by their path in `folder`.
     """
 
-    step: int
-    epoch: int
-    folder: str
-    sha256: str
-    files: dict[str, FileDigest]
+    step: Count
+    epoch: Count
+    folder: FileName
+    sha256: Sha256
+    files: dict[FileName, FileDigest]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +77,10 @@ class TrainingRecord:
         Hashes over their inputs, as of a probe, and over what the loss compared with.
     """
 
-    epochs: int
+    epochs: Count
     unit: Literal["epoch", "step"]
     history: dict[str, tuple[float | None, ...]]
     data: str | None = None
-    rows: int | None = None
-    sha256: str | None = None
-    targets_sha256: str | None = None
+    rows: Count | None = None
+    sha256: Sha256 | None = None
+    targets_sha256: Sha256 | None = None

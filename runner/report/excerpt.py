@@ -54,8 +54,7 @@ class Excerpt:
     @classmethod
     def of(cls, run: Run, tensors: list[TensorSpec]) -> Excerpt:
         """Choose what is shown of some tensors of a completed run."""
-        probe = run.record.probe
-        assert probe is not None, "a completed run has a probe"
+        probe = run.probe_record
         maps = max(1, sum(len(tensor.shape) > 1 for tensor in tensors))
         row_size = max(1, sum(prod(tensor.shape) for tensor in tensors))
         most = min(_MOST_SAMPLES, max(_LEAST_SAMPLES, _MAP_VALUES // (maps * _LEAST_MAP)))
@@ -65,7 +64,7 @@ class Excerpt:
         ids = run.samples
         labels = None
         if probe.has_labels:
-            column = read_file(run.path / probe.file, run.record.format, ["label"]).column(0)
+            column = read_file(run.file(probe.file), run.record.format, ["label"]).column(0)
             labels = [str(column[int(place)].as_py()) for place in places]
         return cls(
             places,

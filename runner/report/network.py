@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import Any
 
-from runner.errors import InputError
+from runner.errors import DamagedError, InputError
 from runner.record.layer_record import LayerRecord, TensorRecord
 from runner.record.record import RunRecord
 from runner.report.layer_view import packed
@@ -61,6 +61,8 @@ def dense_chain(run: Run) -> dict[str, Any] | None:
         return None
     try:
         calls = [DenseCall.read(run, layer.path) for layer in named]
+    except DamagedError:
+        raise
     except InputError:  # what cannot be spelled out is drawn layer by layer
         return None
     linked = all(after.source == before.name for before, after in pairwise(calls))

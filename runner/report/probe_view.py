@@ -29,8 +29,7 @@ def input_views(run: Run, excerpt: Excerpt) -> tuple[list[dict[str, Any]], str]:
     str
         Empty where there are inputs.
     """
-    record = run.record.probe
-    assert record is not None, "a completed run has a probe"
+    record = run.probe_record
     if not record.has_inputs:
         return [], "The inputs are not kept with the run; their hash is in its record."
     if run.record.files[record.file].bytes > _LARGEST_FILE:
@@ -41,12 +40,9 @@ def input_views(run: Run, excerpt: Excerpt) -> tuple[list[dict[str, Any]], str]:
 
 
 def _view(name: str, columns: list[str], values: np.ndarray) -> dict[str, Any]:
-    if values.ndim > 2:
-        spec = TensorSpec(
-            name, "input", name, "", None, None, values.shape[1:], values.dtype.name, 0
-        )
-        cut = MapExcerpt.of(spec, _IMAGE_VALUES)
-        assert cut is not None, "more than one axis a sample"
+    spec = TensorSpec(name, "input", name, "", None, None, values.shape[1:], values.dtype.name, 0)
+    cut = MapExcerpt.of(spec, _IMAGE_VALUES)
+    if cut is not None:
         return {"name": name, "maps": image_view(cut.cut(values), spec, cut)}
     flat = values.reshape(len(values), -1)[:, :_MOST_ENTRIES]
     if len(columns) != flat.shape[1]:

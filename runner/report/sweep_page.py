@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from runner.errors import InputError
+from runner.errors import DamagedError, InputError, some
 from runner.plots.drawing import evenly_spaced, how_many
 from runner.plots.sweep_figures import (
     boxes,
@@ -50,7 +50,8 @@ def page_of_sweep(runs: Runs) -> Page:
     """
     names, about = runs.labels()
     completed = [run for run in runs if run.record.error is None]
-    chosen = [completed[place] for place in evenly_spaced(len(completed), _MOST_RUNS)]
+    drawn_runs = [completed[place] for place in evenly_spaced(len(completed), _MOST_RUNS)]
+    chosen, damaged = _undamaged(drawn_runs)
     titles = [names[run.id] for run in chosen]
     sweeps = {run.record.sweep for run in runs}
     name = runs[0].record.name or runs[0].record.sweep
@@ -58,7 +59,11 @@ def page_of_sweep(runs: Runs) -> Page:
         "title": f"Sweep {name}" if len(sweeps) == 1 and name else f"{len(runs)} runs",
         "facts": _facts(runs, completed),
         "table": _table(runs),
-        "failed": [(run, names[run.id]) for run in runs if run.record.error is not None],
+        "failed": [
+            *((run.id, names[run.id], run.record.error) for run in runs if run.record.error),
+            *((run.id, names[run.id], str(error)) for run, error in damaged),
+            *(("", one.path.name, one.why) for one in runs.unreadable),
+        ],
         "config": as_yaml(_common([run.config for run in runs if run.config])),
         "about": about,
         "told_runs": how_many(len(chosen), len(completed), "completed run"),
@@ -92,6 +97,23 @@ def page_of_sweep(runs: Runs) -> Page:
         "told_boxed": how_many(len(boxed), len(layers), "layer"),
     }
     return Page("sweep", shown, {**data, **similarity, "layers": boxed})
+
+
+def _undamaged(runs: Sequence[Run]) -> tuple[list[Run], list[tuple[Run, DamagedError]]]:
+    """Return the runs whose files can all be read, and of each other one the reason."""
+    kept, damaged = [], []
+    for run in runs:
+        try:
+            for name in run.record.digests:
+                run.file(name)
+            _ = run.summary
+            kept.append(run)
+        except DamagedError as error:
+            damaged.append((run, error))
+    if damaged:
+        why = some([str(error) for _, error in damaged], most=3)
+        warnings.warn(f"{len(damaged)} of {len(runs)} runs are not drawn: {why}", stacklevel=4)
+    return kept, damaged
 
 
 def _facts(runs: Runs, completed: Sequence[Run]) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,11 @@ import pandas as pd
 import pyarrow as pa
 
 from runner.errors import InputError
+from runner.runs.published_run import Run
 from runner.table_formats import FORMATS
 from runner.tables.formats import read_file
+
+_WILDCARD = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,40 @@ class StoredTable:
     path: Path
     format: str
 
+    @classmethod
+    def of(cls, run: Run, name: str) -> StoredTable:
+        """Return that of a tensor by its name.
+
+        Raises
+        ------
+        DamagedError
+            If its file is missing or damaged.
+        """
+        return cls(run.id, run.file_of(name), run.record.format)
+
+
+def view_names(tensors: Iterable[str]) -> dict[str, str]:
+    """Return for each tensor what its table is called in SQL.
+
+    That ignores the case of letters, and ``runs`` is taken: a name that is taken gets ``_``
+    behind it.
+    """
+    taken = {"runs"}
+    views = {}
+    for name in tensors:
+        view = name
+        while view.casefold() in taken:
+            view += "_"
+        taken.add(view.casefold())
+        views[name] = view
+    return views
+
+
+def is_in_query(view: str, query: str) -> bool:
+    """Tell whether a query may name a table; it does not if this says no."""
+    folded = query.casefold()
+    return view.casefold() in folded or _quoted(view).casefold() in folded
+
 
 def select(
     query: str, runs: pd.DataFrame, tables: Mapping[str, Sequence[StoredTable]]
@@ -42,13 +81,13 @@ def select(
     Parameters
     ----------
     query
-        SQL, over the table ``runs`` and those named by tensors.
+        SQL, over the table ``runs`` and those of tensors.
     runs
         A row per run.
     tables
-        For each tensor, its table in every run, to be one below the other with a first
-        column ``run``. Columns that a run does not have are NULL. Parquet files are read
-        as the query needs them; other formats are read whole.
+        For each tensor, by its name in `view_names`, its table in every run, to be one below
+        the other with a first column ``run``. Columns that a run does not have are NULL.
+        Parquet files are read as the query needs them; other formats are read whole.
 
     Raises
     ------
@@ -61,38 +100,57 @@ def select(
         raise InputError.of(
             "sql", "needs DuckDB", 'type: pip install "activation-runner[sql]"'
         ) from error
-    # Nothing is fetched and nothing else is read than the files named below.
+    # Nothing is fetched, no variable of ours is a table, and the files named below are read.
     settings: dict[str, Any] = {
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
+        "python_enable_replacements": False,
     }
     with duckdb.connect(config=settings) as connection:
         connection.register("runs", runs)
-        for name, stored in tables.items():
-            view = f'create view "{name.replace(chr(34), chr(34) * 2)}" as select'
-            parquet = all(FORMATS[table.format].is_queried for table in stored)
-            if not parquet:
-                whole = f"table {name}"
-                connection.register(whole, _together(stored))
-                connection.execute(f'{view} * from "{whole.replace(chr(34), chr(34) * 2)}"')
-                continue
-            files = pa.table(
-                {"path": [str(t.path) for t in stored], "run": [t.run for t in stored]}
-            )
-            connection.register(f"files {name}", files)
-            listed = ", ".join("'" + str(t.path).replace("'", "''") + "'" for t in stored)
-            source = f'"files {name.replace(chr(34), chr(34) * 2)}"'
-            connection.execute(
-                f"{view} f.run, t.* exclude (filename) from read_parquet([{listed}], "
-                f"filename=true, hive_partitioning=false, union_by_name=true) t "
-                f"join {source} f on f.path = t.filename"
-            )
+        own = "given"
+        while any(view.casefold().startswith(own) for view in tables):
+            own += "_"
+        for number, (view, stored) in enumerate(tables.items()):
+            given = f"{own}{number}"
+            if all(FORMATS[t.format].is_queried and _can_be_named(t.path) for t in stored):
+                paths, ids = [str(t.path) for t in stored], [t.run for t in stored]
+                connection.register(given, pa.table({"path": paths, "run": ids}))
+                listed = ", ".join(_text(_named(table.path)) for table in stored)
+                found = (
+                    f"f.run, t.* exclude (filename) from read_parquet([{listed}], "
+                    f"filename=true, hive_partitioning=false, union_by_name=true) t "
+                    f"join {given} f on f.path = t.filename"
+                )
+            else:
+                connection.register(given, _together(stored))
+                found = f"* from {given}"
+            connection.execute(f"create view {_quoted(view)} as select {found}")
         try:
             frame: pd.DataFrame = connection.sql(query).df()
         except duckdb.Error as error:
             message = str(error).strip().splitlines()[0]
             raise InputError.of("sql", message) from error
     return frame
+
+
+def _quoted(name: str) -> str:
+    """Return a name as SQL has it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _can_be_named(path: Path) -> bool:
+    """Tell whether DuckDB can be told a path: not one with a backslash beside a wildcard."""
+    return os.name == "nt" or not ("\\" in str(path) and _WILDCARD.search(str(path)))
+
+
+def _named(path: Path) -> str:
+    """Return a path as DuckDB takes it: each is a pattern there."""
+    return _WILDCARD.sub(r"[\g<0>]", str(path))
 
 
 def _together(stored: Sequence[StoredTable]) -> pa.Table:

@@ -9,38 +9,72 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from runner.errors import InputError, some, suggest
+from runner.errors import DamagedError, InputError, Problem, some, suggest
 from runner.record.publication import RECORD
 from runner.runs.published_run import Run
 from runner.runs.runs import Runs
+from runner.runs.unreadable import Unreadable
 
 OUTPUTS = Path("outputs")
 
 
-def run_folders(folder: Path) -> Iterator[Path]:
+def run_folders(folder: Path) -> Iterator[Path | Unreadable]:
     """Yield the folder of every run in or below a folder, whether or not it can be read.
 
-    Folders whose name begins with a dot are left out: they are staged or superseded.
+    A folder that may not be looked into is told instead, for there may be runs in it. Folders
+    whose name begins with a dot are left out: they are staged or superseded. Links are not
+    followed.
     """
-    for place, folders, files in os.walk(folder):
-        if RECORD in files:
-            folders.clear()
-            yield Path(place)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    waiting = [folder]
+    while waiting:
+        place = waiting.pop()
+        try:
+            with os.scandir(place) as entries:
+                found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            continue
+        except OSError as error:
+            # Of the first, somebody may have meant something else than a folder.
+            if place != folder or isinstance(error, PermissionError):
+                yield Unreadable(place, f"{place}: cannot be read: {error.strerror}")
+            continue
+        if any(name == RECORD for name, _ in found):
+            yield place
+            continue
+        below = sorted(name for name, is_folder in found if is_folder and not name.startswith("."))
+        waiting += [place / name for name in reversed(below)]
+
+
+def look_below(folder: Path) -> Runs:
+    """Return every run below a folder, the one that ended first first.
+
+    Those that cannot be read are the `Runs.unreadable`.
+    """
+    runs: list[Run] = []
+    unreadable: list[Unreadable] = []
+    for found in run_folders(folder):
+        if isinstance(found, Unreadable):
+            unreadable.append(found)
+            continue
+        try:
+            runs.append(Run.read(found))
+        except DamagedError as error:
+            unreadable.append(Unreadable(found, str(error)))
+    runs.sort(key=lambda run: (run.record.ended, run.record.started, run.id))
+    return Runs(runs, unreadable)
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """Return every run below a folder, the one that ended first first.
+    """Return every run below a folder, as `look_below` does; of others a warning says why."""
+    found = look_below(folder)
+    warn_of(found.unreadable)
+    return list(found)
 
-    A record that cannot be read is left out with a warning that says why.
-    """
-    runs = []
-    for path in run_folders(folder):
-        try:
-            runs.append(Run.read(path))
-        except InputError as error:
-            warnings.warn(f"left out: {error}", stacklevel=2)
-    return sorted(runs, key=lambda run: (run.record.ended, run.record.started, run.id))
+
+def warn_of(unreadable: Iterable[Unreadable]) -> None:
+    """Warn of each run that is left out because it cannot be read."""
+    for one in unreadable:
+        warnings.warn(f"left out: {one.why}", stacklevel=3)
 
 
 _LAST = re.compile(r"last(?:~(\d+))?")
@@ -63,7 +97,7 @@ def open_run(run: str | Path = "last", outputs: str | Path = OUTPUTS) -> Run:
         If there is no such run, or if several are meant; says what there is.
     """
     path = Path(run)
-    if (path / RECORD).is_file():
+    if os.path.lexists(path / RECORD):
         return Run.read(path)
     runs = find_runs(Path(outputs))
     [found] = _latest(str(run), [[run] for run in runs], outputs) or [_named(run, runs, outputs)]
@@ -90,8 +124,11 @@ def open_runs(
         If there is no such run, or if several are meant; says what there is.
     """
     asked = [runs] if isinstance(runs, str | Path) else list(runs)
-    found = [run for what in asked for run in _several(what, outputs)]
-    return Runs({run.path.resolve(): run for run in found}.values())
+    found = [_several(what, outputs) for what in asked]
+    unreadable = dict.fromkeys(one for several in found for one in several.unreadable)
+    return Runs(
+        {run.path.resolve(): run for several in found for run in several}.values(), unreadable
+    )
 
 
 def open_one_or_more(run: str | Path = "last", outputs: str | Path = OUTPUTS) -> Runs:
@@ -112,11 +149,24 @@ def open_one_or_more(run: str | Path = "last", outputs: str | Path = OUTPUTS) ->
     return open_runs(run, outputs)
 
 
-def _several(what: str | Path, outputs: str | Path) -> list[Run]:
-    below = [run for path in _paths(what) for run in find_runs(path)]
-    if below:
-        return _by_job(below)
-    runs = find_runs(Path(outputs))
+def _several(what: str | Path, outputs: str | Path) -> Runs:
+    """Return the runs that are meant, and those of the same folders that cannot be read."""
+    below = [look_below(path) for path in _paths(what)]
+    unreadable = [one for several in below for one in several.unreadable]
+    if any(map(len, below)):
+        warn_of(unreadable)
+        return Runs(_by_job([run for several in below for run in several]), unreadable)
+    if unreadable:
+        raise DamagedError(Problem("", one.why) for one in unreadable)
+    known = look_below(Path(outputs))
+    warn_of(known.unreadable)
+    meant = _meant(what, list(known), outputs)
+    beside = {run.path.parent for run in meant if run.record.sweep is not None}
+    return Runs(meant, [one for one in known.unreadable if one.path.parent in beside])
+
+
+def _meant(what: str | Path, runs: list[Run], outputs: str | Path) -> list[Run]:
+    """Return the jobs of the sweep, or the single run, that a word means."""
     sweeps: dict[str, list[Run]] = {}
     for run in runs:
         key = run.record.sweep or run.id
@@ -135,7 +185,7 @@ def _several(what: str | Path, outputs: str | Path) -> list[Run]:
 
 
 def _paths(what: str | Path) -> list[Path]:
-    if Path(what).is_dir():
+    if os.path.isdir(what):  # noqa: PTH112  of what may not be read it says no
         return [Path(what)]
     # A Path globs no pattern that is absolute.
     return [Path(path) for path in sorted(glob.glob(str(what)))]  # noqa: PTH207
@@ -171,7 +221,11 @@ def _named(what: str | Path, runs: Sequence[Run], outputs: str | Path) -> Run:
             f"expected one run, {len(found)} fit: {fitting}",
             f"type the id of one, such as {found[0].id}",
         )
-    below = [str(path) for path in run_folders(Path(what))] if text else []
+    below = []
+    for place in run_folders(Path(what)) if text else ():
+        if isinstance(place, Unreadable):
+            raise DamagedError.of("", place.why)
+        below.append(str(place))
     if below:
         raise InputError.of(
             text,
@@ -197,4 +251,4 @@ def _by_job(runs: list[Run]) -> list[Run]:
     """Return the jobs of one sweep in the order of their numbers, other runs as they are."""
     if len({run.record.sweep for run in runs}) > 1 or runs[0].record.sweep is None:
         return runs
-    return sorted(runs, key=lambda run: int(run.id.rpartition("-")[2]))
+    return sorted(runs, key=lambda run: run.record.job or 0)

@@ -14,15 +14,16 @@ import pandas as pd
 
 from runner.errors import InputError
 from runner.record.layer_record import TensorRecord
-from runner.record.publication import RECORD
+from runner.record.reading import read_record
 from runner.record.record import ProbeRecord, RunRecord
-from runner.runs.run_files import RunFiles, lacks
+from runner.runs.plain_tables import PlainTables
+from runner.runs.run_files import RunFiles
 from runner.runs.shown_probe import ShownProbe
 from runner.runs.unknown import UnknownTensorError
 from runner.similarity.dimensions import layer_statistics
 from runner.similarity.representation import Representation
 from runner.tables.layout import stored_dtype
-from runner.tables.tables import read_array, read_blocks, read_frame, read_samples, read_table
+from runner.tables.tables import read_array, read_blocks, read_frame
 from runner.tensors import Kind
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Run:
         self.path = path
         self.record = record
         self._files = RunFiles(path, record)
+        self._plain = PlainTables(self._files, record)
 
     @classmethod
     def read(cls, path: Path) -> Run:
@@ -54,15 +56,10 @@ class Run:
 
         Raises
         ------
-        InputError
-            If the folder holds no ``run.json`` or one that is no record.
+        DamagedError
+            As from `runner.record.reading.read_record`.
         """
-        file = path / RECORD
-        try:
-            text = file.read_bytes()
-        except OSError as error:
-            raise InputError.of(str(file), f"no run is there: {error.strerror}") from error
-        return cls(path, RunRecord.from_json(text, str(file)))
+        return cls(path, read_record(path))
 
     @property
     def id(self) -> str:
@@ -156,7 +153,7 @@ class Run:
         """
         stored = self._files.stored(self.tensor(name, kind))
         frames = [
-            read_frame(path, stored, self.record.format, rows=self._shown.rows)
+            read_frame(path, stored, self.record.format, rows=self.probe_record.rows)
             for path in self._files.of(stored, step)
         ]
         return pd.concat(frames, keys=self.steps, names=["step"]) if step == "all" else frames[0]
@@ -179,7 +176,7 @@ class Run:
         """
         stored = self._files.stored(self.tensor(name, kind))
         arrays = [
-            read_array(path, stored, self.record.format, rows=self._shown.rows)
+            read_array(path, stored, self.record.format, rows=self.probe_record.rows)
             for path in self._files.of(stored, step)
         ]
         return np.stack(arrays) if step == "all" else arrays[0]
@@ -195,7 +192,7 @@ class Run:
         """
         stored = self._files.stored(self.tensor(name, kind))
         [path] = self._files.of(stored)
-        return read_blocks(path, stored, self.record.format, self._shown.rows)
+        return read_blocks(path, stored, self.record.format, self.probe_record.rows)
 
     def representation(self, name: str, kind: Kind | None = None) -> Representation:
         """Return a tensor as something to compare; nothing is read yet.
@@ -218,7 +215,7 @@ class Run:
         return Representation(
             run=self.id,
             layer=name,
-            samples=self._shown.rows,
+            samples=self.probe_record.rows,
             width=prod(spec.shape),
             dtype=stored_dtype(spec),
             read=partial(self.array, name, spec.kind),
@@ -255,12 +252,12 @@ class Run:
     @property
     def history(self) -> pd.DataFrame:
         """A row per epoch of the training (index ``epoch``, from 1), a column per figure."""
-        return self._plain("history").set_index("epoch")
+        return self._plain.history()
 
     @property
     def step_summary(self) -> pd.DataFrame:
         """A row per captured tensor and step, ``step`` first: shape, dtype and statistics."""
-        return self._plain("steps")
+        return self._plain.steps()
 
     @property
     def names(self) -> list[str]:
@@ -277,19 +274,20 @@ class Run:
     @property
     def samples(self) -> np.ndarray:
         """The sample ids, of shape (samples,): int64, or objects that are text."""
-        return read_samples(self._files.plain("probe"), self.record.format)
+        return self._plain.samples()
 
     def file_of(self, name: str, kind: Kind | None = None) -> Path:
         """Return the file of a tensor's table, named as in `tensor`."""
-        return self._files.undamaged(self.tensor(name, kind).file)
+        [path] = self._files.of(self._files.stored(self.tensor(name, kind)))
+        return path
 
     def file(self, name: str) -> Path:
-        """Return the path of a file by its name inside the run; it may not be there.
+        """Return the path of a file by its name inside the run, as the record has it.
 
         Raises
         ------
-        InputError
-            If it is not what was written.
+        DamagedError
+            If the record names no such file, or it is not what was written.
         """
         return self._files.undamaged(name)
 
@@ -317,7 +315,7 @@ class Run:
     @property
     def summary(self) -> pd.DataFrame:
         """A row per captured tensor: shape, dtype and statistics."""
-        return self._plain("summary")
+        return self._plain.summary()
 
     def statistics(self) -> pd.DataFrame:
         """Return what each layer does with the probe; its values are read for that.
@@ -354,28 +352,29 @@ class Run:
     @property
     def shown(self) -> ShownProbe:
         """What the model was shown, input by input."""
-        return ShownProbe(self._plain("probe"), self._shown, self.record.format)
+        return self._plain.probe()
+
+    @property
+    def probe_record(self) -> ProbeRecord:
+        """What is recorded of the probe.
+
+        Raises
+        ------
+        InputError
+            If the run failed before it was shown.
+        """
+        return self._plain.shown
 
     @property
     def labels(self) -> pd.Series | None:
         """The labels, indexed by ``sample``; ``None`` if the probe had none."""
-        return self.shown.select("label").iloc[:, 0] if self._shown.has_labels else None
+        return self.shown.select("label").iloc[:, 0] if self.probe_record.has_labels else None
 
     @property
     def targets(self) -> pd.DataFrame | None:
         """The targets, indexed by ``sample``; ``None`` if the probe had none."""
-        return self.shown.select("target") if self._shown.has_targets else None
-
-    def _plain(self, stem: str) -> pd.DataFrame:
-        """Read one of the run's tables that hold no captured tensor."""
-        return read_table(self._files.plain(stem), self.record.format)
+        return self.shown.select("target") if self.probe_record.has_targets else None
 
     @cached_property
     def _tensors(self) -> dict[tuple[Kind, str], TensorRecord]:
         return {(tensor.kind, tensor.name): tensor for tensor in self.record.tensors}
-
-    @property
-    def _shown(self) -> ProbeRecord:
-        if self.record.probe is None:
-            raise lacks(self.record, "probe")
-        return self.record.probe

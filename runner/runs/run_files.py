@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import Literal
 
-from runner.errors import InputError, some
+from runner.errors import DamagedError, InputError, some
 from runner.record.layer_record import TensorRecord
 from runner.record.record import RunRecord
+from runner.record.run_folder import file_damage
 from runner.table_formats import FORMATS
+from runner.tables.expansion import check_expansion
 
 
 class RunFiles:
@@ -25,32 +28,37 @@ class RunFiles:
     def __init__(self, path: Path, record: RunRecord) -> None:
         self._path = path
         self._record = record
-        self._unchecked = record.digests
+        self._digests = record.digests
+        self._checked: set[str] = set()
 
     def undamaged(self, name: str) -> Path:
-        """Return a file by its path inside the run; it is what was written, or missing.
+        """Return a file by its path inside the run: it is there, and is what was written.
 
         Raises
         ------
-        InputError
-            If its content is another, or the disk does not give it.
+        DamagedError
+            If the record names no such file, or as `runner.record.run_folder.file_damage` tells.
         """
         path = self._path / name
-        if name in self._unchecked:
-            try:
-                damage = self._unchecked[name].damage(path)
-            except FileNotFoundError:  # whoever reads it says what for
-                return path
-            except OSError as error:
-                why = f"cannot be read: {error.strerror}"
-                raise InputError.of(str(path), why) from error
-            if damage:
-                raise InputError.of(str(path), damage, "make the run again")
-            self._unchecked.pop(name, None)
+        if name in self._checked:
+            return path
+        digest = self._digests.get(name)
+        if digest is None:
+            raise DamagedError.of(str(path), "is no file that the run's record names")
+        if found := file_damage(self._path, name, digest):
+            raise DamagedError.of(str(path), found, "make the run again")
+        self._checked.add(name)
         return path
 
-    def plain(self, stem: str) -> Path:
-        """Return the file of a table that holds no captured tensor, by its name without suffix.
+    def plain(self, stem: str, rows: int) -> Path:
+        """Return the file of a table that holds no captured tensor.
+
+        Parameters
+        ----------
+        stem
+            Its name without suffix.
+        rows
+            How many it must have.
 
         Raises
         ------
@@ -60,7 +68,7 @@ class RunFiles:
         name = stem + FORMATS[self._record.format].suffix
         if name not in self._record.files:
             raise lacks(self._record, stem)
-        return self.undamaged(name)
+        return self._table(name, rows)
 
     def stored(self, tensor: TensorRecord) -> TensorRecord:
         """Return the tensor as its file has it: of an alias, the one it is the same as."""
@@ -77,9 +85,11 @@ class RunFiles:
         InputError
             If there is no such step, or a file is damaged.
         """
-        if step is None:
-            return [self.undamaged(stored.file)]
         record = self._record
+        shown = 0 if record.probe is None else record.probe.rows
+        rows = shown if stored.per_sample else prod(stored.shape[:-1])
+        if step is None:
+            return [self._table(stored.file, rows)]
         steps = {known.step: known for known in record.steps}
         if not steps or (step != "all" and step not in steps):
             there = some([str(known) for known in steps]) or "none; train.capture_at makes some"
@@ -88,7 +98,19 @@ class RunFiles:
             )
         inside = stored.file.removeprefix(f"{record.steps[-1].folder}/")
         chosen = steps.values() if step == "all" else [steps[step]]
-        return [self.undamaged(f"{known.folder}/{inside}") for known in chosen]
+        return [self._table(f"{known.folder}/{inside}", rows) for known in chosen]
+
+    def _table(self, name: str, rows: int) -> Path:
+        """Return the file of a table, which takes no more memory than its size lets expect."""
+        is_new = name not in self._checked
+        path = self.undamaged(name)
+        if is_new:
+            try:
+                check_expansion(path, self._record.format, rows)
+            except DamagedError:
+                self._checked.discard(name)
+                raise
+        return path
 
 
 def lacks(record: RunRecord, what: str) -> InputError:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Iterator
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,10 +13,12 @@ from runner.errors import InputError, some, suggest
 from runner.runs.alignment import union_of, widened
 from runner.runs.comparable import comparable_layers
 from runner.runs.configs import differing_keys, flat_config, hashable
-from runner.runs.database import StoredTable, select
+from runner.runs.database import StoredTable, is_in_query, select, view_names
 from runner.runs.dataset import dataset_of, refuse_differing
 from runner.runs.naming import labels_beside_seed, run_labels
+from runner.runs.omissions import completed, each, with_tables
 from runner.runs.published_run import Run
+from runner.runs.unreadable import Unreadable
 from runner.similarity.matrices import matrices_of
 from runner.similarity.pairs import MAX_BYTES, MAX_SAMPLES, Metric, compare_layers
 from runner.similarity.progress import Progress, silent
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _ABSENT = object()
+_T = TypeVar("_T")
 
 
 class Runs:
@@ -36,17 +38,22 @@ class Runs:
     ----------
     runs
         The runs, in the order in which they will be listed.
+    unreadable
+        What lies among them and cannot be read; it counts as no run.
 
     Attributes
     ----------
+    unreadable : list[Unreadable]
+        As given.
     differing : list[str]
         The config keys in which the runs differ, dotted; a key that only some have
         is one of them. Of keys that have the same values in every run, as one that
         refers to another does, the outermost.
     """
 
-    def __init__(self, runs: Iterable[Run]) -> None:
+    def __init__(self, runs: Iterable[Run], unreadable: Iterable[Unreadable] = ()) -> None:
         self._runs = list(runs)
+        self.unreadable = list(unreadable)
         # A failed run may have no configuration.
         self.differing = differing_keys([run.config for run in self._runs if run.config])
 
@@ -76,21 +83,24 @@ class Runs:
 
         The statistics are ``tensors``, ``dead_units``, ``nan`` and ``inf``, missing for a
         failed run; then, of trained runs, the figures of the last epoch (``loss``,
-        ``accuracy``). Where a run failed, a last column ``error`` says why.
+        ``accuracy``). Where a run failed, a last column ``error`` says why. What cannot be
+        read has a row too, with the name of its folder and the status UNREADABLE.
         """
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "run": run.id,
                 "status": run.record.status,
                 **{key: config.get(key) for key in self.differing},
                 **(vars(run.record.headline) if run.record.headline is not None else {}),
-                **_last_figures(run),
+                **run.record.last_figures,
             }
             for run, config in zip(self._runs, self._configs, strict=True)
         ]
+        rows += [{"run": one.path.name, "status": "UNREADABLE"} for one in self.unreadable]
+        errors = [run.record.error for run in self] + [one.why for one in self.unreadable]
         frame = pd.DataFrame(rows)
-        if any(run.record.error is not None for run in self):
-            frame["error"] = [run.record.error for run in self]
+        if any(error is not None for error in errors):
+            frame["error"] = errors
         return frame
 
     def where(self, **conditions: Any) -> Runs:
@@ -109,9 +119,10 @@ class Runs:
         """
         kept = list(zip(self._runs, self._configs, strict=True))
         for key, wanted in conditions.items():
-            found = [_facts(run, config).get(key, _ABSENT) for run, config in kept]
+            own = [{**config, "run": r.id, "status": r.record.status} for r, config in kept]
+            found = [facts.get(key, _ABSENT) for facts in own]
             if all(value is _ABSENT for value in found):
-                known = {name for run, config in kept for name in _facts(run, config)}
+                known = {name for facts in own for name in facts}
                 raise InputError.of(key, "no run has this config key", suggest(key, known))
             choices = list(wanted) if pd.api.types.is_list_like(wanted) else [wanted]
             kept = [pair for pair, value in zip(kept, found, strict=True) if value in choices]
@@ -129,7 +140,8 @@ class Runs:
         """Return one tensor's table of all runs, one below the other.
 
         Failed runs have no tables: a warning names them and
-        ``where(status="COMPLETED")`` leaves them out knowingly.
+        ``where(status="COMPLETED")`` leaves them out knowingly. So does a warning name runs
+        whose table is missing or damaged.
 
         Parameters
         ----------
@@ -154,8 +166,7 @@ class Runs:
             If a run has no such tensor, or if runs differ in its units and `align` is
             not given.
         """
-        runs = self._completed()
-        frames = [run.table(name, step=step) for run in runs]
+        runs, frames = self._completed()._each(lambda run: run.table(name, step=step))
         if align == "union":
             columns = union_of([frame.columns for frame in frames])
             frames = [widened(frame, columns) for frame in frames]
@@ -210,7 +221,9 @@ class Runs:
         query
             Over the table ``runs``, which is `frame`, and a table for every tensor, of its
             name, with the columns ``run``, ``sample`` and the units. Names that are no plain
-            words stand in double quotes: ``from "conv/block_1"``.
+            words stand in double quotes: ``from "conv/block_1"``. SQL ignores the case of
+            letters: of names that are then the same, and of one that is ``runs``, the later
+            one in call order ends in ``_``.
         align
             As in `table`; units that a run does not have are NULL.
 
@@ -221,16 +234,15 @@ class Runs:
             tensor that the query names and `align` is not given.
         """
         runs = self._completed()
+        names = dict.fromkeys(name for run in runs for name in run.names)
         tables = {}
-        for name in dict.fromkeys(name for run in runs for name in run.names):
-            if name not in query:
+        for name, view in view_names(names).items():
+            if not is_in_query(view, query):
                 continue
             if align is None:
                 refuse_differing(name, runs, [run.tensor(name).shape for run in runs])
-            having = [run for run in runs if name in run.names]
-            tables[name] = [
-                StoredTable(run.id, run.file_of(name), run.record.format) for run in having
-            ]
+            having = Runs(run for run in runs if name in run.names)
+            _, tables[view] = having._each(partial(StoredTable.of, name=name))
         return select(query, self.frame, tables)
 
     def similarity(
@@ -274,7 +286,9 @@ class Runs:
             If the runs were shown different probes, a metric or layer is unknown, or there
             are too many pairs.
         """
-        groups = comparable_layers(list(self._completed()), layers)
+        names = None if isinstance(layers, str) else list(layers)
+        runs = with_tables(self._completed()._runs, names)
+        groups = comparable_layers(runs, layers if names is None else names)
         return compare_layers(groups, metric, samples, seed, max_bytes, progress)
 
     def statistics(self) -> pd.DataFrame:
@@ -288,17 +302,17 @@ class Runs:
             `Run.statistics` that are numbers, each with its ``mean`` and ``std`` (of a
             sample of runs, NaN for one run); ``runs`` says of how many.
         """
-        runs = self._completed()
+        runs, found = self._completed()._each(Run.statistics)
         keys = [key for key in runs.differing if key != "seed"]
         frames = [
-            run.statistics().assign(**{key: hashable(config.get(key)) for key in keys})
-            for run, config in zip(runs, runs._configs, strict=True)
+            frame.assign(**{key: hashable(config.get(key)) for key in keys})
+            for frame, config in zip(found, runs._configs, strict=True)
         ]
         index = [*keys, "name", "kind"]
         together = pd.concat(frames, ignore_index=True)
         grouped = together.groupby(index, sort=False, dropna=False)
-        found = grouped[list(together.select_dtypes("number").columns.difference(keys, sort=False))]
-        table = found.agg(["mean", "std"])
+        numbers = list(together.select_dtypes("number").columns.difference(keys, sort=False))
+        table = grouped[numbers].agg(["mean", "std"])
         table.insert(0, ("runs", ""), grouped.size())
         return table
 
@@ -321,7 +335,8 @@ class Runs:
         InputError
             If xarray is missing, or if runs differ in the shape of a tensor or in samples.
         """
-        runs = self._completed()
+        names = None if names is None else list(names)
+        runs = Runs(with_tables(self._completed()._runs, names))
         keys = {key: list(map(hashable, values)) for key, values in runs._columns().items()}
         return dataset_of(list(runs), names, keys)
 
@@ -337,8 +352,7 @@ class Runs:
         """Return a figure of how alike layers are between runs that differ in their seed alone.
 
         A line over the layers in call order: the mean over all pairs of runs, within a
-        band from the least to the most alike, by a `metric` of `similarity`. Needs plotly
-        (``pip install "activation-runner[report]"``).
+        band from the least to the most alike, by a `metric` of `similarity`. Needs plotly.
         """
         from runner.plots.sweep_figures import stability_figure
 
@@ -359,16 +373,12 @@ class Runs:
         return matrices_figure(matrices_of(pairs), *self.labels(), metric)
 
     def _completed(self) -> Runs:
-        failed = [run.id for run in self if run.record.error is not None]
-        if not failed:
-            return self
-        if len(failed) == len(self):
-            raise InputError.of("", f"all {len(failed)} runs failed, none has tables")
-        warnings.warn(
-            f"{len(failed)} of {len(self)} runs failed and have no tables: {some(failed)}",
-            stacklevel=3,
-        )
-        return Runs(run for run in self if run.record.error is None)
+        kept = completed(self._runs)
+        return self if len(kept) == len(self) else Runs(kept)
+
+    def _each(self, read: Callable[[Run], _T]) -> tuple[Runs, list[_T]]:
+        kept, found = each(self._runs, read)
+        return Runs(kept), found
 
     def _columns(self) -> dict[str, list[Any]]:
         """Return the keys in which the runs differ, each with its value in every run."""
@@ -380,12 +390,3 @@ class Runs:
         if len(set(zip(*levels.values(), strict=True))) < len(self):
             return {"run": [run.id for run in self], **levels}
         return levels
-
-
-def _facts(run: Run, config: dict[str, Any]) -> dict[str, Any]:
-    return {**config, "run": run.id, "status": run.record.status}
-
-
-def _last_figures(run: Run) -> dict[str, float | None]:
-    training = run.record.training
-    return {} if training is None else {name: own[-1] for name, own in training.history.items()}

@@ -16,14 +16,13 @@ def check_probes(a: Run, b: Run) -> None:
     InputError
         Naming both hashes and the first difference; or if a run failed.
     """
+    hashes = []
     for run in (a, b):
-        if run.record.probe is None:
+        probe = run.record.probe
+        if probe is None:
             why = run.record.error or "nothing was shown"
             raise InputError.of(f"run {run.id}", f"has no tables to compare: {why}")
-    mine, theirs = a.record.probe, b.record.probe
-    assert mine is not None
-    assert theirs is not None
-    hashes = [(p.sha256, p.sample_ids_sha256) for p in (mine, theirs)]
+        hashes.append((probe.sha256, probe.sample_ids_sha256))
     if hashes[0] == hashes[1]:
         return
     part = 0 if hashes[0][0] != hashes[1][0] else 1

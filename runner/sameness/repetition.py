@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,27 @@ from runner.runs.published_run import Run
 _VARIABLE = re.compile(r"\$\{oc\.env:([^,}]+)(,[^}]*)?\}")
 
 
-def repeated(run: Run, folder: Path) -> Run:
+def code_of(run: Run) -> list[str]:
+    """Return what a run's configuration names that is Python code: ``model.function: nets:build``.
+
+    Building the model again imports it and runs it.
+    """
+    return list(_code(run.config))
+
+
+def _code(config: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """Yield every key that names code, wherever in the configuration it is."""
+    for key, value in config.items():
+        place = f"{above}{key}"
+        if key in ("function", "custom_modules") and value:
+            yield f"{place}: {value}"
+        elif isinstance(value, Mapping):
+            yield from _code(value, f"{place}.")
+        elif isinstance(value, list):
+            yield from _code({str(at): item for at, item in enumerate(value)}, f"{place}.")
+
+
+def repeated(run: Run, folder: Path, *, trust_code: bool = False) -> Run:
     """Build the model of a run again, show it the probe and publish what comes out.
 
     Parameters
@@ -28,15 +48,23 @@ def repeated(run: Run, folder: Path) -> Run:
         A run made from a configuration.
     folder
         Where to publish the repetition: absent, or empty.
+    trust_code
+        Whether to run the Python code that the configuration names, if it names any.
 
     Raises
     ------
     InputError
-        If the run was not made from a configuration, or something that its configuration
-        names is no longer there.
+        If the run was not made from a configuration, something that its configuration
+        names is no longer there, or it names code that is not trusted.
     RunError
         If the repetition fails.
     """
+    if (code := code_of(run)) and not trust_code:
+        raise InputError.of(
+            f"run {run.id}",
+            f"its record names Python code, which a repetition runs: {', '.join(code)}",
+            "read that code, then type --trust-code (from Python: trust_code=True)",
+        )
     composition = _composition(run)
     return Run.read(run_experiment(composition, folder, run_id=secrets.token_hex(4)))
 

@@ -27,6 +27,7 @@ from runner.tables.statistics import not_finite
 
 _LONGEST_NAME = 30
 _MOST_RUNS = 20
+_LARGEST_YAML = 100_000
 
 
 def show(run: Run) -> str:
@@ -185,12 +186,24 @@ def _next(run: Run, layers: list[DenseCall]) -> str:
 
 def _own_configs(run: Run) -> list[str]:
     """Return the flags that said which configs of a person's own it was composed of."""
-    file = run.file(".hydra/hydra.yaml")
-    if not file.is_file():
+    name = ".hydra/hydra.yaml"
+    if name not in run.record.files or run.record.files[name].bytes > _LARGEST_YAML:
         return []
-    node = yaml.safe_load(file.read_text(encoding="utf-8"))["hydra"]
-    sources = node["runtime"]["config_sources"]
-    folders = [own["path"] for own in sources if own["provider"] == "command-line"]
-    flags = [word for folder in folders for word in ("--config-dir", str(_from_here(folder)))]
-    name = node["job"]["config_name"]
-    return flags if name == CONFIG_NAME else [*flags, "--config-name", name]
+    try:
+        node = yaml.load(run.file(name).read_text(encoding="utf-8"), _Unaliased)["hydra"]
+        sources = node["runtime"]["config_sources"]
+        folders = [str(own["path"]) for own in sources if own["provider"] == "command-line"]
+        flags = [word for folder in folders for word in ("--config-dir", str(_from_here(folder)))]
+        config = str(node["job"]["config_name"])
+    except (yaml.YAMLError, RecursionError, LookupError, TypeError, ValueError):
+        return []  # not Hydra's, so it does not say
+    return flags if config == CONFIG_NAME else [*flags, "--config-name", config]
+
+
+class _Unaliased(yaml.SafeLoader):
+    """A loader for which a short text cannot unfold to a long one; Hydra writes no aliases."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias")
+        return super().compose_node(parent, index)

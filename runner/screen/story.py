@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from runner.arithmetic.functions import FUNCTIONS
-from runner.errors import InputError
+from runner.errors import DamagedError, InputError
 from runner.record.training_record import TrainingRecord
 from runner.runs.published_run import Run
 from runner.screen.dense import DenseCall
@@ -44,6 +44,8 @@ def chain(run: Run) -> list[DenseCall]:
         return []
     try:
         layers = [DenseCall.read(run, layer.path) for layer in named]
+    except DamagedError:
+        raise
     except InputError:  # what cannot be spelled out cannot be told step by step
         return []
     linked = all(after.source == before.name for before, after in pairwise(layers))

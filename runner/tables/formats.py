@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyarrow import csv, ipc
 from pyarrow import parquet as pq
 
-from runner.errors import InputError, OutOfMemoryError, first_line
+from runner.errors import DamagedError, OutOfMemoryError, first_line
 from runner.table_formats import FORMATS
 
 _OUTPUT_BUFFER = 1 << 16
@@ -136,7 +136,7 @@ def read_file(
 
     Raises
     ------
-    InputError
+    DamagedError
         If the file is missing, damaged, or not as it must be.
     """
     types = types or {}
@@ -180,7 +180,7 @@ def read_pieces(
 
     Raises
     ------
-    InputError
+    DamagedError
         If the file is missing, damaged, or not as it must be.
     """
     types = types or {}
@@ -228,13 +228,13 @@ def _damage_named(path: Path, format: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise InputError.of(str(path), "expected a table, found no file") from None
+        raise DamagedError.of(str(path), "expected a table, found no file") from None
     except MemoryError:
         raise
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if os.strerror(errno.ENOMEM) in str(error):  # of a file to be mapped; Arrow sets no errno
             raise MemoryError(first_line(error)) from error
-        raise InputError.of(
+        raise DamagedError.of(
             str(path), f"expected a {format} table, found a damaged file ({first_line(error)})"
         ) from error
 
@@ -262,11 +262,11 @@ def _check_values(path: Path, table: pa.Table, types: Mapping[str, pa.DataType])
     for field, column in zip(table.schema, table.columns, strict=True):
         expected = types.get(field.name, field.type)
         if field.type != expected:
-            raise InputError.of(
+            raise DamagedError.of(
                 str(path), f"expected '{field.name}' to be {expected}, found {field.type}"
             )
         if column.null_count:
-            raise InputError.of(
+            raise DamagedError.of(
                 str(path), f"expected a value everywhere, found none in '{field.name}'"
             )
 
@@ -278,9 +278,9 @@ def _check_columns(
     known = set(names)
     missing = [name for name in every or columns or () if name not in known]
     if missing:
-        raise InputError.of(str(path), f"expected a column '{missing[0]}', found {_some(names)}")
+        raise DamagedError.of(str(path), f"expected a column '{missing[0]}', found {_some(names)}")
     if every is not None and names != list(every):
-        raise InputError.of(str(path), f"expected {_some(every)}, found {_some(names)}")
+        raise DamagedError.of(str(path), f"expected {_some(every)}, found {_some(names)}")
 
 
 def _some(names: Sequence[str]) -> str:

@@ -39,6 +39,10 @@ _SUMMARY = pa.schema(
 )
 
 
+SUMMARY = {field.name: str(field.type) for field in _SUMMARY}
+"""The columns of a summary, and Arrow's names of their types."""
+
+
 class RunningStatistics:
     """One pass over a tensor that comes in batches.
 

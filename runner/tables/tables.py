@@ -12,11 +12,9 @@ import pandas as pd
 import pyarrow as pa
 
 from runner.errors import InputError, suggest
-from runner.table_formats import FORMATS
 from runner.tables.columns import (
     columns_of,
     copy_rows,
-    flattened,
     index_of,
     room_for,
     schema_of,
@@ -30,7 +28,7 @@ from runner.tensors import TensorSpec
 
 SampleType = Literal["int64", "string"]
 
-_SAMPLE_TYPES: dict[SampleType, pa.DataType] = {"int64": pa.int64(), "string": pa.string()}
+SAMPLE_TYPES: dict[SampleType, pa.DataType] = {"int64": pa.int64(), "string": pa.string()}
 _MAX_GROUP_ROWS = 65_536
 _BLOCK_BYTES = 16 << 20
 
@@ -74,7 +72,7 @@ class TableWriter:
     ) -> None:
         self.spec = spec
         self._layout = layout_of(spec, format)
-        self._sample_type = _SAMPLE_TYPES[sample_type]
+        self._sample_type = SAMPLE_TYPES[sample_type]
         samples = pa.field("sample", self._sample_type, nullable=False)
         self._file = TableFile(sink, schema_of(spec, self._layout, [samples]), format)
         row_bytes = max(1, self._layout.row_size * self._layout.cell.itemsize)
@@ -167,24 +165,6 @@ def write_weight(sink: BinaryIO, spec: TensorSpec, value: np.ndarray, format: st
     numbers = [pa.field(name, pa.int64(), nullable=False) for name in layout.index]
     file = TableFile(sink, schema_of(spec, layout, numbers), format)
     file.add([*index, *to_columns(rows, layout)])
-    file.finish()
-
-
-def write_table(sink: BinaryIO, table: pa.Table, format: str) -> None:
-    """Write a plain table (the probe, the summary); the sink is not closed.
-
-    CSV gets a column per entry of a column of tensors: ``input0_1_2`` of ``input``.
-
-    Raises
-    ------
-    InputError
-        If a column of tensors is too wide for CSV.
-    """
-    if FORMATS[format].is_text:
-        table = flattened(table)
-    file = TableFile(sink, table.schema, format)
-    for batch in table.to_batches():
-        file.add(batch.columns)
     file.finish()
 
 
@@ -304,7 +284,9 @@ def read_blocks(
     layout = layout_of(spec, format)
     most = max(1, _BLOCK_BYTES // max(1, layout.row_size * layout.cell.itemsize))
     if not layout.row_size:  # no column tells how many rows there are
-        yield read_array(path, spec, format, rows).reshape(-1, *layout.row_shape)
+        values = read_array(path, spec, format, rows)
+        lines = len(values) if spec.per_sample else prod(spec.shape[:-1])
+        yield values.reshape(lines, *layout.row_shape)
         return
     columns, found = layout.value_columns(), 0
     every = [*_index_columns(spec, layout), *columns]
@@ -314,46 +296,6 @@ def read_blocks(
         values = to_array(table, layout).astype(stored_dtype(spec), copy=False)
         yield values.reshape((len(table), *layout.row_shape))
     _check_rows(path, spec, layout, found, rows)
-
-
-def read_samples(path: Path, format: str) -> np.ndarray:
-    """Return the sample ids of a table.
-
-    Returns
-    -------
-    ndarray
-        Shape (samples,): int64, or objects that are text.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or damaged, or has no sample ids.
-    """
-    return np.asarray(read_file(path, format, ["sample"]).column("sample").to_numpy())
-
-
-def read_table(path: Path, format: str) -> pd.DataFrame:
-    """Return a plain table that `write_table` wrote; a tensor is an array in its cell.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or damaged.
-    """
-    table = read_file(path, format)
-    return pd.DataFrame(
-        {
-            name: _tensor_cells(column)
-            if isinstance(column.type, pa.FixedShapeTensorType)
-            else column.to_pandas()
-            for name, column in zip(table.column_names, table.columns, strict=True)
-        }
-    )
-
-
-def _tensor_cells(column: pa.ChunkedArray) -> pd.Series:
-    tensors = [tensor for chunk in column.chunks for tensor in chunk.to_numpy_ndarray()]
-    return pd.Series(tensors, dtype=object)
 
 
 def _check(spec: TensorSpec, values: np.ndarray, shape: tuple[int, ...]) -> None:

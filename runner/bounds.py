@@ -1,0 +1,53 @@
+"""Types of what a record may say: no record that is read back says anything else."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AwareDatetime, Field
+
+Count = Annotated[int, Field(ge=0, lt=2**62)]
+"""How many, which, or how many bytes."""
+
+Shape = Annotated[tuple[Count, ...], Field(max_length=32)]
+"""The axes of a tensor; NumPy before 2 has no more than 32."""
+
+OpenShape = Annotated[tuple[Count | None, ...], Field(max_length=32)]
+"""The axes of an input, ``None`` for one of any length."""
+
+RunId = Annotated[str, Field(pattern=r"^[0-9A-Za-z]{1,64}(-[0-9]{1,9})?$")]
+"""Of a run: that of an invocation, and the job's number in a sweep."""
+
+SweepId = Annotated[str, Field(pattern=r"^[0-9A-Za-z]{1,64}$")]
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+# Relative, with slashes, without control characters; no part is empty, `.` or `..`.
+_LETTER = r"[^/\x00-\x1f\x7f]"
+_FIRST = r"[^./\x00-\x1f\x7f]"
+_PART = rf"({_FIRST}{_LETTER}*|\.{_FIRST}{_LETTER}*|\.\.{_LETTER}+)"
+FILE_NAME = rf"^{_PART}(/{_PART})*$"
+
+FileName = Annotated[str, Field(pattern=FILE_NAME, max_length=4096)]
+"""Path of a file inside a run's folder."""
+
+Name = Annotated[str, Field(min_length=1)]
+
+Moment = Annotated[
+    AwareDatetime,
+    Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC)),
+]
+"""A time that every system can show in its own time zone."""
+
+TableFormat = Annotated[str, Field(pattern="^(parquet|csv|arrow)$")]
+
+_NUMBERS = "bool|u?int(8|16|32|64)|b?float16|float32|float64"
+
+StoredType = Annotated[str, Field(pattern=f"^({_NUMBERS})$")]
+"""NumPy's names of the types that tables hold."""
+
+InputType = Annotated[
+    str, Field(pattern=rf"^({_NUMBERS}|string|u?int4|float8_e(4m3fn|5m2)|complex(64|128))$")
+]
+"""Those that an input of a model may have."""

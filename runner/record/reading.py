@@ -1,0 +1,112 @@
+"""A record read back: what it says is of its type, within bounds and consistent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import pydantic
+
+from runner.errors import DamagedError
+from runner.record.consistency import contradictions
+from runner.record.publication import RECORD
+from runner.record.record import DIGEST, SCHEMA_VERSION, RunRecord, sealed
+from runner.record.run_folder import file_of_run
+
+MAX_RECORD_BYTES: Final = 64 * 2**20
+"""Of a ``run.json`` that is read, unless the environment variable RUNNER_MAX_RECORD says more.
+
+A record takes some six times its size in memory; that of a model of 10,000 layers has 10 MB.
+"""
+
+_LIMIT = "RUNNER_MAX_RECORD"
+_LONGEST_SHOWN = 60
+_ADAPTER = pydantic.TypeAdapter(RunRecord)
+
+
+def read_record(folder: Path) -> RunRecord:
+    """Read the record of the run in a folder.
+
+    Raises
+    ------
+    DamagedError
+        If there is none, if it is not a regular file inside the folder, or as from
+        `parsed_record`.
+    """
+    path = folder / RECORD
+    limit = _limit()
+    try:
+        path.lstat()
+        file = file_of_run(folder, RECORD)
+        with file.open("rb") as opened:
+            text = opened.read(limit + 1)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DamagedError.of(str(path), "no run is there") from error
+    except OSError as error:
+        raise DamagedError.of(str(path), f"cannot be read: {error.strerror}") from error
+    if len(text) > limit:
+        raise DamagedError.of(
+            str(path),
+            f"a run record of more than {limit:,} bytes, which takes six times that in memory",
+            f"set {_LIMIT} to more bytes if you trust it",
+        )
+    return parsed_record(text, str(path))
+
+
+def parsed_record(text: bytes, place: str) -> RunRecord:
+    """Return the record that a text holds.
+
+    Parameters
+    ----------
+    text
+        Content of a ``run.json``.
+    place
+        Where it was found, for messages.
+
+    Raises
+    ------
+    DamagedError
+        If it is no record, one of another version, one that was changed after it was
+        written, or one that contradicts itself.
+    """
+    try:
+        record = _ADAPTER.validate_json(text)
+    except pydantic.ValidationError as error:
+        raise _refused(error, place) from error
+    if text != sealed(text[: text.rfind(DIGEST) + len(DIGEST)]):
+        raise DamagedError.of(
+            place,
+            "expected a run record as it was written, found a changed one: another SHA-256",
+        )
+    for key, why in contradictions(record):
+        raise DamagedError.of(place, f"not a run record: '{key}': {why}")
+    return record
+
+
+def _refused(error: pydantic.ValidationError, place: str) -> DamagedError:
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if key == "schema_version":
+        return DamagedError.of(
+            place, f"a run record of another version; this Runner reads {SCHEMA_VERSION}"
+        )
+    found = first["input"]
+    plain = isinstance(found, str | int | float) and first["type"] != "json_invalid"
+    shown = f", found {_cut(repr(found))}" if plain else ""
+    where = f"'{_cut(key)}': " if key else ""
+    return DamagedError.of(place, f"not a run record: {where}{first['msg']}{shown}")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+def _limit() -> int:
+    asked = os.environ.get(_LIMIT, "")
+    return int(asked) if asked.isdecimal() else MAX_RECORD_BYTES
+
+
+def record_schema() -> dict[str, Any]:
+    """Return the JSON schema of ``run.json``."""
+    return _ADAPTER.json_schema(mode="serialization")

@@ -1,0 +1,67 @@
+"""Runs that are left out of what is read of many, each with a warning that says why."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from runner.errors import DamagedError, InputError, some
+from runner.runs.published_run import Run
+
+_T = TypeVar("_T")
+
+
+def completed(runs: Sequence[Run]) -> list[Run]:
+    """Return the runs that have tables.
+
+    Raises
+    ------
+    InputError
+        If none has.
+    """
+    failed = [run.id for run in runs if run.record.error is not None]
+    if failed and len(failed) == len(runs):
+        raise InputError.of("", f"all {len(failed)} runs failed, none has tables")
+    if failed:
+        warnings.warn(
+            f"{len(failed)} of {len(runs)} runs failed and have no tables: {some(failed)}",
+            stacklevel=4,
+        )
+    return [run for run in runs if run.record.error is None]
+
+
+def each(runs: Sequence[Run], read: Callable[[Run], _T]) -> tuple[list[Run], list[_T]]:
+    """Return what is read of each run, and the runs of which it can be.
+
+    Raises
+    ------
+    DamagedError
+        If it can be of none.
+    """
+    kept: list[Run] = []
+    found: list[_T] = []
+    damaged: list[DamagedError] = []
+    for run in runs:
+        try:
+            found.append(read(run))
+            kept.append(run)
+        except DamagedError as error:
+            damaged.append(error)
+    if damaged and not kept:
+        raise damaged[0]
+    if damaged:
+        why = some([str(error) for error in damaged], most=3)
+        warnings.warn(f"{len(damaged)} of {len(runs)} runs are left out: {why}", stacklevel=4)
+    return kept, found
+
+
+def with_tables(runs: Sequence[Run], names: Iterable[str] | None) -> list[Run]:
+    """Return the runs of which these tables, or those of all layers, are as they were written."""
+
+    def checked(run: Run) -> None:
+        for name in run.layer_outputs if names is None else names:
+            if name in run.names:
+                run.file_of(name)
+
+    return each(runs, checked)[0]

@@ -1,0 +1,102 @@
+"""The tables of a run that hold no captured tensor, held to what the record says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from runner.errors import DamagedError
+from runner.record.record import ProbeRecord, RunRecord
+from runner.runs.run_files import RunFiles, lacks
+from runner.runs.shown_probe import ShownProbe
+from runner.tables.plain_tables import read_samples, read_table
+from runner.tables.statistics import SUMMARY
+
+
+class PlainTables:
+    """Reads the tables of a run that hold no captured tensor.
+
+    Every method raises an `InputError` if the run has no such table, and a `DamagedError`,
+    which is one, if the table is not as the record says.
+
+    Parameters
+    ----------
+    files
+        The files of the run.
+    record
+        Content of its ``run.json``.
+    """
+
+    def __init__(self, files: RunFiles, record: RunRecord) -> None:
+        self._files = files
+        self._record = record
+
+    @property
+    def shown(self) -> ProbeRecord:
+        """What is recorded of the probe."""
+        if self._record.probe is None:
+            raise lacks(self._record, "probe")
+        return self._record.probe
+
+    def samples(self) -> np.ndarray:
+        """Return the sample ids: shape (samples,)."""
+        rows = self.shown.rows
+        path = self._files.plain("probe", rows)
+        samples = read_samples(path, self._record.format, self.shown.sample_type)
+        _check_rows(path, rows, len(samples))
+        return samples
+
+    def probe(self) -> ShownProbe:
+        """Return what the model was shown."""
+        types = {"sample": self.shown.sample_type}
+        table = self._read("probe", self.shown.rows, types)
+        return ShownProbe(table, self.shown, self._record.format)
+
+    def summary(self) -> pd.DataFrame:
+        """Return a row of statistics for each tensor."""
+        frame = self._read("summary", len(self._own), SUMMARY)
+        self._check_tensors("summary", frame)
+        return frame
+
+    def steps(self) -> pd.DataFrame:
+        """Return a row of statistics for each tensor at each step of the training."""
+        steps = [step.step for step in self._record.steps]
+        types = {"step": "int64", **SUMMARY}
+        frame = self._read("steps", len(self._own) * len(steps), types)
+        for step in steps:
+            self._check_tensors("steps", frame[frame["step"] == step])
+        return frame
+
+    def history(self) -> pd.DataFrame:
+        """Return the figures of the training: a row per epoch."""
+        training = self._record.training
+        if training is None:
+            raise lacks(self._record, "history")
+        rows = max(map(len, training.history.values()), default=0)
+        types = dict.fromkeys(training.history, "double") | {"epoch": "int64"}
+        return self._read("history", rows, types).set_index("epoch")
+
+    @property
+    def _own(self) -> set[tuple[str, str]]:
+        return {(t.kind, t.name) for t in self._record.tensors if t.alias_of is None}
+
+    def _read(self, stem: str, rows: int, types: Mapping[str, str]) -> pd.DataFrame:
+        """Read a table that has the columns that `types` names, and maybe others."""
+        path = self._files.plain(stem, rows)
+        frame = read_table(path, self._record.format, types)
+        _check_rows(path, rows, len(frame))
+        return frame
+
+    def _check_tensors(self, stem: str, frame: pd.DataFrame) -> None:
+        """Refuse statistics that are not of every tensor."""
+        if self._own != set(zip(frame["kind"], frame["name"], strict=True)):
+            path = self._files.plain(stem, len(frame))
+            raise DamagedError.of(str(path), "expected a row for each tensor of the run")
+
+
+def _check_rows(path: Path, expected: int, found: int) -> None:
+    if found != expected:
+        raise DamagedError.of(str(path), f"expected {expected:,} rows, found {found:,}")

@@ -1,0 +1,22 @@
+"""What lies among runs and cannot be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A folder of a run that cannot be read.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    why
+        In one line, naming the file.
+    """
+
+    path: Path
+    why: str

@@ -1,0 +1,174 @@
+"""Whether a table's file is as Runner writes it: nothing compressed, nothing told once for many.
+
+Read into memory, such a file takes a few times its size. Any other can take a thousand times
+that, and says so only once it is read.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import ipc
+from pyarrow import parquet as pq
+
+from runner.errors import DamagedError, first_line
+
+_PLAIN_ENCODINGS = {"PLAIN", "RLE", "BIT_PACKED"}  # the latter two of bits and levels
+_RECORD_BATCH = 3
+_END = b"ARROW1"
+
+_SMALL = 4096
+"""Of a Parquet file of so many bytes nothing large can come, and sweeps have many thousands."""
+
+_MOST_COLUMNS = 100_000
+_LONGEST_HEADER = 4 << 20
+
+
+def check_expansion(path: Path, format: str, rows: int) -> None:
+    """Refuse a table that could take far more memory than its file has bytes.
+
+    Parameters
+    ----------
+    path
+        Its file.
+    format
+        A key of `runner.table_formats.FORMATS`.
+    rows
+        How many it must have.
+
+    Raises
+    ------
+    DamagedError
+        If it is compressed, encoded, or has other rows.
+    """
+    try:
+        if format == "csv":
+            _check_csv(path)
+        elif format == "arrow":
+            _check_blocks(path)
+            _check_rows(path, rows, _arrow_rows(path))
+        elif path.stat().st_size > _SMALL:
+            metadata = pq.read_metadata(path)
+            _check_rows(path, rows, metadata.num_rows)
+            _check_columns(path, metadata)
+    except (pa.ArrowException, OSError, struct.error, IndexError) as error:
+        raise DamagedError.of(
+            str(path), f"expected a {format} table, found a damaged file ({first_line(error)})"
+        ) from error
+
+
+def _check_rows(path: Path, expected: int, found: int) -> None:
+    if found != expected:
+        raise DamagedError.of(str(path), f"expected {expected:,} rows, found {found:,}")
+
+
+def _check_columns(path: Path, metadata: pq.FileMetaData) -> None:
+    """Refuse columns of a Parquet file that are compressed or encoded."""
+    total = 0
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for place in range(group.num_columns):
+            column = group.column(place)
+            how = {column.compression, *column.encodings} - _PLAIN_ENCODINGS - {"UNCOMPRESSED"}
+            size = column.total_uncompressed_size
+            if how or column.has_dictionary_page or column.num_values > 8 * size:
+                what = ", ".join(sorted(how)) or "repeated values"
+                raise _refused(path, f"{what} in '{column.path_in_schema}'")
+            total += size
+    if total > path.stat().st_size:
+        raise _refused(path, f"{total:,} bytes of values in fewer")
+
+
+def _check_csv(path: Path) -> None:
+    with path.open("rb") as file:
+        columns = file.readline(_LONGEST_HEADER).count(b",") + 1
+    if columns > _MOST_COLUMNS:
+        raise DamagedError.of(
+            str(path), f"expected at most {_MOST_COLUMNS:,} columns, found {columns:,}"
+        )
+
+
+def _arrow_rows(path: Path) -> int:
+    """Return how many rows a file has, none of which points outside of it."""
+    rows = 0
+    with ipc.open_file(pa.memory_map(str(path))) as file:
+        for number in range(file.num_record_batches):
+            batch = file.get_batch(number)
+            batch.validate(full=True)
+            rows += batch.num_rows
+    return rows
+
+
+def _check_blocks(path: Path) -> None:
+    """Refuse an Arrow file with compressed buffers or dictionaries."""
+    with path.open("rb") as file:
+        end = file.seek(-10, os.SEEK_END)
+        length, mark = struct.unpack("<i6s", file.read(10))
+        if mark != _END or not 0 < length <= end:
+            raise _refused(path, "no end of an Arrow file")
+        file.seek(end - length)
+        footer = _Flat.root(file.read(length))
+        if footer.vector(2)[1]:
+            raise _refused(path, "dictionaries")
+        start, count = footer.vector(3)
+        for number in range(count):
+            # A block: where its message is, and how long its metadata and its body are.
+            where, long = struct.unpack_from("<qi", footer.data, start + 24 * number)
+            if not 8 < long <= end or not 0 <= where <= end:
+                raise _refused(path, "a block outside the file")
+            file.seek(where)
+            (marker,) = struct.unpack("<i", file.read(4))
+            # Before Arrow 0.15 a message began with its length, without a marker.
+            message = _Flat.root(file.read(long - 4)[4 if marker == -1 else 0 :])
+            if message.byte(1) != _RECORD_BATCH or message.child(2).has(3):
+                raise _refused(path, "compressed buffers")
+
+
+class _Flat:
+    """A table of FlatBuffers, in which Arrow describes its files.
+
+    The layout is that of https://flatbuffers.dev/internals: a table begins with the distance
+    back to its list of fields, which are counted from the table's beginning.
+    """
+
+    def __init__(self, data: bytes, place: int) -> None:
+        self.data = data
+        self._place = place
+        fields = place - struct.unpack_from("<i", data, place)[0]
+        if fields < 0:
+            raise IndexError("a table outside of its data")
+        size = struct.unpack_from("<H", data, fields)[0]
+        self._fields = struct.unpack_from(f"<{max(0, size - 4) // 2}H", data, fields + 4)
+
+    @classmethod
+    def root(cls, data: bytes) -> _Flat:
+        return cls(data, struct.unpack_from("<I", data)[0])
+
+    def has(self, field: int) -> bool:
+        return field < len(self._fields) and self._fields[field] > 0
+
+    def byte(self, field: int) -> int:
+        return self.data[self._place + self._fields[field]] if self.has(field) else 0
+
+    def child(self, field: int) -> _Flat:
+        return _Flat(self.data, self._followed(field))
+
+    def vector(self, field: int) -> tuple[int, int]:
+        """Return where the entries of a list begin, and how many there are."""
+        if not self.has(field):
+            return 0, 0
+        place = self._followed(field)
+        return place + 4, struct.unpack_from("<I", self.data, place)[0]
+
+    def _followed(self, field: int) -> int:
+        place = self._place + self._fields[field]
+        return int(place + struct.unpack_from("<I", self.data, place)[0])
+
+
+def _refused(path: Path, what: str) -> DamagedError:
+    return DamagedError.of(
+        str(path), f"expected a table as Runner writes it, uncompressed, found {what}"
+    )

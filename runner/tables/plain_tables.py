@@ -1,0 +1,89 @@
+"""Tables that hold no captured tensor (the probe, the summary), in files and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from runner.errors import DamagedError
+from runner.table_formats import FORMATS
+from runner.tables.columns import flattened
+from runner.tables.formats import TableFile, read_file
+from runner.tables.tables import SAMPLE_TYPES, SampleType
+
+
+def write_table(sink: BinaryIO, table: pa.Table, format: str) -> None:
+    """Write a plain table (the probe, the summary); the sink is not closed.
+
+    CSV gets a column per entry of a column of tensors: ``input0_1_2`` of ``input``.
+
+    Raises
+    ------
+    InputError
+        If a column of tensors is too wide for CSV.
+    """
+    if FORMATS[format].is_text:
+        table = flattened(table)
+    file = TableFile(sink, table.schema, format)
+    for batch in table.to_batches():
+        file.add(batch.columns)
+    file.finish()
+
+
+def read_samples(path: Path, format: str, sample_type: SampleType) -> np.ndarray:
+    """Return the sample ids of a table, which are of the type that its record says.
+
+    Returns
+    -------
+    ndarray
+        Shape (samples,): int64, or objects that are text.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged, or has no sample ids.
+    """
+    types = {"sample": SAMPLE_TYPES[sample_type]}
+    return np.asarray(read_file(path, format, ["sample"], types).column("sample").to_numpy())
+
+
+def read_table(path: Path, format: str, types: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Return a plain table that `write_table` wrote; a tensor is an array in its cell.
+
+    Parameters
+    ----------
+    path
+        Its file.
+    format
+        A key of `runner.table_formats.FORMATS`.
+    types
+        Columns that it must have, and Arrow's names of their types.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged, or lacks one of these columns.
+    """
+    expected = {name: pa.type_for_alias(kind) for name, kind in (types or {}).items()}
+    table = read_file(path, format, types=expected)
+    for name in expected:
+        if name not in table.column_names:
+            raise DamagedError.of(str(path), f"expected a column '{name}', found none")
+    return pd.DataFrame(
+        {
+            name: _tensor_cells(column)
+            if isinstance(column.type, pa.FixedShapeTensorType)
+            else column.to_pandas()
+            for name, column in zip(table.column_names, table.columns, strict=True)
+        }
+    )
+
+
+def _tensor_cells(column: pa.ChunkedArray) -> pd.Series:
+    tensors = [tensor for chunk in column.chunks for tensor in chunk.to_numpy_ndarray()]
+    return pd.Series(tensors, dtype=object)

@@ -1,0 +1,552 @@
+"""Runs that somebody forged: each is answered in a line, and decides nothing outside its folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from making import make_run
+from pyarrow import ipc
+from pyarrow import parquet as pq
+
+import runner
+from runner.command_line.entry import main
+from runner.errors import DamagedError, InputError
+from runner.experiment.earlier import is_done, make_room, outcomes_of, sweep_of
+from runner.record.record import DIGEST, sealed
+
+VERSION_1 = Path(__file__).parent / "data" / "version_1"
+
+Edit = Callable[[dict[str, Any]], Any]
+
+
+def forge(folder: Path, edit: Edit) -> Path:
+    """Change a record and seal it again, as anybody can."""
+    record = json.loads((folder / "run.json").read_text("utf-8"))
+    del record["record_sha256"]
+    edit(record)
+    text = json.dumps(record, indent=2).encode()
+    (folder / "run.json").write_bytes(sealed(text.removesuffix(b"\n}") + b",\n" + DIGEST))
+    return folder
+
+
+def put_file(folder: Path, name: str, data: bytes) -> Path:
+    """Put another file in the place of a run's own, and its digest into the record."""
+    (folder / name).write_bytes(data)
+    digest = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+    def edit(record: dict[str, Any]) -> None:
+        if name in record["files"]:
+            record["files"][name] = digest
+        for layer in record["layers"]:
+            for tensor in layer["tensors"]:
+                if tensor["file"] == name:
+                    tensor.update(digest)
+
+    return forge(folder, edit)
+
+
+def tensor_of(record: dict[str, Any], place: int = 0) -> dict[str, Any]:
+    tensor: dict[str, Any] = record["layers"][place]["tensors"][0]
+    return tensor
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Path:
+    """A run that an earlier Runner made: a training with two steps."""
+    return Path(shutil.copytree(VERSION_1, tmp_path / "real"))
+
+
+def test_a_run_of_version_1_is_read(real: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = runner.open_run(real)
+    assert run.record.name == "tutorial"
+    assert run.steps == [0, 2]
+    assert run.table("hidden", step="all").shape == (6, 4)
+    assert len(run.history) == 2
+    assert len(run.step_summary) == 2 * len(run.summary) == 12
+    assert run["output"].loc[0].sum() == pytest.approx(1)
+    assert main(["verify", str(real)]) == 0
+    assert capsys.readouterr().out.endswith("files, none wrong\n")
+    assert main(["show", str(real)]) == 0
+    assert main(["explain", "output", "u1", str(real), "--sample", "0"]) == 0
+    assert "equals the stored value" in capsys.readouterr().out
+
+
+def commands(folder: Path, other: Path) -> list[list[str]]:
+    run = str(folder)
+    return [
+        ["show", run],
+        ["explain", "hidden", "u1", run, "--sample", "1"],
+        ["diff", run, str(other)],
+        ["similarity", run, str(other)],
+        ["verify", run],
+        ["report", run],
+        ["rerun", run],
+    ]
+
+
+RECORDS: dict[str, tuple[Edit, str]] = {
+    "id": (lambda r: r.update(run_id="../../x"), "run_id"),
+    "id of a terminal": (lambda r: r.update(run_id="\x1b[31mred"), "run_id"),
+    "id of a sweep": (lambda r: r.update(run_id="abc", sweep="abc"), "run_id"),
+    "sweep": (lambda r: r.update(sweep="../x", run_id="a-0"), "sweep"),
+    "status": (lambda r: r.update(status="FAILED"), "error"),
+    "no probe": (lambda r: r.update(probe=None), "probe"),
+    "no model": (lambda r: r.update(model=None), "model"),
+    "time": (lambda r: r.update(ended="0001-01-01T00:00:00+00:00"), "ended"),
+    "local time": (lambda r: r.update(ended="2026-01-01T00:00:00"), "ended"),
+    "seconds": (lambda r: r.update(seconds=float("nan")), "seconds"),
+    "format": (lambda r: r.update(format="pickle"), "format"),
+    "other format": (lambda r: r.update(format="csv"), "layers"),
+    "shape": (lambda r: tensor_of(r).update(shape=[-4]), "layers.0.tensors.0.shape.0"),
+    "wide shape": (lambda r: tensor_of(r).update(shape=[10**9, 4]), "hidden"),
+    "deep shape": (lambda r: tensor_of(r).update(shape=[1] * 100), "layers.0.tensors.0.shape"),
+    "dtype": (lambda r: tensor_of(r).update(dtype="O"), "layers.0.tensors.0.dtype"),
+    "kind": (lambda r: tensor_of(r).update(kind="x"), "layers.0.tensors.0.kind"),
+    "layer": (lambda r: tensor_of(r).update(layer_path="other"), "hidden"),
+    "call": (lambda r: tensor_of(r).update(call=-1), "layers.0.tensors.0.call"),
+    "alias": (lambda r: tensor_of(r).update(alias_of="nothing"), "hidden"),
+    "twice": (lambda r: r["layers"][0]["tensors"].append(tensor_of(r)), "hidden"),
+    "bytes": (lambda r: tensor_of(r).update(bytes=-1), "layers.0.tensors.0.bytes"),
+    "hash": (lambda r: tensor_of(r).update(sha256="x"), "layers.0.tensors.0.sha256"),
+    "absolute": (lambda r: tensor_of(r).update(file="/etc/passwd"), "layers.0.tensors.0.file"),
+    "above": (lambda r: tensor_of(r).update(file="a/../../b.parquet"), "layers.0.tensors.0.file"),
+    "file above": (lambda r: r["files"].update({"../x": r["files"]["run.log"]}), "files.../x"),
+    "itself": (lambda r: r["files"].update({"run.json": r["files"]["run.log"]}), "files"),
+    "no summary": (lambda r: r["files"].pop("summary.parquet"), "files"),
+    "rows": (lambda r: r["probe"].update(rows=10**12), "probe.rows"),
+    "no rows": (lambda r: r["probe"].update(rows=0), "probe.rows"),
+    "probe's file": (lambda r: r["probe"].update(file="run.log"), "probe.file"),
+    "no inputs": (lambda r: r["probe"].update(inputs=[]), "probe.inputs"),
+    "input": (lambda r: r["probe"]["inputs"][0].update(shape=[-1]), "probe.inputs.0.shape.0"),
+    "steps": (lambda r: r["steps"].reverse(), "steps"),
+    "step's folder": (lambda r: r["steps"][0].update(folder="../x"), "steps.0.folder"),
+    "step's files": (lambda r: r["steps"][0]["files"].popitem(), "steps"),
+    "history": (lambda r: r["training"]["history"].update(loss=[]), "training.history"),
+    "epochs": (lambda r: r["training"].update(epochs=-1), "training.epochs"),
+    "count": (lambda r: r["headline"].update(nan=-1), "headline.nan"),
+    "huge count": (lambda r: r["headline"].update(nan=10**30), "headline.nan"),
+    "depth": (lambda r: r.update(config=json.loads('{"a":' * 900 + "1" + "}" * 900)), ""),
+}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_forged_record_is_refused_in_a_line_by_every_command(
+    name: str, real: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit, key = RECORDS[name]
+    other = shutil.copytree(real, tmp_path / "other")
+    forge(real, edit)
+    for words in commands(real, other):
+        assert main(words) == 2, words
+        said = capsys.readouterr()
+        assert said.out == ""
+        [line] = said.err.splitlines()
+        assert line.startswith(f"error: {real}/run.json: not a run record: '{key}" if key else "")
+        assert line.isprintable()
+    # Among others it is one warning and one row.
+    assert main(["list", "--outputs", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert said.err.count("\n") == said.err.count("warning: left out: ") == 1
+    assert [line.split()[0] for line in said.out.splitlines()[1:]].count("UNREADABLE") == 1
+    with pytest.warns(UserWarning, match=r"left out: .*run\.json"):
+        frame = runner.open_runs(tmp_path).frame
+    assert frame["status"].tolist() == ["COMPLETED", "UNREADABLE"]
+    assert str(real) in frame["error"].iloc[1]
+
+
+def test_a_link_that_leaves_the_folder_is_not_followed(
+    real: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("nobody's business")
+    table = real / "steps/2/activations/00_hidden.parquet"
+    for target, link in ((secret, real / "run.log"), (Path("/dev/zero"), table)):
+        link.unlink()
+        link.symlink_to(target)
+    (real / "pipes").mkdir()
+    os.mkfifo(real / "pipes/one")
+    (real / "weights").symlink_to("/etc")
+    assert main(["verify", str(real)]) == 1
+    said = capsys.readouterr().err
+    assert "run.log: names a file outside the run, through a link" in said
+    assert "00_hidden.parquet: names a file outside the run, through a link" in said
+    assert "pipes/one: is no file of the run" in said
+    assert "weights: is no file of the run" in said
+    assert hashlib.sha256(secret.read_bytes()).hexdigest()[:12] not in said
+    for words in (["show", str(real)], ["report", str(real)], ["diff", str(real), str(VERSION_1)]):
+        assert main(words) == 2
+        assert "names a file outside the run, through a link" in capsys.readouterr().err
+
+
+def test_a_link_inside_the_folder_is_a_file_of_the_run(real: Path) -> None:
+    table = real / "summary.parquet"
+    table.rename(real / "elsewhere")
+    table.symlink_to("elsewhere")
+    assert len(runner.open_run(real).summary) == 6
+
+
+def test_a_pipe_in_the_place_of_a_table_is_not_waited_for(real: Path) -> None:
+    table = real / "summary.parquet"
+    table.unlink()
+    os.mkfifo(table)
+    with pytest.raises(DamagedError, match=r"summary\.parquet: is not a regular file"):
+        _ = runner.open_run(real).summary
+    (real / "run.json").unlink()
+    os.mkfifo(real / "run.json")
+    with pytest.raises(DamagedError, match=r"run\.json: is not a regular file"):
+        runner.open_run(real)
+
+
+def test_a_record_is_read_up_to_a_limit(
+    real: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forge(real, lambda record: record.update(config={"padding": "x" * 100_000}))
+    monkeypatch.setenv("RUNNER_MAX_RECORD", "100000")
+    assert main(["show", str(real)]) == 2
+    assert "a run record of more than 100,000 bytes" in capsys.readouterr().err
+    monkeypatch.delenv("RUNNER_MAX_RECORD")
+    assert runner.open_run(real).config == {"padding": "x" * 100_000}
+    with (real / "run.json").open("wb") as file:
+        file.truncate(10**12)  # takes no room, and would take a terabyte of memory
+    with pytest.raises(DamagedError, match=r"a run record of more than 67,108,864 bytes"):
+        runner.open_run(real)
+
+
+ZEROS = pa.table(
+    {
+        "sample": pa.array(range(3), pa.int64()),
+        **{f"u{unit}": pa.array(np.zeros(3), pa.float32()) for unit in range(4)},
+    }
+)
+
+
+def parquet(table: pa.Table, **how: Any) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, **{"compression": "none", "use_dictionary": False, **how})
+    return sink.getvalue().to_pybytes()
+
+
+def arrow(table: pa.Table, compression: str | None = None) -> bytes:
+    sink = pa.BufferOutputStream()
+    options = ipc.IpcWriteOptions(compression=compression)
+    with ipc.new_file(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+TEXT = pa.table({"sample": range(3), "x": [bytes(np.random.default_rng(0).bytes(4000)).hex()] * 3})
+MANY = pa.table({"sample": range(5000), "x": np.zeros(5000)})
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (parquet(TEXT, compression="zstd", row_group_size=1), "found ZSTD in 'sample'"),
+        (parquet(TEXT, use_dictionary=True), "found RLE_DICTIONARY in 'sample'"),
+        (parquet(MANY), "expected 3 rows, found 5,000"),
+        (parquet(TEXT, column_encoding={"sample": "PLAIN", "x": "DELTA_BYTE_ARRAY"}), "DELTA_BYTE"),
+        (b"PAR1" + b"\0" * 5000 + b"PAR1", "expected a parquet table, found a damaged file"),
+        (b"x" * 5000, "expected a parquet table, found a damaged file"),
+    ],
+)
+def test_a_parquet_file_that_unfolds_is_not_read(data: bytes, said: str, tmp_path: Path) -> None:
+    run = put_file(make_run(tmp_path / "run"), "probe.parquet", data + b"" * 5000)
+    with pytest.raises(DamagedError, match=said):
+        _ = runner.open_run(run).samples
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (arrow(ZEROS, "zstd"), "found compressed buffers"),
+        (arrow(ZEROS, "lz4"), "found compressed buffers"),
+        (
+            arrow(ZEROS.set_column(1, "u0", ZEROS["u0"].dictionary_encode())),
+            "found dictionaries",
+        ),
+        (arrow(pa.concat_tables([ZEROS] * 2)), "expected 3 rows, found 6"),
+        (arrow(ZEROS)[:-1], "expected a"),
+        (b"ARROW1\0\0" + b"\xff" * 100 + b"\xf8\0\0\0ARROW1", "expected a"),
+        (b"", "expected a"),
+    ],
+)
+def test_an_arrow_file_that_unfolds_is_not_read(data: bytes, said: str, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", format="arrow")
+    name = "activations/00_hidden.arrow"
+    put_file(run, name, data.ljust(len(data)))
+    with pytest.raises(DamagedError, match=said):
+        _ = runner.open_run(run)["hidden"]
+
+
+def test_an_arrow_file_that_says_more_rows_than_it_holds_is_not_read(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", format="arrow")
+    name = "activations/00_hidden.arrow"
+    data = (run / name).read_bytes()
+    # Three rows everywhere become a million, in the lengths of the batch and its columns.
+    forged = data.replace((3).to_bytes(8, "little"), (10**6).to_bytes(8, "little"))
+    assert forged != data
+    put_file(run, name, forged)
+    forge(run, lambda record: record["probe"].update(rows=record["probe"]["rows"]))
+    with pytest.raises(DamagedError, match=r"00_hidden\.arrow: expected"):
+        _ = runner.open_run(run)["hidden"]
+
+
+@pytest.mark.parametrize("format", ["parquet", "arrow", "csv"])
+def test_a_large_table_of_equal_values_is_read(format: str, tmp_path: Path) -> None:
+    values = {"hidden": np.zeros((20_000, 8), np.float32), "flags": np.zeros((20_000, 8), bool)}
+    run = runner.open_run(
+        make_run(
+            tmp_path / "run",
+            values,
+            samples=["all the same"] * 20_000,
+            inputs=np.zeros((20_000, 2), np.float32),
+            format=format,
+        )
+    )
+    assert run["hidden"].shape == run.array("flags").shape == (20_000, 8)
+    assert len(run.probe) == len(run.samples) == 20_000
+
+
+def test_statistics_of_other_tensors_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, other = (
+        make_run(tmp_path / "run"),
+        make_run(tmp_path / "other", {"x": np.ones((3, 2), np.float32)}),
+    )
+    put_file(run, "summary.parquet", (other / "summary.parquet").read_bytes())
+    for command in ("show", "report"):
+        assert main([command, str(run)]) == 2
+        said = capsys.readouterr().err
+        assert said.endswith("summary.parquet: expected a row for each tensor of the run\n")
+    put_file(run, "summary.parquet", parquet(pa.table({"name": ["hidden"]})))
+    assert main(["show", str(run)]) == 2
+    assert "expected a column 'kind', found none" in capsys.readouterr().err
+
+
+# One among many.
+
+
+def sweep(folder: Path, count: int = 4) -> Path:
+    for job in range(count):
+        make_run(
+            folder / f"{job}_seed={job}",
+            {"hidden": np.full((3, 2), job, np.float32)},
+            run_id=f"5eed5eed-{job}",
+            sweep="5eed5eed",
+            config={"seed": job},
+            overrides=(f"seed={job}",),
+            fingerprint=f"{job:064}",
+        )
+    return folder
+
+
+def flip(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
+
+
+def test_one_damaged_table_leaves_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = sweep(tmp_path / "sweep")
+    flip(folder / "1_seed=1/activations/00_hidden.parquet")
+    runs = runner.open_runs(folder)
+    left_out = r"1 of 4 runs are left out: .*1_seed=1/activations/00_hidden\.parquet: damaged"
+    with pytest.warns(UserWarning, match=left_out):
+        assert runs.table("hidden").shape == (9, 2)
+    with pytest.warns(UserWarning, match=left_out):
+        assert runs.sql("select count(*) as n from hidden")["n"].item() == 9
+    with pytest.warns(UserWarning, match=left_out):
+        assert runs.statistics()["runs"].tolist() == [3]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert len(runs.similarity()) == 3
+        assert runs.to_xarray().sizes["run"] == 3
+    assert sum(bool(re.search(left_out, str(one.message))) for one in caught) == 2
+    assert main(["report", str(folder)]) == 0
+    assert "1 of 4 runs" in capsys.readouterr().err
+    page = (folder / "report.html").read_text("utf-8")
+    assert "00_hidden.parquet: damaged" in page
+
+
+def test_where_all_tables_are_damaged_the_first_is_named(tmp_path: Path) -> None:
+    folder = sweep(tmp_path / "sweep", 2)
+    for table in folder.glob("*/activations/*"):
+        flip(table)
+    with pytest.raises(DamagedError, match=r"0_seed=0/activations/00_hidden\.parquet: damaged"):
+        runner.open_runs(folder).table("hidden")
+
+
+def test_one_unreadable_record_is_a_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = sweep(tmp_path / "outputs/sweep")
+    forge(folder / "2_seed=2", lambda record: record.update(run_id="abc"))
+    (folder / "3_seed=3/run.json").unlink()
+    for meant in (folder, "last", "5eed5eed"):
+        with pytest.warns(UserWarning, match="a job of a sweep ends in -<number>, found 'abc'"):
+            runs = runner.open_runs(meant)
+        assert len(runs) == 2
+        assert runs.frame["status"].tolist() == ["COMPLETED", "COMPLETED", "UNREADABLE"]
+    assert main(["report", str(folder)]) == 0
+    assert "ends in -&lt;number&gt;" in (folder / "report.html").read_text("utf-8")
+    capsys.readouterr()
+    assert main(["verify", str(folder)]) == 1
+    said = capsys.readouterr()
+    assert said.out.count("none wrong") == 2
+    assert said.err.count("error: ") == said.err.count("\n") == 1
+
+
+def test_a_sweep_goes_on_past_what_it_cannot_read(tmp_path: Path) -> None:
+    folder = sweep(tmp_path / "sweep")
+    forge(folder / "0_seed=0", lambda record: record.update(run_id="../../elsewhere-0"))
+    (folder / "1_seed=1/run.json").unlink()
+    assert sweep_of(folder) == "5eed5eed"
+    assert list(outcomes_of(folder, [(f"seed={job}",) for job in range(4)])) == [
+        "2_seed=2",
+        "3_seed=3",
+    ]
+    assert is_done(folder / "3_seed=3", f"{3:064}")
+    for job in range(2):
+        assert not is_done(folder / f"{job}_seed={job}", f"{job:064}")
+        make_room(folder / f"{job}_seed={job}", f"aaaa-{job}")
+    assert sorted(path.name for path in (folder / ".superseded").iterdir()) == [
+        "0_seed=0-damaged",
+        "1_seed=1-damaged",
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sweep"]
+
+
+def test_a_run_is_moved_out_of_its_sweep_through_no_link(tmp_path: Path) -> None:
+    folder = sweep(tmp_path / "sweep", 1)
+    (tmp_path / "mine").mkdir()
+    (folder / ".superseded").symlink_to(tmp_path / "mine")
+    with pytest.raises(InputError, match="is a link, and runs are not moved through one"):
+        make_room(folder / "0_seed=0", "aaaa-0")
+    assert not list((tmp_path / "mine").iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt" or os.getuid() != 0, reason="only root can become nobody")
+def test_a_folder_that_may_not_be_read_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = sweep(tmp_path / "sweep", 3)
+    for path in (tmp_path, *tmp_path.parents):
+        if not path.stat().st_mode & 0o005 and path.is_relative_to(tmp_path.parent.parent):
+            path.chmod(0o755)
+    (folder / "1_seed=1").chmod(0o000)
+    os.seteuid(65534)
+    try:
+        codes = [main(["list", "--outputs", str(folder)]), main(["verify", str(folder)])]
+        said = capsys.readouterr()
+        assert not is_done(folder / "1_seed=1", "")
+        with pytest.raises(InputError, match="what is there cannot be moved"):
+            make_room(folder / "1_seed=1", "aaaa-1")
+        assert list(outcomes_of(folder, [(f"seed={job}",) for job in range(3)])) == [
+            "0_seed=0",
+            "2_seed=2",
+        ]
+    finally:
+        os.seteuid(0)
+    assert codes == [0, 1]
+    why = f"{folder}/1_seed=1: cannot be read: Permission denied"
+    assert said.err.splitlines() == [f"warning: left out: {why}", f"error: {why}"]
+
+
+# Names.
+
+NAMES = ["a*", "ab", "x[1]", "x1", "y?", "b{1,2}", "q'q", 'q"q', "lr=0.1", "st**", "]["]
+
+
+def test_a_path_is_no_pattern(tmp_path: Path) -> None:
+    names = [*NAMES, *(["back\\sl", "back\\*", "back\\x"] if os.name != "nt" else [])]
+    for number, name in enumerate(names):
+        table = {"hidden": np.full((3, 1), number, np.float32)}
+        make_run(
+            tmp_path / "runs" / name, table, run_id=f"aaaa{number:04}", config={"seed": number}
+        )
+    for number, name in enumerate(names):
+        runs = runner.open_runs(tmp_path / "runs" / name)
+        assert runs.sql("select distinct u0 from hidden")["u0"].tolist() == [number]
+        assert runs.table("hidden")["u0"].tolist() == [number] * 3
+    runs = runner.open_runs(tmp_path / "runs")
+    found = runs.sql("select seed, count(*) as n, max(u0) as u from hidden join runs using (run) "
+                     "group by seed order by seed")  # fmt: skip
+    assert found["n"].tolist() == [3] * len(names)
+    assert found["u"].tolist() == found["seed"].tolist()
+
+
+@pytest.mark.parametrize("format", ["parquet", "csv"])
+def test_every_layer_has_a_table_in_sql(format: str, tmp_path: Path) -> None:
+    names = ["runs", "Dense", "dense", "dense_", "a b", 'say "hi"', "층", "select", "given0", "t'x"]
+    tensors = {name: np.full((3, 1), at, np.float32) for at, name in enumerate(names)}
+    run = make_run(tmp_path / "run", tensors, format=format)
+    runs = runner.open_runs(run)
+    views = ["runs_", "Dense", "dense_", "dense__", "a b", 'say ""hi""', "층", "select", "given0",
+             "t'x"]  # fmt: skip
+    for number, view in enumerate(views):
+        assert runs.sql(f'select max(u0) as u from "{view}"')["u"].item() == number, view
+    assert runs.sql("select run from runs")["run"].tolist() == ["0a1b2c3d"]
+    assert runs.sql("select max(u0) as u from DENSE")["u"].item() == 1
+
+
+# Code.
+
+
+def test_code_that_a_record_names_is_run_by_nobody_unasked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from runner.sameness.repetition import code_of, repeated
+
+    Path("nets.py").write_text("from pathlib import Path\nPath('harmed').touch()\n")
+    config = {
+        "model": {"function": "nets:build"},
+        "probe": {"source": "function", "function": "nets:probe"},
+        "custom_modules": ["nets"],
+        "train": {"data": {"function": "nets:data"}},
+    }
+    run = runner.open_run(make_run(tmp_path / "run", config=config))
+    assert code_of(run) == [
+        "model.function: nets:build",
+        "probe.function: nets:probe",
+        "custom_modules: ['nets']",
+        "train.data.function: nets:data",
+    ]
+    with pytest.raises(InputError, match=r"names Python code.*; read that code, then type"):
+        repeated(run, tmp_path / "again")
+    assert main(["rerun", str(run.path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not Path("harmed").exists()
+
+
+def test_terminal_escapes_of_a_run_are_printed_as_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    escape = "\x1b[2J\x1b]0;title\x07\u202e"
+    run = make_run(
+        tmp_path / "run", name=escape, overrides=(escape,), config={"seed": 0, escape: 1}
+    )
+    failed = make_run(tmp_path / "failed", error=f"boom {escape}", run_id="bad00000")
+    forge(run, lambda record: record["probe"].update(source=escape))
+    for words in (
+        ["show", str(run)],
+        ["show", str(failed)],
+        ["list", "--outputs", str(tmp_path)],
+        ["diff", str(run), str(run)],
+        ["report", str(tmp_path)],
+        ["diff", str(run), str(failed)],
+    ):
+        main(words)
+        said = capsys.readouterr()
+        for line in (said.out + said.err).splitlines():
+            assert line.isprintable(), (words, line)
