@@ -122,6 +122,14 @@ def test_callbacks_are_classes_with_their_arguments() -> None:
             ["+train.callbacks.a={class_name: CSVLogger}"],
             "train.callbacks.a.filename: CSVLogger needs it, and it is not given",
         ),
+        (
+            ["+train.callbacks.a={class_name: ModelCheckpoint, filepath: 3}"],
+            "train.callbacks.a.filepath: expected a path, found 3",
+        ),
+        (
+            ["+train.callbacks.a={class_name: CSVLogger, filename: [a.csv]}"],
+            "train.callbacks.a.filename: expected a path, found a list",
+        ),
         (["train/data=csv"], "train.data.path: required, and not given"),
         (["train.data={source: csvs}"], "train.data.source: expected one of tutorial, "),
         (
@@ -154,7 +162,7 @@ def test_a_mistake_is_said_where_it_stands(overrides: list[str], message: str) -
 )  # fmt: skip
 def test_a_callback_writes_into_the_run_alone(class_name: str, key: str, path: str) -> None:
     callback = NamedObject.model_validate({"class_name": class_name, key: path})
-    said = [*path_problems(callback.arguments, "a")]
+    said = [*path_problems(class_name, callback.arguments, "a")]
     assert [problem.place for problem in said] == [f"a.{key}"]
     assert "expected a path inside the run's folder" in said[0].message
 
@@ -236,6 +244,8 @@ def test_a_path_that_is_filled_in_stays_below_its_folder(tmp_path: Path) -> None
     assert path.format(epoch=3) == str(folder / "kept/3.keras")
     with pytest.raises(RunError, match=r"would write to '\.\./3', outside the run's folder"):
         RunPath(folder, "{up}/{epoch}").format(up="..", epoch=3)
+    with pytest.raises(RunError, match="outside the run's folder"):
+        path.format(epoch="\n")
     (folder / "link").symlink_to(tmp_path)
     with pytest.raises(RunError, match="outside the run's folder"):
         RunPath(folder, "link/x.keras")
@@ -248,10 +258,10 @@ def test_a_callback_of_ones_own_says_by_its_signature_what_it_writes_to() -> Non
     class Kept(keras.callbacks.ModelCheckpoint):
         pass
 
-    assert written_by(Notes) == {"path"}
-    assert written_by(Kept) == {"filepath"}
-    assert written_by(keras.callbacks.BackupAndRestore) == {"backup_dir"}
-    assert written_by(keras.callbacks.EarlyStopping) == set()
+    assert written_by(Notes) == {"path": False}
+    assert written_by(Kept) == {"filepath": True}
+    assert written_by(keras.callbacks.BackupAndRestore) == {"backup_dir": False}
+    assert written_by(keras.callbacks.EarlyStopping) == {}
 
 
 @pytest.mark.parametrize("name", ["BackupAndRestore", "OrbaxCheckpoint", "RemoteMonitor"])

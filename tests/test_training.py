@@ -84,7 +84,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> runner.Run:
         "train.capture_at=[0,1,last]",
         "train.save_model=true",
         "+train.callbacks.kept={class_name: ModelCheckpoint, filepath: 'kept/{epoch}.keras'}",
-        "+train.callbacks.log={class_name: CSVLogger, filename: log.csv}",
+        "+train.callbacks.log={class_name: CSVLogger, filename: logs/log.csv}",
     )
 
 
@@ -151,7 +151,7 @@ def test_every_file_of_the_run_is_recorded(trained: runner.Run) -> None:
         if path.is_file()
     }
     assert there == known
-    assert {"callbacks/kept/4.keras", "callbacks/log.csv", "model.keras"} <= there
+    assert {"callbacks/kept/4.keras", "callbacks/logs/log.csv", "model.keras"} <= there
 
 
 def test_the_saved_model_is_the_one_that_the_tables_show(trained: runner.Run) -> None:
@@ -443,6 +443,24 @@ def test_a_callback_of_ones_own_writes_into_the_run() -> None:
     assert (run.path / "callbacks/note.txt").read_text() == "kept"
     assert "callbacks/note.txt" in run.record.files
     assert not Path("note.txt").exists()
+
+
+KEPT = """
+import keras
+
+@keras.saving.register_keras_serializable()
+class Kept(keras.callbacks.ModelCheckpoint):
+    def get_config(self):
+        return {}
+"""
+
+
+def test_a_checkpoint_of_ones_own_has_plain_fields_too() -> None:
+    Path("kept.py").write_text(KEPT)
+    kept = "+train.callbacks.k={class_name: Kept, filepath: '{epoch!s:.0}.keras'}"
+    with pytest.raises(InputError, match=r"^train.callbacks.k.filepath: expected fields such as "):
+        run_of("run", *iris("custom_modules=[kept]", kept))
+    assert not Path("run").exists()
 
 
 def test_no_link_gets_into_a_run() -> None:

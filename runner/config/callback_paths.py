@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from runner.config.arguments import join
+from runner.config.arguments import join, shown
 from runner.errors import Problem, RunError, suggest
 
 FORMATTED = ("ModelCheckpoint", "filepath")
@@ -61,27 +61,31 @@ class RunPath(str):
         return _below(self.folder, self.given.format(*values, **named))
 
 
-def written_by(callback: type) -> set[str]:
-    """Return the arguments of a callback that are paths it writes to.
+def written_by(callback: type) -> dict[str, bool]:
+    """Return the arguments of a callback that are paths it writes to, and which it fills in.
 
     Those of Keras's own classes and of what derives from them, and any that a class's
     signature declares as ``Path`` or ``os.PathLike``.
     """
-    found = set()
+    found: dict[str, bool] = {}
     for base in inspect.getmro(callback):
         of_keras = base.__module__.partition(".")[0] == "keras"
-        found |= {argument for name, argument in WRITTEN if of_keras and name == base.__name__}
+        if of_keras:
+            known = [pair for pair in WRITTEN if pair[0] == base.__name__]
+            found |= {argument: (name, argument) == FORMATTED for name, argument in known}
         maker = vars(base).get("__init__")
         for parameter in inspect.signature(maker).parameters.values() if maker else ():
             if re.search(r"\bPath(Like)?\b", str(parameter.annotation)):
-                found.add(parameter.name)
+                found.setdefault(parameter.name, False)
     return found
 
 
-def path_problems(arguments: Mapping[str, Any], place: str) -> Iterator[Problem]:
+def path_problems(class_name: str, arguments: Mapping[str, Any], place: str) -> Iterator[Problem]:
     """Yield a problem for each text among a callback's arguments that leads out of a folder."""
     for key, value in arguments.items():
-        if key not in WORDS:
+        if (class_name, key) in WRITTEN and not isinstance(value, str):
+            yield Problem(join(place, key), f"expected a path, found {shown(value)}")
+        elif key not in WORDS:
             for below, text in _texts(value, join(place, key)):
                 yield from _outside(text, below)
 
@@ -161,6 +165,7 @@ def _outside(path: str, place: str) -> Iterator[Problem]:
 def _below(folder: Path, given: str) -> str:
     path = Path(folder, given)
     inside = Path(os.path.realpath(path))
-    if not inside.is_relative_to(os.path.realpath(folder)) or ".." in path.parts:
+    is_inside = inside.is_relative_to(os.path.realpath(folder)) and ".." not in path.parts
+    if not is_inside or not given.isprintable():
         raise RunError(f"a callback would write to '{given}', outside the run's folder")
     return str(path)

@@ -89,7 +89,7 @@ class TrainConfig(Strict):
             yield from argument_problems(
                 "callbacks", callback.class_name, callback.arguments, place, custom=custom
             )
-            yield from path_problems(callback.arguments, place)
+            yield from path_problems(callback.class_name, callback.arguments, place)
             yield from self._field_problems(callback, place, custom)
             yield from self._monitor_problems(callback, place)
         for position, moment in enumerate(self.capture_at):

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from runner.config import catalogue
-from runner.config.callback_paths import RunPath, written_by
+from runner.config.callback_paths import RunPath, field_problems, written_by
 from runner.config.experiment_config import (
     ApplicationModel,
     DeclaredModel,
@@ -23,6 +23,7 @@ from runner.config.experiment_config import (
     TrainConfig,
 )
 from runner.config.references import look_in_working_directory
+from runner.config.strict import refuse
 from runner.errors import InputError, first_line, suggest
 from runner.model.model_files import load_saved, load_weights
 from runner.model.seeding import Seeding, draws_unseen, seeded
@@ -83,10 +84,15 @@ def build_callbacks(config: TrainConfig, folder: Path) -> list[keras.callbacks.C
         place = f"train.callbacks.{name}"
         signature = catalogue.load().signature("callbacks", callback.class_name)
         arguments = dict(callback.arguments)
-        for key in written_by(_class_of(callback.class_name, "callbacks", place)):
+        paths = written_by(_class_of(callback.class_name, "callbacks", place))
+        for key, is_filled_in in paths.items():
             given = arguments.get(key, signature and signature.optional.get(key))
             if isinstance(given, str):
                 arguments[key] = RunPath(folder, given)
+                if is_filled_in:  # checked already, but of a class of one's own
+                    refuse(field_problems(given, {}, f"{place}.{key}", complete=False))
+                else:
+                    Path(arguments[key]).parent.mkdir(parents=True, exist_ok=True)
         callbacks.append(_object(callback.class_name, arguments, "callbacks", place))
     return callbacks
 
