@@ -199,6 +199,7 @@ ORDER = (
     "report.probe_view",
     "report.training_view",
     "report.run_page",
+    "report.layerwise",
     "report.sweep_page",
     "report.page",
     "report.writing",

@@ -18,6 +18,7 @@ from runner.plots.sweep_figures import (
     statistic_by_layer,
 )
 from runner.report.layer_view import bare, packed
+from runner.report.layerwise import layers_by_layers
 from runner.report.run_page import Page, as_yaml
 from runner.report.training_view import how_trained
 from runner.runs.published_run import Run
@@ -71,6 +72,7 @@ def page_of_sweep(runs: Runs) -> Page:
         "layers": [],
         "training": {},
         "no_similarity": "",
+        "has_layerwise": False,
     }
     if not chosen:
         return Page("sweep", shown, {})
@@ -88,6 +90,11 @@ def page_of_sweep(runs: Runs) -> Page:
     similarity, shown["no_similarity"], shown["cautions"] = _similarity(
         Runs(chosen), boxed, titles, about
     )
+    shown["told_layerwise"] = ""
+    if len(chosen) > 1:
+        layerwise, shown["told_layerwise"] = layers_by_layers(Runs(chosen), titles, _METRIC)
+        data["layerwise"] = layerwise
+        shown["has_layerwise"] = bool(layerwise)
     training = how_trained(chosen, titles)
     data["training"] = training
     shown |= {

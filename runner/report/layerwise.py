@@ -1,0 +1,86 @@
+"""The part of a sweep's page that shows layers by layers of any two runs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from runner.errors import InputError
+from runner.plots.drawing import evenly_spaced, how_many, labels
+from runner.plots.sweep_figures import similarity_matrix
+from runner.report.layer_view import bare, packed
+from runner.runs.runs import Runs
+from runner.runs.same_probe import check_probes
+from runner.similarity.pairs import compare_layers
+
+_MOST_RUNS = 12
+_MOST_LAYERS = 360
+_MOST_VALUES = 200_000_000
+
+
+def layers_by_layers(runs: Runs, titles: Sequence[str], metric: str) -> tuple[dict[str, Any], str]:
+    """Return how alike each layer of each run is to each of another, and what is shown of them.
+
+    Parameters
+    ----------
+    runs
+        Completed runs, at least two.
+    titles
+        What they are called.
+    metric
+        As in `Runs.similarity`.
+
+    Returns
+    -------
+    tuple[dict[str, Any], str]
+        Nothing, and why, where the runs cannot be compared.
+    """
+    places = evenly_spaced(len(runs), _MOST_RUNS)
+    chosen = [runs[place] for place in places]
+    every = [run.layer_outputs for run in chosen]
+    most = max(1, _MOST_LAYERS // len(chosen))
+    kept = [[own[place] for place in evenly_spaced(len(own), most)] for own in every]
+    instances = {
+        key: number
+        for number, key in enumerate(
+            (run.id, name) for run, own in zip(chosen, kept, strict=True) for name in own
+        )
+    }
+    group = [
+        run.representation(name) for run, own in zip(chosen, kept, strict=True) for name in own
+    ]
+    if sum(layer.samples * layer.width for layer in group) > _MOST_VALUES:
+        return {}, "Too many values for this page: runner similarity --layers all shows them."
+    try:
+        for run in chosen[1:]:
+            check_probes(chosen[0], run)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the page warns of layers above
+            pairs = compare_layers([group], metric)
+    except InputError as error:
+        return {}, f"The layers cannot be compared: {error}"
+    values = np.full((len(instances), len(instances)), np.nan, np.float32)
+    np.fill_diagonal(values, 1)
+    a, b = (
+        [instances[key] for key in zip(pairs[f"run_{side}"], pairs[f"layer_{side}"], strict=True)]
+        for side in "ab"
+    )
+    values[a, b] = values[b, a] = pairs["value"]
+    figure = bare(similarity_matrix(np.zeros((1, 1)), [""], "layer", metric))
+    cells = figure["data"][0]
+    for key in ("x", "y", "z"):
+        del cells[key]
+    cells["zmin"] = min(0.0, float(np.nanmin(values)))
+    told = how_many(len(chosen), len(runs), "run")
+    if kept != every:
+        told += f"; at most {most} layers of each"
+    data = {
+        "figure": figure,
+        "runs": [titles[place] for place in places],
+        "layers": [labels(own) for own in kept],
+        "values": packed(values),
+    }
+    return data, told
