@@ -15,6 +15,7 @@ from runner.report.layer_view import packed
 from runner.runs.published_run import Run
 from runner.screen.dense import DenseCall
 
+_MOST_LEVELS = 40
 _MOST_UNITS = 16
 _MOST_DENSE = 8
 _MOST_ROWS = 100_000
@@ -124,8 +125,16 @@ def _is_small(layer: LayerRecord) -> bool:
     )
 
 
-def _nested(layers: Sequence[LayerRecord], above: str) -> Iterator[LayerRecord | Block]:
-    """Yield layers, those below a further path together; a block's own layer is in it."""
+def _nested(
+    layers: Sequence[LayerRecord], above: str, levels: int = _MOST_LEVELS
+) -> Iterator[LayerRecord | Block]:
+    """Yield layers, those below a further path together; a block's own layer is in it.
+
+    Below the last of so many levels, layers are not grouped any more.
+    """
+    if not levels:
+        yield from layers
+        return
 
     def block_of(layer: LayerRecord) -> str | None:
         inner, slash, _ = layer.path.removeprefix(above).partition("/")
@@ -141,7 +150,7 @@ def _nested(layers: Sequence[LayerRecord], above: str) -> Iterator[LayerRecord |
         block = Block(path)
         itself = [layer for layer in members if layer.path == path]
         inside = [layer for layer in members if layer.path != path]
-        block.parts.extend([*_nested(inside, f"{path}/"), *itself])
+        block.parts.extend([*_nested(inside, f"{path}/", levels - 1), *itself])
         yield block
 
 
