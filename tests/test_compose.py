@@ -495,6 +495,19 @@ def test_no_file_tells_a_launcher_what_to_run_or_where(setting: str, place: str)
             "in the file that chooses it again, write: - override /model: ...",
         ),
         (
+            "model/tutorial.yaml",
+            MODEL,
+            [],
+            "has the name of a packaged config, which would be taken instead; "
+            "give it a name of its own",
+        ),
+        (
+            "experiment/mine.yaml",
+            "seed: 3\n",
+            ["experiment=mine"],
+            "begin the experiment's file with the line: # @package _global_",
+        ),
+        (
             "mine.yaml",
             "defaults: [{model: tutorial}, _self_]\nseed: 3\n",
             ["--config-name", "mine"],
@@ -537,9 +550,18 @@ def test_a_resolver_of_a_custom_module_is_there_before_it_is_needed() -> None:
     [
         (["-m", "seed=0,1", "hydra.sweep.subdir=x"], "hydra.sweep.subdir: 'x' would be the folder"),
         (["experiment=lstm", "probe=iris"], "probe.high: unknown key; keys are"),
+        (["~model"], "model: required, and not given; set model=..."),
+        (["name=${hydra.job.name}"], "name: refers to 'hydra.job.name', which is not in the"),
+        (["name=${oc.env:NOT_SET_ANYWHERE}"], "name: environment variable NOT_SET_ANYWHERE is not"),
+        (["-m", "--cfg", "job"], "--multirun --cfg: exclude each other; leave -m out"),
         (["model=saved", "model.path=a.tflite"], "model.path: 'a.tflite' is a LiteRT (TensorFlow"),
         (["model=saved", "model.path=a.ONNX"], "model.path: 'a.ONNX' is an ONNX model, whose"),
     ],
 )
 def test_a_mistake_is_told_at_the_key_to_change(words: list[str], line: str) -> None:
     assert [found for found in refused(*words) if found.startswith(line)]
+
+
+def test_what_hydra_knows_of_a_run_can_be_referred_to() -> None:
+    done = composed("name=${hydra:runtime.choices.model}", "+extra.job=${hydra:job.name}")
+    assert (done.config["name"], done.config["extra"]) == ("tutorial", {"job": "runner"})

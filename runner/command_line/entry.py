@@ -25,7 +25,7 @@ from omegaconf import DictConfig
 from runner.command_line.progress import closing, progress_bar, sweep_bar
 from runner.config.compose import Asked, admit, merging, parse_arguments, validate
 from runner.config.composition import composition_of
-from runner.config.loading import CONFIG_DIRECTORY, CONFIG_NAME
+from runner.config.loading import CONFIG_DIRECTORY, CONFIG_NAME, QUIET
 from runner.errors import InputError, RunError, RunnerError, suggest
 from runner.record.publication import make_folder
 
@@ -55,7 +55,7 @@ def script() -> None:
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):  # a legacy console may lack a letter of a name
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    warnings.filterwarnings("ignore", "Support for .yml files")  # said where one is asked for
+    warnings.filterwarnings("ignore", QUIET)
     for name in _ENDING:
         if hasattr(signal, name):  # Windows lacks some
             signal.signal(getattr(signal, name), _stop)

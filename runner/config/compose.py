@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -19,7 +20,7 @@ from runner.config.combinations import check_sweeps, combined, jobs_of, words_of
 from runner.config.composition import Composition, composition_of, experiment_of
 from runner.config.grammar import hydra_word, parsed_overrides, quoted
 from runner.config.hydra_keys import ForbiddenError, check_hydra_keys
-from runner.config.loading import Loader
+from runner.config.loading import Loader, check_names
 from runner.config.overrides import added_problems, parameter_problems, path_problems
 from runner.config.resolve import (
     register_resolvers,
@@ -66,7 +67,10 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     asked = [f"--{mode}".replace("_", "-") for mode in modes if getattr(parsed, mode)]
     problems = []
     if len(asked) > 1:
-        problems.append(Problem(" ".join(asked), "exclude each other", "keep one"))
+        advice = "keep one"
+        if parsed.multirun and parsed.cfg:
+            advice = "leave -m out: --cfg shows what one run is configured with"
+        problems.append(Problem(" ".join(asked), "exclude each other", advice))
     if parsed.resolve and not (parsed.cfg or parsed.help):
         problems.append(Problem("--resolve", "goes with --cfg or --help"))
     if parsed.experimental_rerun is not None:
@@ -110,6 +114,7 @@ def admit(parsed: argparse.Namespace, run_id: str) -> tuple[Loader, list[Overrid
     check_hydra_keys(parsed_overrides(parsed.overrides))
     if parsed.config_dir is not None:
         check_yaml_files(Path(parsed.config_dir))
+        check_names(Path(parsed.config_dir))
     loader = Loader(parsed)
     overrides = parsed_overrides(parsed.overrides, loader.hydra_loader)
     check_sweeps(overrides)
@@ -220,6 +225,7 @@ def compose_one(arguments: Sequence[str], run_id: str) -> tuple[Composition, Pat
     parsed = parse_arguments(list(arguments))
     validate(parsed, run_id)
     cfg = Loader(parsed).load(merging(parsed.overrides))
+    HydraConfig.instance().set_config(cfg)
     composition = composition_of(_own_part(cfg), OmegaConf.masked_copy(cfg, ["hydra"]))
     return composition, Path(str(OmegaConf.select(cfg, "hydra.run.dir")))
 
@@ -246,6 +252,7 @@ def _checked(loader: Loader, chosen: Sequence[str], values: Sequence[Override]) 
     try:
         cfg = loader.load([*chosen, *map(_forced, values)]) if values else base
         problems += loader.launcher_problems(cfg)
+        HydraConfig.instance().set_config(cfg)  # for ${hydra:...}, as in a job
         experiment_of(_own_part(cfg))
     except ForbiddenError:
         raise

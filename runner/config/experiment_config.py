@@ -265,6 +265,8 @@ def _explained(error: Mapping[str, Any]) -> Iterator[Problem]:
         advice = suggest(str(location[-1]), keys) or f"keys are {', '.join(keys)}"
         if len(location) == 1:
             advice += f"; a key of your own stands below extra: extra.{place}"
+        if location == ("experiment",):
+            advice = "begin the experiment's file with the line: # @package _global_"
         yield Problem(place, "unknown key", advice)
     elif kind == "missing":
         yield Problem(place, "required, and not given", f"set {place}=...")

@@ -30,9 +30,29 @@ from runner.errors import InputError, Problem, first_line, some, suggest
 HERE = Path(__file__).resolve().parent.parent
 CONFIG_DIRECTORY = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"
 CONFIG_NAME = "config"
+QUIET = r"Support for \.yml files|In '.*': Defaults list is missing `_self_`"
+"""What Hydra warns of that is said where it matters, or does not matter."""
 
 _EXTRAS = {"joblib": "parallel", "ray": "ray", "submitit": "slurm"}
 """The extra of this package that brings a launcher, by the first word of its name."""
+
+
+def check_names(folder: Path) -> None:
+    """Refuse configs of a person's that have the name of a packaged one, which Hydra would take.
+
+    Raises
+    ------
+    InputError
+        One problem a file. A copy of the packaged file is no problem.
+    """
+    problems = []
+    for packaged in sorted(CONFIG_DIRECTORY.rglob("*.yaml")):
+        path = folder / packaged.relative_to(CONFIG_DIRECTORY)
+        if path.is_file() and path.read_bytes() != packaged.read_bytes():
+            message = "has the name of a packaged config, which would be taken instead"
+            problems.append(Problem(str(path), message, "give it a name of its own"))
+    if problems:
+        raise InputError(problems)
 
 
 class Loader:
@@ -88,7 +108,7 @@ class Loader:
     def _explaining(self, overrides: Sequence[str] = ()) -> Iterator[None]:
         try:
             with warnings.catch_warnings():  # a file of the wrong suffix is told where it is missed
-                warnings.filterwarnings("ignore", "Support for .yml files")
+                warnings.filterwarnings("ignore", QUIET)
                 yield
         except yaml.MarkedYAMLError as error:
             raise InputError([yaml_problem(error)]) from error

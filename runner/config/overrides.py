@@ -15,7 +15,7 @@ from runner.errors import Problem, suggest
 
 def parameter_problems(base: DictConfig, values: Iterable[Override]) -> list[Problem]:
     """Refuse keys of a declared model that are no parameters of it."""
-    model = base._get_node("model")
+    model = base._get_node("model") if "model" in base else None
     if not isinstance(model, DictConfig) or model._is_interpolation() or "layers" not in model:
         return []
     others = [str(key) for key in model if key not in DeclaredModel.model_fields]

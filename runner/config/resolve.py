@@ -149,7 +149,7 @@ class _Reading:
         if not isinstance(real, str) and text.startswith("${oc.env:"):
             text = f"${{oc.decode:{text}}}"
         self.places.add(place)
-        for leaf in _leaves(real):
+        for leaf in () if real == _raw(node) else _leaves(real):  # as written: not resolved
             self.values.setdefault(str(leaf), text)
         return text
 
@@ -158,8 +158,12 @@ class _Reading:
         for mark, written in self._marks.items():
             text = text.replace(mark, written)
         if text == str(marked) or re.search(r"environment[0-9a-f]{16}", text, re.IGNORECASE):
-            text = str(node._value() if hasattr(node, "_value") else node)
+            text = str(_raw(node))
         return text
+
+
+def _raw(node: Any) -> Any:
+    return node._value() if hasattr(node, "_value") else node
 
 
 def _child(node: Any, key: Any) -> Any:
@@ -233,5 +237,7 @@ def _unresolved(place: str, raw: str, error: OmegaConfBaseException) -> Problem:
         )
     missing = re.search(r"Interpolation key '([^']+)' not found", message)
     if missing:
-        return Problem(place, f"refers to '{missing[1]}', which is not in the configuration")
+        key = missing[1]
+        advice = f"write ${{hydra:{key[6:]}}}" if key.startswith("hydra.") else ""
+        return Problem(place, f"refers to '{key}', which is not in the configuration", advice)
     return Problem(place, f"{raw} cannot be resolved: {message}")

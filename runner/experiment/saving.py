@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -298,7 +299,11 @@ class Saving:
     def _layers(self) -> tuple[LayerRecord, ...]:
         """What the run records of every layer; known when the tables are complete."""
         tables = self._shown[-1][1]
-        return layer_records(self.showing.capture, tables, type(self._model).__name__)
+        hidden = self._header.variables.arguments
+        return tuple(
+            replace(layer, arguments=hidden(layer.path, layer.arguments))
+            for layer in layer_records(self.showing.capture, tables, type(self._model).__name__)
+        )
 
     def _record(self, **known: Any) -> RunRecord:
         last, probe = self._shown[-1][1], self._probe
