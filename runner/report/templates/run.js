@@ -27,12 +27,44 @@ function explain(view, unit, value, mean = false) {
   panel.classList.toggle("wrapped", text === undefined || mean);
   panel.querySelector("pre").textContent = told;
   panel.hidden = false;
+  document.body.classList.add("explaining");
+  uncover();
+}
+
+// Brings what was chosen to where the panel is not, once the page has taken its new width.
+function uncover() {
+  const chosen = document.activeElement;
+  if (!chosen || chosen === document.body || panel.contains(chosen)) return;
+  requestAnimationFrame(() => {
+    const [it, over] = [chosen.getBoundingClientRect(), panel.getBoundingClientRect()];
+    const beside = over.left >= it.right;
+    const end = beside ? innerHeight : over.top;
+    const hidden = it.top < 60 || Math.min(it.bottom, it.top + 300) > end;
+    if (hidden) scrollBy({ top: it.top - Math.max(70, (end - Math.min(it.height, end)) / 2) });
+  });
 }
 
 function closePanel() {
   panel.hidden = true;
+  document.body.classList.remove("explaining");
   shownValue = null;
 }
+
+// Says how many columns of a wide table lie beyond its right edge.
+function cueColumns(frame) {
+  const [scroller, cue] = [frame.querySelector(".scroll"), frame.nextElementSibling];
+  const show = () => {
+    const edge = scroller.getBoundingClientRect().right;
+    const beyond = [...scroller.querySelectorAll("thead th")].filter((one) => one.getBoundingClientRect().right > edge + 4);
+    if (beyond.length) frame.dataset.more = "";
+    else delete frame.dataset.more;
+    const [first] = beyond;
+    cue.textContent = first ? `Scroll to the right for ${beyond.map((one) => one.textContent.trim()).join(", ")}.` : "";
+  };
+  scroller.addEventListener("scroll", show, { passive: true });
+  new ResizeObserver(show).observe(scroller);
+}
+for (const frame of document.querySelectorAll(".cued")) cueColumns(frame);
 
 function chooseSample(next) {
   sample = Math.max(0, Math.min(data.samples.length - 1, next));
