@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,12 +22,13 @@ from runner.command_line.commands import main
 from runner.errors import InputError
 from runner.plots.activation_figures import by_unit, heat_map, histogram
 from runner.plots.drawing import DIVERGING, SEQUENTIAL, colour_scale, evenly_spaced, labels
-from runner.plots.sweep_figures import stability_figure
+from runner.plots.sweep_figures import boxes, stability_figure
 from runner.record.layer_record import LayerRecord
 from runner.report.excerpt import Excerpt, MapExcerpt
 from runner.report.layer_view import Units, image_view
 from runner.report.network import Block, dense_chain, feeders, layer_tree
 from runner.report.page import embedded, write_page
+from runner.report.probe_view import input_views
 from runner.report.writing import write_report
 from runner.runs.published_run import Run
 from runner.runs.runs import Runs
@@ -296,6 +298,46 @@ def test_many_layers_without_paths_are_folded_by_their_numbers() -> None:
 
 def test_what_feeds_a_layer_is_told() -> None:
     assert feeders(tutorial_run("a").record) == {"hidden": ["input"], "output": ["hidden"]}
+
+
+def test_a_line_leads_through_the_dropout_that_a_tensor_came_through() -> None:
+    given = keras.Input((4,), name="input")
+    first = keras.layers.Dense(4, name="first")(given)
+    dropped = keras.layers.Dropout(0.5, name="dropped")(first)
+    total = keras.layers.Add(name="total")([first, dropped])
+    again = keras.layers.Dropout(0.5, name="again")(total)
+    model = keras.Model(given, keras.layers.Dense(2, name="last")(again))
+    run = runner.save_run(model, np.ones((2, 4), np.float32), Path("run"))
+    assert feeders(run.record) == {
+        "first": ["input"],
+        "dropped": ["first"],
+        "total": ["first", "dropped"],
+        "again": ["total"],
+        "last": ["again"],
+    }
+
+
+def test_pixels_of_a_flat_digit_are_a_picture() -> None:
+    picture = np.arange(6, dtype=np.float32).reshape(1, 6)
+    path = make_run(Path("run"), {"hidden": picture}, samples=["a"], inputs=picture)
+    run = Run.read(path)
+    assert run.record.probe is not None
+    run.record = replace(run.record, probe=replace(run.record.probe, picture=(2, 3)))
+    [view], _ = input_views(run, Excerpt.of(run, list(run.record.tensors)))
+    assert view["maps"]["values"]["shape"] == [1, 1, 2, 3]
+    assert view["maps"]["told"] == "height downwards, width to the right"
+    assert view["columns"] == [f"input{pixel}" for pixel in range(6)]  # as text as well
+
+
+@pytest.mark.parametrize("runs", [24, 25])
+def test_many_runs_are_bands_and_few_are_boxes(runs: int) -> None:
+    quantiles = np.sort(np.random.default_rng(0).normal(size=(runs, 5)))
+    figure = boxes(quantiles, range(runs), "seed")
+    if runs == 24:
+        assert [trace.type for trace in figure.data] == ["box"]
+        return
+    assert [trace.fill for trace in figure.data] == [None, *["tonexty"] * 4]
+    np.testing.assert_array_equal(figure.data[2].y, quantiles[:, 2])
 
 
 @pytest.mark.parametrize("shape", [(6, 7), (40, 40, 3), (5, 9, 64), (3, 8, 8, 2), (1, 1, 5)])

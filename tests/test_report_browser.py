@@ -115,6 +115,46 @@ def test_choosing_a_unit_explains_its_value(read: Any) -> None:
     assert reader.page.is_hidden("#panel")
 
 
+@pytest.mark.parametrize("width", [390, 700, 1280, 1800])
+def test_the_panel_covers_nothing_of_what_it_explains(read: Any, width: int) -> None:
+    reader = read(tutorial_run(), width=width)
+    reader.page.click('[data-unit="1-1"]')
+    reader.page.wait_for_timeout(300)
+    panel = reader.page.locator("#panel").bounding_box()
+    for unit in ("0-0", "1-1", "2-1"):  # an input, the chosen unit and an output
+        circle = reader.page.locator(f'[data-unit="{unit}"] circle').bounding_box()
+        below = circle["y"] + circle["height"] <= panel["y"]
+        assert below or circle["x"] + circle["width"] <= panel["x"]
+    assert reader.page.evaluate("document.documentElement.scrollWidth") <= width
+    reader.page.keyboard.press("Escape")
+    assert reader.page.evaluate("document.body.className") == ""
+
+
+@pytest.mark.parametrize(("width", "cut"), [(390, True), (1280, False)])
+def test_a_table_that_goes_on_says_so(read: Any, width: int, cut: bool) -> None:
+    reader = read(tutorial_run(), width=width)
+    cue = reader.text(".cue")
+    assert cue.startswith("Scroll to the right for ") is cut
+    assert reader.page.locator(".cued[data-more]").count() == cut
+    if cut:
+        assert cue.endswith("NaN, inf.")
+        reader.page.evaluate("document.querySelector('.cued .scroll').scrollLeft = 9999")
+        reader.page.wait_for_function("document.querySelector('.cue').textContent === ''")
+
+
+def test_bands_replace_many_boxes(read: Any) -> None:
+    paths = [
+        make_run(Path(f"runs/{seed}"), run_id=f"abcd0123-{seed}", sweep="abcd0123",
+                 config={"seed": seed})
+        for seed in range(26)
+    ]  # fmt: skip
+    reader = read(Runs(map(Run.read, paths)))
+    reader.drawn("#boxes")
+    assert reader.page.evaluate("document.getElementById('boxes').data.length") == 5
+    middle = reader.page.evaluate("[...document.getElementById('boxes').data[2].y]")
+    np.testing.assert_allclose(middle, np.median(Run.read(paths[0])["hidden"]), rtol=1e-6)
+
+
 def test_a_heat_map_is_read_with_the_keyboard(read: Any) -> None:
     reader = read(tutorial_run())
     reader.drawn("#layer-0 .heat")

@@ -331,6 +331,7 @@ class Saving:
                 file="probe" + FORMATS[self._settings.format].suffix,
                 has_inputs=self._probe_table.has_inputs,
                 columns=self._probe_table.layout(),
+                picture=probe.picture,
                 notes=probe.notes,
                 training=self._settings.training,
                 mixed_by=self.showing.mixed_by,

@@ -243,8 +243,15 @@ def _axis_title(matrix: Matrix, place: int, called: Mapping[str, str], about: st
     return f"layers of {labels([called.get(run, run)])[0]}"
 
 
+MOST_BOXES = 24
+"""Of more runs bands are drawn: that many boxes cannot be told apart."""
+
+
 def boxes(quantiles: np.ndarray, runs: Sequence[object], about: str = "run") -> Figure:
     """Return the distribution of one layer's values in each run.
+
+    A box for each of a few runs. Of more than 24 the runs stand side by side as bands: from
+    the quantile 0.05 to 0.95, from 0.25 to 0.75 within that, and the median as a line.
 
     Parameters
     ----------
@@ -256,8 +263,22 @@ def boxes(quantiles: np.ndarray, runs: Sequence[object], about: str = "run") -> 
         What that says of them: ``seed``.
     """
     graph = library()
+    figure = graph.Figure(
+        _bands(quantiles, runs) if len(runs) > MOST_BOXES else _box(quantiles, runs)
+    )
+    return dress(
+        figure,
+        height=380,
+        showlegend=False,
+        xaxis={"type": "category", "title": {"text": plain(about)}},
+        yaxis={"title": {"text": "value"}},
+        hovermode="x unified" if len(runs) > MOST_BOXES else "closest",
+    )
+
+
+def _box(quantiles: np.ndarray, runs: Sequence[object]) -> list[Any]:
     low, first, middle, third, high = quantiles.T
-    box = graph.Box(
+    box = library().Box(
         x=labels(runs),
         lowerfence=low,
         q1=first,
@@ -267,13 +288,29 @@ def boxes(quantiles: np.ndarray, runs: Sequence[object], about: str = "run") -> 
         marker={"color": COLOURS[0]},
         line={"width": 1.5},
     )
-    return dress(
-        graph.Figure(box),
-        height=380,
-        showlegend=False,
-        xaxis={"type": "category", "title": {"text": plain(about)}},
-        yaxis={"title": {"text": "value"}},
-    )
+    return [box]
+
+
+def _bands(quantiles: np.ndarray, runs: Sequence[object]) -> list[Any]:
+    """Return five lines over the runs, the area between two of them filled, lowest first."""
+    names = ("5th percentile", "25th percentile", "median", "75th percentile", "95th percentile")
+    opacities = (None, 0.18, 0.4, 0.4, 0.18)
+    lines = []
+    for name, values, opacity in zip(names, quantiles.T, opacities, strict=True):
+        filled = {} if opacity is None else {
+            "fill": "tonexty", "fillcolor": f"rgba{(*components(COLOURS[0]), opacity)}",
+        }  # fmt: skip
+        lines.append(
+            library().Scatter(
+                x=labels(runs),
+                y=values,
+                name=name,
+                mode="lines",
+                line={"color": COLOURS[0], "width": 1.8 if name == "median" else 0.4},
+                **filled,
+            )
+        )
+    return lines
 
 
 def statistic_by_layer(values: np.ndarray, layers: Sequence[str], runs: Sequence[object]) -> Figure:

@@ -84,6 +84,9 @@ class Probe:
         Returns for each entry of the one input whether it was an integer in all samples before
         it came to stand among floats: a float may be rounded to the model's type, an integer
         may not. ``None`` where the type of the array says it.
+    picture
+        Height and width of the picture whose pixels a sample's one vector holds, row by row;
+        ``None`` for all else.
     """
 
     source: str
@@ -97,6 +100,7 @@ class Probe:
     locate: Callable[[int], str] | None = None
     notes: tuple[str, ...] = ()
     integers: Callable[[], Sequence[bool]] | None = None
+    picture: tuple[int, int] | None = None
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Yield all samples in batches of `size`, the last one as short as it is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -94,9 +95,10 @@ def _digits(config: DigitsConfig, expected: Sequence[InputSpec]) -> Probe:
     elif len(shape) == 3:
         pixels = pixels[..., None]
     rows = _first(config.rows, len(pixels), "digits")
-    return array_probe(
+    probe = array_probe(
         "digits (scikit-learn)", pixels[rows], None, data.target[rows], data.target[rows]
     )
+    return replace(probe, picture=(8, 8)) if pixels.ndim == 2 else probe
 
 
 def _iris(config: IrisConfig) -> Probe:

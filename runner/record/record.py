@@ -89,6 +89,9 @@ class ProbeRecord:
         Whether it does hold the inputs: not those too large, or too wide for the format.
     columns
         Which columns of that file hold what; ``None`` in records older than this key.
+    picture
+        Height and width of the picture whose pixels the one vector of a sample holds, row by
+        row; ``None`` for all else.
     notes
         What of the source was not shown, or not whole.
     training
@@ -110,6 +113,7 @@ class ProbeRecord:
     file: FileName
     has_inputs: bool
     columns: tuple[ProbeColumns, ...] | None = None
+    picture: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()
     training: bool = False
     mixed_by: str | None = None

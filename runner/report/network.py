@@ -100,20 +100,51 @@ def layer_tree(layers: Sequence[LayerRecord]) -> list[LayerRecord | Block]:
 
 
 def feeders(record: RunRecord) -> dict[str, list[str]]:
-    """Return for each layer, by its path, the layers and inputs that it was called on."""
+    """Return for each layer, by its path, the layers and inputs that it was called on.
+
+    A tensor that a Dropout handed on as it was comes from that, for what was called later.
+    """
     owners = {call.name: layer.path for layer in record.layers for call in layer.calls}
     inputs = [layer.path for layer in record.layers if layer.layer_class == "InputLayer"]
     single = inputs[0] if len(inputs) == 1 else None
+    handed_on = _handed_on(record)
     feeds: dict[str, list[str]] = {}
     for layer in record.layers:
-        for wire in (wire for call in layer.calls for wire in call.wires):
-            source = wire.tensor or wire.model_input or ""
-            known = owners.get(source) or owners.get(source.rpartition(":")[0])
-            if known is None and wire.model_input is not None:
-                known = single or wire.model_input
-            if known is not None:
-                feeds.setdefault(layer.path, []).append(known)
+        for call in layer.calls:
+            merged = [wire.tensor for wire in call.wires if "." in wire.argument]
+            for wire in call.wires:
+                source = wire.tensor or wire.model_input or ""
+                known = owners.get(source) or owners.get(source.rpartition(":")[0])
+                if known is None and wire.model_input is not None:
+                    known = single or wire.model_input
+                if known is None:
+                    continue
+                last = _last_before(layer, handed_on.get(source, []))
+                # Of x and its dropout, merged, one is the layer's own and one what handed it on.
+                both = [known] if last is not None and merged.count(wire.tensor) > 1 else []
+                feeds.setdefault(layer.path, []).extend([*both, last or known])
     return {layer: list(dict.fromkeys(sources)) for layer, sources in feeds.items()}
+
+
+def _handed_on(record: RunRecord) -> dict[str, list[LayerRecord]]:
+    """Return for each tensor the layers that put out that very tensor again, such as a Dropout."""
+    found: dict[str, list[LayerRecord]] = {}
+    for layer in record.layers:
+        for tensor in layer.tensors:
+            if tensor.kind == "activation" and tensor.alias_of is not None:
+                found.setdefault(tensor.alias_of, []).append(layer)
+    return found
+
+
+def _last_before(layer: LayerRecord, others: Sequence[LayerRecord]) -> str | None:
+    """Return the last of some layers that was called before another, in the same place."""
+    inside = layer.path.rpartition("/")[0]
+    before = [
+        other
+        for other in others
+        if other.path.rpartition("/")[0] == inside and (other.order or 0) < (layer.order or 0)
+    ]
+    return max(before, key=lambda other: other.order or 0).path if before else None
 
 
 def _is_small(layer: LayerRecord) -> bool:

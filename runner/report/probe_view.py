@@ -25,7 +25,8 @@ def input_views(run: Run, excerpt: Excerpt) -> tuple[list[dict[str, Any]], str]:
     -------
     list of dict
         ``name``; of vectors ``columns`` and ``values`` of shape (sample, column), or
-        ``texts``; of all else ``maps`` as in `runner.report.layer_view.tensor_view`.
+        ``texts``; of all else, and of a vector that holds a picture as well, ``maps`` as in
+        `runner.report.layer_view.tensor_view`.
     str
         Empty where there are inputs.
     """
@@ -36,11 +37,20 @@ def input_views(run: Run, excerpt: Excerpt) -> tuple[list[dict[str, Any]], str]:
         return [], f"The probe's file is larger than {readable(_LARGEST_FILE)} and is not read."
     shown = run.shown
     inputs = (shown.input(spec.name, excerpt.places) for spec in record.inputs)
-    return [_view(given.name, list(given.columns), given.values) for given in inputs], ""
+    views = [_view(given.name, list(given.columns), given.values) for given in inputs]
+    if record.picture is not None and len(views) == 1:
+        [spec] = record.inputs
+        pixels = shown.input(spec.name, excerpt.places).values
+        picture = pixels.reshape(len(pixels), *record.picture)
+        views = [views[0] | _view(spec.name, [], picture, ("height", "width"))]
+    return views, ""
 
 
-def _view(name: str, columns: list[str], values: np.ndarray) -> dict[str, Any]:
-    spec = TensorSpec(name, "input", name, "", None, None, values.shape[1:], values.dtype.name, 0)
+def _view(
+    name: str, columns: list[str], values: np.ndarray, axes: tuple[str, ...] | None = None
+) -> dict[str, Any]:
+    shape, dtype = values.shape[1:], values.dtype.name
+    spec = TensorSpec(name, "input", name, "", None, None, shape, dtype, 0, axes=axes)
     cut = MapExcerpt.of(spec, _IMAGE_VALUES)
     if cut is not None:
         return {"name": name, "maps": image_view(cut.cut(values), spec, cut)}

@@ -12,6 +12,7 @@ import pandas as pd
 from runner.errors import DamagedError, InputError, some
 from runner.plots.drawing import evenly_spaced, how_many
 from runner.plots.sweep_figures import (
+    MOST_BOXES,
     boxes,
     similarity_matrix,
     stability_figure,
@@ -101,6 +102,7 @@ def page_of_sweep(runs: Runs) -> Page:
         "training": training,
         "layers": boxed,
         "told_layers": how_many(len(drawn), len(layers), "layer"),
+        "banded": len(chosen) > MOST_BOXES,
         "told_boxed": how_many(len(boxed), len(layers), "layer"),
     }
     return Page("sweep", shown, {**data, **similarity, "layers": boxed})

@@ -179,14 +179,16 @@ function input(figure, view) {
   if (view.maps) {
     figure.querySelector("figcaption").append(element("span", { className: "note", textContent: view.maps.told }));
     followers.push(imageGrid(figure, view.maps, view.name));
-    return;
+    if (!view.columns) return;
   }
   const numbers = view.values && unpack(view.values);
   const said = (row, column) => (numbers
     ? digits(numbers.values[row * numbers.shape[1] + column], numbers.type) : view.texts[row][column]);
   const list = element("ul", { className: "chips" });
-  if (view.told) figure.append(element("p", { className: "note", textContent: view.told }));
-  figure.append(list);
+  const place = view.maps ? element("details", {}, element("summary", { textContent: "Its pixels as text" })) : figure;
+  if (view.told) place.append(element("p", { className: "note", textContent: view.told }));
+  place.append(list);
+  if (view.maps) figure.append(place);
   followers.push((chosen) => list.replaceChildren(...view.columns.map((name, column) => element("li", {},
     element("span", {}, element("b", { textContent: name }), said(chosen, column))))));
 }

@@ -47,12 +47,15 @@ if (data.layers) {
   const alike = data.matrix && unpack(data.matrix.values);
   data.layers.forEach((name, index) => layer.append(element("option", { value: String(index), textContent: name.slice(0, 80) })));
   const titles = data.boxes.figure.data[0].x;
-  const boxOf = () => { // without the runs that have no such layer
+  const banded = data.boxes.figure.data.length > 1;
+  const tracesOf = () => { // without the runs that have no such layer
     const found = rows(block(quantiles, Number(layer.value)));
     const there = found.map((row, run) => run).filter((run) => Number.isFinite(found[run][0]));
-    const [lowerfence, q1, middle, q3, upperfence] =
-      [0, 1, 2, 3, 4].map((index) => there.map((run) => found[run][index]));
-    return { x: there.map((run) => titles[run]), lowerfence, q1, median: middle, q3, upperfence };
+    const x = there.map((run) => titles[run]);
+    const parts = [0, 1, 2, 3, 4].map((index) => there.map((run) => found[run][index]));
+    if (banded) return parts.map((y) => ({ x, y }));
+    const [lowerfence, q1, middle, q3, upperfence] = parts;
+    return [{ x, lowerfence, q1, median: middle, q3, upperfence }];
   };
   const cells = () => rows(block(alike, Number(layer.value)));
   const show = (next) => {
@@ -61,13 +64,17 @@ if (data.layers) {
     buttons[0].disabled = index === 0;
     buttons[1].disabled = index === data.layers.length - 1;
     if (boxes.layout) {
-      Plotly.restyle(boxes, Object.fromEntries(Object.entries(boxOf()).map(([key, value]) => [key, [value]])));
+      const traces = tracesOf();
+      Plotly.restyle(boxes, Object.fromEntries(Object.keys(traces[0]).map((key) => [key, traces.map((one) => one[key])])));
     }
     if (matrix?.layout) Plotly.restyle(matrix, { z: [cells()] });
   };
   layer.addEventListener("change", () => show(Number(layer.value)));
   buttons.forEach((button, number) => button.addEventListener("click", () => show(Number(layer.value) + 2 * number - 1)));
-  plot(boxes, () => ({ ...data.boxes.figure, data: [{ ...data.boxes.figure.data[0], ...boxOf() }] }));
+  plot(boxes, () => {
+    const traces = tracesOf();
+    return { ...data.boxes.figure, data: data.boxes.figure.data.map((trace, index) => ({ ...trace, ...traces[index] })) };
+  });
   if (matrix) {
     plot(matrix, () => ({ ...data.matrix.figure, data: [{ ...data.matrix.figure.data[0], z: cells() }] }));
   }
