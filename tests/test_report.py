@@ -322,7 +322,8 @@ def test_pixels_of_a_flat_digit_are_a_picture() -> None:
     path = make_run(Path("run"), {"hidden": picture}, samples=["a"], inputs=picture)
     run = Run.read(path)
     assert run.record.probe is not None
-    run.record = replace(run.record, probe=replace(run.record.probe, picture=(2, 3)))
+    probe = replace(run.record.probe, picture=(2, 3))
+    run = Run(path, replace(run.record, probe=probe))
     [view], _ = input_views(run, Excerpt.of(run, list(run.record.tensors)))
     assert view["maps"]["values"]["shape"] == [1, 1, 2, 3]
     assert view["maps"]["told"] == "height downwards, width to the right"

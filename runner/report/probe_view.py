@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,9 @@ def input_views(run: Run, excerpt: Excerpt) -> tuple[list[dict[str, Any]], str]:
     if record.picture is not None and len(views) == 1:
         [spec] = record.inputs
         pixels = shown.input(spec.name, excerpt.places).values
-        picture = pixels.reshape(len(pixels), *record.picture)
-        views = [views[0] | _view(spec.name, [], picture, ("height", "width"))]
+        if pixels.shape[1:] == (prod(record.picture),):
+            picture = pixels.reshape(len(pixels), *record.picture)
+            views = [views[0] | _view(spec.name, [], picture, ("height", "width"))]
     return views, ""
 
 
