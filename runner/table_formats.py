@@ -43,6 +43,9 @@ _PARQUET = TableFormat("parquet", ".parquet", "parquet", is_queried=True)
 # 12 bytes were measured on float32 in NumPy's shortest digits.
 _CSV = TableFormat("csv", ".csv", "csv", is_text=True, number_bytes=12)
 
+WORKBOOK = "tables.xlsx"
+"""What the workbook of a run is called."""
+
 FORMATS: dict[str, TableFormat] = {
     known.name: known
     for known in (

@@ -538,6 +538,14 @@ def test_pictures_have_the_values_that_keras_gives(interpolation: str, fit: str)
     assert np.array_equal(found, expected.astype("float32"))
 
 
+@pytest.mark.parametrize("interpolation", METHODS)
+def test_a_picture_of_the_right_size_has_the_values_that_keras_gives(interpolation: str) -> None:
+    write_pictures()
+    expected = keras_values((37, 53), "rgb", interpolation=interpolation)
+    found = whole(images((37, 53, 3), interpolation=interpolation, scale="0-255")).inputs
+    assert np.array_equal(found, expected.astype("float32"))
+
+
 @pytest.mark.parametrize(("mode", "channels"), [("grayscale", 1), ("rgba", 4)])
 def test_pictures_of_other_channels_have_the_values_that_keras_gives(
     mode: str, channels: int

@@ -17,8 +17,9 @@ import runner
 from runner.config.compose import compose_one
 from runner.errors import InputError
 from runner.experiment.experiment import run_experiment
+from runner.screen.screen import show
 from runner.tables import workbook
-from runner.tables.tables import write_table
+from runner.tables.plain_tables import write_table
 from runner.tables.workbook import Sheet, workbook_of
 
 
@@ -120,6 +121,7 @@ def test_a_run_as_xlsx_is_read_back_to_the_bit() -> None:
     assert run["층"].equals(plain["층"])
     assert run.record.format == "parquet"
     assert "tables.xlsx" in run.record.files
+    assert "       and tables.xlsx, " in show(run)
     sheets = read((run.path / "tables.xlsx").read_bytes())
     assert list(sheets) == ["contents", "summary", "probe", "층", "층.kernel", "층.bias"]
     found = np.array([row[1:] for row in sheets["층"][1:]], "float32")

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from runner.errors import some
 from runner.record.layer_record import LayerRecord
 from runner.record.publication import Publication
+from runner.table_formats import WORKBOOK
 from runner.tables.workbook import Sheet, workbook_of
 
-_FILE = "tables.xlsx"
 _PLAIN = ("summary", "probe")
 
 
@@ -42,7 +42,7 @@ def add_workbook(publication: Publication, layers: Iterable[LayerRecord]) -> Non
         if tensor.alias_of is None
     ]
     data, left_out = workbook_of(sheets)
-    publication.write(_FILE, data)
+    publication.write(WORKBOOK, data)
     if left_out:
-        said = f"{len(left_out)} tables are not in {_FILE}: {some(left_out)}"
+        said = f"{len(left_out)} tables are not in {WORKBOOK}: {some(left_out)}"
         warnings.warn(said, UserWarning, stacklevel=3)

@@ -22,6 +22,9 @@ _DECODED: dict[str, tuple[int, ...]] = {
     "GIF": (3,),
 }
 
+# These leave a picture as it is that has the size already; the others blur or sharpen it.
+_KEEPING = ("bilinear", "nearest", "area")
+
 
 def decoded(data: bytes, kind: str, mode: str, channels: int) -> np.ndarray | None:
     """Decode a picture as Keras does.
@@ -82,6 +85,8 @@ def resized(
     InputError
         If Keras cannot crop with that interpolation.
     """
+    if picture.shape[:2] == (height, width) and interpolation in _KEEPING:
+        return picture.astype("float32")
     resize = _resize(picture.shape[-1], height, width, interpolation, fit)
     with tf.device("CPU:0"):
         return np.asarray(resize(picture), dtype="float32")

@@ -22,7 +22,7 @@ from runner.runs.published_run import Run
 from runner.screen import story
 from runner.screen.dense import DenseCall
 from runner.screen.figures import WIDTH
-from runner.table_formats import FORMATS
+from runner.table_formats import FORMATS, WORKBOOK
 from runner.tables.statistics import not_finite
 
 _LONGEST_NAME = 30
@@ -157,6 +157,8 @@ def _saved(run: Run) -> str:
     sizes = [size for name, size in files.items() if name.endswith(suffix)]
     if sizes:
         lines.append(f"       {len(sizes)} tables as {run.record.format}, {readable(sum(sizes))}")
+    if WORKBOOK in files:
+        lines.append(f"       and {WORKBOOK}, {readable(files[WORKBOOK])}")
     return "\n".join(lines)
 
 
