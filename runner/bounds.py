@@ -44,7 +44,9 @@ TableFormat = Annotated[str, Field(pattern="^(parquet|csv|arrow)$")]
 
 _NUMBERS = "bool|u?int(8|16|32|64)|b?float16|float32|float64"
 
-StoredType = Annotated[str, Field(pattern=f"^({_NUMBERS})$")]
+STORED_TYPE = f"^({_NUMBERS})$"
+
+StoredType = Annotated[str, Field(pattern=STORED_TYPE)]
 """NumPy's names of the types that tables hold."""
 
 InputType = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -550,3 +551,47 @@ def test_terminal_escapes_of_a_run_are_printed_as_text(
         said = capsys.readouterr()
         for line in (said.out + said.err).splitlines():
             assert line.isprintable(), (words, line)
+
+
+def test_what_a_record_describes_is_computed_up_to_a_size() -> None:
+    from runner.arithmetic.derived import Derived, evaluate
+
+    def stored(_: Any) -> Derived:
+        return Derived(np.ones((1, 4), np.float32), True)
+
+    one = {"tensor": "x"}
+    for description in (
+        {"range": [0, 10**12], "dtype": "int64"},
+        {"constant": "a", "dtype": "U1000000000"},
+        {"operation": "broadcast_to", "of": [one], "shape": [None, 10**6, 10**6, 4]},
+        {"operation": "cast", "of": [one], "dtype": "U1000000000"},
+    ):
+        with pytest.raises(ValueError, match="numbers"):
+            evaluate(description, stored)
+    doubled = evaluate({"operation": "add", "of": [one, one]}, stored)
+    assert doubled.values.tolist() == [[2, 2, 2, 2]]
+
+
+def test_layers_as_deep_as_a_record_can_have_them_are_drawn(tmp_path: Path) -> None:
+    from runner.report.network import Block, layer_tree
+
+    path = "/".join("a" * 1500)
+    run = runner.open_run(make_run(tmp_path / "run", {"a": np.ones((3, 1), np.float32)}))
+    [layer] = run.record.layers
+    deep = [dataclasses.replace(layer, path=path[: 2 * depth + 1]) for depth in range(1500)]
+    [block] = layer_tree(deep)
+    assert isinstance(block, Block)
+    assert block.layers == 1500
+
+
+@pytest.mark.parametrize("value", [5, "x", [1], {}, None, {"layers": 3}, float("inf")])
+def test_a_configuration_may_be_anything(
+    value: Any, real: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = ("model", "loss", "optimizer", "probe", "train", "capture", "custom_modules", "seed")
+    forge(real, lambda record: record["config"].update(dict.fromkeys(keys, value)))
+    for words in (["show", str(real)], ["diff", str(real), str(VERSION_1)]):
+        assert main(words) == 0
+    assert main(["rerun", str(real)]) == 2
+    said = capsys.readouterr().err
+    assert all(line.startswith("error: ") for line in said.splitlines())

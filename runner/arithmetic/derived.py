@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from runner.arithmetic.functions import FUNCTIONS, PARAMETRIC
+from runner.bounds import STORED_TYPE
 
 _EXACT = (
     "absolute add divide equal floor greater greater_equal less less_equal logical_and",
@@ -37,6 +39,11 @@ _NUMBERS = {
 
 
 _LONGEST_FORMULA = 40
+
+# A record is somebody's file: what it describes is computed up to so many numbers, and sums
+# of so many products.
+_MOST_NUMBERS = 2**26
+_MOST_PRODUCTS = 2**31
 
 _EVERYTHING = ((slice(None),), (slice(None, None, 1),), (Ellipsis,))
 
@@ -79,16 +86,52 @@ def evaluate(description: dict[str, Any], source: Callable[[dict[str, Any]], Der
     MixedSamplesError
         If samples meet on the way.
     """
+    if "dtype" in description and not re.search(STORED_TYPE, str(description["dtype"])):
+        raise ValueError(f"no type of numbers: {description['dtype']!r}")
     if "constant" in description:
         return Derived(np.asarray(description["constant"], description["dtype"]), False)
     if "range" in description:
+        _check_size(len(range(*description["range"])), _MOST_NUMBERS)
         return Derived(np.arange(*description["range"], dtype=description["dtype"]), False)
     if "operation" not in description:
         return source(description)
     given = [evaluate(one, source) for one in description["of"]]
+    products = description["operation"] in ("matmul", "einsum")
+    most = _MOST_PRODUCTS if products else _MOST_NUMBERS
+    _check_size(_largest(description, [one.values for one in given]), most)
     values, more = _computed(description, given)
     operations = more + max(one.operations for one in given)
     return Derived(values, any(one.sampled for one in given), operations)
+
+
+def _largest(description: dict[str, Any], arrays: Sequence[np.ndarray]) -> int:
+    """Return an upper bound of the numbers that an operation goes through."""
+    sizes = [array.size for array in arrays]
+    match str(description["operation"]):
+        case "broadcast_to":
+            return math.prod(int(size or 1) for size in description["shape"])
+        case "concatenate" | "stack":
+            return sum(sizes)
+        case "take":
+            return sizes[0] * sizes[1]
+        case "matmul":
+            one, other = (np.atleast_2d(array).shape for array in arrays)
+            leading = np.broadcast_shapes(one[:-2], other[:-2])
+            return math.prod((*leading, *one[-2:], max(other[-2:])))
+        case "einsum":
+            letters = str(description["subscripts"]).partition("->")[0].split(",")
+            pairs = zip(letters, arrays, strict=True)
+            lengths = {x: n for of, one in pairs for x, n in zip(of, one.shape, strict=True)}
+            return math.prod(lengths.values())
+        case name if name in _FUNCTIONS:
+            return math.prod(np.broadcast_shapes(*(array.shape for array in arrays)))
+    return max(sizes)
+
+
+def _check_size(size: int, most: int) -> None:
+    """Refuse what takes far more memory than the description of a model has reason to."""
+    if size > most:
+        raise ValueError(f"{size:,} numbers")
 
 
 def told(description: dict[str, Any]) -> str:

@@ -240,8 +240,7 @@ class LayerCall:
 
     def _shown(self, argument: str, model_input: str) -> Operand:
         """Return what an input of the model was shown."""
-        record = self.run.record.probe
-        assert record is not None
+        record = self.run.probe_record
         names = [spec.name for spec in record.inputs]
         name = model_input
         if name not in names:  # the only one, or given by its place in a list

@@ -36,8 +36,10 @@ def chain(run: Run) -> list[DenseCall]:
     Empty if the model is no such chain or was made by hand, or if it is too large to be
     told step by step: more than 12 samples, 4 layers, or 8 inputs or units of a layer.
     """
-    probe = run.record.probe
-    if probe is None or run.record.seeding is None or "layers" not in run.config.get("model", {}):
+    probe, model = run.record.probe, run.config.get("model")
+    if probe is None or run.record.seeding not in _DRAWN:
+        return []
+    if not isinstance(model, Mapping) or "layers" not in model:
         return []
     named = [layer for layer in run.record.layers if layer.layer_class != "InputLayer"]
     if probe.rows > _MOST_SAMPLES or len(named) > _MOST_LAYERS:
@@ -118,9 +120,11 @@ def trained(training: TrainingRecord) -> str:
     return ", ".join([epochs, *figures])
 
 
-def _called(config: Mapping[str, Any]) -> str:
+def _called(config: Any) -> str:
+    if not isinstance(config, Mapping):  # of a run saved from Python it is anything
+        return str(config)
     arguments = [f"{key}={value}" for key, value in config.items() if key != "class_name"]
-    return str(config["class_name"]) + (f"({', '.join(arguments)})" if arguments else "")
+    return str(config.get("class_name", "")) + (f"({', '.join(arguments)})" if arguments else "")
 
 
 def _computed(step: int, layer: DenseCall) -> str:
