@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pyarrow as pa
@@ -158,7 +159,7 @@ def test_a_configuration_without_a_bottom_is_refused(archive: bytes, refused: Re
 def test_what_is_pickled_is_no_model(name: str, refused: Refused) -> None:
     Path(name).write_bytes(pickle.dumps(Harm()))
     [line] = refused(*SAVED[:1], f"model.path={name}", *SAVED[2:])
-    assert line.startswith(f"model.path: {name} cannot be loaded: ")
+    assert line.startswith(f"model.path: {name} is no Keras model: it is a Python pickle; save ")
 
 
 @pytest.mark.parametrize("name", ["w.weights.h5", "w.pkl", "w.npz", "w.keras"])
@@ -672,3 +673,77 @@ def test_a_compressed_text_that_unpacks_to_far_more_is_refused(
             file.write(text)
     [line] = refused("probe=csv", "probe.path=t.csv.gz")
     assert re.search(r"unpacks to more than 16\.8 MB|a row of more than 3\.2 MB", line)
+
+
+# Models that claim to be more than they are.
+
+
+def wider(units: int) -> Callable[[str], str]:
+    def change(text: str) -> str:
+        config = json.loads(text)
+        config["config"]["layers"][1]["config"]["units"] = units
+        config["config"]["layers"][1].pop("build_config", None)
+        return json.dumps(config)
+
+    return change
+
+
+@pytest.mark.parametrize("units", [10**8, 2 * 10**10])
+def test_a_model_whose_layers_declare_gigabytes_is_refused(
+    units: int, archive: bytes, refused: Refused
+) -> None:
+    changed(archive, wider(units))
+    [line] = refused(*SAVED)
+    assert re.fullmatch(
+        r"model\.path: m\.keras has \d+\.\d kB, its layers declare weights of more than [\d.]+ GB",
+        line,
+    )
+
+
+def weights_with(change: Callable[[h5py.File], Any]) -> None:
+    model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2)])
+    model.save_weights("w.weights.h5")
+    with h5py.File("w.weights.h5", "a") as file:
+        change(file)
+
+
+def claim(file: h5py.File) -> None:
+    del file["layers/dense/vars/0"]
+    file["layers/dense/vars"].create_dataset("0", (10**6, 10**4), "f4", chunks=(1000, 1000))
+
+
+def outside(file: h5py.File) -> None:
+    del file["layers/dense/vars/0"]
+    file["layers/dense/vars"].create_dataset("0", (3, 2), "f4", external=[("/etc/passwd", 0, 24)])
+
+
+def linked(file: h5py.File) -> None:
+    del file["layers/dense/vars/0"]
+    file["layers/dense/vars/0"] = h5py.ExternalLink("other.h5", "/x")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (claim, "w.weights.h5 has "),
+        (outside, "w.weights.h5: 'layers/dense/vars/0' stands in another file"),
+        (linked, "w.weights.h5: 'layers/dense/vars/0' is a link, which weights may not be"),
+    ],
+)
+def test_weights_that_claim_more_or_stand_elsewhere_are_refused(
+    change: Callable[[h5py.File], Any], said: str, archive: bytes, refused: Refused
+) -> None:
+    weights_with(change)
+    own(MODEL)
+    [line] = refused(*OWN, "+model.weights=w.weights.h5")
+    assert line.startswith(f"model.weights: {said}")
+    changed(archive, add={"other.weights.h5": Path("w.weights.h5").read_bytes()})
+    [line] = refused(*SAVED)
+    assert line.startswith("model.path: m.keras")
+
+
+def test_shards_of_weights_stand_beside_their_list(refused: Refused) -> None:
+    own(MODEL)
+    Path("w.weights.json").write_text(json.dumps({"weight_map": {"/a": "../x.weights.h5"}}))
+    [line] = refused(*OWN, "+model.weights=w.weights.json")
+    assert line == "model.weights: w.weights.json names '../x.weights.h5', outside its folder"

@@ -145,14 +145,46 @@ def test_a_file_with_code_is_refused(tmp_path: Path) -> None:
         built({"path": str(tmp_path / "m.keras")})
 
 
-@pytest.mark.parametrize("content", [b"", b"not a model"])
-def test_a_broken_file_is_one_line(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "m.keras"
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("m.keras", b"", "is no Keras model: it is empty; save the model in Keras: "),
+        ("m.keras", b"not a model", r"is no Keras model: it begins with b'not a mo'; save the "),
+        ("m.keras", b"PK\3\4 cut", "is damaged: it begins as a zip file, and its end is missing"),
+        ("m.h5", b"a,b\n1,2\n", "is no Keras model: it begins with b'a,b"),
+        ("m.h5", b"\x89HDF\r\n\x1a\n", "its weights are damaged"),
+        ("m.tflite", b"\x1c\0\0\0TFL3....", "is no Keras model: it is a TensorFlow Lite model; "),
+    ],
+)
+def test_a_file_that_is_no_model_is_named(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"^model.path: .*m.keras cannot be loaded: "):
+    with pytest.raises(InputError, match=rf"^model\.path: .*{name} .*{said}"):
         built({"path": str(path)})
     with pytest.raises(InputError, match=r"^model.path: no file 'gone.keras' \(looked in "):
         built({"path": "gone.keras"})
+
+
+def test_a_folder_or_a_misnamed_file_is_named_as_what_it_is(tmp_path: Path) -> None:
+    made = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2)])
+    (tmp_path / "exported").mkdir()
+    (tmp_path / "exported/saved_model.pb").touch()
+    (tmp_path / "unpacked").mkdir()
+    (tmp_path / "unpacked/config.json").touch()
+    made.save(tmp_path / "m.keras")
+    made.save_weights(tmp_path / "w.weights.h5")
+    (tmp_path / "m.keras").rename(tmp_path / "m.zip")
+    for name, said in {
+        "exported": r"is a TensorFlow SavedModel, .*; save the model that it was exported from",
+        "unpacked": "is the folder of an unpacked Keras model; save it as one file",
+        ".": "is a folder, expected a .keras file",
+        "m.zip": r"is a \.keras file by its content; rename it to end in \.keras",
+        "w.weights.h5": r"holds weights without a model; .* name this file in model\.weights",
+    }.items():
+        with pytest.raises(InputError, match=rf"^model\.path: .*{said}"):
+            built({"path": str(tmp_path / name)})
 
 
 def test_an_application_with_its_arguments() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+import subprocess
 import sys
 import tracemalloc
 import unicodedata
@@ -1169,3 +1170,39 @@ def test_what_other_programs_write_otherwise_is_said(
 ) -> None:
     with pytest.raises(InputError, match=re.escape(said)):
         csv(text, **config)
+
+
+PRIVATE = """
+import resource, sys
+from pydantic import TypeAdapter
+from runner.config.probe_config import ProbeConfig
+from runner.probe.sources import open_probe
+from runner.tensors import InputSpec
+def private():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("RssAnon")) / 1024
+config = TypeAdapter(ProbeConfig).validate_python({"source": "parquet", "path": sys.argv[1]})
+start, most = private(), 0
+for batch in open_probe(config, [InputSpec("input", (20,))]).batches(512):
+    most = max(most, private() - start)
+print(most)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for its memory")
+@pytest.mark.parametrize("group", [100_000, 2_000_000])
+def test_the_private_memory_of_a_parquet_probe_does_not_grow_with_its_rows(group: int) -> None:
+    most = {}
+    random = np.random.default_rng(0)
+    schema = pa.schema([(f"c{column}", pa.float32()) for column in range(20)])
+    for rows in (500_000, 4_000_000):
+        with pa.parquet.ParquetWriter(f"{rows}.parquet", schema) as file:
+            for start in range(0, rows, group):
+                values = random.random((20, min(group, rows - start)), "float32")
+                file.write_table(pa.table([*values], schema=schema), row_group_size=group)
+        words = [sys.executable, "-c", PRIVATE, f"{rows}.parquet"]
+        most[rows] = float(subprocess.run(words, capture_output=True, check=True).stdout)
+        Path(f"{rows}.parquet").unlink()
+    assert most[4_000_000] < most[500_000] + 40
+    assert most[4_000_000] < 200

@@ -57,6 +57,7 @@ ORDER = (
     "config.compose",
     "config.jobs",
     "model.seeding",
+    "model.model_archive",
     "model.model_files",
     "model.building",
     "model.redrawing",
@@ -214,6 +215,7 @@ ORDER = (
 # These import Keras when they are imported; no other module imports them at its top.
 LOADS_KERAS = {
     "model.seeding",
+    "model.model_archive",
     "model.model_files",
     "model.building",
     "model.redrawing",

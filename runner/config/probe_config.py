@@ -75,8 +75,8 @@ class _TableConfig(ProbeSource):
 class CsvConfig(_TableConfig):
     """A text file with one sample a row.
 
-    Columns ``id`` and ``label`` have their meaning unless others are named; all that are
-    left are inputs.
+    Columns ``id`` and ``label`` are used as sample ids and labels unless others are named; all
+    that are left are inputs.
     """
 
     source: Literal["csv"]
@@ -117,7 +117,7 @@ class NpzConfig(ProbeSource):
 
     source: Literal["npz"]
     path: InputFile
-    """The file. Its members `id`, `label` and `target` have their meaning; others are inputs."""
+    """The file. Its members `id`, `label` and `target` are used as such; others are inputs."""
     max_bytes: Length = 10 * 2**30
     """Refuse arrays that declare more bytes than this together."""
 

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import zipfile
-from pathlib import Path, PureWindowsPath
+import contextlib
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import keras
 
 from runner.config.experiment_config import SavedModel
 from runner.errors import InputError, first_line
+from runner.model.model_archive import allowance, model_file, weights_file
 from runner.preflight import readable
-from runner.regular_files import regular_file
 
-# What an archive may unpack to: weights hardly shrink when they are compressed.
-_UNPACKED_TIMES = 20
-_UNPACKED_BYTES = 100_000_000
+# Bytes of a value; of other types 4, those of a float32.
+_WIDTHS = {
+    "float64": 8,
+    "int64": 8,
+    "uint64": 8,
+    "float16": 2,
+    "bfloat16": 2,
+    "int8": 1,
+    "uint8": 1,
+}
 
 
 def load_saved(config: SavedModel) -> keras.Model:
@@ -25,10 +35,12 @@ def load_saved(config: SavedModel) -> keras.Model:
     InputError
         If there is no such file, or it is not one that Keras loads in its safe mode.
     """
-    path = regular_file(config.path, "model.path")
-    _check_archive(path)
+    path = model_file(config.path, "model.path")
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        with _weights_no_larger_than(path):
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except InputError:
+        raise
     except Exception as error:  # what a broken or hostile file raises has no common class
         # Keras shows a layer's whole configuration before what is wrong with it.
         line = first_line(ValueError(str(error).rpartition("Exception encountered: ")[2]))
@@ -55,28 +67,49 @@ def load_weights(model: keras.Model, path: str, place: str) -> None:
     InputError
         At the key `place`, if there is no such file or it does not fit.
     """
-    regular_file(path, place)
+    weights_file(path, place)
     try:
         model.load_weights(path)
     except Exception as error:  # what a broken or hostile file raises has no common class
         raise InputError.of(place, f"{path} cannot be loaded: {first_line(error)}") from error
 
 
-def _check_archive(path: Path) -> None:
-    """Refuse an archive whose members would be unpacked outside it, or to far more than it is."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except zipfile.BadZipFile:
-        return  # an older format, or none: Keras says which
-    for member in members:
-        name = PureWindowsPath(member.filename)
-        if name.anchor or ".." in name.parts:
-            raise InputError.of(
-                "model.path", f"{path} holds {member.filename!r}, outside the archive"
+@contextlib.contextmanager
+def _weights_no_larger_than(path: Path) -> Iterator[None]:
+    """Refuse weights that a file's configuration declares and the file cannot hold.
+
+    They are counted as layers ask for them, before any memory is taken. Keras may wrap what is
+    raised on the way or pass over it, so that the refusal is kept.
+    """
+    limit = allowance(path)
+    declared = 0
+    refusal: InputError | None = None
+    make = keras.Variable.__init__
+
+    def counted(
+        variable: Any, initializer: Any, shape: Any = None, dtype: Any = None, **others: Any
+    ) -> None:
+        nonlocal declared, refusal
+        if shape is not None:
+            declared += _WIDTHS.get(str(dtype), 4) * math.prod(int(axis) for axis in shape)
+        if declared > limit:
+            size = path.stat().st_size
+            refusal = InputError.of(
+                "model.path",
+                f"{path} has {readable(size)}, its layers declare weights of more than "
+                f"{readable(declared)}",
             )
-    size, unpacked = path.stat().st_size, sum(member.file_size for member in members)
-    if unpacked > max(_UNPACKED_TIMES * size, _UNPACKED_BYTES):
-        raise InputError.of(
-            "model.path", f"{path} has {readable(size)}, and unpacks to {readable(unpacked)}"
-        )
+            raise refusal
+        make(variable, initializer, shape, dtype, **others)
+
+    keras.Variable.__init__ = counted
+    try:
+        yield
+    except Exception:
+        if refusal is not None:
+            raise refusal from None
+        raise
+    finally:
+        keras.Variable.__init__ = make
+    if refusal is not None:
+        raise refusal

@@ -1,0 +1,229 @@
+"""What the file of a model or of weights holds, before Keras reads it.
+
+Keras makes variables of the sizes that a file's configuration asks for, and reads arrays of
+the sizes that they claim; what is claimed is held to the size of the file first.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+import h5py
+
+from runner.errors import InputError, first_line
+from runner.preflight import readable
+from runner.regular_files import read_at_most, regular_file, what_it_is
+
+# What a file may unpack to: weights hardly shrink when they are compressed.
+_UNPACKED_TIMES = 20
+_UNPACKED_BYTES = 100_000_000
+# Of configurations, which Python holds in many times their size.
+_JSON_BYTES = 32_000_000
+_H5_SUFFIXES = (".h5", ".hdf5")
+
+
+def allowance(path: Path) -> int:
+    """Return how many bytes of weights a file of this size may stand for."""
+    return max(_UNPACKED_TIMES * path.stat().st_size, _UNPACKED_BYTES)
+
+
+def model_file(given: str, place: str) -> Path:
+    """Return the path of a model's file, which is one that Keras may read.
+
+    Raises
+    ------
+    InputError
+        If it is something else, damaged, or claims to be far more than it is; says what it is
+        and what to do.
+    """
+    if Path(given).is_dir():
+        raise InputError.of(place, *_folder(Path(given)))
+    path = regular_file(given, place)
+    kind = what_it_is(path)
+    if kind == "it is a zip file":
+        members = _check_archive(path, place)
+        if "config.json" not in members:
+            raise InputError.of(place, f"{path} is a zip file without a Keras model in it")
+        if path.suffix != ".keras":
+            raise InputError.of(
+                place, f"{path} is a .keras file by its content", "rename it to end in .keras"
+            )
+    elif kind == "it is an HDF5 file":
+        if path.suffix not in _H5_SUFFIXES:
+            raise InputError.of(
+                place, f"{path} is an HDF5 file by its content", "rename it to end in .h5"
+            )
+        with _opened(path, path, place) as file:
+            _check_arrays(file, path, place)
+            if "model_config" not in file.attrs:
+                raise InputError.of(
+                    place,
+                    f"{path} holds weights without a model",
+                    "declare the model, and name this file in model.weights",
+                )
+    else:
+        raise InputError.of(
+            place,
+            f"{path} is no Keras model: {kind}",
+            "save the model in Keras: model.save('model.keras')",
+        )
+    return path
+
+
+def weights_file(given: str, place: str) -> Path:
+    """Return the path of a file of weights that Keras may read.
+
+    Raises
+    ------
+    InputError
+        As `model_file` does.
+    """
+    path = regular_file(given, place)
+    kind = what_it_is(path)
+    if kind == "it is a zip file":
+        _check_archive(path, place)
+    elif kind == "it is an HDF5 file":
+        with _opened(path, path, place) as file:
+            _check_arrays(file, path, place)
+    elif path.suffix == ".json":
+        for name in _shards(path, place):
+            with _opened(path.parent / name, path, place) as file:
+                _check_arrays(file, path, place)
+    else:
+        raise InputError.of(
+            place,
+            f"{path} cannot be loaded: {kind}",
+            "save them in Keras: model.save_weights('model.weights.h5')",
+        )
+    return path
+
+
+def _folder(path: Path) -> tuple[str, str]:
+    if (path / "saved_model.pb").exists():
+        return (
+            f"'{path}' is a TensorFlow SavedModel, which holds no Keras layers",
+            "save the model that it was exported from in Keras: model.save('model.keras')",
+        )
+    if (path / "config.json").exists():
+        return (
+            f"'{path}' is the folder of an unpacked Keras model",
+            "save it as one file: model.save('model.keras')",
+        )
+    return f"'{path}' is a folder, expected a .keras file", ""
+
+
+def _check_archive(path: Path, place: str) -> list[str]:
+    """Return the members of an archive, none of which is outside it or far more than it is."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            for member in members:
+                name = PureWindowsPath(member.filename)
+                if name.anchor or ".." in name.parts:
+                    raise InputError.of(
+                        place, f"{path} holds {member.filename!r}, outside the archive"
+                    )
+            size, unpacked = path.stat().st_size, sum(member.file_size for member in members)
+            if unpacked > allowance(path):
+                raise InputError.of(
+                    place, f"{path} has {readable(size)}, and unpacks to {readable(unpacked)}"
+                )
+            for member in members:
+                if member.filename.endswith(".json") and member.file_size > _JSON_BYTES:
+                    raise InputError.of(
+                        place,
+                        f"{path}: {member.filename} has {readable(member.file_size)}, the limit "
+                        f"is {readable(_JSON_BYTES)}",
+                    )
+                if member.filename.endswith(_H5_SUFFIXES):
+                    with _unpacked(archive, member, path, place) as file:
+                        _check_arrays(file, path, place)
+    except zipfile.BadZipFile as error:
+        raise InputError.of(
+            place,
+            f"{path} is damaged: it begins as a zip file, and its end is missing or changed",
+            "copy or save it again",
+        ) from error
+    return [member.filename for member in members]
+
+
+def _unpacked(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, place: str
+) -> h5py.File:
+    source: Any
+    if member.compress_type == zipfile.ZIP_STORED:
+        source = archive.open(member)
+    else:
+        source = io.BytesIO(archive.read(member))
+    return _opened(source, path, place)
+
+
+def _opened(source: Any, path: Path, place: str) -> h5py.File:
+    try:
+        return h5py.File(source, "r")
+    except Exception as error:  # what HDF5 raises at a damaged file has no common class
+        message = f"{path} cannot be loaded: its weights are damaged ({first_line(error)})"
+        raise InputError.of(place, message, "copy or save it again") from error
+
+
+def _check_arrays(file: h5py.File, path: Path, place: str) -> None:
+    """Refuse arrays that stand in other files, or claim to be far more than this one."""
+    claimed = 0
+    for name, found in _objects(file):
+        if isinstance(found, (h5py.ExternalLink, h5py.SoftLink)):
+            raise InputError.of(place, f"{path}: '{name}' is a link, which weights may not be")
+        if isinstance(found, h5py.Dataset):
+            if found.external or found.is_virtual:
+                raise InputError.of(place, f"{path}: '{name}' stands in another file")
+            claimed += found.size * found.dtype.itemsize if found.size else 0
+    if claimed > allowance(path):
+        size = path.stat().st_size
+        raise InputError.of(
+            place, f"{path} has {readable(size)}, its arrays claim {readable(claimed)}"
+        )
+
+
+def _objects(file: h5py.File) -> Iterator[tuple[str, Any]]:
+    """Yield every array and every link of a file, each once."""
+    waiting, seen = [("", file["/"])], set()
+    while waiting:
+        above, group = waiting.pop()
+        for name in group:
+            path = f"{above}/{name}".removeprefix("/")
+            link = group.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                yield path, link
+                continue
+            found = group[name]
+            address = h5py.h5o.get_info(found.id).addr
+            if address in seen:
+                continue
+            seen.add(address)
+            if isinstance(found, h5py.Group):
+                waiting.append((path, found))
+            else:
+                yield path, found
+
+
+def _shards(path: Path, place: str) -> list[str]:
+    """Return the files that a table of contents names, all beside it."""
+    try:
+        described = json.loads(read_at_most(path, _JSON_BYTES, place))
+        values = described["weight_map"].values()
+        names = {
+            name for value in values for name in ([value] if isinstance(value, str) else value)
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError.of(place, f"{path} is no list of weights that Keras wrote") from error
+    for name in names:
+        if not isinstance(name, str) or PureWindowsPath(name).name != name:
+            raise InputError.of(place, f"{path} names {name!r}, outside its folder")
+        regular_file(path.parent / name, place)
+    return sorted(names)
