@@ -565,3 +565,13 @@ def test_a_mistake_is_told_at_the_key_to_change(words: list[str], line: str) -> 
 def test_what_hydra_knows_of_a_run_can_be_referred_to() -> None:
     done = composed("name=${hydra:runtime.choices.model}", "+extra.job=${hydra:job.name}")
     assert (done.config["name"], done.config["extra"]) == ("tutorial", {"job": "runner"})
+
+
+def test_a_dry_sweep_plans_its_first_run_and_writes_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["-m", "dry_run=true", "seed=0,1", "model.hidden_units=5,6"]) == 0
+    said = capsys.readouterr().out
+    assert said.endswith("nothing was written (dry_run=true)\n\nthe first of 4 runs\n")
+    assert "3 x 5" in said
+    assert list(Path().iterdir()) == []

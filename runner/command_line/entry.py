@@ -23,8 +23,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from runner.command_line.progress import closing, progress_bar, sweep_bar
-from runner.config.compose import Asked, admit, merging, parse_arguments, validate
-from runner.config.composition import composition_of
+from runner.config.compose import Asked, admit, first_job, merging, parse_arguments, validate
+from runner.config.composition import Composition, composition_of
 from runner.config.loading import CONFIG_DIRECTORY, CONFIG_NAME, QUIET
 from runner.errors import InputError, RunError, RunnerError, suggest
 from runner.record.publication import make_folder
@@ -181,6 +181,12 @@ def _experiment(arguments: Sequence[str]) -> int:
             sys.stdout.write(page.getvalue())
         return 0
     asked = validate(parsed, run_id)
+    if asked.is_sweep and asked.is_dry:
+        from runner.command_line.commands import put
+
+        put(_plan_of(first_job(parsed, asked)))
+        put(f"\nthe first of {len(asked.jobs):,} runs\n")
+        return 0
     with _folder_tried(asked.folder):
         run = _sweep if asked.is_sweep else _single
         return run(merging(arguments), merging(parsed.overrides), asked, run_id)
@@ -208,16 +214,13 @@ def _single(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, ru
 
 def _run(cfg: DictConfig, folder: Path, run_id: str) -> None:
     from runner.command_line.commands import plain_warnings, put
-    from runner.experiment.experiment import run_experiment, show_plan
-    from runner.preflight import plan
+    from runner.experiment.experiment import run_experiment
     from runner.runs.locate import open_run
     from runner.screen import screen
 
     composition = composition_of(cfg, HydraConfig.instance().cfg)
     if composition.experiment.dry_run:
-        showing = show_plan(composition)
-        table_format, times = composition.experiment.format, showing.settings.times
-        put(plan(showing.specs, showing.rows, table_format, times))
+        put(_plan_of(composition))
         return
     with progress_bar() as progress, plain_warnings():
         published = run_experiment(composition, folder, run_id=run_id, progress=progress)
@@ -226,6 +229,16 @@ def _run(cfg: DictConfig, folder: Path, run_id: str) -> None:
     except InputError as error:  # nothing that was asked for is wrong
         raise RunError(f"{error}; the run was published") from error
     put(shown)
+
+
+def _plan_of(composition: Composition) -> str:
+    """Return what a run would capture, and how large it would be."""
+    from runner.experiment.experiment import show_plan
+    from runner.preflight import plan
+
+    showing = show_plan(composition)
+    table_format, times = composition.experiment.format, showing.settings.times
+    return plan(showing.specs, showing.rows, table_format, times)
 
 
 def _sweep(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, run_id: str) -> int:

@@ -44,12 +44,15 @@ class Asked:
         Where they are to be published.
     folder_word
         The override that says so outright.
+    is_dry
+        Whether nothing is to be written.
     """
 
     jobs: Sequence[tuple[str, ...]]
     is_sweep: bool
     folder: Path
     folder_word: str
+    is_dry: bool = False
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -195,7 +198,9 @@ def validate(parsed: argparse.Namespace, run_id: str) -> Asked:
         )
     words = [str(each.input_line) for each in overrides if not each.is_hydra_override()]
     jobs = jobs_of(parsed_overrides(merging(words), loader.hydra_loader))
-    return Asked(jobs, multirun, local_path(folder, place), hydra_word(place, folder))
+    return Asked(
+        jobs, multirun, local_path(folder, place), hydra_word(place, folder), bool(cfg.dry_run)
+    )
 
 
 def merging(words: Sequence[str]) -> list[str]:
@@ -242,6 +247,27 @@ def _params(loader: Loader, cfg: DictConfig) -> list[Override]:
         raise ForbiddenError(problems)
     check_hydra_keys(overrides)
     return overrides
+
+
+def first_job(parsed: argparse.Namespace, asked: Asked) -> Composition:
+    """Compose the first run of a sweep.
+
+    Parameters
+    ----------
+    parsed
+        The sweep's arguments.
+    asked
+        What `validate` made of them.
+
+    Raises
+    ------
+    InputError
+        If it cannot be composed.
+    """
+    words = [word for word in parsed.overrides if word.lstrip("+~").startswith("hydra")]
+    cfg = Loader(parsed).load([*asked.jobs[0], *words])
+    HydraConfig.instance().set_config(cfg)
+    return composition_of(_own_part(cfg), OmegaConf.masked_copy(cfg, ["hydra"]))
 
 
 def _checked(loader: Loader, chosen: Sequence[str], values: Sequence[Override]) -> DictConfig:
