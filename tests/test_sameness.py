@@ -17,8 +17,9 @@ from making import make_run
 import runner
 from runner.errors import InputError
 from runner.runs.published_run import Run
+from runner.sameness import verification
 from runner.sameness.difference import diff
-from runner.sameness.verification import damage
+from runner.sameness.verification import Verified, damage, verified
 from runner.table_formats import STORED
 
 ROOT = Path(__file__).parent.parent
@@ -192,6 +193,30 @@ def test_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
     assert list(damage(Run.read(folder))) == [
         "activations/00_h.parquet: is missing",
         "notes.txt: is no file of the run",
+    ]
+
+
+def test_many_runs_are_verified_by_several_processes_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [make_run(tmp_path / name, run_id=name * 2) for name in "abcd"]
+    (folders[1] / "probe.parquet").write_bytes(b"")
+    (folders[2] / "run.json").write_bytes(b"{}")
+    alone = list(verified(folders))
+    assert [path for path, _ in alone] == folders
+    one, other, damaged, last = (found for _, found in alone)
+    assert isinstance(one, Verified)
+    assert isinstance(other, Verified)
+    assert isinstance(last, Verified)
+    assert (one.run, one.wrong, last.run) == ("aa", (), "dd")
+    assert [line.split(":")[0] for line in other.wrong] == ["probe.parquet"]
+    assert "not a run record" in str(damaged)
+    monkeypatch.setattr(verification, "_RUNS_A_PROCESS", 1)
+    monkeypatch.setattr(verification, "_RUNS_A_TASK", 1)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
+    together = list(verified(folders))
+    assert [(path, str(found)) for path, found in together] == [
+        (path, str(found)) for path, found in alone
     ]
 
 

@@ -30,7 +30,6 @@ from runner.runs.locate import (
     run_folders,
     warn_of,
 )
-from runner.runs.published_run import Run
 from runner.runs.unreadable import Unreadable
 from runner.similarity.matrices import matrices_of
 from runner.similarity.measures import MEASURES
@@ -171,6 +170,8 @@ def _agreed(code: list[str]) -> bool:
 
 def _verify(arguments: argparse.Namespace) -> int:
     """Check every file of a run, or of all runs below a folder, against its record."""
+    from runner.sameness.verification import verified
+
     folder = Path(arguments.run)
     meant = list(run_folders(folder)) if arguments.run else []
     if meant in ([], [folder]):
@@ -180,27 +181,20 @@ def _verify(arguments: argparse.Namespace) -> int:
         if isinstance(path, Unreadable):
             tell(DamagedError.of("", path.why))
             wrong += 1
-            continue
-        try:
-            wrong += _wrong_files(Run.read(path), f"{path}/" if len(meant) > 1 else "")
-        except InputError as error:
+    folders = [path for path in meant if not isinstance(path, Unreadable)]
+    for path, found in verified(folders):
+        if isinstance(found, DamagedError):  # a record that is damaged itself
             if len(meant) == 1:
-                raise
-            tell(error)  # a record that is damaged itself
+                raise found
+            tell(found)
             wrong += 1
+            continue
+        start = f"{path}/" if len(meant) > 1 else ""
+        for line in found.wrong:
+            sys.stderr.write(f"error: {one_line(start + line)}\n")
+        put(f"{found.run}: {found.files} files, {len(found.wrong) or 'none'} wrong\n")
+        wrong += len(found.wrong)
     return 1 if wrong else 0
-
-
-def _wrong_files(run: Run, folder: str) -> int:
-    """Tell what is wrong with the files of a run, in a folder to be named, and how many are."""
-    from runner.sameness.verification import damage
-
-    found = list(damage(run))
-    for line in found:
-        sys.stderr.write(f"error: {one_line(folder + line)}\n")
-    count = len(run.record.digests) + 1
-    put(f"{run.id}: {count} files, {len(found) or 'none'} wrong\n")
-    return len(found)
 
 
 def _similarity(arguments: argparse.Namespace) -> None:

@@ -50,7 +50,8 @@ def _outcome(record: RunRecord) -> Iterator[tuple[str, str]]:
 
 
 def _layers(record: RunRecord) -> Iterator[tuple[str, str]]:
-    own = {(t.kind, t.name): t for t in record.tensors if t.alias_of is None}
+    tensors = record.tensors
+    own = {(t.kind, t.name): t for t in tensors if t.alias_of is None}
     by_file = {tensor.file: tensor for tensor in own.values()}
     for layer in record.layers:
         for tensor in layer.tensors:
@@ -61,7 +62,7 @@ def _layers(record: RunRecord) -> Iterator[tuple[str, str]]:
             owner = by_file.get(tensor.file)
             if tensor.alias_of is not None and not _is_alias(tensor, owner):
                 yield tensor.name, f"is not the same tensor as '{tensor.alias_of}'"
-    names = Counter((tensor.kind, tensor.name) for tensor in record.tensors)
+    names = Counter((tensor.kind, tensor.name) for tensor in tensors)
     for (kind, name), count in names.items():
         if count > 1:
             yield name, f"{count} tensors of kind {kind} have this name"

@@ -17,6 +17,8 @@ from runner.runs.published_run import Run
 from runner.table_formats import FORMATS
 from runner.tables.formats import read_file
 
+_IN_MEMORY = 256 << 20  # bytes of files that are read as a whole
+
 _WILDCARD = re.compile(r"[*?\[]")
 
 
@@ -87,7 +89,7 @@ def select(
     tables
         For each tensor, by its name in `view_names`, its table in every run, to be one below
         the other with a first column ``run``. Columns that a run does not have are NULL.
-        Parquet files are read as the query needs them; other formats are read whole.
+        Large Parquet files are read as the query needs them; others are read whole.
 
     Raises
     ------
@@ -113,7 +115,7 @@ def select(
             own += "_"
         for number, (view, stored) in enumerate(tables.items()):
             given = f"{own}{number}"
-            if all(FORMATS[t.format].is_queried and _can_be_named(t.path) for t in stored):
+            if _is_queried(stored):
                 paths, ids = [str(t.path) for t in stored], [t.run for t in stored]
                 connection.register(given, pa.table({"path": paths, "run": ids}))
                 listed = ", ".join(_text(_named(table.path)) for table in stored)
@@ -132,6 +134,13 @@ def select(
             message = str(error).strip().splitlines()[0]
             raise InputError.of("sql", message) from error
     return frame
+
+
+def _is_queried(stored: Sequence[StoredTable]) -> bool:
+    """Tell whether DuckDB reads the files: not many small ones, which take it twice as long."""
+    if not all(FORMATS[t.format].is_queried and _can_be_named(t.path) for t in stored):
+        return False
+    return sum(table.path.stat().st_size for table in stored) > _IN_MEMORY
 
 
 def _quoted(name: str) -> str:

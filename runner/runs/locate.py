@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import glob
 import os
 import re
@@ -52,16 +54,32 @@ def look_below(folder: Path) -> Runs:
     """
     runs: list[Run] = []
     unreadable: list[Unreadable] = []
-    for found in run_folders(folder):
-        if isinstance(found, Unreadable):
-            unreadable.append(found)
-            continue
-        try:
-            runs.append(Run.read(found))
-        except DamagedError as error:
-            unreadable.append(Unreadable(found, str(error)))
+    with _uncollected():
+        for found in run_folders(folder):
+            if isinstance(found, Unreadable):
+                unreadable.append(found)
+                continue
+            try:
+                runs.append(Run.read(found))
+            except DamagedError as error:
+                unreadable.append(Unreadable(found, str(error)))
     runs.sort(key=lambda run: (run.record.ended, run.record.started, run.id))
     return Runs(runs, unreadable)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Look for no garbage inside the scope, where all that is made is kept.
+
+    Python would look again and again at every record that was read before.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def find_runs(folder: Path) -> list[Run]:

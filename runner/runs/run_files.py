@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import Literal
 
 from runner.errors import DamagedError, InputError, some
 from runner.record.layer_record import TensorRecord
+from runner.record.publication import FileDigest
 from runner.record.record import RunRecord
 from runner.record.run_folder import file_damage
 from runner.table_formats import FORMATS
@@ -28,8 +30,11 @@ class RunFiles:
     def __init__(self, path: Path, record: RunRecord) -> None:
         self._path = path
         self._record = record
-        self._digests = record.digests
         self._checked: set[str] = set()
+
+    @cached_property
+    def _digests(self) -> dict[str, FileDigest]:
+        return self._record.digests
 
     def undamaged(self, name: str) -> Path:
         """Return a file by its path inside the run: it is there, and is what was written.
