@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 from collections import Counter
@@ -16,6 +17,8 @@ import pytest
 from keras import layers
 
 import runner
+from runner.config.experiment_config import parse
+from runner.model.building import build_model
 from runner.record.layer_record import LayerRecord
 from runner.report.network import layer_tree
 
@@ -83,3 +86,23 @@ def test_a_report_groups_a_thousand_levels() -> None:
         parts, depth = parts[0].parts, depth + 1
     assert 10 < depth < 100
     assert len(parts) > 1000
+
+
+def test_a_declared_chain_may_be_longer_than_the_stack_is_deep() -> None:
+    layer = {"class_name": "Activation", "activation": "relu"}
+    declared = {f"d{place}": layer for place in range(300)}
+    config = parse(
+        {
+            "model": {"inputs": {"x": {"shape": [2]}}, "layers": declared},
+            "probe": {"source": "random", "rows": 2},
+        }
+    )
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 250)
+    try:
+        lowered = sys.getrecursionlimit()
+        model = build_model(config)
+        assert sys.getrecursionlimit() == lowered
+    finally:
+        sys.setrecursionlimit(before)
+    assert len(model.layers) == 301

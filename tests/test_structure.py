@@ -24,6 +24,7 @@ SOURCES = {
 # Each module imports only those before it.
 ORDER = (
     "errors",
+    "deep_models",
     "regular_files",
     "local_paths",
     "bounds",

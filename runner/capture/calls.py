@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ import tensorflow as tf
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from runner.capture.call_paths import CallPaths
+from runner.deep_models import room_for_depth
 
 Leaf = tuple[str | None, Any]
 
@@ -124,7 +124,7 @@ def watch(forward: Callable[[], Any], observers: Sequence[Observer] = ()) -> lis
         Are shown every call, in this order.
     """
     watcher = _Watcher(observers)
-    with _watching, _room_for_frames(), watcher.installed():
+    with _watching, room_for_depth(), watcher.installed():
         forward()
     _name(watcher.finished[:-1])
     return watcher.finished
@@ -274,20 +274,6 @@ class _CallingClasses:
         if cls not in self._of:
             self._of[cls] = next(base for base in cls.__mro__ if "__call__" in vars(base))
         return self._of[cls]
-
-
-@contextlib.contextmanager
-def _room_for_frames() -> Iterator[None]:
-    """Let a model nest as deeply as it may without being watched.
-
-    Watching takes fewer frames for each call of a layer than Keras does.
-    """
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(2 * before)
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(before)
 
 
 def leaves(structure: Any) -> list[Leaf]:

@@ -24,6 +24,7 @@ from runner.config.experiment_config import (
 )
 from runner.config.references import look_in_working_directory
 from runner.config.strict import refuse
+from runner.deep_models import room_for_depth
 from runner.errors import InputError, first_line, suggest
 from runner.model.model_files import load_saved, load_weights
 from runner.model.seeding import Seeding, draws_unseen, seeded
@@ -154,15 +155,16 @@ def output_shape(model: keras.Model, inputs: Any) -> tuple[int | None, ...]:
 
 
 def _built(config: ModelConfig) -> keras.Model:
-    match config:
-        case DeclaredModel():
-            return _declared(config)
-        case SavedModel():
-            return load_saved(config)
-        case ApplicationModel():
-            return _application(config)
-        case FunctionModel():
-            return _from_function(config)
+    with room_for_depth():
+        match config:
+            case DeclaredModel():
+                return _declared(config)
+            case SavedModel():
+                return load_saved(config)
+            case ApplicationModel():
+                return _application(config)
+            case FunctionModel():
+                return _from_function(config)
 
 
 def _declared(config: DeclaredModel) -> keras.Model:
