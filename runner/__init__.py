@@ -53,10 +53,16 @@ _MODULES = {
 }
 
 
+# What imports Keras, on whatever backend it is set to.
+_OF_KERAS = ("Activation", "ActivationRecorder", "capture_activations")
+
+
 def __getattr__(name: str) -> Any:
     """Import a name when it is first used, so that ``import runner`` stays light."""
     if name not in _MODULES:
         raise AttributeError(f"module 'runner' has no attribute '{name}'")
+    if name in _OF_KERAS:
+        importlib.import_module("runner.model.backend").check_backend()
     return getattr(importlib.import_module(f"runner.{_MODULES[name]}"), name)
 
 

@@ -12,6 +12,7 @@ from runner.config.experiment_config import check_name, parse_capture
 from runner.errors import InputError
 from runner.experiment.experiment import run_experiment
 from runner.local_paths import local_path
+from runner.model.backend import check_backend
 from runner.record.record import Header
 from runner.runs.locate import open_run
 from runner.runs.published_run import Run
@@ -65,7 +66,7 @@ def save_run(
     kinds: Iterable[Kind] = ("activation", "weight"),
     reduce: Mapping[str, str] | None = None,
     dtype: str | None = None,
-    batch_size: int = 256,
+    batch_size: int = 240,
     training: bool = False,
     format: str = "parquet",
     max_bytes: int = 10 * 2**30,
@@ -106,6 +107,7 @@ def save_run(
     RunError
         If the model fails or the disk is full; nothing is published.
     """
+    check_backend()
     from runner.experiment.saving import save
     from runner.experiment.showing import Settings
     from runner.model.building import check_model

@@ -11,6 +11,9 @@ Kind = Literal["activation", "weight", "pre_activation", "input", "gradient"]
 
 OnNan = Literal["keep", "warn", "fail"]
 
+Invariance = Literal["bitwise", "rounding", "none"]
+"""How a sample's values compare with those that it has in other batches."""
+
 FOLDERS: dict[Kind, str] = {
     "activation": "activations",
     "weight": "weights",

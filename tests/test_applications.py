@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from runner.capture.capture import Capture, unfused
+from runner.capture.capture import Capture
+from runner.capture.tracing import unfused
 
 pytestmark = pytest.mark.slow
 

@@ -9,13 +9,24 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import layers
+from keras import layers, ops
 
 import runner
+
+# Keras warns of models that have no build().
+pytestmark = pytest.mark.filterwarnings("ignore:.*unbuilt state")
 
 
 def random(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=shape).astype("float32")
+
+
+def verdicts(run: runner.Run) -> dict[str, str | None]:
+    return {t.name: t.invariance for t in run.record.tensors if t.kind != "weight"}
+
+
+def reason(run: runner.Run, path: str) -> str | None:
+    return next(layer.reason for layer in run.record.layers if layer.path == path)
 
 
 def test_a_sample_has_its_values_whatever_it_is_shown_with() -> None:
@@ -52,7 +63,10 @@ def test_a_model_whose_samples_meet_is_shown_them_as_they_are(
     model = keras.Model(given, meet(name="meet")(layers.Dense(4, name="first")(given)))
     run = runner.save_run(model, random(rows, 3), "mine")
     np.testing.assert_allclose(run.array("meet"), model(random(rows, 3)), rtol=1e-5, atol=1e-6)
-    assert run.record.probe.mixed_by == (None if rows == 8 else "meet")
+    assert run.record.probe.mixed_by == "meet"
+    found = verdicts(run)
+    assert found["meet"] == "none"
+    assert found["first"] in ("bitwise", "rounding")
 
 
 def test_complex_values_of_a_sample_are_its_own() -> None:
@@ -76,15 +90,17 @@ def test_samples_that_meet_in_several_batches_are_warned_of() -> None:
     np.testing.assert_allclose(found, np.concatenate(halves), rtol=1e-5, atol=1e-6)
 
 
-def test_a_shape_that_differs_from_batch_to_batch_is_told() -> None:
+def test_a_shape_that_depends_on_the_size_of_the_batch_costs_that_tensor_alone() -> None:
     given = keras.Input((3,))
-    model = keras.Model(given, _Meet(name="meet")(given))
-    with (
-        pytest.warns(UserWarning, match="'meet'"),
-        pytest.raises(runner.RunError, match=r"'meet' has the shape \(4,\) for a sample of this"),
-    ):
-        runner.save_run(model, random(12, 3), "mine", batch_size=8)
-    assert not Path("mine").exists()
+    hidden = layers.Dense(4, name="hidden")(given)
+    model = keras.Model(given, _Meet(name="meet")(hidden))
+    run = runner.save_run(model, random(60, 3), "mine", batch_size=8)
+    assert list(run) == ["hidden"]
+    np.testing.assert_allclose(run["hidden"], model.get_layer("hidden")(random(60, 3)), rtol=1e-5)
+    assert reason(run, "meet") == (
+        "no table: the shape of a sample, (8,), depends on how many are shown with it"
+    )
+    assert run.record.probe.mixed_by is None
 
 
 def test_what_is_drawn_anew_each_time_is_no_meeting() -> None:
@@ -95,3 +111,230 @@ def test_what_is_drawn_anew_each_time_is_no_meeting() -> None:
     given = keras.Input((3,))
     run = runner.save_run(keras.Model(given, Draws(name="draws")(given)), random(5, 3), "mine")
     assert run.record.probe.mixed_by is None
+
+
+def test_transposed_products_and_gradients_agree_in_batches_of_every_size() -> None:
+    class Tied(layers.Layer):
+        def build(self, shape: Any) -> None:
+            self.w = self.add_weight(shape=(10, shape[-1]), name="w")
+
+        def call(self, x: Any) -> Any:
+            return tf.matmul(x, self.w, transpose_b=True)
+
+    given = keras.Input((64,))
+    model = keras.Model(given, layers.Dense(3, "tanh", name="d")(Tied(name="tied")(given)))
+    model.compile("sgd", "mse")
+    x, y = random(90, 64), random(90, 3)
+    for kind in ("activation", "gradient"):
+        truth = runner.capture_activations(model, x, kind=kind, targets=y)
+        for rows, batch_size in ((3, 256), (40, 8), (40, 16), (90, 31), (90, 64)):
+            found = runner.capture_activations(
+                model, x[:rows], kind=kind, targets=y[:rows], batch_size=batch_size
+            )
+            for name, activation in found.items():
+                np.testing.assert_array_equal(activation.value, truth[name].value[:rows])
+
+
+class _Of(layers.Layer):
+    """Computes one function of all of a batch."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(name="meet")
+        self.function = function
+
+    def call(self, x: Any) -> Any:
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x + ops.cumsum(x, axis=0),
+        lambda x: x - ops.concatenate([x[:1], x[:-1]], 0),
+        lambda x: x / ops.max(ops.abs(x)),  # which is in one half of the samples
+        lambda x: x + ops.reshape(ops.reshape(x, (-1, 2, 3))[:, ::-1], (-1, 3)),  # in pairs
+        lambda x: ops.softmax(x, axis=0),
+    ],
+)
+@pytest.mark.parametrize("largest", [0, 5])
+def test_samples_that_meet_are_found_wherever_they_are(function: Any, largest: int) -> None:
+    given = keras.Input((3,))
+    model = keras.Model(given, _Of(function)(layers.Dense(3, name="first")(given)))
+    x = random(24, 3)
+    x[largest] = 9.0
+    with pytest.warns(UserWarning, match="what 'meet' puts out for a sample depends on the samp"):
+        run = runner.save_run(model, x, "mine", batch_size=8)
+    found = verdicts(run)
+    assert found["meet"] == "none"
+    assert found["first"] in ("bitwise", "rounding")
+    hidden = model.get_layer("first")(x)
+    truth = [model.get_layer("meet")(hidden[start : start + 8]) for start in (0, 8, 16)]
+    np.testing.assert_allclose(run["meet"], np.concatenate(truth), rtol=1e-5, atol=1e-6)
+
+
+def test_what_was_measured_is_in_the_record() -> None:
+    class Rounds(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return x * (1 + 1e-6 * ops.mean(x))
+
+    given = keras.Input((3,))
+    model = keras.Model(given, Rounds(name="rounds")(layers.Dense(3, name="first")(given)))
+    run = runner.save_run(model, random(100, 3), "mine", batch_size=96)
+    assert verdicts(run) == {"first": "bitwise", "rounds": "rounding"}
+    probe = run.record.probe
+    assert (probe.batch_size, probe.compared_sizes, probe.mixed_by) == (96, (48, 48), None)
+    run = runner.save_run(model, random(5, 3), "few")
+    assert run.record.probe.batch_size == 48
+    run = runner.save_run(model, random(5, 3), "training", training=True)
+    assert verdicts(run) == {"first": None, "rounds": None}
+    assert (run.record.probe.batch_size, run.record.probe.compared_sizes) == (5, ())
+
+
+@pytest.mark.parametrize("nodes", [8, 5, 34])
+def test_a_graph_of_any_size_is_one_batch(nodes: int) -> None:
+    class Convolve(layers.Layer):
+        def build(self, shapes: Any) -> None:
+            self.w = self.add_weight(shape=(shapes[0][-1], 4), name="w")
+
+        def call(self, inputs: Any) -> Any:
+            return ops.relu(inputs[1] @ (inputs[0] @ self.w))
+
+    features, adjacency = keras.Input((3,)), keras.Input((nodes,))
+    model = keras.Model([features, adjacency], Convolve(name="graph")([features, adjacency]))
+    x, a = random(nodes, 3), (random(nodes, nodes) > 0).astype("float32")
+    found = runner.capture_activations(model, [x, a], batch_size=nodes)["graph"].value
+    truth = np.maximum(a @ (x @ np.array(model.layers[-1].w)), 0)
+    np.testing.assert_allclose(found, truth, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [8, 24, 20])
+def test_a_number_of_samples_in_the_models_code_is_kept_to(rows: int) -> None:
+    class Switch(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return ops.reshape(x, [8 * 6, 4])
+
+        def compute_output_shape(self, shape: Any) -> Any:  # noqa: ARG002
+            return (48, 4)
+
+    class Back(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return ops.reshape(x, [8, 6, 2])
+
+        def compute_output_shape(self, shape: Any) -> Any:  # noqa: ARG002
+            return (None, 6, 2)
+
+    given = keras.Input((6, 4))
+    tokens = layers.Dense(2, name="expert")(Switch(name="switch")(given))
+    output = layers.Dense(3, name="output")(Back(name="back")(tokens))
+    model, x = keras.Model(given, output), random(rows, 6, 4)
+    run = runner.save_run(model, x, "mine", batch_size=8)
+    dense = [model.get_layer(name) for name in ("expert", "output")]
+    np.testing.assert_allclose(run.array("back"), dense[0](x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(run.array("output"), dense[1](dense[0](x)), rtol=1e-5, atol=1e-6)
+    assert reason(run, "switch") == "no sample axis: its output has shape (48, 4)"
+    assert set(run) == {"back", "output"}
+    assert run.record.probe.batch_size == 8
+
+
+class _Positions(layers.Layer):
+    """Has a table of eight positions, which need not be those of eight samples."""
+
+    def build(self, shape: Any) -> None:
+        self.w = self.add_weight(shape=(8, shape[-1]), name="w")
+
+    def call(self, x: Any) -> Any:  # noqa: ARG002
+        return ops.tanh(self.w)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_eight_positions_are_no_eight_samples(training: bool) -> None:
+    class Model(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.positions = _Positions(name="positions")
+
+        def call(self, x: Any) -> Any:
+            return x + ops.mean(self.positions(x))
+
+    run = runner.save_run(Model(), random(8, 3), "mine", training=training)
+    assert reason(run, "positions") == (
+        "no sample axis: its output has shape (8, 3), however many samples are shown"
+    )
+
+
+class _Keep(layers.Layer):
+    """Puts out as many rows as there are positive samples."""
+
+    def call(self, x: Any) -> Any:
+        return tf.boolean_mask(x, x[:, 0] > 0)
+
+
+class _Kept(keras.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.keep, self.dense = _Keep(name="keep"), layers.Dense(2, name="dense")
+
+    def call(self, x: Any) -> Any:
+        return self.dense(x) + ops.sum(self.keep(x)) * 0.0
+
+
+@pytest.mark.parametrize("format", ["parquet", "csv", "arrow"])
+@pytest.mark.parametrize(("batch_size", "late"), [(8, 10), (48, 100)])
+def test_rows_that_only_happen_to_be_as_many_as_the_samples(
+    batch_size: int, late: int, format: str
+) -> None:
+    x, model = abs(random(130, 3)), _Kept()
+    x[late] *= -1
+    found = runner.capture_activations(model, x, batch_size=batch_size)
+    assert set(found) == {"dense"}
+    run = runner.save_run(model, x, "mine", batch_size=batch_size, format=format)
+    assert set(run) == {"dense"}
+    np.testing.assert_array_equal(run["dense"], found["dense"].value)
+    assert str(reason(run, "keep")).startswith("no sample axis: the number of its rows depends on")
+    assert run.record.headline.tensors == 1
+    assert [path.stem for path in Path("mine/activations").iterdir()] == ["00_dense"]
+
+
+def test_rows_that_depend_on_the_samples_are_counted_as_given() -> None:
+    x = random(13, 3)
+    run = runner.save_run(_Kept(), x, "mine")
+    kept = int((x[:, 0] > 0).sum())
+    assert reason(run, "keep") == f"no sample axis: 13 samples gave an output of ({kept}, 3)"
+
+
+def test_a_tensor_that_is_lost_between_steps_ends_the_training_in_one_line() -> None:
+    class Fades(layers.Layer):
+        def build(self, shape: Any) -> None:  # noqa: ARG002
+            self.w = self.add_weight(shape=(1,), initializer="ones", name="w")
+
+        def call(self, x: Any) -> Any:
+            kept = tf.boolean_mask(x, self.w[0] * tf.ones_like(x[:, 0]) > 0.5)
+            return kept * self.w
+
+    class Model(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fades, self.dense = Fades(name="fades"), layers.Dense(1, name="dense")
+
+        def call(self, x: Any) -> Any:
+            self.fades(x)
+            return self.dense(x)
+
+    class Faded(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+            if epoch == 1:
+                self.model.fades.w.assign([0.0])
+
+    model, recorder = Model(), runner.ActivationRecorder(random(4, 3), "run")
+    model.compile("sgd", "mse")
+    model.fades.trainable = False
+    with pytest.raises(runner.RunError, match="'fades' had a table at the first step, and now: no"):
+        model.fit(random(4, 3), random(4, 1), epochs=3, verbose=0, callbacks=[Faded(), recorder])
+
+
+def test_few_samples_of_a_large_model_are_not_filled_up() -> None:
+    given = keras.Input((128, 128, 3))
+    hidden = layers.Conv2D(16, 3, name="conv")(given)
+    model = keras.Model(given, layers.Dense(2, name="out")(layers.GlobalMaxPooling2D()(hidden)))
+    run = runner.save_run(model, random(3, 128, 128, 3), "mine")
+    assert (run.record.probe.batch_size, run.record.probe.compared_sizes) == (3, (4, 1))

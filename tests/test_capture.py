@@ -11,8 +11,9 @@ import tensorflow as tf
 from keras import layers
 
 from runner.capture.batches import padded
-from runner.capture.capture import Capture, unfused
+from runner.capture.capture import Capture
 from runner.capture.selection import Selection
+from runner.capture.tracing import unfused
 from runner.errors import InputError, RunError
 
 
@@ -316,11 +317,11 @@ def test_pre_activations_are_exact() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["two words", "층 하나", "<script>alert(1)</script>".replace("/", "|")]
+    "name", ["two words", "층 하나", "<script>alert(1)</script>".replace("/", "|"), "_private", "-"]
 )
 def test_layers_of_any_name_are_traced(name: str) -> None:
     x = keras.Input((3,))
-    model = keras.Model(x, layers.Dense(2, name=name)(x))
+    model = keras.Model(x, layers.Dense(2, name=name)(x), name=name)
     capture = Capture(model, random(2, 3))
     assert capture.eager_because is None
     assert [spec.name for spec in capture.tensors] == [name]

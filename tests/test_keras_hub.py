@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from runner.capture.capture import Capture, unfused
+from runner.capture.capture import Capture
+from runner.capture.tracing import unfused
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

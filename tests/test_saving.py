@@ -187,7 +187,7 @@ def test_tables_that_would_be_too_large_are_refused_before_anything_is_written()
         runner.run("capture.max_bytes=100")
     assert list(Path().rglob("run.json")) == []
     batches = (random(10) for _ in range(5))
-    with pytest.raises(runner.InputError, match="the tables of 32 samples take about"):
+    with pytest.raises(runner.InputError, match="the tables of 48 samples take about"):
         runner.save_run(small(), batches, "mine", max_bytes=8_000, batch_size=10)
     assert not Path("mine").exists()
 
@@ -234,10 +234,10 @@ def test_the_record_is_plain_json() -> None:
 def test_showing_needs_no_folder() -> None:
     from runner.probe.memory_sources import as_probe
 
-    showing = Showing(small(), as_probe(random(10)), Settings(batch_size=4))
+    showing = Showing(small(), as_probe(random(50)), Settings(batch_size=4))
     assert isinstance(showing.capture, Capture)
     sizes = [(len(batch), arrays[0].shape[0]) for batch, arrays in showing]
-    assert sizes == [(8, 8), (2, 2)]
+    assert sizes == [(48, 48), (2, 2)]
 
 
 def test_what_is_no_model_and_no_override_is_told_in_a_line() -> None:

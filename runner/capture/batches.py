@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import ml_dtypes
 import numpy as np
 
 from runner.capture.calls import leaves
 
-LANES = 8
-"""Values that a kernel computes side by side; what is left over comes one by one, with other
-rounding. In batches of a multiple of it, a sample's values do not depend on its place or on how
-many others there are: seen to hold for TensorFlow's kernels on x86, with AVX and oneDNN."""
+LANES = 48
+"""Rows that matrix products compute side by side: three vectors of 8 numbers with AVX, of 16 with
+AVX-512. What is left over is computed with another rounding, and so is a batch that is smaller.
+In batches of a multiple of it, a sample's values do not depend on its place, and mostly not on how
+many others there are; `runner.capture.invariance` checks it."""
+
+# Where filling up a batch makes the model put out more values than this, it takes too long.
+_SMALL = 2**23
 
 
 def count_samples(inputs: Any) -> int:
@@ -21,27 +24,42 @@ def count_samples(inputs: Any) -> int:
     return len(leaves(inputs)[0][1])
 
 
+def taken(inputs: Any, samples: np.ndarray) -> Any:
+    """Return a batch of some samples of another, in the given order."""
+    return keras.tree.map_structure(
+        lambda array: None if array is None else np.asarray(array)[samples], inputs
+    )
+
+
 def padded(inputs: Any, size: int) -> Any:
-    """Repeat the last sample of a batch until it has `size` samples.
+    """Repeat the last sample of a batch until it has `size` samples."""
+    count = count_samples(inputs)
+    return inputs if count >= size else taken(inputs, np.minimum(np.arange(size), count - 1))
 
-    Every batch then has the same shape, and the arithmetic of a sample does not
-    depend on how many samples happen to come with it.
+
+def rounded_up(samples: int) -> int:
+    """Return the next multiple of `LANES`."""
+    return -(-samples // LANES) * LANES
+
+
+def full_size(samples: int, values: int) -> int:
+    """Return how many samples to show instead of `samples`, so that all round alike.
+
+    Parameters
+    ----------
+    samples
+        How many there are to show.
+    values
+        How many values the model puts out for each.
+
+    Returns
+    -------
+    int
+        The next multiple of `LANES`; `samples` themselves where so many more would take
+        much longer.
     """
-
-    def pad(array: np.ndarray | None) -> np.ndarray | None:
-        if array is None:
-            return None
-        missing = size - len(array)
-        return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)])
-
-    return inputs if count_samples(inputs) >= size else keras.tree.map_structure(pad, inputs)
-
-
-def has_fixed_batches(model: keras.Model) -> bool:
-    """Tell whether a model is made for batches of one size: its tensors say so then."""
-    return any(
-        tensor.shape[0] is not None for tensor in getattr(model, "inputs", None) or []
-    ) or any(getattr(layer, "stateful", False) for layer in model._flatten_layers())
+    size = rounded_up(samples)
+    return size if size * values <= _SMALL or 2 * size <= 3 * samples else samples
 
 
 def fixed_batch(model: keras.Model) -> int | None:
@@ -50,15 +68,11 @@ def fixed_batch(model: keras.Model) -> int | None:
     return min(sizes, default=None)
 
 
-def alike(one: np.ndarray, other: np.ndarray) -> bool:
-    """Tell whether two arrays are equal but for rounding that may have grown on its way."""
-    if one.shape != other.shape:
-        return False
-    if one.dtype.kind in "biu":
-        return np.array_equal(one, other)
-    if one.dtype.kind == "c":
-        return alike(one.real, other.real) and alike(one.imag, other.imag)
-    tolerance = float(ml_dtypes.finfo(one.dtype).eps) ** 0.5  # type: ignore[no-untyped-call]
-    x, y = one.astype("float64"), other.astype("float64")
-    scale = np.abs(x, where=np.isfinite(x), out=np.zeros_like(x)).max(initial=0)
-    return np.allclose(x, y, rtol=tolerance, atol=tolerance * scale, equal_nan=True)
+def has_states(model: keras.Model) -> bool:
+    """Tell whether layers of a model keep a state for each place in a batch."""
+    return any(getattr(layer, "stateful", False) for layer in model._flatten_layers())
+
+
+def has_fixed_batches(model: keras.Model) -> bool:
+    """Tell whether a model is made for batches of one size: its tensors say so then."""
+    return has_states(model) or fixed_batch(model) is not None

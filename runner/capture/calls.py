@@ -187,7 +187,8 @@ class _Watcher:
 
         def scope_of_any_name(graph: Any, name: str | None) -> Any:
             # A layer may be called anything; a scope of TensorFlow's graph may not.
-            return name_scope(graph, _NO_SCOPE.sub("_", name) if name else name)
+            fit = _NO_SCOPE.sub("_", name) if name else name
+            return name_scope(graph, f".{fit}" if fit and fit[0] in "_/-" else fit)
 
         for cls, layer_call in layer_calls.items():
             cls.__call__ = wrapped(cls, layer_call)

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import re
-from collections.abc import Callable, Iterator
-from contextvars import ContextVar
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from runner.capture.batches import LANES, alike, count_samples, has_fixed_batches
-from runner.capture.calls import watch
+from runner.capture.batches import count_samples, has_fixed_batches
+from runner.capture.calls import Call, watch
+from runner.capture.failures import explained, in_one_line
 from runner.capture.gradients import Gradients
-from runner.capture.inventory import Inventory, Layer, value_of
+from runner.capture.inventory import Inventory, Layer
 from runner.capture.losses import total_loss
 from runner.capture.pre_activations import PreActivations
 from runner.capture.selection import Selection
+from runner.capture.state import State, first_call
 from runner.capture.stocktaking import take_inventory
-from runner.errors import InputError, RunError
+from runner.capture.streams import keras_generator
+from runner.capture.tracing import Pass, Traced, as_array, as_tensors, trace, unfused
+from runner.errors import RunError, RunnerError
 from runner.tensors import TensorSpec
 
 
@@ -29,9 +31,9 @@ class Capture:
     """A model made ready to give up every layer's output, batch by batch.
 
     The forward pass is traced once into a TensorFlow function that returns all chosen
-    tensors; where it cannot be traced it runs eagerly. Variables enter as arguments and
-    nothing is assigned, so the model is left as it was; what its layers update with
-    ``training=True`` is carried from batch to batch here.
+    tensors; where it cannot be traced it runs eagerly. Either way the model is left as it
+    was: Keras's variables enter as arguments, and whatever else a pass changes is put back
+    after it (see `runner.capture.state`). What changes is carried from batch to batch here.
 
     Parameters
     ----------
@@ -52,6 +54,8 @@ class Capture:
     ----------
     tensors : tuple[TensorSpec, ...]
         What is captured per sample, in call order.
+    lost : dict[TensorSpec, str]
+        Those of `tensors` that a later batch showed to fit no table, each with the reason.
     weights : tuple[tuple[TensorSpec, keras.Variable], ...]
         The chosen weights of every layer, in call order.
     aliases : tuple[tuple[TensorSpec, TensorSpec], ...]
@@ -61,10 +65,13 @@ class Capture:
         Every layer of the model in call order, those never called last.
     first : list[numpy.ndarray]
         The values for the first batch, in the order of `tensors`.
+    fixed_axes : frozenset[TensorSpec]
+        Those of `tensors` whose first axis is as long as the first batch by the model's own
+        code: it may be that of the samples or not.
+    size : int
+        How many values all layers together put out for a sample.
     outputs : tuple[str, ...]
         Names of the activations that the model itself returns.
-    plain_variables : tuple[tf.Variable, ...]
-        Variables of the layers that are no weights of Keras.
     eager_because : str or None
         Why the forward pass could not be traced.
 
@@ -86,50 +93,46 @@ class Capture:
         training: bool = False,
         targets: np.ndarray | None = None,
     ) -> None:
-        self._model = model
+        self.model = model
         self._selection = selection or Selection()
         self._training = training
-        _build(model, inputs)
-        rows = count_samples(inputs)
-        self._fixed = rows if has_fixed_batches(model) else None
+        self._rows = count_samples(inputs)
+        if not all(layer.built for layer in model._flatten_layers()):
+            with first_call(model), explained():
+                model(inputs, training=False)
+        self._state = State(model)
         self._variables: list[keras.Variable] = model.variables
-        self._values: list[Any]
+        self._values: list[Any] = []
         self.refresh()
-        self._changing: list[int] = []
-        self._inventory = Inventory()
         self._expected: list[tuple[str, str]] | None = None
-        self._function, self.eager_because = self._trace(inputs, targets)
-        arrays = self._run(inputs, targets)
-        found = self._inventory
+        self._traced, self.eager_because = self._trace(inputs, targets)
+        found, arrays = self._run(inputs, targets)
         self._expected = [(spec.kind, spec.name) for spec in found.tensors]
         self._selection.check(found.candidates, found.refused)
-        specs = {
-            place: dataclasses.replace(spec, shape=array.shape[1:], dtype=array.dtype.name)
-            for place, (spec, array) in enumerate(zip(found.tensors, arrays, strict=True))
-            if array.shape[:1] == (rows,)
-        }
-        for place in range(len(found.tensors)):
-            if place not in specs:
-                shape = arrays[place].shape
-                found.leave_out(place, f"no sample axis: {rows} samples gave an output of {shape}")
-        self._places = list(specs)
-        self.first = [arrays[place] for place in self._places]
-        self.tensors: tuple[TensorSpec, ...] = tuple(specs.values())
-        self.weights: tuple[tuple[TensorSpec, keras.Variable], ...] = tuple(found.weights)
-        shaped = [
-            (
-                dataclasses.replace(alias, shape=specs[place].shape, dtype=specs[place].dtype),
-                specs[place],
-            )
-            for alias, place in found.aliases
-            if place in specs
+        self._inventory = found
+        self._places = list(range(len(found.tensors)))
+        self._specs = [
+            dataclasses.replace(spec, shape=array.shape[1:], dtype=array.dtype.name)
+            for spec, array in zip(found.tensors, arrays, strict=True)
         ]
-        self.aliases: tuple[tuple[TensorSpec, TensorSpec], ...] = (*shaped, *found.weight_aliases)
-        self.layers: tuple[Layer, ...] = tuple(found.layers.values())
+        self.first: list[np.ndarray] = arrays
+        self.lost: dict[TensorSpec, str] = {}
+        self.weights: tuple[tuple[TensorSpec, keras.Variable], ...] = tuple(found.weights)
         self.outputs = found.outputs
         self.plain_variables = tuple(found.plain_variables)
+        self.leave_out(
+            {
+                spec: f"no sample axis: {self._rows} samples gave an output of {array.shape}"
+                for spec, array in zip(self._specs, arrays, strict=True)
+                if array.shape[:1] != (self._rows,)
+            }
+        )
+        fixed = frozenset() if self._traced is None else self._traced.fixed_axes
+        if has_fixed_batches(model):
+            fixed = frozenset()
+        self.fixed_axes = frozenset(self._specs[place] for place in self._places if place in fixed)
 
-    def __call__(self, inputs: Any, targets: np.ndarray | None = None) -> list[np.ndarray]:
+    def __call__(self, inputs: Any, targets: np.ndarray | None = None) -> list[np.ndarray | None]:
         """Show the model one more batch.
 
         Parameters
@@ -139,100 +142,131 @@ class Capture:
 
         Returns
         -------
-        list[numpy.ndarray]
+        list[numpy.ndarray or None]
             The values of `tensors`, each of shape (sample, ...): views of TensorFlow's
-            memory, not to be written to.
+            memory, not to be written to. ``None`` for those that are lost, by this batch
+            or by an earlier one.
 
         Raises
         ------
         RunError
-            If the model fails, or a layer puts out another shape than for the first batch.
+            If the model fails, or takes another way through its layers.
         """
-        arrays = self._chosen(inputs, targets)
-        for spec, array in zip(self.tensors, arrays, strict=True):
-            if array.shape[1:] != spec.shape:
-                raise RunError(
-                    f"'{spec.name}' has the shape {array.shape[1:]} for a sample of this batch, "
-                    f"and had {spec.shape} for the first: all must be alike to make one table"
-                )
-        return arrays
+        arrays = self._run(inputs, targets)[1]
+        rows = count_samples(inputs)
+        found: list[np.ndarray | None] = []
+        for place, spec in zip(self._places, self.tensors, strict=True):
+            array = arrays[place]
+            if array.shape != (rows, *spec.shape) and spec not in self.lost:
+                self.lost[spec] = _misfit(spec, array, rows)
+                self._inventory.leave_out(place, self.lost[spec])
+            found.append(None if spec in self.lost else array)
+        return found
 
-    def mixed_by(self, inputs: Any, targets: np.ndarray | None = None) -> str | None:
-        """Name what makes a sample's values depend on the samples that it is shown with.
-
-        The first sample is shown in a batch of itself alone, and its values are held to those
-        it had in the first batch; values that differ each time, being drawn, say nothing. No
-        state that is carried from batch to batch moves.
-
-        Parameters
-        ----------
-        inputs, targets
-            The first batch again.
+    def once_more(self, inputs: Any, targets: np.ndarray | None = None) -> list[np.ndarray]:
+        """Show the model a batch of any size, whatever comes out.
 
         Returns
         -------
-        str or None
-            Name of the first of `tensors` with other values than those of rounding;
-            ``None`` if there is none.
+        list[numpy.ndarray]
+            The values of `tensors`, of whatever shape they have.
         """
-        size = LANES if count_samples(inputs) != LANES else 2 * LANES
-        alone = keras.tree.map_structure(
-            lambda array: None if array is None else np.repeat(array[:1], size, axis=0),
-            (inputs, targets),
-        )
-        carried = self._values
+        arrays = self._run(inputs, targets)[1]
+        return [arrays[place] for place in self._places]
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Show batches inside the scope that count for nothing that comes after it."""
+        values, carried = list(self._values), self._state.carried
         try:
-            found = self._anew(alone)
-            places = [i for i in range(len(found)) if not alike(self.first[i][0], found[i][0])]
-            if places:
-                again = self._anew(alone)
-                places = [i for i in places if alike(found[i][0], again[i][0])]
-        except RunError:  # the size of a batch, or what else is in it, decides on the way taken
-            return str(self._model.name)
+            yield
         finally:
-            self._values = carried
-        return self.tensors[places[0]].name if places else None
+            values += [tf.convert_to_tensor(v.value) for v in self._variables[len(values) :]]
+            self._values, self._state.carried = values, carried
+
+    def leave_out(self, reasons: dict[TensorSpec, str]) -> None:
+        """Capture some of `tensors` no more.
+
+        Parameters
+        ----------
+        reasons
+            Which, each with what to say of it.
+        """
+        for place in self._places:
+            if self._specs[place] in reasons:
+                self._inventory.leave_out(place, reasons[self._specs[place]])
+        self._forget({*reasons})
+
+    def _forget(self, specs: set[TensorSpec]) -> None:
+        kept = [spec not in specs for spec in (self._specs[place] for place in self._places)]
+        self.first = [array for array, keep in zip(self.first, kept, strict=True) if keep]
+        self._places = [place for place, keep in zip(self._places, kept, strict=True) if keep]
+        self.tensors: tuple[TensorSpec, ...] = tuple(self._specs[p] for p in self._places)
+
+    def drop_lost(self) -> None:
+        """Capture those of `tensors` no more that were lost."""
+        self._forget({*self.lost})
+        self.lost = {}
+
+    @property
+    def aliases(self) -> tuple[tuple[TensorSpec, TensorSpec], ...]:
+        """Chosen tensors that are the very same as one of `tensors` or `weights`, with that."""
+        shaped = [
+            (
+                dataclasses.replace(
+                    alias, shape=self._specs[place].shape, dtype=self._specs[place].dtype
+                ),
+                self._specs[place],
+            )
+            for alias, place in self._inventory.aliases
+            if place in self._places and self._specs[place] not in self.lost
+        ]
+        return (*shaped, *self._inventory.weight_aliases)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Every layer of the model in call order, those never called last."""
+        return tuple(self._inventory.layers.values())
+
+    @property
+    def carries_state(self) -> bool:
+        """Whether the last pass changed a variable or a table, for the next one to find."""
+        return self._moves or self._state.carries_resources
 
     @property
     def draws_outside(self) -> bool:
         """Whether a random stream that is no part of the model changes its values."""
-        return len(self._variables) > len(self._model.variables)
+        return len(self._variables) > len(self.model.variables)
 
     def refresh(self) -> None:
-        """Take the model's variables as they are now; what was carried here is given up."""
-        self._values = [tf.convert_to_tensor(variable.value) for variable in self._variables]
+        """Take the model's state as it is now; what was carried here is given up."""
+        self._state.forget()
+        own, users = self._state.generator, keras_generator()
+        variables = [
+            users.state if own is not None and users and variable is own.state else variable
+            for variable in self._variables
+        ]
+        self._values = [tf.convert_to_tensor(variable.value) for variable in variables]
 
-    def _anew(self, batch: Any) -> list[np.ndarray]:
-        self.refresh()
-        return self._chosen(*batch)
-
-    def _chosen(self, inputs: Any, targets: np.ndarray | None) -> list[np.ndarray]:
-        arrays = self._run(inputs, targets)
-        return [arrays[place] for place in self._places]
-
-    def _trace(
-        self, inputs: Any, targets: np.ndarray | None
-    ) -> tuple[Callable[..., Any], str | None]:
-        signature = keras.tree.map_structure(
-            lambda array: (
-                None if array is None else tf.TensorSpec((None, *array.shape[1:]), array.dtype)
-            ),
-            (inputs, targets),
-        )
-        function = tf.function(self._forward, autograph=False)
+    def _trace(self, inputs: Any, targets: np.ndarray | None) -> tuple[Traced | None, str | None]:
         try:
-            traced = function.get_concrete_function(self._values, *signature)
-            if len(self._values) < len(self._variables):  # it drew from a stream of Keras's own
+            with self._state.trace():
+                traced = trace(self._forward, self._values, inputs, targets)
+            if traced.example.assigned:  # it drew from a stream of Keras's own
+                self._variables += [variable for variable, _ in traced.example.assigned]
                 self.refresh()
-                traced = function.get_concrete_function(self._values, *signature)
+                with self._state.trace():
+                    traced = trace(self._forward, self._values, inputs, targets)
+        except RunnerError:
+            raise
         except Exception as error:  # a model may raise anything; one that is real comes again
-            return self._forward, _in_one_line(error)
-        else:
-            return traced, None
+            return None, in_one_line(error)
+        self._state.expect(traced.resources)
+        return traced, None
 
-    def _forward(self, values: list[Any], inputs: Any, targets: Any) -> tuple[list[Any], list[Any]]:
-        """Return the chosen tensors, and the new values of the variables that change."""
-        state = list(zip(self._variables, values, strict=False))
+    def _forward(self, values: list[Any], inputs: Any, targets: Any) -> Pass:
+        """Run the model on the values of its variables."""
+        state = list(zip(self._variables, values, strict=True))
         kinds = self._selection.kinds
         tape = tf.GradientTape(watch_accessed_variables=False) if "gradient" in kinds else None
         gradients = None if tape is None else Gradients(tape)
@@ -240,40 +274,47 @@ class Capture:
         with _Scope(state, collect_losses=True) as scope:
             with tape or contextlib.nullcontext():
                 calls = watch(
-                    lambda: self._model(inputs, training=self._training),
+                    lambda: self.model(inputs, training=self._training),
                     [*observers, *([] if gradients is None else [gradients])],
                 )
                 if gradients is not None:
-                    loss = total_loss(self._model.loss, targets, gradients.output)
+                    loss = total_loss(self.model.loss, targets, gradients.output)
             if gradients is not None:
                 gradients.add(loss)
-            self._inventory, tensors = take_inventory(
-                self._model, calls, self._selection, self._fixed
-            )
-        after = [scope.get_current_value(v) for v in self._variables[: len(values)]]
-        self._changing = [i for i, value in enumerate(after) if value is not values[i]]
+            inventory, tensors = take_inventory(self.model, calls, self._selection, self._rows)
+        after = [scope.get_current_value(variable) for variable in self._variables]
+        updates = {place: value for place, value in enumerate(after) if value is not values[place]}
         known = {id(variable) for variable in self._variables}
-        self._variables += [v for key, v in scope.assigned.items() if key not in known]
-        return tensors, [after[i] for i in self._changing]
+        assigned = [
+            (variable, scope.get_current_value(variable))
+            for key, variable in scope.assigned.items()
+            if key not in known
+        ]
+        return Pass(inventory, tensors, updates, assigned, _size(calls))
 
-    def _run(self, inputs: Any, targets: np.ndarray | None) -> list[np.ndarray]:
-        with unfused(), _explained():
-            tensors, changed = self._function(
-                self._values,
-                *keras.tree.map_structure(
-                    lambda array: None if array is None else tf.convert_to_tensor(array),
-                    (inputs, targets),
-                ),
-            )
-        found = [(spec.kind, spec.name) for spec in self._inventory.tensors]
+    def _run(self, inputs: Any, targets: np.ndarray | None) -> tuple[Inventory, list[np.ndarray]]:
+        traced, state = self._traced, self._state
+        if traced is None:
+            around = state.python_pass()
+        elif traced.runs_python:
+            around = state.python_pass(every_thread=True)
+        else:
+            around = state.traced_pass()
+        with unfused(), explained(), around:
+            passed = (traced or self._forward)(self._values, *as_tensors((inputs, targets)))
+        found = [(spec.kind, spec.name) for spec in passed.inventory.tensors]
         if self._expected is not None and found != self._expected:
             raise RunError(
                 "the model took another way through its layers than for the first batch: "
                 + ", ".join(sorted({name for _, name in {*found} ^ {*self._expected}}))
             )
-        for place, value in zip(self._changing, changed, strict=True):
+        self.size = passed.size
+        self._moves = bool(passed.updates or passed.assigned)
+        for place, value in passed.updates.items():
             self._values[place] = value
-        return [_as_array(tensor) for tensor in tensors]
+        self._variables += [variable for variable, _ in passed.assigned]
+        self._values += [value for _, value in passed.assigned]
+        return passed.inventory, [as_array(tensor) for tensor in passed.tensors]
 
 
 class _Scope(keras.StatelessScope):  # type: ignore[misc]
@@ -288,84 +329,21 @@ class _Scope(keras.StatelessScope):  # type: ignore[misc]
         super().add_update(update)
 
 
-# What in TensorFlow's optimizer changes arithmetic, depending on which tensors are asked for:
-# x * a * b becomes x * (a * b) unless x * a is wanted too.
-_REWRITES = ("remapping", "arithmetic_optimization", "constant_folding")
-_rewriting = ContextVar("_rewriting", default=True)
+def _size(calls: list[Call]) -> int:
+    """Return how many values calls put out for a sample, of axes whose length is known."""
+    return sum(
+        int(np.prod([length or 1 for length in tuple(tensor.shape)[1:]], dtype=np.int64))
+        for call in calls
+        for _, tensor in call.outputs
+        if isinstance(tensor, tf.Tensor) and tensor.shape.rank is not None
+    )
 
 
-@contextlib.contextmanager
-def unfused() -> Iterator[None]:
-    """Keep TensorFlow from fusing operations of different layers inside the scope.
-
-    Which ones it fuses depends on which tensors are asked for, and a fused operation
-    rounds differently: without this, a value would depend on what else is captured.
-    `Capture` enters it for every batch; enter it once around many to save the switching.
-    """
-    if not _rewriting.get():
-        yield
-        return
-    options = tf.config.optimizer
-    found = options.get_experimental_options()
-    before = {name: found.get(name, True) for name in _REWRITES}
-    options.set_experimental_options(dict.fromkeys(_REWRITES, False))
-    token = _rewriting.set(False)
-    try:
-        yield
-    finally:
-        _rewriting.reset(token)
-        options.set_experimental_options(before)
-
-
-def _build(model: keras.Model, inputs: Any) -> None:
-    """Build what is not built by one call on the inputs, leaving what is as it was."""
-    if all(layer.built for layer in model._flatten_layers()):
-        return
-    before = {id(layer) for layer in model._flatten_layers() if layer.built}
-    state = [v for layer in model._flatten_layers() for v in layer.metrics_variables]
-    values = [(variable, value_of(variable)) for variable in (*model.variables, *state)]
-    with _explained():
-        model(inputs, training=False)
-    for variable, value in values:
-        variable.assign(value)
-    for layer in model._flatten_layers():  # states made by this call, and already moved on
-        if id(layer) not in before and getattr(layer, "stateful", False):
-            layer.reset_state()
-
-
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """Say in one line what made a forward pass fail, and in which layer."""
-    try:
-        yield
-    except Exception as error:
-        text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-        index = re.search(r"indices\[.*?\] = (-?\d+) is not in \[(\d+), (\d+)\)", text)
-        if index:
-            found, low, high = index.groups()
-            raise InputError.of(
-                "probe", f"index {found} is outside an embedding of {low} to {int(high) - 1}"
-            ) from error
-        where = " ".join(getattr(error, "__notes__", []))
-        raise RunError(
-            f"the model cannot be called on the probe{where and f' ({where})'}: "
-            f"{_in_one_line(error)}"
-        ) from error
-
-
-def _in_one_line(error: Exception) -> str:
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip() or type(error).__name__
-    if "\n\t [[" in text:  # a graph tells where its code stood, first
-        text = text.partition("\n\t [[")[0].rpartition("\n")[2]
-    # Keras says where around what: the one is told beside this, the other is long.
-    text = re.sub(r"^(Exception encountered when calling \S+\.call\(\)\.\s+)+", "", text)
-    for rest in ("\n\nArguments received by ", "\n\t; NodeDef: "):
-        text = text.partition(rest)[0]
-    text = " ".join(text.split())
-    return text if len(text) <= 300 else f"{text[:297]}..."
-
-
-def _as_array(tensor: Any) -> np.ndarray:
-    if np.dtype(tensor.dtype.as_numpy_dtype).isbuiltin != 1:  # bfloat16, float8: no buffer has it
-        return np.asarray(tensor.numpy())
-    return np.asarray(memoryview(tensor))
+def _misfit(spec: TensorSpec, array: np.ndarray, rows: int) -> str:
+    """Say why a tensor of a later batch fits into no table."""
+    if array.shape[:1] != (rows,):
+        return "no sample axis: the number of its rows depends on the samples that are shown"
+    return (
+        f"no table: it has the shape {array.shape[1:]} for a sample of one batch, "
+        f"and {spec.shape} for one of the first"
+    )

@@ -27,6 +27,7 @@ from runner.config.compose import Asked, admit, first_job, merging, parse_argume
 from runner.config.composition import Composition, composition_of
 from runner.config.loading import CONFIG_DIRECTORY, CONFIG_NAME, QUIET
 from runner.errors import InputError, RunError, RunnerError, suggest
+from runner.model.backend import check_backend
 from runner.record.publication import make_folder
 
 # What else is needed is imported where it is used: it brings pandas, for which neither help
@@ -181,6 +182,7 @@ def _experiment(arguments: Sequence[str]) -> int:
             sys.stdout.write(page.getvalue())
         return 0
     asked = validate(parsed, run_id)
+    check_backend()
     if asked.is_sweep and asked.is_dry:
         from runner.command_line.commands import put
 

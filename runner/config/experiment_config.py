@@ -135,9 +135,10 @@ class CaptureConfig(Strict):
     space or time, `flatten`, `projection:16` (seeded, random), or `none`. Of several patterns that
     fit, the last one counts. A colon in a pattern is `\\:` on the command line.
     """
-    batch_size: Length = 256
-    """Samples shown at once, rounded up to a multiple of 8: a sample's values are then the same to
-    the bit whatever the size, and whatever else is in the probe.
+    batch_size: Length = 240
+    """Samples shown at once. The first batch is shown as it is; where its samples do not depend on
+    each other and it costs little, the batches are then rounded up to a multiple of 48 samples, in
+    which values round alike. The record says of each tensor whether they did.
     """
     training: bool = False
     """Whether layers behave as in training (Dropout drops, BatchNormalization uses the batch)."""

@@ -10,8 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from runner.capture.capture import Capture, unfused
+from runner.capture.capture import Capture
 from runner.capture.inventory import value_of
+from runner.capture.tracing import unfused
 from runner.config.experiment_config import parse_capture
 from runner.errors import some
 from runner.experiment.showing import Settings, Showing
@@ -65,7 +66,7 @@ def capture_activations(
     exclude: Iterable[str] = (),
     kind: Kind = "activation",
     reduce: Mapping[str, str] | None = None,
-    batch_size: int = 256,
+    batch_size: int = 240,
     training: bool = False,
     dtype: str | None = None,
     targets: Any = None,
@@ -86,7 +87,7 @@ def capture_activations(
     reduce
         Pattern to reduction, as in the configuration.
     batch_size
-        Samples shown at once, rounded up to a multiple of 8.
+        Samples shown at once; more, where their values would round differently otherwise.
     training
         Whether the layers run as in training.
     dtype
@@ -136,6 +137,7 @@ def capture_activations(
     values = {
         spec: np.concatenate([arrays[place] for arrays in batches])
         for place, spec in enumerate(capture.tensors)
+        if spec not in capture.lost
     }
     found = [Activation(**vars(spec), value=value) for spec, value in values.items()]
     found += [Activation(**vars(alias), value=values[spec]) for alias, spec in capture.aliases]

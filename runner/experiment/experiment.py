@@ -14,7 +14,7 @@ from runner.config.experiment_config import DeclaredModel, ExperimentConfig
 from runner.config.references import check_references
 from runner.errors import InputError, RunError, RunnerError
 from runner.experiment.fingerprint import fingerprint_of
-from runner.model.backend import load_backend
+from runner.model.backend import check_backend, load_backend
 from runner.probe.probe import Probe
 from runner.probe.sources import open_probe
 from runner.record.publication import Publication, check_target
@@ -128,6 +128,7 @@ def make_ready(
     InputError
         If the probe cannot be read, or the model not be built.
     """
+    check_backend()
     config = composition.experiment
     check_references(config)
     check_installed(config.format)

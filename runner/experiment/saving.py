@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,13 +15,14 @@ import keras
 import numpy as np
 import pyarrow as pa
 
-from runner.capture.capture import unfused
 from runner.capture.inventory import value_of
+from runner.capture.tracing import unfused
 from runner.errors import RunError
+from runner.experiment.layer_records import records_of, with_tables
 from runner.experiment.probe_table import ProbeTable
 from runner.experiment.run_workbook import add_workbook
 from runner.experiment.showing import Settings, Showing
-from runner.experiment.tensor_tables import TensorTables, layer_records
+from runner.experiment.tensor_tables import TensorTables
 from runner.experiment.writer_thread import WriterThread
 from runner.model.backend import read_backend
 from runner.preflight import check_disk, estimated_bytes
@@ -205,6 +205,10 @@ class Saving:
                     self._writer.put(partial(self._probe_table.add, batch))
                 if progress is not None:
                     progress(len(batch.samples), self.showing.rows)
+        lost = capture.lost
+        if lost and len(self._shown) > 1:
+            spec, reason = next(iter(lost.items()))
+            raise RunError(f"'{spec.name}' had a table at the first step, and now: {reason}")
         self._writer.put(partial(self._finish, tables, chosen, whole))
         self.log(f"the probe was shown: {folder}" if folder else "the probe was shown")
 
@@ -299,11 +303,7 @@ class Saving:
     def _layers(self) -> tuple[LayerRecord, ...]:
         """What the run records of every layer; known when the tables are complete."""
         tables = self._shown[-1][1]
-        hidden = self._header.variables.arguments
-        return tuple(
-            replace(layer, arguments=hidden(layer.path, layer.arguments))
-            for layer in layer_records(self.showing.capture, tables, type(self._model).__name__)
-        )
+        return records_of(self.showing, tables, self._header.variables)
 
     def _record(self, **known: Any) -> RunRecord:
         last, probe = self._shown[-1][1], self._probe
@@ -335,6 +335,8 @@ class Saving:
                 notes=probe.notes,
                 training=self._settings.training,
                 mixed_by=self.showing.mixed_by,
+                batch_size=self.showing.batch_size,
+                compared_sizes=self.showing.compared_sizes,
             ),
             layers=self._layers,
             steps=tuple(
@@ -352,7 +354,7 @@ class Saving:
             ),
             files={name: digest for name, digest in files if name not in of_tensors},
             headline=Headline(
-                tensors=len(self.showing.capture.tensors),
+                tensors=len(with_tables(self.showing.capture)),
                 dead_units=sum(
                     int(row["dead_units"]) for row in last.summary if row["kind"] == "activation"
                 ),

@@ -194,7 +194,8 @@ class _Batch:
         alone = Showing(built, self._showing.probe, self._showing.settings)
         pairs = zip(alone.capture.tensors, alone.first, self._showing.first, strict=True)
         for spec, expected, found in pairs:
-            if expected.tobytes() != found.tobytes():
+            one, other = (None if array is None else array.tobytes() for array in (expected, found))
+            if one != other:
                 self.alone_because = f"the seed changes '{spec.name}' in a way of its own"
                 return
         self._is_checked = True

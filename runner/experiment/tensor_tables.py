@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -12,7 +11,6 @@ import numpy as np
 from runner.errors import RunError
 from runner.probe.probe import Batch, Probe
 from runner.probe.probe_hash import ProbeHasher
-from runner.record.layer_record import LayerRecord, TensorRecord
 from runner.record.publication import FileDigest, Publication
 from runner.tables.layout import file_name, layout_of
 from runner.tables.statistics import RunningStatistics, not_finite
@@ -20,7 +18,7 @@ from runner.tables.tables import TableWriter, write_weight
 from runner.tensors import OnNan, TensorSpec
 
 if TYPE_CHECKING:
-    from runner.capture.capture import Capture
+    pass
 
 # For all tables together, to gather rows in before they are written.
 _BUFFER_BYTES = 64 * 2**20
@@ -78,7 +76,7 @@ class TensorTables:
         self.rows = 0
         self.hasher = ProbeHasher()
         self._names: list[str] = []
-        self._open: list[tuple[TableWriter, BinaryIO, RunningStatistics]] = []
+        self._open: list[tuple[TableWriter, BinaryIO, RunningStatistics] | None] = []
 
     def open(self) -> None:
         """Begin the tables."""
@@ -93,13 +91,24 @@ class TensorTables:
         name = file_name(spec, self._format)
         return f"{self.folder}/{name}" if self.folder else name
 
-    def write(self, batch: Batch, arrays: Sequence[np.ndarray]) -> None:
-        """Write what one batch brought forth."""
+    def write(self, batch: Batch, arrays: Sequence[np.ndarray | None]) -> None:
+        """Write the values of one batch; a tensor that has none loses its table."""
         self.rows += len(batch.samples)
         self.hasher.update(batch)
-        for (writer, _, statistics), array in zip(self._open, arrays, strict=True):
-            statistics.update(array)
-            writer.write(batch.samples, array)
+        for place, (spec, array) in enumerate(zip(self._specs, arrays, strict=True)):
+            table = self._open[place]
+            if table is None:
+                continue
+            writer, sink, statistics = table
+            if array is not None:
+                statistics.update(array)
+                writer.write(batch.samples, array)
+                continue
+            self._open[place] = None
+            writer.close()
+            sink.close()
+            self._publication.remove(self.path(spec))
+            self._names.remove(self.path(spec))
 
     def finish(self, weights: Sequence[tuple[TensorSpec, np.ndarray]]) -> None:
         """Close the tables and add those of the weights.
@@ -109,7 +118,7 @@ class TensorTables:
         RunError
             If values are NaN or infinite and must not be.
         """
-        for writer, sink, statistics in self._open:
+        for writer, sink, statistics in filter(None, self._open):
             writer.close()
             sink.close()
             self.summary.append(statistics.row())
@@ -139,44 +148,6 @@ class TensorTables:
     def files(self) -> dict[str, FileDigest]:
         """Size and hash of every table, by its path inside the run."""
         return {name: self._publication.files[name] for name in self._names}
-
-
-def layer_records(
-    capture: Capture, tables: TensorTables, model_class: str
-) -> tuple[LayerRecord, ...]:
-    """Return what is recorded of every layer, in call order.
-
-    Parameters
-    ----------
-    capture
-        What was captured.
-    tables
-        Its tables, complete.
-    model_class
-        Name of the model's class, for weights that belong to none of its layers.
-    """
-    tensors: dict[str, list[TensorRecord]] = defaultdict(list)
-    files = tables.files
-    for spec in (*capture.tensors, *(spec for spec, _ in capture.weights)):
-        path = tables.path(spec)
-        tensors[spec.layer_path].append(TensorRecord.of(spec, path, files[path]))
-    for alias, spec in capture.aliases:
-        path = tables.path(spec)
-        tensors[alias.layer_path].append(TensorRecord.of(alias, path, files[path], spec.name))
-    layers = [
-        LayerRecord(
-            **{
-                **vars(layer),
-                "tensors": tuple(sorted(tensors.pop(layer.path, []), key=lambda one: one.order)),
-            }
-        )
-        for layer in capture.layers
-    ]
-    layers += [
-        LayerRecord(path, model_class, None, tuple(own), "the model itself")
-        for path, own in tensors.items()
-    ]
-    return tuple(layers)
 
 
 def _buffers(specs: Sequence[TensorSpec], table_format: str) -> list[int]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,57 @@ class Backend:
     deterministic: bool
 
 
+def check_backend() -> None:
+    """Refuse another backend of Keras than TensorFlow, without importing Keras.
+
+    Raises
+    ------
+    InputError
+        If Keras runs on another one, or the environment or Keras's own settings choose one.
+    """
+    if "keras" in sys.modules:
+        name, place = sys.modules["keras"].config.backend(), "Keras's backend"
+        advice = "import Keras with KERAS_BACKEND=tensorflow"
+    elif name := os.environ.get("KERAS_BACKEND", ""):
+        place, advice = "KERAS_BACKEND", "set KERAS_BACKEND=tensorflow"
+    else:
+        file = _settings()
+        name, place, advice = _configured(file), str(file), "set KERAS_BACKEND=tensorflow"
+    if name != "tensorflow":
+        raise InputError.of(place, f"expected the backend tensorflow, found {name}", advice)
+
+
+def _settings() -> Path:
+    """Return the file of Keras's settings, where Keras looks for it."""
+    if "KERAS_HOME" in os.environ:
+        return Path(os.environ["KERAS_HOME"]).expanduser() / "keras.json"
+    home = Path("~").expanduser()
+    if not os.access(home, os.W_OK):
+        home = Path("/tmp")
+    return home / ".keras" / "keras.json"
+
+
+def _configured(file: Path) -> str:
+    """Return the backend that Keras's settings name, as Keras reads them."""
+    try:
+        settings = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return "tensorflow"
+    return str(settings.get("backend", "tensorflow")) if isinstance(settings, dict) else ""
+
+
 def load_backend() -> None:
     """Import Keras on TensorFlow, once, without the log lines that come with it.
 
     TensorFlow's libraries write them straight to the process's stderr, before any level
     can be set. If the import fails, they are shown after all.
+
+    Raises
+    ------
+    InputError
+        As from `check_backend`.
     """
+    check_backend()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if "keras" in sys.modules:

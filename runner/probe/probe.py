@@ -104,23 +104,7 @@ class Probe:
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Yield all samples in batches of `size`, the last one as short as it is."""
-        waiting: list[Batch] = []
-        count = 0
-        for block in self.blocks():
-            if not len(block):
-                continue
-            waiting.append(block)
-            count += len(block)
-            if count < size:
-                continue
-            whole = _joined(waiting)
-            for start in range(0, count - size + 1, size):
-                yield whole[start : start + size]
-            rest = count % size
-            waiting = [whole[count - rest :]] if rest else []
-            count = rest
-        if count:
-            yield _joined(waiting)
+        return grouped(self.blocks(), size)
 
     def fitted(
         self,
@@ -358,6 +342,27 @@ class _Fit:
         if held is not None:
             found = rounding(int(array[place]), held.dtype, held[place])
         raise self._probe.mistake(row + place[0], found, advice, which, column)
+
+
+def grouped(blocks: Iterable[Batch], size: int) -> Iterator[Batch]:
+    """Yield the samples of blocks in batches of `size`, the last one as short as it is."""
+    waiting: list[Batch] = []
+    count = 0
+    for block in blocks:
+        if not len(block):
+            continue
+        waiting.append(block)
+        count += len(block)
+        if count < size:
+            continue
+        whole = _joined(waiting)
+        for start in range(0, count - size + 1, size):
+            yield whole[start : start + size]
+        rest = count % size
+        waiting = [whole[count - rest :]] if rest else []
+        count = rest
+    if count:
+        yield _joined(waiting)
 
 
 def _joined(blocks: list[Batch]) -> Batch:

@@ -7,7 +7,7 @@ from typing import Any
 
 from runner.bounds import Count, FileName, Name, Sha256
 from runner.record.publication import FileDigest
-from runner.tensors import LeftOut, TensorSpec
+from runner.tensors import Invariance, LeftOut, TensorSpec
 from runner.wiring import CallWiring
 
 
@@ -24,19 +24,33 @@ class TensorRecord(TensorSpec):
     alias_of
         Name of the tensor that this is the very same as, and whose file it shares;
         ``None`` where the file is its own.
+    invariance
+        How the values of a sample compared with those it had in batches of other samples, in
+        another order and of another size: ``bitwise`` identical, ``rounding`` (identical but
+        for rounding: up to the square root of the type's precision, relative to the tensor's
+        largest value), or ``none`` (they depend on the other samples). ``None`` where this was
+        not measured: for weights, in training, where layers keep a state, and where values
+        differ each time that the same batch is shown.
     """
 
     file: FileName
     bytes: Count
     sha256: Sha256
     alias_of: Name | None = None
+    invariance: Invariance | None = None
 
     @classmethod
     def of(
-        cls, spec: TensorSpec, file: str, digest: FileDigest, alias_of: str | None = None
+        cls,
+        spec: TensorSpec,
+        file: str,
+        digest: FileDigest,
+        alias_of: str | None = None,
+        invariance: Invariance | None = None,
     ) -> TensorRecord:
         """Return the record of a tensor that was written to `file`."""
-        return cls(**vars(spec), file=file, **vars(digest), alias_of=alias_of)
+        own = {**vars(spec), **vars(digest), "alias_of": alias_of, "invariance": invariance}
+        return cls(file=file, **own)
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,12 @@ class Publication:
         self._open.append(file)
         return file  # type: ignore[return-value]  # typeshed's io classes are no BinaryIO
 
+    def remove(self, name: str) -> None:
+        """Take back a closed file."""
+        with _named(name):
+            (self._staging.path / name).unlink()
+        del self.files[name]
+
     def write(self, name: str, data: bytes) -> None:
         """Write a whole file."""
         with self.open(name) as file:

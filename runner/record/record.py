@@ -98,8 +98,13 @@ class ProbeRecord:
         Whether the layers ran as in training when they were shown.
     mixed_by
         Name of the first tensor whose values for a sample were found to depend on the samples
-        that it was shown with. ``None`` where there is none, and where it was not asked: as in
-        training, with batches of a fixed size, or with all samples in one batch as they are.
+        that it was shown with. ``None`` where there is none, and where it was not measured.
+    batch_size
+        How many samples were shown at once; the last batch was filled up to as many, but in
+        training and where samples depend on each other.
+    compared_sizes
+        How many samples the batches had in which those of the first batch were shown again, to
+        measure the tensors' `invariance`; empty where it was not measured.
     """
 
     source: str
@@ -117,6 +122,8 @@ class ProbeRecord:
     notes: tuple[str, ...] = ()
     training: bool = False
     mixed_by: str | None = None
+    batch_size: Count | None = None
+    compared_sizes: tuple[Count, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ class ActivationRecorder(Checkpoints):
         kinds: Iterable[Kind] = ("activation", "weight"),
         reduce: Mapping[str, str] | None = None,
         dtype: str | None = None,
-        batch_size: int = 256,
+        batch_size: int = 240,
         training: bool = False,
         format: str = "parquet",
         max_bytes: int = 10 * 2**30,

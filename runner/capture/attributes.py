@@ -1,0 +1,297 @@
+"""What the Python objects that a model can reach hold: attributes, lists, counters."""
+
+from __future__ import annotations
+
+import collections
+import functools
+import random
+import sys
+import types
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.src.utils.tracking import Tracker
+
+Undo = Callable[[], None]
+
+# Whose functions and objects are not looked into, but for layers and what they keep.
+_LIBRARIES = sys.stdlib_module_names - {"__main__"} | {
+    "keras", "tensorflow", "numpy", "scipy", "pandas", "pyarrow", "sklearn", "jax", "torch",
+    "h5py", "absl", "google", "ml_dtypes", "wrapt", "pytest", "_pytest", "runner",
+}  # fmt: skip
+_PLAIN = (
+    bool, int, float, complex, str, bytes, type(None), type, types.ModuleType, np.generic,
+    tf.Tensor, tf.Variable, tf.DType, tf.TensorShape, keras.KerasTensor, keras.Variable,
+)  # fmt: skip
+_HOLDERS = (keras.Operation, tf.Module, keras.metrics.Metric, Tracker, types.SimpleNamespace)
+_LOOKED_INTO = (
+    tuple, frozenset, list, dict, set, collections.deque, bytearray, np.ndarray, random.Random,
+    np.random.RandomState, np.random.Generator, types.MethodType, types.FunctionType,
+    functools.partial, tf.types.experimental.PolymorphicFunction,
+)  # fmt: skip
+# What Keras itself keeps in a layer, and changes when it builds one.
+_OF_KERAS = frozenset((*vars(keras.Model()), *vars(keras.layers.Layer())))
+
+
+class Attributes:
+    """A note of what everything that a model can reach holds, by identity.
+
+    Reached are the attributes of layers, models, modules and objects of the user's own
+    classes, the lists, dictionaries, sets and arrays in them, class attributes, and what
+    the functions of such classes use of closures and of their modules' globals. Values are
+    put back behind the back of Keras's tracker, which would take them for new ones.
+
+    Parameters
+    ----------
+    root
+        Where to begin, as a model.
+    """
+
+    def __init__(self, root: Any) -> None:
+        self._notes: dict[Any, tuple[Any, Undo]] = {}
+        self._unbuilt = {
+            id(layer)
+            for layer in getattr(root, "_flatten_layers", list)()
+            if not getattr(layer, "built", True)
+        }
+        self.note(root)
+
+    def note(self, root: Any) -> None:
+        """Note what everything reached from an object holds now."""
+        self._walk(root, lambda _: True)
+
+    def note_built(self, layer: Any) -> None:
+        """Note what a layer holds whose building has just ended, with layers built by that."""
+
+        def is_part(thing: Any) -> bool:
+            if isinstance(thing, (types.FunctionType, types.MethodType)):
+                return False
+            return not isinstance(thing, keras.Operation) or (
+                id(thing) in self._unbuilt and getattr(thing, "built", False)
+            )
+
+        self._walk(layer, is_part)
+
+    def _walk(self, root: Any, is_part: Callable[[Any], bool]) -> None:
+        seen: set[int] = set()
+        waiting = [root]
+        while waiting:
+            thing = waiting.pop()
+            if id(thing) in seen or not _may_hold(type(thing)):
+                continue
+            seen.add(id(thing))
+            if thing is root or is_part(thing):
+                if getattr(thing, "built", False):
+                    self._unbuilt.discard(id(thing))
+                waiting += self._noted(thing)
+
+    def put_back(self) -> None:
+        """Let everything hold what it held; what a building added to it stays."""
+        for _, undo in self._notes.values():
+            undo()
+
+    def _noted(self, thing: Any) -> Iterable[Any]:
+        """Note one object, and return what is reached from it."""
+        if isinstance(thing, (tuple, frozenset)):
+            return thing
+        if isinstance(thing, types.MethodType):
+            return [thing.__func__, thing.__self__]
+        if isinstance(thing, functools.partial):
+            return [thing.func, *thing.args, *thing.keywords.values()]
+        if isinstance(thing, types.FunctionType):
+            return self._function(thing)
+        if isinstance(thing, tf.types.experimental.PolymorphicFunction):
+            return [thing.python_function]
+        undo, below = _container(thing)
+        if undo is not None:
+            self._notes[id(thing)] = thing, undo
+            return below
+        if isinstance(thing, _HOLDERS) or _is_users(type(thing)):
+            return self._object(thing)
+        return ()
+
+    def _object(self, thing: Any) -> Iterable[Any]:
+        attributes = getattr(thing, "__dict__", None)
+        below: list[Any] = []
+        if attributes is not None:
+            of_keras = _OF_KERAS if id(thing) in self._unbuilt else frozenset[str]()
+            saved = dict(attributes)
+            undo = functools.partial(_put_attributes_back, attributes, saved, of_keras)
+            self._notes[id(thing)] = thing, undo
+            for name, value in saved.items():
+                if name not in of_keras:
+                    below.append(value)
+                elif isinstance(value, (list, dict)):  # Keras fills it: only what is in it
+                    below += value.values() if isinstance(value, dict) else value
+        for cls in filter(_is_users, type(thing).__mro__):
+            below += self._class(cls, thing)
+        return below
+
+    def _class(self, cls: type, thing: Any) -> Iterable[Any]:
+        slots = vars(cls).get("__slots__", ())
+        held = [name for name in ([slots] if isinstance(slots, str) else slots) if name[:2] != "__"]
+        held = [name for name in held if hasattr(thing, name)]
+        if held:
+            values = {name: getattr(thing, name) for name in held}
+            self._notes[id(thing), "slots"] = thing, functools.partial(_set, thing, values)
+            yield from values.values()
+        if id(cls) in self._notes:
+            return
+        own = {name: value for name, value in vars(cls).items() if not name.startswith("__")}
+        data = {name: value for name, value in own.items() if not _is_code(value)}
+        self._notes[id(cls)] = cls, functools.partial(_set, cls, data)
+        for value in vars(cls).values():
+            if isinstance(value, (staticmethod, classmethod)):
+                yield value.__func__
+            elif isinstance(value, property):
+                yield value.fget
+            else:
+                yield value
+
+    def _function(self, function: types.FunctionType) -> Iterable[Any]:
+        """Note what a function of the user's refers to outside itself."""
+        module = function.__module__ or ""
+        yield from vars(function).values()  # what a decorator wrapped, too
+        cells = [cell for cell in function.__closure__ or () if _is_filled(cell)]
+        yield from (cell.cell_contents for cell in cells)
+        if module.partition(".")[0] in _LIBRARIES:
+            return
+        for cell in cells:
+            undo = functools.partial(_set, cell, {"cell_contents": cell.cell_contents})
+            self._notes[id(cell)] = cell, undo
+        if vars(function):
+            attributes = vars(function)
+            undo = functools.partial(_put_attributes_back, attributes, dict(attributes))
+            self._notes[id(function)] = function, undo
+        yield from function.__defaults__ or ()
+        yield from (function.__kwdefaults__ or {}).values()
+        names = set(_names(function.__code__)) & function.__globals__.keys()
+        used = {name: function.__globals__[name] for name in names}
+        used = {name: value for name, value in used.items() if not isinstance(value, type)}
+        undo = functools.partial(_update, function.__globals__, used)
+        self._notes[id(function.__code__)] = function.__code__, undo
+        yield from used.values()
+
+
+_holding: dict[Any, bool] = {}
+
+
+def _may_hold(cls: Any) -> bool:
+    """Tell whether instances of a class hold anything that is looked into."""
+    if cls not in _holding:
+        _holding[cls] = not issubclass(cls, _PLAIN) and (
+            issubclass(cls, (*_LOOKED_INTO, *_HOLDERS)) or _is_users(cls)
+        )
+    return _holding[cls]
+
+
+def _is_users(cls: type) -> bool:
+    return (cls.__module__ or "").partition(".")[0] not in _LIBRARIES
+
+
+def _is_code(value: Any) -> bool:
+    return callable(value) or hasattr(type(value), "__get__")
+
+
+def _is_filled(cell: types.CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
+
+
+def _container(thing: Any) -> tuple[Undo | None, Iterable[Any]]:
+    """Return how to fill a container as it is filled now, and what is in it."""
+    thing = getattr(thing, "__wrapped__", thing) if isinstance(thing, (list, dict)) else thing
+    match thing:
+        case list():
+            items = list(thing)
+            below = [*items, getattr(thing, "_storage", None)]  # of TensorFlow's lists
+            return functools.partial(_put_items_back, thing, items), below
+        case dict():
+            pairs = dict(thing)
+            return functools.partial(_put_pairs_back, thing, pairs), pairs.values()
+        case set() | collections.deque() | bytearray():
+            members = type(thing)(thing)
+            return functools.partial(_put_members_back, thing, members), list(members)
+        case np.ndarray() if thing.flags.writeable:
+            return functools.partial(np.copyto, thing, thing.copy()), ()
+        case random.Random():
+            return functools.partial(thing.setstate, thing.getstate()), ()
+        case np.random.RandomState():
+            return functools.partial(thing.set_state, thing.get_state()), ()
+        case np.random.Generator():
+            generator = thing.bit_generator
+            return functools.partial(setattr, generator, "state", generator.state), ()
+    return None, ()
+
+
+def _put_attributes_back(
+    now: dict[str, Any], before: dict[str, Any], of_keras: frozenset[str] = frozenset()
+) -> None:
+    missing = object()
+    for name in {*now, *before}:
+        value, old = now.get(name, missing), before.get(name, missing)
+        if value is old or name in of_keras:
+            continue
+        if of_keras and _holds_layers(value):  # made by the building
+            continue
+        if old is missing:
+            del now[name]
+        else:
+            now[name] = old
+
+
+def _holds_layers(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(map(_holds_layers, value))
+    if isinstance(value, dict):
+        return any(map(_holds_layers, value.values()))
+    return isinstance(value, (keras.Operation, keras.Variable, tf.Variable, tf.Module))
+
+
+def _put_items_back(now: list[Any], before: list[Any]) -> None:
+    if len(now) != len(before) or any(a is not b for a, b in zip(now, before, strict=True)):
+        # Not by its own methods: Keras's lists tell their layer of what comes and goes.
+        list.clear(now)
+        list.extend(now, before)
+
+
+def _put_pairs_back(now: dict[Any, Any], before: dict[Any, Any]) -> None:
+    if now.keys() == before.keys() and all(now[key] is value for key, value in before.items()):
+        return
+    plain = collections.OrderedDict if isinstance(now, collections.OrderedDict) else dict
+    plain.clear(now)
+    plain.update(now, before)
+
+
+def _put_members_back(now: Any, before: Any) -> None:
+    if isinstance(now, set):
+        set.clear(now)
+        set.update(now, before)
+    else:
+        now.clear()
+        now.extend(before)
+
+
+def _set(thing: Any, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        if getattr(thing, name, None) is not value:
+            setattr(thing, name, value)
+
+
+def _update(now: dict[str, Any], before: dict[str, Any]) -> None:
+    for name, value in before.items():
+        if now.get(name) is not value:
+            now[name] = value

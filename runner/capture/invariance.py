@@ -1,0 +1,231 @@
+"""Whether a sample's values are its own: measured by showing it in other batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from runner.capture.batches import count_samples, full_size, rounded_up, taken
+from runner.capture.capture import Capture
+from runner.errors import RunError
+from runner.tensors import Invariance, TensorSpec
+
+# Rows are compared so many bytes at a time.
+_BLOCK = 2**22
+
+
+@dataclass(frozen=True)
+class Findings:
+    """How the values of samples held in other batches.
+
+    Attributes
+    ----------
+    invariance
+        Of every tensor that has a row per sample: whether its values were the same to the
+        last bit, but for rounding, or not. ``None`` where they differ each time that the
+        same batch is shown, being drawn or counted.
+    reasons
+        Tensors without a row per sample, each with why there can be no table.
+    sizes
+        How many samples the batches had that were compared.
+    any_size
+        Whether the model takes batches of any size.
+    mixed_by
+        Name of the first tensor whose values depend on the other samples of a batch.
+    """
+
+    invariance: dict[TensorSpec, Invariance | None]
+    reasons: dict[TensorSpec, str]
+    sizes: tuple[int, ...]
+    any_size: bool
+    mixed_by: str | None
+
+
+@dataclass
+class Comparison:
+    """Batches of the first one's samples in another order, beside what they gave at first.
+
+    Half of the samples are shown, and then the other half, so that each is seen without
+    those that it was first shown with. Both halves come in an arbitrary order, and their
+    samples more than once where that fills a batch up.
+
+    Parameters
+    ----------
+    capture
+        The model, which has been shown the first batch.
+    inputs, targets
+        The first batch.
+    more
+        Whether more batches follow it.
+    """
+
+    capture: Capture
+    inputs: Any
+    targets: np.ndarray | None
+    more: bool
+    fixed: bool = False
+    _verdicts: dict[TensorSpec, Invariance] = field(default_factory=dict)
+    _reasons: dict[TensorSpec, str] = field(default_factory=dict)
+    _others: dict[TensorSpec, list[tuple[np.ndarray, np.ndarray]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._count = count_samples(self.inputs)
+        order = np.random.default_rng(0).permutation(self._count)
+        half = (self._count + 1) // 2
+        self._halves = [part for part in (order[:half], order[half:]) if len(part)]
+
+    def findings(self) -> Findings:
+        """Show the batches, and return what was found. The capture then goes on as before."""
+        capture = self.capture
+        try:
+            sizes = self._shown()
+        except RunError:  # what else is in a batch decides on the way that is taken
+            everything: dict[TensorSpec, Invariance | None] = dict.fromkeys(capture.tensors, "none")
+            name = str(capture.model.name)
+            return Findings(everything, {}, (self._count,), any_size=False, mixed_by=name)
+        verdicts: dict[TensorSpec, Invariance | None] = {
+            spec: self._verdicts.get(spec, "bitwise")
+            for spec in capture.tensors
+            if spec not in self._reasons
+        }
+        if capture.carries_state or "none" in verdicts.values():
+            verdicts |= dict.fromkeys(self._unsteady())
+        names = [spec.name for spec, verdict in verdicts.items() if verdict == "none"]
+        return Findings(
+            verdicts,
+            self._reasons,
+            sizes,
+            any_size=not self.fixed,
+            mixed_by=names[0] if names else None,
+        )
+
+    def held_to(self, arrays: list[np.ndarray]) -> dict[TensorSpec, Invariance]:
+        """Return how the values of a larger batch, which begins as the first one, compare.
+
+        Parameters
+        ----------
+        arrays
+            Those of the capture's tensors, in their order.
+        """
+        found: dict[TensorSpec, Invariance] = {}
+        capture = self.capture
+        for spec, before, array in zip(capture.tensors, capture.first, arrays, strict=True):
+            others = self._others.get(spec, [(np.arange(self._count), before)])
+            found[spec] = _worst(_agreement(array, samples, other) for samples, other in others)
+        return found
+
+    def _shown(self) -> tuple[int, ...]:
+        """Show the batches, and return their sizes."""
+        try:
+            return self._show(self._sizes())
+        except RunError:
+            if self.fixed:
+                raise
+        self.fixed = True  # its code knows how many samples a batch has
+        self._verdicts, self._reasons, self._others = {}, {}, {}
+        return self._show(self._sizes())
+
+    def _sizes(self) -> list[int]:
+        if self.fixed:
+            return [self._count] * len(self._halves)
+        values = self.capture.size
+        sizes: list[int] = []
+        for part in self._halves:
+            wide = rounded_up(len(part))
+            if full_size(len(part), values) != wide:  # too long: one half twice, the other once
+                wide = len(part) if sizes else 2 * len(part)
+            sizes.append(wide)
+        if all(size == self._count for size in sizes):
+            sizes[-1] = full_size(self._count + 1, values)
+        return sizes
+
+    def _show(self, sizes: list[int]) -> tuple[int, ...]:
+        with self.capture.aside():
+            for part, size in zip(self._halves, sizes, strict=True):
+                samples = np.resize(part, size)
+                self.capture.refresh()
+                arrays = self.capture.once_more(*taken((self.inputs, self.targets), samples))
+                for place, spec in enumerate(self.capture.tensors):
+                    self._compare(spec, self.capture.first[place], samples, arrays[place])
+        return tuple(sizes)
+
+    def _compare(
+        self, spec: TensorSpec, before: np.ndarray, samples: np.ndarray, array: np.ndarray
+    ) -> None:
+        if spec in self._reasons:
+            return
+        if len(array) != len(samples):
+            rows = (
+                f"its output has shape {before.shape}, however many samples are shown"
+                if array.shape == before.shape
+                else "the number of its rows depends on what the samples are"
+            )
+            self._reasons[spec] = f"no sample axis: {rows}"
+        elif array.shape[1:] != before.shape[1:]:
+            self._verdicts[spec] = "none"
+            if self.more:
+                self._reasons[spec] = (
+                    f"no table: the shape of a sample, {before.shape[1:]}, depends on how many "
+                    "are shown with it"
+                )
+        else:
+            found = _agreement(before, samples, array)
+            if found == "none" and _stays(before, array):
+                self._reasons[spec] = (
+                    "no sample axis: its rows stay where they are when samples change places"
+                )
+            if found != "bitwise":
+                self._others.setdefault(spec, []).append((samples, array))
+            self._verdicts[spec] = _worst([found, self._verdicts.get(spec, "bitwise")])
+
+    def _unsteady(self) -> list[TensorSpec]:
+        """Return the tensors that differ each time that the same batch is shown."""
+        capture = self.capture
+        with capture.aside():
+            again = capture.once_more(self.inputs, self.targets)
+            return [
+                spec
+                for spec, before, array in zip(capture.tensors, capture.first, again, strict=True)
+                if spec not in self._reasons and not alike(before, array)
+            ]
+
+
+def _worst(found: Any) -> Invariance:
+    order: tuple[Invariance, ...] = ("bitwise", "rounding", "none")
+    return max(found, key=order.index, default="bitwise")
+
+
+def _agreement(before: np.ndarray, samples: np.ndarray, array: np.ndarray) -> Invariance:
+    """Return how the rows of an array compare with those of the same samples before."""
+    step = max(1, _BLOCK // max(1, before[:1].nbytes))
+    for start in range(0, len(samples), step):
+        rows = slice(start, start + step)
+        if before[samples[rows]].tobytes() != array[rows].tobytes():
+            return "rounding" if alike(before[samples], array) else "none"
+    return "bitwise"
+
+
+def _stays(before: np.ndarray, array: np.ndarray) -> bool:
+    count = min(len(before), len(array))
+    return alike(before[:count], array[:count])
+
+
+def alike(one: np.ndarray, other: np.ndarray) -> bool:
+    """Tell whether two arrays are equal but for rounding that may have grown on its way.
+
+    Floating-point values may differ by the square root of their type's precision, of
+    themselves and of the largest of them.
+    """
+    if one.shape != other.shape:
+        return False
+    if one.dtype.kind in "biu":
+        return np.array_equal(one, other)
+    if one.dtype.kind == "c":
+        return alike(one.real, other.real) and alike(one.imag, other.imag)
+    tolerance = float(ml_dtypes.finfo(one.dtype).eps) ** 0.5  # type: ignore[no-untyped-call]
+    x, y = one.astype("float64"), other.astype("float64")
+    scale = np.abs(x, where=np.isfinite(x), out=np.zeros_like(x)).max(initial=0)
+    return np.allclose(x, y, rtol=tolerance, atol=tolerance * scale, equal_nan=True)

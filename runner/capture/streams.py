@@ -1,0 +1,73 @@
+"""The random streams that all of a process shares, and what numbers Keras's automatic names."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+from keras.src.backend.common import global_state
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
+from tensorflow.python.eager import context
+from tensorflow.python.ops import stateful_random_ops
+
+_NAMES = "object_name_uids"
+_SCOPES = "name_scope_stack"
+
+
+class Streams:
+    """Where every shared random stream stands: Python's, NumPy's, TensorFlow's and Keras's.
+
+    Keras and TensorFlow make a generator when they first draw without a seed. One that did
+    not exist is taken away again, since making it draws from another stream.
+    """
+
+    def __init__(self) -> None:
+        eager = context.context()
+        self._python = random.getstate()
+        self._numpy = np.random.get_state()
+        self._seed = getattr(eager, "_seed", None)
+        self._operations = getattr(eager, "_rng", None)
+        self._operation_state = self._operations and self._operations.getstate()
+        self._tensorflow = stateful_random_ops.global_generator
+        self.keras: Any = keras_generator()
+        self._scopes = list(global_state.get_global_attribute(_SCOPES) or ())
+        names = global_state.get_global_attribute(_NAMES)
+        self._names = None if names is None else dict(names)
+
+    def put_back(self, *, names: bool = True) -> None:
+        """Let every stream go on from where it stood.
+
+        Parameters
+        ----------
+        names
+            Whether the next automatic names are to be what they would have been, too: not
+            after a call that made layers which stay.
+        """
+        eager = context.context()
+        random.setstate(self._python)
+        np.random.set_state(self._numpy)
+        eager._seed = self._seed
+        if self._operations is not None:
+            eager._rng = self._operations
+            self._operations.setstate(self._operation_state)
+        stateful_random_ops.global_generator = self._tensorflow
+        global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, self.keras)
+        scopes = global_state.get_global_attribute(_SCOPES)
+        if scopes is not None:  # a pass that failed may have left some open
+            scopes[:] = self._scopes
+        if names:
+            found = global_state.get_global_attribute(_NAMES)
+            if found is not None:
+                found.clear()
+                found.update(self._names or {})
+
+
+def keras_generator() -> Any:
+    """Return what Keras draws from where no seed was given; ``None`` before it first does."""
+    return global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+
+
+def use_keras_generator(generator: Any) -> None:
+    """Let Keras draw from a generator where no seed was given."""
+    global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, generator)
