@@ -140,13 +140,15 @@ def binary_kind(path: Path) -> str | None:
 
 def what_it_is(path: Path) -> str:
     """Return what a file is as far as its first bytes tell: ``it is a zip file``."""
-    return f"it {begins(_start(path, 16))}"
+    return f"it {begins(_start(path, 64))}"
 
 
 def kind_of_bytes(start: bytes) -> str | None:
     """Return the kind of file that begins with these bytes, where it is known."""
     if start[4:8] == b"TFL3":
         return "a TensorFlow Lite model"
+    if start.startswith(b"PK\x03\x04") and b"[Content_Types].xml" in start[:64]:
+        return "an Office file (an .xlsx?)"
     return next((kind for magic, kind in _KINDS.items() if start.startswith(magic)), None)
 
 

@@ -26,7 +26,7 @@ from making import make_run
 
 import runner
 from runner.command_line.entry import main
-from runner.probe import delimited_text
+from runner.probe import array_files, delimited_text
 
 MODEL = "input_shape: [3]\nlayers:\n  dense: {class_name: Dense, units: 2}\n"
 SAVED = ("model=saved", "model.path=m.keras", "probe=random", "probe.rows=2")
@@ -214,8 +214,16 @@ def test_an_array_that_lies_or_runs_code_is_refused(
     assert not Path("harmed").exists()
 
 
-def test_an_npz_bomb_is_refused_by_its_size(refused: Refused) -> None:
+def test_an_npz_bomb_is_refused_by_its_size(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
     np.savez_compressed("a.npz", x=np.zeros((10**6, 3)))
+    with monkeypatch.context() as patch:
+        patch.setattr(array_files, "_UNPACKED_BYTES", 2**20)
+        [line] = refused("probe=npz", "probe.path=a.npz")
+    assert re.match(
+        r"probe\.path: a\.npz has [\d.]+ kB, and unpacks to 24\.0 MB; save it with", line
+    )
     [line] = refused("probe=npz", "probe.path=a.npz", "+probe.max_bytes=1000000")
     assert line.startswith("probe.max_bytes: a.npz: x declares 24.0 MB, the limit leaves 1.0 MB")
 

@@ -1162,7 +1162,9 @@ def test_a_compressed_text_is_read(codec: str) -> None:
         ("a,b\nTRUE,2\n", {}, "found 'TRUE'; write true and false as 1 and 0"),
         ("a;b\n1.5;2\n", {"decimal": ","}, "found '1.5'; leave probe.decimal out"),
         ("a,b\n1,2,\n3,4,\n", {}, "3 fields, expected 2; take the delimiter off the ends"),
-        ("a b\nx 1 2\ny 3 4\n", {"delimiter": " "}, "3 fields, expected 2; if rows begin with th"),
+        ('"a" "b"\n"x" 1 2\n"y" 3 4\n', {}, "3 fields, expected 2; if rows begin with their n"),
+        ("1.5,x,y\n2.5,1,z\n", {}, "set probe.header=false if the first line is a sample"),
+        ("a\n1,5\n2,5\n", {}, "t.csv:2: 2 fields, expected 1"),
     ],
 )
 def test_what_other_programs_write_otherwise_is_said(
@@ -1206,3 +1208,30 @@ def test_the_private_memory_of_a_parquet_probe_does_not_grow_with_its_rows(group
         Path(f"{rows}.parquet").unlink()
     assert most[4_000_000] < most[500_000] + 40
     assert most[4_000_000] < 200
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("a,b\n1,2\n".encode("utf-16"), "not utf-8 at byte 0; set probe.encoding=utf-16"),
+        (b"PK\3\4" + b"\0" * 26 + b"[Content_Types].xml", "an Office file (an .xlsx?); save the "),
+        (
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+            "an old Office file (an .xls?); save the sheet as CSV",
+        ),
+        (b"\xfd7zXZ\0", "it is an xz file; unpack it first"),
+    ],
+)
+def test_a_file_that_is_no_csv_is_named(data: bytes, said: str) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        csv(data)
+
+
+def test_frames_of_any_columns_are_read_or_refused() -> None:
+    twice = pd.DataFrame([[1, 2.5]], columns=["a", "a"])
+    assert whole(as_probe(twice)).inputs.tolist() == [[1, 2.5]]
+    sparse = pd.DataFrame({"a": pd.arrays.SparseArray([0, 1]), "b": [1.0, 2]})
+    with pytest.raises(InputError, match=r"^probe: cannot be read: Sparse pandas data"):
+        as_probe(sparse)
+    with pytest.raises(InputError, match=r"^probe: column 'a' holds .*string, not numbers; give"):
+        as_probe(pd.DataFrame({"a": ["x"], "b": [1.0]}))

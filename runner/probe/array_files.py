@@ -8,6 +8,7 @@ import tokenize
 import warnings
 import zipfile
 import zlib
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -25,6 +26,8 @@ _BLOCK_BYTES = 16 * 2**20
 # Members of an .npz that are not inputs.
 _IDS, _LABELS, _TARGETS = "id", "label", "target"
 _HEADER_BYTES = 64 * 2**10
+# An archive may unpack to so much, or to so many times its size.
+_UNPACKED_BYTES, _UNPACKED_TIMES = 2**30, 200
 
 
 def npy(config: NpyConfig) -> Probe:
@@ -52,6 +55,7 @@ def npz(config: NpzConfig) -> Probe:
     arrays: dict[str, np.ndarray] = {}
     try:
         with zipfile.ZipFile(path) as archive:
+            _check_unpacked(path, archive)
             limit = config.max_bytes
             for member in archive.infolist():
                 name = member.filename.removesuffix(".npy")
@@ -80,6 +84,17 @@ def npz(config: NpzConfig) -> Probe:
         raise InputError.of("probe.path", f"{path} holds no input")
     inputs: Any = arrays if len(arrays) > 1 else next(iter(arrays.values()))
     return array_probe(f"npz {config.path}", inputs, ids, labels, targets)
+
+
+def _check_unpacked(path: Path, archive: zipfile.ZipFile) -> None:
+    """Refuse an archive that unpacks to far more than it is, before it is unpacked."""
+    size, unpacked = path.stat().st_size, sum(member.file_size for member in archive.infolist())
+    if unpacked > max(_UNPACKED_BYTES, _UNPACKED_TIMES * size):
+        raise InputError.of(
+            "probe.path",
+            f"{path} has {readable(size)}, and unpacks to {readable(unpacked)}",
+            "save it with numpy.savez, uncompressed, if that is meant",
+        )
 
 
 def _mapped(name: str, place: str, limit: int) -> np.ndarray:

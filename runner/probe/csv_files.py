@@ -142,7 +142,7 @@ class _CsvProbe:
         text, found = self._text, len(cells)
         fields = "1 field" if found == 1 else f"{found} fields"
         advice = ""
-        if found == len(text.names) + 1 and line == text.above + 1:
+        if found == len(text.names) + 1 > 2 and line == text.above + 1:
             advice = (
                 "if rows begin with their names, as of R's write.table, give that column a name"
                 if cells[-1].strip()
@@ -154,7 +154,9 @@ class _CsvProbe:
     def _of_cell(self, line: int, name: str, cell: str) -> InputError:
         wrong = f"expected a number, found {cell!r}" if cell else "found an empty cell"
         advice = f"give it a number, or {self._roles.advice}"
-        if cell.strip() in MISSING:
+        if self._config.header is None and any(map(is_number, self._text.names)):
+            advice = "set probe.header=false if the first line is a sample"
+        elif cell.strip() in MISSING:
             advice = f"{READ_AS_NAN}, or {self._roles.advice}"
         elif (apart := _THOUSANDS.fullmatch(cell)) and (
             apart[1] != self._config.decimal or (apart[3] or ".")[0] != self._config.decimal

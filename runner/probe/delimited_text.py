@@ -80,6 +80,8 @@ class TextTable:
         self.compression = _COMPRESSIONS.get(kind or "")
         if kind is not None and self.compression is None:
             advice = "unpack it first" if kind in ("a zip file", "an xz file", "a 7z file") else ""
+            if "Office" in kind:
+                advice = "save the sheet as CSV"
             raise InputError.of("probe.path", f"{path} is no text: it is {kind}", advice)
         self._hint, self._skipped = self._separator_hint()
         self.delimiter = config.delimiter or self._hint or ","
@@ -146,7 +148,9 @@ class TextTable:
                 raise InputError.of(
                     str(self.path),
                     f"not {self._config.encoding} at byte {self._undecodable(encoding)}",
-                    "set probe.encoding, such as cp949 or latin-1",
+                    "set probe.encoding=utf-16"
+                    if self._begins_as_utf16()
+                    else "set probe.encoding, such as cp949 or latin-1",
                 ) from error
             except (csv.Error, OSError, EOFError) as error:
                 raise InputError.of(f"{self.path}:{line}", str(error)) from error
@@ -176,7 +180,8 @@ class TextTable:
             if not widths or widths[0] == 1 or (delimiter == " " and len(widths) == 1):
                 continue
             header[delimiter] = widths[0]
-            if len(set(widths)) == 1:
+            # Of R's write.table the header lacks the name of the first column.
+            if len(set(widths)) == 1 or {*widths[1:]} == {widths[0] + 1}:
                 fitting[delimiter] = widths[0]
         if fitting.keys() - {" "}:
             fitting.pop(" ", None)
@@ -237,6 +242,10 @@ class TextTable:
             raise InputError.of("probe.encoding", f"unknown encoding '{encoding}'") from error
         if delimiter is not None and (delimiter in '"\r\n' or not delimiter.isascii()):
             raise InputError.of("probe.delimiter", f"cannot be {delimiter!r}")
+
+    def _begins_as_utf16(self) -> bool:
+        with self.open() as file:
+            return file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
     def _undecodable(self, encoding: str) -> int:
         """Return the byte that cannot be decoded: an error in a stream counts from its block."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from runner.errors import InputError
+from runner.errors import InputError, first_line
 from runner.probe.arrow_values import CellError, is_integer, matrix, why_not_numbers
 from runner.probe.sample_ids import identifiers
 
@@ -45,19 +45,22 @@ class FrameArray:
         if same or not kinds & set("biuf"):  # numbers of one type, or texts alone
             self.array = np.asarray(frame)
             return
-        table = pa.Table.from_pandas(frame, preserve_index=False)
-        table = table.rename_columns(list(self.columns))
-        for field in table.schema:
+        try:
+            unique = frame.set_axis([str(place) for place in range(frame.shape[1])], axis=1)
+            table = pa.Table.from_pandas(unique, preserve_index=False)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise InputError.of("probe", f"cannot be read: {first_line(error)}") from error
+        for name, field in zip(self.columns, table.schema, strict=True):
             if wrong := why_not_numbers(field.type):
                 raise InputError.of(
                     "probe",
-                    f"column '{field.name}' holds {wrong}, not numbers",
+                    f"column '{name}' holds {wrong}, not numbers",
                     "give only the columns that are inputs",
                 )
         try:
-            self.array = matrix(table, self.columns, allow_nan=True)
+            self.array = matrix(table, table.column_names, allow_nan=True)
         except CellError as error:
-            at = f"row {error.row}, column '{error.column}'"
+            at = f"row {error.row}, column '{self.columns[int(error.column)]}'"
             raise InputError.of("probe", f"{at}: {error.message}", error.advice) from error
         integers = [is_integer(field.type) for field in table.schema]
         self.integers = lambda: integers
