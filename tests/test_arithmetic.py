@@ -16,7 +16,9 @@ import pytest
 from keras import layers, ops
 
 import runner
+from runner.arithmetic.functions import FUNCTIONS
 from runner.arithmetic.layer_call import LayerCall
+from runner.arithmetic.operations import covered
 from runner.arithmetic.spelling import COVERED, spell_out
 from runner.errors import InputError
 from runner.runs.published_run import Run
@@ -162,6 +164,25 @@ def test_every_covered_layer_is_tried() -> None:
     same |= {name for name in COVERED if "Dropout" in name or "Noise" in name}
     alike = {"Cropping3D", "UpSampling1D", "UpSampling3D"}
     assert set(COVERED) == tried | others | same | alike
+
+
+def test_the_documentation_lists_what_is_covered_and_what_is_not() -> None:
+    page = (Path(__file__).parent.parent / "docs/explain.md").read_text(encoding="utf-8")
+    _, _, listed = page.partition("## What is covered")
+    covers, _, lacks = listed.partition("## What is not covered")
+    of_layers, of_activations, of_operations = (
+        set(re.findall(r"`(\w+)`", part.partition("**")[2]))
+        for part in re.split(r"\*\*(?:Layers|Activations|Operations)", covers)[1:]
+    )
+    assert set(COVERED) <= of_layers
+    assert of_activations == set(FUNCTIONS)
+    assert of_operations >= set(covered())
+    others = {
+        cls.__name__
+        for cls in vars(layers).values()
+        if isinstance(cls, type) and issubclass(cls, layers.Layer)
+    } - {*COVERED, "Layer", "InputLayer", "Wrapper"}
+    assert others <= set(re.findall(r"`(\w+)`", lacks))
 
 
 @pytest.mark.skipif(not hasattr(layers, "RMSNormalization"), reason="this Keras has no such layer")
