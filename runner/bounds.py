@@ -53,3 +53,6 @@ InputType = Annotated[
     str, Field(pattern=rf"^({_NUMBERS}|string|u?int4|float8_e(4m3fn|5m2)|complex(64|128))$")
 ]
 """Those that an input of a model may have."""
+
+ColumnType = Annotated[str, Field(pattern=rf"^({_NUMBERS}|string|complex(64|128))?$")]
+"""Those of a table's columns; empty where that is not known."""

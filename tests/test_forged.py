@@ -595,3 +595,27 @@ def test_a_configuration_may_be_anything(
     assert main(["rerun", str(real)]) == 2
     said = capsys.readouterr().err
     assert all(line.startswith("error: ") for line in said.splitlines())
+
+
+def first_wire(record: dict[str, Any]) -> dict[str, Any]:
+    wire: dict[str, Any] = record["layers"][0]["calls"][0]["wires"][0]
+    return wire
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda r: r["layers"][0].update(arguments={"activation": [1]}),
+        lambda r: r["layers"][0].update(layer_class="MaxPooling1D", arguments={}),
+        lambda r: r["layers"][0]["calls"][0].update(wires=[]),
+        lambda r: first_wire(r).update(model_input=None, derivation={}),
+        lambda r: first_wire(r).update(model_input=None, derivation={"operation": "add", "of": []}),
+    ],
+)
+def test_a_layer_that_does_not_fit_its_tables_is_not_explained(
+    edit: Edit, real: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forge(real, edit)
+    assert main(["show", str(real)]) == 0
+    assert main(["explain", "hidden", "u1", str(real), "--sample", "1"]) == 2
+    assert capsys.readouterr().err.startswith("error: hidden: ")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,3 +70,24 @@ def not_covered(name: str, what: str, advice: str = "") -> InputError:
 def table_of(labels: Sequence[str], **columns: np.ndarray) -> pd.DataFrame:
     """Return a table of terms, each column flat."""
     return pd.DataFrame({name: np.ravel(values) for name, values in columns.items()}, list(labels))
+
+
+@contextlib.contextmanager
+def fitting_tables(name: str) -> Iterator[None]:
+    """Refuse a layer of which the record says what its tables cannot be.
+
+    A record is somebody's file: what it says was checked, but not against the tables.
+
+    Raises
+    ------
+    InputError
+        Instead of what the arithmetic fails with.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError.of(
+            name, f"what is recorded of the layer does not fit its tables ({error})"
+        ) from error

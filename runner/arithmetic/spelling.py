@@ -15,9 +15,8 @@ from runner.arithmetic import (
     weighted_sums,
     windows,
 )
-from runner.arithmetic.account import Account, not_covered
+from runner.arithmetic.account import Account, fitting_tables, not_covered
 from runner.arithmetic.layer_call import LayerCall
-from runner.errors import InputError
 
 _PASSING = (
     "ActivityRegularization",
@@ -79,15 +78,8 @@ def spell_out(call: LayerCall, place: tuple[int, ...]) -> Account:
         If the layer is not covered, something that it was computed from was not stored, or
         what is recorded of the layer does not fit the tables.
     """
-    try:
+    with fitting_tables(call.name):
         account = _accounting(call)(call, place)
-    except InputError:
-        raise
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        # A record is somebody's file: what it says was checked, but not against the tables.
-        raise InputError.of(
-            call.name, f"what is recorded of the layer does not fit its tables ({error})"
-        ) from error
     return replace(account, operations=account.operations + call.rounded_before)
 
 

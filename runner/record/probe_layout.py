@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-from runner.bounds import Count, Shape
+from runner.bounds import ColumnType, Count, Shape
 from runner.table_formats import FORMATS
 from runner.tables.layout import MAX_UNIT_COLUMNS
 from runner.tensors import InputSpec
@@ -42,7 +42,7 @@ class ProbeColumns:
     first: Count
     count: Count
     shape: Shape
-    dtype: str
+    dtype: ColumnType
 
 
 def unrecorded_layout(

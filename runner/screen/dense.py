@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from runner.arithmetic.account import not_covered
+from runner.arithmetic.account import fitting_tables, not_covered
 from runner.arithmetic.layer_call import LayerCall
 from runner.runs.published_run import Run
 
@@ -59,6 +59,11 @@ class DenseCall:
         InputError
             If there is no such tensor, or if it is of a kind that is not covered yet.
         """
+        with fitting_tables(name):
+            return cls._read(run, name)
+
+    @classmethod
+    def _read(cls, run: Run, name: str) -> DenseCall:
         call = LayerCall.read(run, name, 0)
         if call.layer.layer_class != "Dense":
             raise not_covered(name, f"{call.layer.layer_class} layers", "Dense layers are")
