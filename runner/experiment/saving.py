@@ -136,6 +136,7 @@ class Saving:
             self.showing = self._given or Showing(self._model, self._probe, self._settings)
             how = self.showing.capture.eager_because
             self.log("the model was traced" if how is None else f"runs eagerly: {how}")
+            self.log(self.showing.summary())
             check_disk(self._estimate(), self.publication.target.parent)
             waiting = max(1, *self._waiting_bytes())
             self._writer = WriterThread(min(_QUEUE_LENGTH, max(1, _QUEUE_BYTES // waiting)))

@@ -176,6 +176,18 @@ class Showing:
         """Every tensor that gets a table."""
         return itertools.chain(self.capture.tensors, (spec for spec, _ in self.capture.weights))
 
+    def summary(self) -> str:
+        """Return in one line how the values of samples held in other batches."""
+        if not self.compared_sizes:
+            return "whether samples depend on their batch was not measured"
+        found = list(self.invariance.values())
+        sizes = " and ".join(map(str, self.compared_sizes))
+        return (
+            f"the first {len(self._first)} samples in batches of {sizes}: {found.count('bitwise')} "
+            f"tensors identical bit for bit, {found.count('rounding')} up to rounding, "
+            f"{found.count('none')} not, {found.count(None)} drawn or counted anew"
+        )
+
     def check_size(self, rows: int) -> None:
         """Refuse tables that are too large for `rows` samples."""
         settings = self.settings
