@@ -69,6 +69,13 @@ def regular_file(path: str | Path, place: str) -> Path:
     if not stat.S_ISREG(mode):
         what = _NOT_REGULAR.get(stat.S_IFMT(mode), "none")
         advice = "save what it gives in a file first" if what == "a pipe" else ""
+        entered = os.access(path, os.X_OK)
+        if entered and (Path(path) / "saved_model.pb").exists():
+            what = "a TensorFlow SavedModel, which holds no Keras layers"
+            advice = "save the model that it was exported from in Keras: model.save('model.keras')"
+        elif entered and (Path(path) / "config.json").exists():
+            what = "a folder, perhaps of an unpacked Keras model"
+            advice = "save the model as one file: model.save('model.keras')"
         raise InputError.of(place, f"expected a regular file, '{path}' is {what}", advice)
     if not os.access(path, os.R_OK):
         raise InputError.of(place, f"'{path}' may not be read")

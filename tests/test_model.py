@@ -178,8 +178,8 @@ def test_a_folder_or_a_misnamed_file_is_named_as_what_it_is(tmp_path: Path) -> N
     (tmp_path / "m.keras").rename(tmp_path / "m.zip")
     for name, said in {
         "exported": r"is a TensorFlow SavedModel, .*; save the model that it was exported from",
-        "unpacked": "is the folder of an unpacked Keras model; save it as one file",
-        ".": "is a folder, expected a .keras file",
+        "unpacked": "is a folder, perhaps of an unpacked Keras model; save the model as one file",
+        ".": "expected a regular file, .* is a folder",
         "m.zip": r"is a \.keras file by its content; rename it to end in \.keras",
         "w.weights.h5": r"holds weights without a model; .* name this file in model\.weights",
     }.items():

@@ -41,8 +41,6 @@ def model_file(given: str, place: str) -> Path:
         If it is something else, damaged, or claims to be far more than it is; says what it is
         and what to do.
     """
-    if Path(given).is_dir():
-        raise InputError.of(place, *_folder(Path(given)))
     path = regular_file(given, place)
     kind = what_it_is(path)
     if kind == "it is a zip file":
@@ -101,20 +99,6 @@ def weights_file(given: str, place: str) -> Path:
             "save them in Keras: model.save_weights('model.weights.h5')",
         )
     return path
-
-
-def _folder(path: Path) -> tuple[str, str]:
-    if (path / "saved_model.pb").exists():
-        return (
-            f"'{path}' is a TensorFlow SavedModel, which holds no Keras layers",
-            "save the model that it was exported from in Keras: model.save('model.keras')",
-        )
-    if (path / "config.json").exists():
-        return (
-            f"'{path}' is the folder of an unpacked Keras model",
-            "save it as one file: model.save('model.keras')",
-        )
-    return f"'{path}' is a folder, expected a .keras file", ""
 
 
 def _check_archive(path: Path, place: str) -> list[str]:
