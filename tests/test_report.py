@@ -207,7 +207,7 @@ def test_failed_runs_of_a_sweep_are_listed_with_their_errors() -> None:
     page = write_report(Runs(map(Run.read, (good, bad)))).read_text(encoding="utf-8")
     assert "2, of which 1 failed" in page
     assert "&lt;boom&gt;" in page
-    assert "There is one completed run, and so nothing to compare." in page
+    assert "Only one run is completed, so there is nothing to compare." in page
 
 
 def test_a_sweep_of_failed_runs_alone_has_a_page() -> None:

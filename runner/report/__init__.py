@@ -1,1 +1,1 @@
-"""One page that shows a run or a sweep, complete in a single file."""
+"""HTML reports: a run or a sweep as one self-contained page."""

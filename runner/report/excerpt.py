@@ -1,4 +1,4 @@
-"""What of a run fits into a page: which samples, units and positions."""
+"""The samples, units and positions of a run that a page shows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runner.tensors import TensorSpec
 
 _MOST_SAMPLES = 50
 _LEAST_SAMPLES = 8
-_LEAST_MAP = 512  # values of a sample's feature maps that say something
+_LEAST_MAP = 512  # values of one sample's feature maps, at least
 _CELLS = 300_000  # values by sample and unit in the whole page
 _MAP_VALUES = 500_000
 _READ_VALUES = 150_000_000  # of all tensors together
@@ -33,15 +33,15 @@ class Excerpt:
     places
         Row numbers of the shown samples, ascending: shape (sample,).
     samples
-        Their ids, as text.
+        Ids of the shown samples, as text.
     labels
-        Their labels, as text, if the probe has any.
+        Labels of the shown samples, as text; ``None`` if the probe has none.
     rows
-        How many samples the run has.
+        Number of samples of the run.
     units
-        How many units of a tensor are shown at most.
+        Largest number of units shown of a tensor.
     map_values
-        How many values of one sample's feature maps are shown at most.
+        Largest number of values shown of one sample's feature maps.
     """
 
     places: np.ndarray
@@ -53,7 +53,7 @@ class Excerpt:
 
     @classmethod
     def of(cls, run: Run, tensors: list[TensorSpec]) -> Excerpt:
-        """Choose what is shown of some tensors of a completed run."""
+        """Choose the samples, units and values to show of some tensors of a completed run."""
         probe = run.probe_record
         maps = max(1, sum(len(tensor.shape) > 1 for tensor in tensors))
         row_size = max(1, sum(prod(tensor.shape) for tensor in tensors))
@@ -76,9 +76,9 @@ class Excerpt:
         )
 
     def measured(self, tensor: TensorSpec) -> np.ndarray:
-        """Return the row numbers that a tensor's histogram is taken from: shape (row,).
+        """Return the numbers of the rows used for a tensor's histogram: shape (row,).
 
-        All of them where they are few enough; the shown ones are among them.
+        All rows if there are few enough; the shown rows are always among them.
         """
         most = max(1, _MEASURED_VALUES // max(1, prod(tensor.shape)))
         return np.union1d(self.places, evenly_spaced(self.rows, most))
@@ -86,18 +86,18 @@ class Excerpt:
 
 @dataclass(frozen=True)
 class MapExcerpt:
-    """How the maps of one sample are cut into small images.
+    """The part of one sample's feature maps that is shown as small images.
 
     Attributes
     ----------
     axis
-        The axis of a sample that numbers the images; ``None`` for a single image.
+        Axis of a sample with one entry per image; ``None`` for a single image.
     images
-        Which entries of it are shown: shape (image,).
+        Entries of `axis` that are shown: shape (image,).
     step
-        Every so-manyth row and column of an image is shown.
+        Distance between the shown rows, and between the shown columns, of an image.
     fixed
-        The entry that is shown of each other axis, in their order.
+        Entry shown of each remaining axis, in axis order.
     """
 
     axis: int | None
@@ -107,14 +107,14 @@ class MapExcerpt:
 
     @classmethod
     def of(cls, spec: TensorSpec, most: int) -> MapExcerpt | None:
-        """Return how a tensor is shown as images, ``None`` if a sample has no two axes.
+        """Return the images to show of a tensor, ``None`` if a sample has fewer than two axes.
 
         Parameters
         ----------
         spec
             The tensor.
         most
-            How many values of one sample may be shown.
+            Largest number of values to show of one sample.
         """
         shape = spec.shape
         if len(shape) < 2 or 0 in shape:
@@ -132,7 +132,7 @@ class MapExcerpt:
         return cls(axis, evenly_spaced(shape[axis], number), step, fixed)
 
     def cut(self, values: np.ndarray) -> np.ndarray:
-        r"""Return the images of some samples.
+        r"""Cut the images out of the values of some samples.
 
         Parameters
         ----------
@@ -155,7 +155,7 @@ class MapExcerpt:
 
 
 def _step(sides: tuple[int, ...], most: int) -> int:
-    """Return the least step that leaves an image at most so many values."""
+    """Return the smallest step with which an image has at most `most` values."""
     step = max(1, isqrt(prod(sides) // max(1, most)))
     while ceil(sides[0] / step) * ceil(sides[1] / step) > max(1, most):
         step += 1

@@ -1,4 +1,4 @@
-"""The arithmetic of many values, worked out beforehand for a page that computes nothing."""
+"""The arithmetic of a run's values, as texts that are stored in the page."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ def explained(
     """Return the arithmetic of the shown values, tensor by tensor.
 
     At most 600 values of a run are explained, sample by sample, so that a page stays
-    small; each tensor has an equal part of what the ones before it have left.
+    small; each tensor gets an equal share of the number that remains.
 
     Parameters
     ----------
     run
         The run.
     tensors
-        What is shown.
+        The shown tensors.
     units
-        The shown values of a sample of each, as `runner.screen.explain.show` calls them.
+        For each tensor, the names of the shown values, as `runner.screen.explain.show`
+        takes them.
     excerpt
         The shown samples.
 
     Returns
     -------
     list of dict
-        For each tensor either ``texts``, for each sample a text by unit, cut short where
-        there was no more room; or ``why_not``, why it cannot be explained.
+        For each tensor either ``texts``, for each sample the texts by unit, fewer once the
+        limit is reached; or ``why_not``, the reason why the tensor cannot be explained.
     """
     left = _MOST_VALUES
     told: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""One captured tensor as its part of the page shows it."""
+"""The figures and images that a page shows of one captured tensor."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from runner.tensors import TensorSpec
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-# Where an activation flattens out; that of a softmax is left out, since its outputs near
-# 0 and 1 are what it is for.
+# The bounds at which an activation saturates. Softmax is left out, since outputs near 0 and 1
+# are normal for it.
 _BOUNDS: dict[str, tuple[float, float]] = {
     "sigmoid": (0, 1),
     "hard_sigmoid": (0, 1),
@@ -39,15 +39,15 @@ _MOSTLY = 0.95
 
 @dataclass(frozen=True)
 class Units:
-    """What became of a tensor's units over the measured samples.
+    """The dead, constant and saturated units of a tensor, over the measured samples.
 
     Attributes
     ----------
     dead, constant
-        Which units are 0 everywhere, and which have one other value everywhere.
+        Units that are 0 everywhere, and units that have one other value everywhere.
     saturated
-        Which units lie within 1 % of a bound of their activation in 95 % of their
-        values; ``None`` where the activation has no bounds or is not known.
+        Units with 95 % of their values within 1 % of a bound of their activation;
+        ``None`` if the activation has no bounds or is not known.
     """
 
     dead: list[int]
@@ -56,7 +56,7 @@ class Units:
 
     @classmethod
     def of(cls, values: np.ndarray, activation: str | None, unit_axis: int = -1) -> Units:
-        r"""Look at values of shape (sample, \*axes), one of which numbers the units."""
+        r"""Return the dead, constant and saturated units of values of shape (sample, \*axes)."""
         if values.ndim > 2:
             values = np.moveaxis(values, range(values.ndim)[1:][unit_axis], -1)
         units = values.shape[-1] if values.ndim > 1 else 1
@@ -75,9 +75,9 @@ class Units:
 
 
 def packed(values: np.ndarray) -> dict[str, Any]:
-    """Return an array as the page unpacks it: type, shape, and its bytes as base64.
+    """Return an array in the form that the page reads: type, shape, and bytes as base64.
 
-    As in a figure of the plotting library, but whatever its size.
+    The same form as in a figure of the plotting library, but for arrays of any size.
     """
     values = np.ascontiguousarray(drawable(values))
     return {
@@ -88,21 +88,21 @@ def packed(values: np.ndarray) -> dict[str, Any]:
 
 
 def bare(figure: Figure) -> dict[str, Any]:
-    """Return a figure as plain data, without the library's own look: the page has its own."""
+    """Return a figure as plain data, without the library's template: the page has its own style."""
     data: dict[str, Any] = json.loads(figure.to_json())
     data["layout"].pop("template", None)
     return data
 
 
 def tensor_view(run: Run, tensor: TensorSpec, excerpt: Excerpt) -> dict[str, Any]:
-    """Return what the page shows of a tensor.
+    """Return the figures and values that the page shows of a tensor.
 
     Returns
     -------
     dict
         ``figure`` and ``histogram``, figures of the library; ``cells``, the values of the
         heat map, shape (sample, unit); ``maps`` or ``None``; ``units``, the shown units;
-        ``told``, what was left out; ``state``, the counts of dead units and others.
+        ``told``, a text on what is left out; ``state``, the dead, constant and saturated units.
     """
     measured = excerpt.measured(tensor)
     values = run.representation(tensor.name, tensor.kind).values(measured)
@@ -131,7 +131,7 @@ def tensor_view(run: Run, tensor: TensorSpec, excerpt: Excerpt) -> dict[str, Any
 
 
 def image_view(images: np.ndarray, spec: TensorSpec, cut: MapExcerpt) -> dict[str, Any]:
-    """Return images of shape (sample, image, height, width) as the page shows them."""
+    """Return images of shape (sample, image, height, width) in the form that the page reads."""
     scale, low, high = colour_scale(images)
     *fixed, down, across = (name for axis, name in enumerate(spec.axis_names) if axis != cut.axis)
     told, titles = [], [""]
@@ -191,7 +191,7 @@ def _measured(values: np.ndarray, rows: int, there: int) -> str:
 
 
 def _activation(run: Run, tensor: TensorSpec) -> str | None:
-    """Return the name of the activation that put a tensor out, where that is known."""
+    """Return the name of the activation function that a tensor is the output of, if known."""
     if tensor.kind != "activation" or tensor.layer_class in ("LSTM", "GRU"):
         return None
     owners = (layer for layer in run.record.layers if layer.path == tensor.layer_path)

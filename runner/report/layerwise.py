@@ -1,4 +1,4 @@
-"""The part of a sweep's page that shows layers by layers of any two runs."""
+"""The part of a sweep's page that compares the layers of any two runs."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _MOST_VALUES = 200_000_000
 
 
 def layers_by_layers(runs: Runs, titles: Sequence[str], metric: str) -> tuple[dict[str, Any], str]:
-    """Return how alike each layer of each run is to each of another, and what is shown of them.
+    """Return the similarities of all layers of all runs, and a text on what is shown.
 
     Parameters
     ----------
     runs
         Completed runs, at least two.
     titles
-        What they are called.
+        Titles of the runs.
     metric
         As in `Runs.similarity`.
 
     Returns
     -------
     tuple[dict[str, Any], str]
-        Nothing, and why, where the runs cannot be compared.
+        An empty dict and the reason if the runs cannot be compared.
     """
     places = evenly_spaced(len(runs), _MOST_RUNS)
     chosen = [runs[place] for place in places]
@@ -58,7 +58,7 @@ def layers_by_layers(runs: Runs, titles: Sequence[str], metric: str) -> tuple[di
         for run in chosen[1:]:
             check_probes(chosen[0], run)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # the page warns of layers above
+            warnings.simplefilter("ignore", UserWarning)  # shown above, with the seeds
             pairs = compare_layers([group], metric)
     except InputError as error:
         return {}, f"The layers cannot be compared: {error}"

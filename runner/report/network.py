@@ -1,4 +1,4 @@
-"""The network as it is drawn: unit by unit where it is small, else layer by layer."""
+"""The network's drawing: unit by unit if it is small, else layer by layer."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _MOST_DENSE = 8
 _MOST_ROWS = 100_000
 _FEW_LAYERS = 24  # fewer need no folding
 
-# block_1_expand, conv2_block1_1_conv, layer.3.dense: what comes up to the first number.
+# The part up to the first number, as in block_1_expand, conv2_block1_1_conv, layer.3.dense.
 _NUMBERED = re.compile(r"(\D*\d+)[._-]?\D")
 
 
 @dataclass(frozen=True)
 class Block:
-    """Layers whose paths begin alike, one after another.
+    """Consecutive layers whose paths have the same beginning.
 
     Attributes
     ----------
     name
         The common beginning.
     parts
-        The layers and blocks inside, in call order.
+        Layers and blocks inside, in call order.
     """
 
     name: str
@@ -42,12 +42,12 @@ class Block:
 
     @property
     def layers(self) -> int:
-        """How many layers it holds, blocks inside included."""
+        """Number of layers, including those of the blocks inside."""
         return sum(part.layers if isinstance(part, Block) else 1 for part in self.parts)
 
 
 def dense_chain(run: Run) -> dict[str, Any] | None:
-    """Return a small chain of Dense layers for its drawing, ``None`` for other models.
+    """Return the drawing's data of a small chain of Dense layers, ``None`` for other models.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def dense_chain(run: Run) -> dict[str, Any] | None:
         calls = [DenseCall.read(run, layer.path) for layer in named]
     except DamagedError:
         raise
-    except InputError:  # what cannot be spelled out is drawn layer by layer
+    except InputError:  # layers that cannot be explained are drawn layer by layer
         return None
     linked = all(after.source == before.name for before, after in pairwise(calls))
     if not linked or max(calls[0].kernel.shape) > _MOST_UNITS:
@@ -82,10 +82,10 @@ def dense_chain(run: Run) -> dict[str, Any] | None:
 
 
 def layer_tree(layers: Sequence[LayerRecord]) -> list[LayerRecord | Block]:
-    """Return layers in call order, those below one path in a block of its name.
+    """Return layers in call order, grouped into blocks by the beginnings of their paths.
 
-    Of many layers without paths, those called one after another whose names begin alike
-    up to their first number (``block_1_expand``) are a block.
+    Many layers without paths are grouped by their names: consecutive layers whose names are
+    the same up to the first number (``block_1_expand``) are a block.
     """
     called = sorted(
         (layer for layer in layers if layer.order is not None), key=lambda layer: layer.order or 0
@@ -100,9 +100,9 @@ def layer_tree(layers: Sequence[LayerRecord]) -> list[LayerRecord | Block]:
 
 
 def feeders(record: RunRecord) -> dict[str, list[str]]:
-    """Return for each layer, by its path, the layers and inputs that it was called on.
+    """Return the layers and inputs that each layer was called on, by the layer's path.
 
-    A tensor that a Dropout handed on as it was comes from that, for what was called later.
+    A tensor that a Dropout returned unchanged counts as the Dropout's output for later calls.
     """
     owners = {call.name: layer.path for layer in record.layers for call in layer.calls}
     inputs = [layer.path for layer in record.layers if layer.layer_class == "InputLayer"]
@@ -120,14 +120,14 @@ def feeders(record: RunRecord) -> dict[str, list[str]]:
                 if known is None:
                     continue
                 last = _last_before(layer, handed_on.get(source, []))
-                # Of x and its dropout, merged, one is the layer's own and one what handed it on.
+                # If x and its dropout are merged, one stands for the layer and one for the dropout.
                 both = [known] if last is not None and merged.count(wire.tensor) > 1 else []
                 feeds.setdefault(layer.path, []).extend([*both, last or known])
     return {layer: list(dict.fromkeys(sources)) for layer, sources in feeds.items()}
 
 
 def _handed_on(record: RunRecord) -> dict[str, list[LayerRecord]]:
-    """Return for each tensor the layers that put out that very tensor again, such as a Dropout."""
+    """Return for each tensor the layers that return it unchanged, such as a Dropout."""
     found: dict[str, list[LayerRecord]] = {}
     for layer in record.layers:
         for tensor in layer.tensors:
@@ -137,7 +137,7 @@ def _handed_on(record: RunRecord) -> dict[str, list[LayerRecord]]:
 
 
 def _last_before(layer: LayerRecord, others: Sequence[LayerRecord]) -> str | None:
-    """Return the last of some layers that was called before another, in the same place."""
+    """Return the last of some layers called before another, within the same parent layer."""
     inside = layer.path.rpartition("/")[0]
     before = [
         other
@@ -159,9 +159,9 @@ def _is_small(layer: LayerRecord) -> bool:
 def _nested(
     layers: Sequence[LayerRecord], above: str, levels: int = _MOST_LEVELS
 ) -> Iterator[LayerRecord | Block]:
-    """Yield layers, those below a further path together; a block's own layer is in it.
+    """Yield layers, grouped by the next part of their paths; a block includes its own layer.
 
-    Below the last of so many levels, layers are not grouped any more.
+    Below `levels` levels, layers are not grouped any more.
     """
     if not levels:
         yield from layers
@@ -199,13 +199,13 @@ def _numbered(parts: Sequence[LayerRecord | Block]) -> Iterator[LayerRecord | Bl
 
 
 def shape_of(tensor: TensorRecord) -> str:
-    """Return the shape of a sample as stored: ``8 x 8 x 3``, or ``3 (mean)`` if reduced."""
+    """Return the stored shape of a sample as text: ``8 x 8 x 3``, or ``3 (mean)`` if reduced."""
     reduced = f" ({tensor.reduction})" if tensor.reduction is not None else ""
     return (" x ".join(map(str, tensor.shape)) or "1") + reduced
 
 
 def drawn_edges(feeds: Mapping[str, list[str]], layers: Sequence[LayerRecord]) -> list[list[str]]:
-    """Return pairs of layers of which the first feeds the second."""
+    """Return pairs of layers in which the second is called on the output of the first."""
     known = {layer.path for layer in layers}
     return [
         [source, layer]

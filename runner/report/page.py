@@ -1,4 +1,4 @@
-"""A page in one file that asks the network for nothing."""
+"""A self-contained HTML page that makes no network requests."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _SCRIPTS = {
 
 
 def rendered(page: Page) -> str:
-    """Return the text of a page.
+    """Return the HTML of a page.
 
     Raises
     ------
     InputError
-        If plotly or Jinja2 is not installed; says what to type.
+        If plotly or Jinja2 is not installed; the message has the command that installs it.
     """
     try:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
         from markupsafe import Markup
     except ModuleNotFoundError as error:
         raise InputError.of("Jinja2", "makes the page and is not installed", INSTALL) from error
-    # Nothing that is shown can end the tag that it stands in, least of all a layer's name.
+    # Everything shown is escaped, so that no layer's name can close its tag.
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -54,19 +54,19 @@ def rendered(page: Page) -> str:
         style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),
         plotly=packed,
-        # Only these two scripts run, whatever else finds its way into the page.
+        # Only these two scripts are allowed to run, by their hashes.
         allowed=Markup(f"'sha256-{_digest(script)}' 'sha256-{_digest(code)}'"),
         data=Markup(embedded({**page.data, "colours": colours})),
     )
 
 
 def embedded(data: Any) -> str:
-    """Return data as JSON that may stand inside a script element.
+    """Return data as JSON that is safe inside a script element.
 
     Raises
     ------
     ValueError
-        For a NaN or an infinity, which JSON does not know.
+        For a NaN or an infinity, which JSON cannot represent.
     """
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
@@ -75,12 +75,12 @@ def embedded(data: Any) -> str:
 
 
 def write_page(text: str, path: Path) -> None:
-    """Write a page whole or not at all, over one that is there.
+    """Write a page atomically, replacing an existing one.
 
     Raises
     ------
     InputError
-        If it cannot be written there.
+        If the file cannot be written.
     """
     temporary = None
     try:
@@ -100,8 +100,8 @@ def write_page(text: str, path: Path) -> None:
 
 @cache
 def _plotly() -> tuple[str, str]:
-    """Return the library's script, and the same compressed as base64."""
-    library()  # says what to do if it is missing
+    """Return the plotting library's script, and its compressed bytes as base64."""
+    library()  # raises InputError if it is missing
     from plotly.offline import get_plotlyjs
 
     code: str = get_plotlyjs()

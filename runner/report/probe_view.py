@@ -1,4 +1,4 @@
-"""The inputs of the shown samples."""
+"""The part of a page that shows the inputs of the samples."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _LONGEST_TEXT = 500
 
 
 def input_views(run: Run, excerpt: Excerpt) -> tuple[list[dict[str, Any]], str]:
-    """Return the inputs as the page shows them, and why there are none where there are none.
+    """Return the inputs that the page shows, and the reason if there are none.
 
     Returns
     -------
     list of dict
-        ``name``; of vectors ``columns`` and ``values`` of shape (sample, column), or
-        ``texts``; of all else, and of a vector that holds a picture as well, ``maps`` as in
+        ``name``; for vectors ``columns`` and ``values`` of shape (sample, column), or
+        ``texts``; for other inputs, and for vectors of pixels, ``maps`` as in
         `runner.report.layer_view.tensor_view`.
     str
-        Empty where there are inputs.
+        The reason, empty if there are inputs.
     """
     record = run.probe_record
     if not record.has_inputs:

@@ -1,4 +1,4 @@
-"""What the page of one run holds."""
+"""The contents of the page of one run."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _MOST_VIEWS = 400
 
 @dataclass(frozen=True)
 class Page:
-    """What a template shows and what the page's script reads.
+    """The contents of a page: variables of its template and data of its script.
 
     Attributes
     ----------
     kind
-        ``run`` or ``sweep``: which template and script.
+        ``run`` or ``sweep``, which selects the template and the scripts.
     shown
-        The template's variables.
+        Variables of the template.
     data
         Plain data for the script.
     """
@@ -108,13 +108,13 @@ def page_of_run(run: Run) -> Page:
 
 
 def as_yaml(config: dict[str, Any]) -> str:
-    """Return a configuration as a person would write it."""
+    """Return a configuration as YAML."""
     text: str = yaml.safe_dump(config, allow_unicode=True, sort_keys=False, width=100)
     return text
 
 
 def provenance(record: RunRecord) -> dict[str, str]:
-    """Return what a run ran on and from, a line for each fact."""
+    """Return the machine, the versions and the sources of a run, one text per fact."""
     environment, backend = record.environment, record.backend
     facts = {
         "started": f"{record.started:%Y-%m-%d %H:%M:%S} UTC",
@@ -163,7 +163,7 @@ def _explain(
 
 
 def _value_names(view: dict[str, Any]) -> list[str]:
-    """Return what the shown values of a sample are called: ``u3``, or ``u0_1_3`` of a map."""
+    """Return the names of a sample's shown values: ``u3``, or ``u0_1_3`` for a map."""
     maps = view["maps"]
     if maps is None:
         return list(view["unit_names"])
@@ -181,7 +181,7 @@ def _value_names(view: dict[str, Any]) -> list[str]:
 def _statistics(
     summary: pd.DataFrame, views: Sequence[dict[str, Any]], weights: bool
 ) -> list[dict[str, Any]]:
-    """Return the rows of the summary, with the saturated and constant units where known."""
+    """Return the rows of the summary, with the numbers of saturated and constant units if known."""
     states = {(view["kind"], view["name"]): view["state"] for view in views}
     rows = summary[(summary["kind"] == "weight") == weights].to_dict("records")
     for row in rows:
@@ -200,4 +200,4 @@ def _warning(record: RunRecord) -> str:
 
 
 def _switch(on: bool | None) -> str:
-    return {True: "on", False: "off", None: "not told"}[on]
+    return {True: "on", False: "off", None: "not recorded"}[on]

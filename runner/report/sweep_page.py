@@ -1,4 +1,4 @@
-"""What the page of several runs holds."""
+"""The contents of the page of several runs."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def page_of_sweep(runs: Runs) -> Page:
 
 
 def _undamaged(runs: Sequence[Run]) -> tuple[list[Run], list[tuple[Run, DamagedError]]]:
-    """Return the runs whose files can all be read, and of each other one the reason."""
+    """Return the runs whose files can all be read, and the other runs with their errors."""
     kept, damaged = [], []
     for run in runs:
         try:
@@ -148,7 +148,7 @@ def _table(runs: Runs) -> pd.DataFrame:
 
 
 def _common(configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the keys that all have with the same value."""
+    """Return the keys that have the same value in all configurations."""
     found: dict[str, Any] = {}
     for key, value in (configs[0] if configs else {}).items():
         others = [config.get(key, _ABSENT) for config in configs]
@@ -161,7 +161,7 @@ def _common(configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _summary(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return the statistics of all activations, a row per run and tensor."""
+    """Return the statistics of all activations, one row per run and tensor."""
     frames = []
     for number, run in enumerate(runs):
         frame = run.summary
@@ -183,7 +183,7 @@ def _statistics(
     )
     figure = bare(statistic_by_layer(values[0], layers, titles))
     for trace in figure["data"]:
-        del trace["y"]  # the page puts in the statistic that is chosen
+        del trace["y"]  # the page fills in the values of the chosen statistic
     return {"by_layer": {"figure": figure, "values": packed(values)}}
 
 
@@ -207,9 +207,9 @@ def _quantiles(runs: Sequence[Run], layers: Sequence[str]) -> np.ndarray:
 def _similarity(
     runs: Runs, layers: Sequence[str], titles: Sequence[str], about: str
 ) -> tuple[dict[str, Any], str, list[str]]:
-    """Return figures of similarity, why there are none, and what to beware of."""
+    """Return the figures of similarity, the reason if there are none, and warnings."""
     if len(runs) < 2:
-        return {}, "There is one completed run, and so nothing to compare.", []
+        return {}, "Only one run is completed, so there is nothing to compare.", []
     similarity = getattr(runs, "similarity", None)
     if similarity is None:
         return {}, "This version of Runner does not compare runs.", []

@@ -1,4 +1,4 @@
-"""How the runs of a page were trained: their history, and how their layers drifted."""
+"""The training part of a page: histories, and the drift of the layers."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _MOST_VALUES = 4_000_000  # of a layer at one step
 
 
 def how_trained(runs: Sequence[Run], titles: Sequence[str]) -> dict[str, Any]:
-    """Return what a page shows of trainings, empty where nothing was trained.
+    """Return the training figures of a page, empty if no run was trained.
 
     Parameters
     ----------
     runs, titles
-        Completed runs, and what each is called.
+        Completed runs, and the title of each.
 
     Returns
     -------
     dict
-        ``runs``, how many were trained; ``curves``, pairs of a figure's name and its drawing
-        over epochs; ``drift``, the drawing of how alike layers are to their last step, and
-        ``told``, of how much that is, where steps were captured.
+        ``runs``, the number of trained runs; ``curves``, pairs of a metric's name and its
+        figure by epoch; if steps were captured, also ``drift``, the figure of each layer's
+        similarity to its last step, and ``told``, a text on what that figure shows.
     """
     trained = [
         (run.record.training.history, title)

@@ -1,4 +1,4 @@
-"""A report of one run or several, written to a file."""
+"""Writes the report of one or several runs to a file."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def write_report(runs: Runs, output: Path | None = None) -> Path:
     Parameters
     ----------
     runs
-        One run, or those that the page shows side by side.
+        One run, or the runs that the page compares.
     output
-        The page's file; by default ``report.html`` beside the run, or beside the runs of
-        a sweep.
+        Path of the page; by default ``report.html`` in the run's folder, or in the folder
+        of the sweep.
 
     Returns
     -------
     Path
-        The file.
+        Path of the written file.
 
     Raises
     ------

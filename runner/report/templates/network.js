@@ -1,4 +1,4 @@
-// The network unit by unit, and the curves between layers that do not follow each other.
+// Drawings of the network: unit by unit, or a list of layers with lines between them.
 
 function drawing(tag, attributes = {}, ...children) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);

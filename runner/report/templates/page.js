@@ -1,4 +1,4 @@
-// What every page does: unpack its data, draw figures, sort tables, print.
+// Code of every page: unpacks its data, draws figures, sorts tables, prints.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -20,7 +20,7 @@ function bytes(base64) {
   return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 }
 
-// An array as Python packed it: little-endian, as are all machines with a browser.
+// Unpacks an array packed by Python: little-endian, as are all machines with a browser.
 function unpack(packed) {
   const raw = bytes(packed.bdata);
   return { values: new TYPES[packed.dtype](raw.buffer), shape: packed.shape, type: packed.dtype };
@@ -31,7 +31,7 @@ function rows(array) {
   return Array.from({ length: count }, (_, row) => array.values.subarray(row * width, (row + 1) * width));
 }
 
-// The fewest digits that tell a float32 from its neighbours; float64 does so by itself.
+// The shortest text that identifies a float32; JavaScript already does this for float64.
 function digits(value, type) {
   if (type === "f4" && Number.isFinite(value)) {
     for (let count = 1; count < 9; count += 1) {
@@ -71,7 +71,7 @@ function say(message) {
   place.hidden = false;
 }
 
-// The plotting library is compressed: a browser opens it faster than a disk reads the rest.
+// The plotting library is compressed: decompressing it is faster than reading the whole from disk.
 async function loadLibrary() {
   if (typeof DecompressionStream === "undefined") {
     throw new Error("this browser is too old for the figures (it has no DecompressionStream)");
@@ -82,7 +82,7 @@ async function loadLibrary() {
   if (typeof Plotly === "undefined") throw new Error("this browser refused the script that draws figures");
 }
 
-const figures = new Map(); // element: how to make its figure, and what to do once it is drawn
+const figures = new Map(); // element: functions that make its figure and that run once it is drawn
 const drawn = new Set();
 
 function axes(layout) {
@@ -132,7 +132,7 @@ const inSight = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "400px" });
 
-// Figures are drawn when they come near the screen.
+// Registers a figure, which is drawn once it is close to the visible part of the page.
 function plot(place, make, after) {
   figures.set(place, { make, after });
   inSight.observe(place);

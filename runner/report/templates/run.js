@@ -1,8 +1,8 @@
-// One run: the chosen sample in every view, and where a value comes from.
+// The page of one run: shows the chosen sample in every view, and the arithmetic of a value.
 
 const panel = document.getElementById("panel");
 const views = (data.layers ?? []).map((layer) => ({ ...layer, cells: unpack(layer.cells) }));
-const followers = []; // what changes with the sample
+const followers = []; // functions to call when the sample changes
 let sample = 0;
 let shownValue = null;
 
@@ -15,15 +15,15 @@ function command(view, unit) {
   return words.map(quoted).join(" ");
 }
 
-// Says where a value comes from; a mean over positions is no stored value and has no arithmetic.
+// Shows the arithmetic of a value; a mean over positions is not stored, so it has none.
 function explain(view, unit, value, mean = false) {
   shownValue = { view, unit, value, mean };
   const text = view.explained.texts?.[sample]?.[unit];
   panel.querySelector("h2").textContent = `${view.name} ${unit}, sample ${data.samples[sample]}: ${value}`;
   let told = text;
   if (mean) told = `The mean of this sample's values of ${unit}; the images below show each of them.`;
-  else if (text === undefined && view.explained.why_not) told = `Its arithmetic is not worked out: ${view.explained.why_not}.`;
-  else if (text === undefined) told = `A page has room for the arithmetic of some values only. For this one type\n\n${command(view, unit)}`;
+  else if (text === undefined && view.explained.why_not) told = `The arithmetic is not available: ${view.explained.why_not}.`;
+  else if (text === undefined) told = `This page holds the arithmetic of some values only. For this one, run\n\n${command(view, unit)}`;
   panel.classList.toggle("wrapped", text === undefined || mean);
   panel.querySelector("pre").textContent = told;
   panel.hidden = false;
@@ -31,7 +31,7 @@ function explain(view, unit, value, mean = false) {
   uncover();
 }
 
-// Brings what was chosen to where the panel is not, once the page has taken its new width.
+// Scrolls the chosen element out from under the panel, once the page has its new width.
 function uncover() {
   const chosen = document.activeElement;
   if (!chosen || chosen === document.body || panel.contains(chosen)) return;
@@ -50,7 +50,7 @@ function closePanel() {
   shownValue = null;
 }
 
-// Says how many columns of a wide table lie beyond its right edge.
+// Lists the columns of a wide table that lie beyond its right edge.
 function cueColumns(frame) {
   const [scroller, cue] = [frame.querySelector(".scroll"), frame.nextElementSibling];
   const show = () => {
@@ -79,7 +79,7 @@ function valueOf(view, row, column) {
   return digits(view.cells.values[row * view.cells.shape[1] + column], view.cells.type);
 }
 
-// A mean is told apart from a stored value wherever it is shown.
+// Whether a view's values are means over positions, not stored values.
 function isMean(view) {
   return view.maps !== null;
 }
@@ -185,7 +185,7 @@ function input(figure, view) {
   const said = (row, column) => (numbers
     ? digits(numbers.values[row * numbers.shape[1] + column], numbers.type) : view.texts[row][column]);
   const list = element("ul", { className: "chips" });
-  const place = view.maps ? element("details", {}, element("summary", { textContent: "Its pixels as text" })) : figure;
+  const place = view.maps ? element("details", {}, element("summary", { textContent: "Pixels as text" })) : figure;
   if (view.told) place.append(element("p", { className: "note", textContent: view.told }));
   place.append(list);
   if (view.maps) figure.append(place);

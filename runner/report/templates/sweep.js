@@ -1,4 +1,4 @@
-// Several runs: a statistic and a layer to choose, and the figures that follow.
+// The page of several runs: figures for the chosen statistic and the chosen layer.
 
 function block(packed, index) {
   const { values, shape } = packed;
@@ -81,7 +81,7 @@ if (data.layers) {
   show(0);
 }
 
-// Layers by layers of two runs that are chosen.
+// The similarity of the layers of the two chosen runs.
 if (data.layerwise?.runs) {
   const place = document.getElementById("layerwise");
   const chosen = ["run-a", "run-b"].map((id) => document.getElementById(id));
