@@ -1,4 +1,4 @@
-"""Figures of one tensor: its values by sample and unit, and how they are distributed."""
+"""Figures of one tensor: heat map by sample and unit, and histogram."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ _WRITTEN_CELLS = 96
 
 
 def by_unit(values: np.ndarray, unit_axis: int = -1) -> np.ndarray:
-    """Return a value for each sample and unit.
+    """Return one value for each sample and unit.
 
-    Over all axes but those of the samples and of the units, values are averaged in float64.
-    Without such axes the values are returned as they are.
+    Values are averaged in float64 over all axes but those of the samples and the units.
+    Without other axes the values are returned unchanged.
 
     Parameters
     ----------
     values
         Shape (sample, *axes).
     unit_axis
-        Which axis of a sample numbers the units; the last if not given.
+        Axis of a sample that the units are on; by default the last.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def by_unit(values: np.ndarray, unit_axis: int = -1) -> np.ndarray:
         return np.full((len(values), values.shape[1:][unit_axis]), np.nan)
     axes = range(1, values.ndim)
     between = tuple(axis for axis in axes if axis != axes[unit_axis])
-    with np.errstate(invalid="ignore"):  # infinities of both signs have no mean
+    with np.errstate(invalid="ignore"):  # infinities of both signs have a NaN mean
         return np.asarray(values.mean(axis=between, dtype=np.float64))
 
 
@@ -77,9 +77,9 @@ def heat_map(
     values
         Shape (row, column); values that are not finite are grey.
     rows, columns
-        Their labels.
+        Labels of the rows and columns.
     row
-        What a row stands for.
+        Meaning of a row, such as ``sample``.
     """
     graph = library()
     scale, low, high = colour_scale(values)
@@ -118,7 +118,7 @@ def tensor_heat_map(
 ) -> Figure:
     """Return the heat map of a whole tensor, or of an excerpt if the tensor is large.
 
-    The title says what was left out, and over which axes values were averaged.
+    The title lists what is left out, and the axes that values are averaged over.
 
     Parameters
     ----------
@@ -127,11 +127,11 @@ def tensor_heat_map(
     rows
         Labels of the rows.
     name
-        The tensor's name.
+        Name of the tensor.
     row
-        What a row stands for.
+        Meaning of a row, such as ``sample``.
     unit_axis
-        Which axis of a row numbers the units; the last if not given.
+        Axis of a row that the units are on; by default the last.
     """
     places = evenly_spaced(len(values), _MOST_SAMPLES)
     cells = by_unit(values[places], unit_axis)
@@ -154,7 +154,7 @@ def histogram(values: np.ndarray) -> Figure:
 
     If more than a tenth of the values are zero, their bar is not drawn because it would
     dwarf the others; the caller should report their share. Below the bars is an empty strip,
-    the trace ``chosen``, for values to be marked in.
+    the trace ``chosen``, in which values can be marked.
 
     Parameters
     ----------
@@ -213,7 +213,7 @@ def _span(finite: np.ndarray) -> tuple[float, float]:
     if not finite.size:
         return 0.0, 1.0
     low, high = float(finite.min()), float(finite.max())
-    # Of values that are all but the same, bars narrower than rounding would be no bars.
+    # If all values are almost equal, bars must not be narrower than rounding.
     room = max(abs(low), abs(high), 1e-300) * 1e-6
     return (low, high) if high - low > room else (low - (room or 0.5), high + (room or 0.5))
 

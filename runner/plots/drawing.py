@@ -1,4 +1,4 @@
-"""What all figures share: the plotting library, colours, and labels as plain text."""
+"""Parts shared by all figures: the plotting library, colours and labels."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ INSTALL = 'type: pip install "activation-runner[report]"'
 
 _LONGEST_NAME = 28
 
-# Told apart by the colour-blind, after Okabe and Ito, "Color Universal Design" (2008); the blue
-# is lighter than theirs, to be seen on black.
+# Distinct for colour-blind readers, after Okabe and Ito, "Color Universal Design" (2008); the
+# blue is lighter than theirs, to be visible on black.
 COLOURS = ("#2a7fc1", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 
-# From low to high. The first is matplotlib's viridis, the second runs from blue through
-# white to orange; both keep their order for the colour-blind and in print without colour.
+# From low to high. The first is matplotlib's viridis, the second goes from blue through
+# white to orange; both keep their order for colour-blind readers, the first also in greyscale.
 SEQUENTIAL = (
     "#440154", "#482878", "#3e4989", "#31688e", "#26828e",
     "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725",
@@ -37,7 +37,7 @@ _LOOK = {
 }
 
 MISSING = "#9aa0a6"
-"""What shows through where there is no finite value: on neither scale."""
+"""Colour of values that are not finite; in neither scale."""
 
 
 def library() -> Any:
@@ -46,7 +46,7 @@ def library() -> Any:
     Raises
     ------
     InputError
-        If plotly is not installed; says what to type.
+        If plotly is not installed; the message has the command that installs it.
     """
     try:
         import plotly.graph_objects
@@ -123,7 +123,7 @@ def dress(figure: Figure, **layout: Any) -> Figure:
         hoverlabel={"align": "left"},
         **layout,
     )
-    # An exponent, where the library would write 3.5 and a prefix of SI.
+    # Exponents instead of the library's default, SI prefixes.
     figure.update_xaxes(automargin=True, exponentformat="e")
     figure.update_yaxes(automargin=True, exponentformat="e")
     figure.update_traces(colorbar_exponentformat="e", selector={"type": "heatmap"})

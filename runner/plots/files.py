@@ -1,4 +1,4 @@
-"""Figures as files for a paper: drawn once more by matplotlib, which needs no browser."""
+"""Writes figures as SVG, PDF or PNG: redrawn by matplotlib, which needs no browser."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 ENDINGS = (".svg", ".pdf", ".png")
 
 _INSTALL = 'type: pip install "activation-runner[figures]"'
-_PIXELS = 100  # to an inch
+_PIXELS = 100  # pixels per inch
 _MOST_TICKS = 40
-_LETTER = 9  # pixels of a label's letter, and of what parts it from the next
+_LETTER = 9  # width of a label's letter with the gap to the next, in pixels
 _GRID = "#e6e9ed"
-# Text stays text; the same figure gives the same bytes.
+# Keeps text as text, and makes the bytes of a figure reproducible.
 _SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "runner",
@@ -43,19 +43,19 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     Parameters
     ----------
     figure
-        As `Run.plot`, `Runs.plot_similarity` and the others return it.
+        Figure as returned by `Run.plot`, `Runs.plot_similarity` and the others.
     path
-        The file; what it ends in says the format.
+        Path of the file; its suffix determines the format.
 
     Returns
     -------
     Path
-        The file.
+        Path of the written file.
 
     Raises
     ------
     InputError
-        If the ending is another, the file cannot be written, or matplotlib is not installed
+        If the suffix is another one, the file cannot be written, or matplotlib is not installed
         (``pip install "activation-runner[figures]"``).
     """
     path = Path(path)
@@ -105,7 +105,7 @@ def _drawn(figure: Figure) -> Any:
 
 
 class _Plot:
-    """One pair of axes, which may be categories: places by the order of their names."""
+    """One pair of axes; the names on a categorical axis are at 0, 1, 2... in order."""
 
     def __init__(self, canvas: Any, layout: Any, x: str, y: str) -> None:
         self.layout_x = layout[f"xaxis{x[1:]}"]
@@ -116,13 +116,13 @@ class _Plot:
         self.axes.set_axisbelow(True)
         self._width = (right - left) * _PIXELS * canvas.get_figwidth()
         self._categories: dict[str, dict[str, int]] = {"x": {}, "y": {}}
-        self.edge: np.ndarray | None = None  # of the band that the next trace fills
+        self.edge: np.ndarray | None = None  # lower edge of the band that the next trace fills
         background = layout.plot_bgcolor
         if background:
             self.axes.set_facecolor(background)
 
     def places(self, which: str, values: Any) -> np.ndarray:
-        """Return where values stand on an axis."""
+        """Return the positions of values on an axis."""
         values = [] if values is None else list(values)
         if not values or not isinstance(values[0], str):
             return np.asarray(values, np.float64)
@@ -132,7 +132,7 @@ class _Plot:
         return np.array([known[value] for value in values], np.float64)
 
     def finish(self, *, legend: bool) -> None:
-        """Put names to what was drawn."""
+        """Add the titles, ticks and legend."""
         for which, node in (("x", self.layout_x), ("y", self.layout_y)):
             if node.visible is False:
                 self.axes.axis("off")
@@ -172,7 +172,7 @@ def _heat_map(plot: _Plot, trace: Any, _colour: str) -> None:
         x, y, cells, cmap=scale, vmin=trace.zmin, vmax=trace.zmax, shading="nearest"
     )
     if trace.texttemplate:
-        # White on the dark half of the scale that begins dark.
+        # White text on the dark half of a scale that starts dark.
         middle = (
             (trace.zmin + trace.zmax) / 2 if trace.colorscale[0][1] == SEQUENTIAL[0] else -np.inf
         )
@@ -182,7 +182,7 @@ def _heat_map(plot: _Plot, trace: Any, _colour: str) -> None:
                 fontsize=7, color="white" if value < middle else "black",
             )  # fmt: skip
     if trace.showscale is not False:
-        # Beside all plots, whichever of them has it.
+        # At the right of all plots, whichever of them has the colour bar.
         bar = plot.axes.figure.add_axes((1.02, 0.1, 0.02, 0.8))
         plot.axes.figure.colorbar(image, cax=bar, label=_plain(trace.colorbar.title.text or ""))
 
@@ -240,6 +240,6 @@ def _plain(text: str) -> str:
 
 
 def _components(colour: str) -> Sequence[float]:
-    """Return the parts of ``rgba(0, 128, 255, 0.2)`` as matplotlib has them, from 0 to 1."""
+    """Return the components of ``rgba(0, 128, 255, 0.2)`` for matplotlib, each from 0 to 1."""
     *parts, opacity = map(float, re.findall(r"[\d.]+", colour))
     return [*(part / 255 for part in parts), opacity]

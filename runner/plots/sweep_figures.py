@@ -1,4 +1,4 @@
-"""Figures of several runs: how alike they are, and how their layers are distributed."""
+"""Figures of several runs: similarities, distributions and statistics of their layers."""
 
 from __future__ import annotations
 
@@ -27,35 +27,35 @@ if TYPE_CHECKING:
 
 
 _MOST_MATRICES = 12
-# Of a matrix and what stands beside it, in pixels.
+# Sizes of a matrix and its surroundings, in pixels.
 _LEAST_SIDE, _MOST_SIDE, _LEFT, _BELOW = 260, 520, 150, 130
 
 
 def metric_name(metric: str) -> str:
-    """Return a similarity metric's name as a person reads it."""
+    """Return the display name of a similarity metric."""
     return "debiased linear CKA" if metric == "cka" else metric
 
 
 def stability_figure(pairs: pd.DataFrame, kinds: Mapping[str, str], metric: str = "cka") -> Figure:
-    """Return how alike runs are that differ in their seed alone, layer by layer.
+    """Return a figure of the similarity of runs that differ only in their seed, by layer.
 
-    A line is the mean over all such pairs, its band reaches from the least to the most
-    alike. Runs that differ in more than the seed have a line for each kind.
+    A line is the mean over all such pairs, its band extends from the least to the most
+    similar pair. If runs differ in more than the seed, each kind of run has its own line.
 
     Parameters
     ----------
     pairs
         Columns ``run_a``, ``layer_a``, ``run_b``, ``layer_b`` and ``value``; a row per pair
-        of runs and layer. Layers are drawn in the order in which they come.
+        of runs and layer. Layers are drawn in the order of the rows.
     kinds
-        For each run's id, what it is apart from its seed.
+        Kind of each run by its id: its settings apart from the seed.
     metric
-        What the values measure.
+        Similarity metric of the values.
 
     Raises
     ------
     InputError
-        If no two runs differ in their seed alone.
+        If no two runs differ only in their seed.
     """
     graph = library()
     pairs = pairs.assign(kind=pairs["run_a"].map(kinds))
@@ -107,18 +107,18 @@ def stability_figure(pairs: pd.DataFrame, kinds: Mapping[str, str], metric: str 
 def similarity_matrix(
     values: np.ndarray, runs: Sequence[object], about: str = "run", metric: str = "cka"
 ) -> Figure:
-    """Return how alike each two runs are in one layer.
+    """Return a heat map of the similarity of each pair of runs in one layer.
 
     Parameters
     ----------
     values
-        Shape (run, run); NaN, which is grey, where nothing was compared.
+        Shape (run, run); NaN, drawn in grey, if a pair was not compared.
     runs
-        What the runs are called.
+        Labels of the runs.
     about
-        What that says of them: ``seed``.
+        Key that the labels are values of, such as ``seed``.
     metric
-        What the values measure.
+        Similarity metric of the values.
     """
     graph = library()
     names = labels(runs)
@@ -150,23 +150,23 @@ def similarity_matrix(
 def matrices_figure(
     matrices: Sequence[Matrix], called: Mapping[str, str], about: str = "run", metric: str = "cka"
 ) -> Figure:
-    """Return similarity matrices side by side, all in the same colours.
+    """Return similarity matrices side by side, with one colour scale.
 
     Parameters
     ----------
     matrices
-        As `runner.similarity.matrices.matrices_of` returns them.
+        Matrices as returned by `runner.similarity.matrices.matrices_of`.
     called
-        What each run is called, by its id.
+        Label of each run, by its id.
     about
-        What that says of the runs: ``seed``.
+        Key that the labels are values of, such as ``seed``.
     metric
-        What the values measure.
+        Similarity metric of the values.
 
     Raises
     ------
     InputError
-        If there are none, or too many to be told apart.
+        If there are no matrices, or more than fit into a figure.
     """
     graph = library()
     if not 0 < len(matrices) <= _MOST_MATRICES:
@@ -244,23 +244,23 @@ def _axis_title(matrix: Matrix, place: int, called: Mapping[str, str], about: st
 
 
 MOST_BOXES = 24
-"""Of more runs bands are drawn: that many boxes cannot be told apart."""
+"""Largest number of runs drawn as boxes; more are drawn as bands."""
 
 
 def boxes(quantiles: np.ndarray, runs: Sequence[object], about: str = "run") -> Figure:
-    """Return the distribution of one layer's values in each run.
+    """Return a figure of the distribution of one layer's values in each run.
 
-    A box for each of a few runs. Of more than 24 the runs stand side by side as bands: from
-    the quantile 0.05 to 0.95, from 0.25 to 0.75 within that, and the median as a line.
+    Up to 24 runs are drawn as boxes. More runs are drawn as bands: from the quantile 0.05 to
+    0.95, within it from 0.25 to 0.75, and the median as a line.
 
     Parameters
     ----------
     quantiles
         Shape (run, 5): the quantiles 0.05, 0.25, 0.5, 0.75 and 0.95.
     runs
-        What the runs are called.
+        Labels of the runs.
     about
-        What that says of them: ``seed``.
+        Key that the labels are values of, such as ``seed``.
     """
     graph = library()
     figure = graph.Figure(
@@ -292,7 +292,7 @@ def _box(quantiles: np.ndarray, runs: Sequence[object]) -> list[Any]:
 
 
 def _bands(quantiles: np.ndarray, runs: Sequence[object]) -> list[Any]:
-    """Return five lines over the runs, the area between two of them filled, lowest first."""
+    """Return five lines over the runs, lowest first, with filled areas between them."""
     names = ("5th percentile", "25th percentile", "median", "75th percentile", "95th percentile")
     opacities = (None, 0.18, 0.4, 0.4, 0.18)
     lines = []
@@ -314,14 +314,14 @@ def _bands(quantiles: np.ndarray, runs: Sequence[object]) -> list[Any]:
 
 
 def statistic_by_layer(values: np.ndarray, layers: Sequence[str], runs: Sequence[object]) -> Figure:
-    """Return a statistic of every layer in every run, with the median over the runs.
+    """Return a figure of a statistic by layer: a dot per run, and the median over runs.
 
     Parameters
     ----------
     values
-        Shape (layer, run); NaN where a run has no such layer.
+        Shape (layer, run); NaN if a run has no such layer.
     layers, runs
-        What they are called.
+        Labels of the layers and the runs.
     """
     graph = library()
     names, titles = labels(layers), labels(runs)

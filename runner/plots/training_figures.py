@@ -1,4 +1,4 @@
-"""Figures of a training: metrics by epoch, and how far layers moved."""
+"""Figures of a training: metrics by epoch, and the drift of the layers."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def drift_figure(steps: Sequence[int], alike: np.ndarray, layers: Sequence[str])
     Parameters
     ----------
     steps
-        The steps that were captured.
+        Numbers of the captured steps.
     alike
         Shape (layer, step): the similarity to the last step.
     layers
-        Their names, in call order.
+        Names of the layers, in call order.
     """
     lines = {name: (steps, row.tolist()) for name, row in zip(layers, alike, strict=True)}
     figure = _lines(lines, "similarity to the last step", "step")

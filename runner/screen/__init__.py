@@ -1,1 +1,1 @@
-"""What a person reads in a terminal."""
+"""The text that commands print in a terminal."""

@@ -1,4 +1,4 @@
-"""How the difference of two runs is told."""
+"""The comparison of two runs as text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_FACTS = 20
 
 
 def told(found: Difference) -> str:
-    """Return what two runs have the same and what not: plain text, 80 columns wide."""
+    """Return the comparison of two runs as plain text, 80 columns wide."""
     parts = [_facts(found), _table(found), _first(found), _verdict(found)]
     return "\n\n".join(part for part in parts if part) + f"\n{_result(found)}\n"
 
@@ -90,7 +90,7 @@ def _verdict(found: Difference) -> str:
 
 
 def _result(found: Difference) -> str:
-    """Return the last line: whether the two runs are the same, and why."""
+    """Return the last line: PASS or FAIL, and the reason."""
     wrong = [t for t in found.tensors if not (t.bitwise if found.exact else t.within)]
     if wrong:
         why = "bit for bit" if found.exact else "within the tolerance"

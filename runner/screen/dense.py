@@ -1,4 +1,4 @@
-"""A Dense layer of a published run: all that its outputs were computed from."""
+"""A Dense layer of a published run: its inputs, weights and outputs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class DenseCall:
     Attributes
     ----------
     name
-        Name of the tensor that it put out.
+        Name of the output tensor.
     source
-        What it was called on: a tensor's name, or that of an input of the model.
+        Name of the tensor, or of the model's input, that the layer was called on.
     activation
-        Keras's name of it.
+        Keras's name of the activation function.
     inputs
         Table (sample x input), in the type of the kernel; columns such as ``input0``,
         or ``hidden u0`` of a layer.
@@ -45,19 +45,19 @@ class DenseCall:
 
     @classmethod
     def read(cls, run: Run, name: str) -> DenseCall:
-        """Read a call back.
+        """Read a call from a run.
 
         Parameters
         ----------
         run
             A run of a declared model.
         name
-            The tensor that the layer put out.
+            Name of the layer's output tensor.
 
         Raises
         ------
         InputError
-            If there is no such tensor, or if it is of a kind that is not covered yet.
+            If there is no such tensor, or if a layer or tensor of its kind is not covered.
         """
         with fitting_tables(name):
             return cls._read(run, name)
@@ -80,7 +80,7 @@ class DenseCall:
 
 
 def _called_on(run: Run, call: LayerCall) -> tuple[str, pd.DataFrame]:
-    """Return the name and the values of what a layer was called on."""
+    """Return the name and the values of a layer's input."""
     wire = call.wiring.wires[0]
     if wire.tensor is not None:
         return wire.tensor, _vectors(run, wire.tensor).add_prefix(f"{wire.tensor} ")
@@ -91,7 +91,7 @@ def _called_on(run: Run, call: LayerCall) -> tuple[str, pd.DataFrame]:
 
 
 def _vectors(run: Run, name: str) -> pd.DataFrame:
-    """Return the table of a tensor that is a whole vector of floats for each sample."""
+    """Return the table of a tensor, which must hold a vector of floats for each sample."""
     tensor = run.tensor(name, "activation")
     if tensor.reduction is not None or len(tensor.shape) != 1:
         raise not_covered(name, f"tensors of shape {list(tensor.shape)} a sample", "vectors are")

@@ -1,4 +1,4 @@
-"""The arithmetic of one value, spelled out."""
+"""The arithmetic of one value as text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from runner.screen.figures import digits, text_table
 from runner.tables.layout import unit_places
 
 UNIT = re.compile(r"u\d+(_\d+)*")
-"""What the units of a layer are called."""
+"""Pattern of the names of a layer's units."""
 
 _MOST_TERMS = 20
 _LARGEST = 10
@@ -27,25 +27,25 @@ _MOST_NAMED = 10_000
 
 
 def show(run: Run, layer: str, unit: str, sample: str | None = None) -> str:
-    """Return the arithmetic of one value: all that went into it, and what became of that.
+    """Return the arithmetic of one value as text: its terms, the steps, and the stored value.
 
-    Of more than 20 terms the 10 largest are shown, and the sum of the others.
+    If there are more than 20 terms, the 10 largest are shown, and the sum of the others.
 
     Parameters
     ----------
     run
         A run.
     layer
-        A layer's output; of one that is called more than once as ``layer@1``.
+        Name of a layer's output; ``layer@1`` for a layer that is called more than once.
     unit
-        ``u0``, ``u1``..., or ``u0_1_2`` of a map.
+        ``u0``, ``u1``..., or ``u0_1_2`` for a map.
     sample
-        A sample's id, as text; the first of the probe if not given.
+        Id of a sample, as text; by default the first sample of the probe.
 
     Raises
     ------
     InputError
-        If the run has none of that name, or if the layer is not covered yet.
+        If the run has no such layer, unit or sample, or if the layer is not covered.
     """
     tensor = run.tensor(layer, "activation")
     place = place_of(unit, tensor.shape, layer)
@@ -56,9 +56,9 @@ def show(run: Run, layer: str, unit: str, sample: str | None = None) -> str:
 
 
 def show_row(run: Run, layer: str, sample: str | None = None) -> str:
-    """Return the values of a layer for one sample, and what may be asked about them.
+    """Return the values of a layer for one sample as text, and its unit and sample names.
 
-    Of more than 20 values the 10 largest are shown.
+    If there are more than 20 values, the 10 largest are shown.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def show_row(run: Run, layer: str, sample: str | None = None) -> str:
 
 
 def _values_of(run: Run, layer: str, row: int) -> np.ndarray:
-    """Return a layer's values for one sample, flat, reading its table only as far as needed."""
+    """Return a layer's values for one sample, flat, reading its table up to that sample."""
     before = 0
     for block in run.blocks(layer, "activation"):
         if row < before + len(block):
@@ -102,7 +102,7 @@ def _values_of(run: Run, layer: str, row: int) -> np.ndarray:
 
 
 def _sample(run: Run, layer: str, sample: str | None) -> tuple[int, str, str]:
-    """Return a sample's row, its id, and a line that says which was chosen, if none was asked."""
+    """Return a sample's row, its id, and a line that names it if it was chosen by default."""
     samples = [str(known) for known in run.samples]
     if sample is None:
         if not samples:
@@ -115,7 +115,7 @@ def _sample(run: Run, layer: str, sample: str | None) -> tuple[int, str, str]:
 
 
 def tell(call: LayerCall, place: tuple[int, ...], sample: str) -> str:
-    """Return the arithmetic of one value of a call, as `show`."""
+    """Return the arithmetic of one value of a call as text, as in `show`."""
     stored = call.output[place]
     account = spell_out(call, place)
     computed = stored.dtype.type(account.value)
@@ -129,7 +129,7 @@ def tell(call: LayerCall, place: tuple[int, ...], sample: str) -> str:
 
 
 def place_of(unit: str, shape: tuple[int, ...], layer: str) -> tuple[int, ...]:
-    """Return the place in a sample of a layer's output that a unit's name stands for.
+    """Return the position in a sample of a layer's output that a unit's name refers to.
 
     Raises
     ------
@@ -181,7 +181,7 @@ def _steps(account: Account, computed: np.generic) -> str:
 
 
 def _verdict(stored: Any, computed: Any, rounding: float) -> str:
-    """Say whether the computed value is the stored one, in units in the last place (ULP)."""
+    """Return a line on the difference of the stored value, in units in the last place (ULP)."""
     if np.array_equal(stored, computed, equal_nan=True):
         return f"equals the stored value {digits(stored)}"
     gap = abs(float(stored) - float(computed))

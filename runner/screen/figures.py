@@ -1,4 +1,4 @@
-"""Numbers as a person reads them: their shortest digits, in aligned columns."""
+"""Numbers as text: the shortest digits, and tables with aligned columns."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from typing import Any
 import pandas as pd
 
 WIDTH = 80
-"""Columns of a terminal that nobody has widened."""
+"""Number of columns of a terminal of default width."""
 
 
 def digits(value: Any) -> str:
-    """Return the fewest digits that tell a number from all others of its type.
+    """Return the shortest digits that identify a number among all others of its type.
 
     Parameters
     ----------
     value
-        A NumPy scalar: the digits of a float32 are fewer than those of a float64.
+        A NumPy scalar; a float32 has fewer digits than a float64.
     """
     text = str(value).removesuffix(".0")
-    return "0" if text == "-0" else text  # the sign of a zero says nothing to a reader
+    return "0" if text == "-0" else text  # -0 is shown as 0
 
 
 def text_table(frame: pd.DataFrame) -> str:
-    """Return a table as text, points below each other.
+    """Return a table as text, with aligned decimal points.
 
     Parameters
     ----------
     frame
-        Numbers; an index and columns as they will be shown. Where they are wider than a
-        terminal, further columns follow below the first.
+        Numbers, with the index and column names to show. If the table is wider than a
+        terminal, the remaining columns follow below the first ones.
     """
     index = [str(label) for label in frame.index]
     shown = pd.DataFrame({name: _aligned(column) for name, column in frame.items()}, index)

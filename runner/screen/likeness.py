@@ -1,4 +1,4 @@
-"""How similarities are printed: matrices where they fit, figures layer by layer where not."""
+"""Similarities as text: matrices if they fit, otherwise statistics by layer."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def told(frame: pd.DataFrame, labels: Mapping[str, str] | None = None, about: st
     Parameters
     ----------
     frame
-        As from `runner.runs.runs.Runs.similarity`.
+        As returned by `runner.runs.runs.Runs.similarity`.
     labels
-        What each run is called; by its id if not given.
+        Label of each run by its id; by default the ids.
     about
-        What that says of the runs, such as ``seed``.
+        Key that the labels are values of, such as ``seed``.
     """
     metric, n = frame["metric"].iloc[0], frame["n"].iloc[0]
     unlike = "; 0 is the same" if metric == "procrustes" else ""
@@ -49,7 +49,7 @@ def told(frame: pd.DataFrame, labels: Mapping[str, str] | None = None, about: st
 
 
 def _legend(runs: list[str], titles: Mapping[str, str], about: str) -> str:
-    """Return what the runs differ in, a line a run where there are few."""
+    """Return the runs' labels, one line per run if there are few."""
     if len(runs) > _MOST_RUNS:
         return f"{len(runs):,} runs that differ in {about}"
     width = max(map(len, [cut(about), *(titles[run] for run in runs)])) + 2
@@ -58,7 +58,7 @@ def _legend(runs: list[str], titles: Mapping[str, str], about: str) -> str:
 
 
 def _printed(matrix: Matrix, titles: Mapping[str, str]) -> str:
-    """Return a matrix below what it is of; nothing if it is wider than 80 columns."""
+    """Return a matrix below its title; empty if it is wider than 80 columns."""
     if len(matrix.columns) > WIDTH // 2:
         return ""
     if matrix.layer is not None:
@@ -84,7 +84,7 @@ def _below(title: str, grid: str) -> str:
 def _grid(
     values: np.ndarray, rows: tuple[str, ...] | list[str], columns: tuple[str, ...] | list[str]
 ) -> str:
-    """Return values with their rows' names and their columns' numbers, if that fits."""
+    """Return a matrix with names of rows and numbers of columns; empty if it is too wide."""
     labels = [f"{number} {cut(name)}" for number, name in enumerate(rows)]
     heads = [str(number) for number in range(len(columns))]
     square = tuple(rows) == tuple(columns)
@@ -106,7 +106,7 @@ def _grid(
 
 
 def _summary(frame: pd.DataFrame) -> str:
-    """Return what the pairs of runs come to, layer by layer."""
+    """Return the statistics over all pairs of runs, one line per layer."""
     table = Table("layers", box=None, pad_edge=False)
     for title in ("pairs", "mean", "std", "min", "max"):
         table.add_column(title, justify="right", no_wrap=True)

@@ -1,4 +1,4 @@
-"""The runs that there are, a row each."""
+"""The list of runs as text, one row per run."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _COLUMNS = ("id", "name", "ended", "status", "model", "seed", "overrides")
 
 
 def listed(runs: Runs, limit: int, width: int | None) -> str:
-    """Return the newest runs first, and then what cannot be read, at most `limit` of each.
+    """Return the newest runs first, then the unreadable ones, at most `limit` of each.
 
     Parameters
     ----------
     runs
-        The runs, the newest last.
+        Runs, the newest last.
     limit
-        How many rows.
+        Largest number of rows.
     width
-        Columns of the screen; those of the terminal if not given.
+        Number of columns; by default those of the terminal.
     """
     rows = [_cells(run) for run in list(runs)[::-1][:limit]]
     rows += [_told(one) for one in runs.unreadable[:limit]]

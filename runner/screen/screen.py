@@ -1,4 +1,4 @@
-"""What a run prints."""
+"""The text printed after a run and by ``runner show``."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _LARGEST_YAML = 100_000
 
 
 def show(run: Run) -> str:
-    """Return what a person wants to see of a run: plain text, 80 columns wide.
+    """Return a summary of a run as plain text, 80 columns wide.
 
-    A small chain of Dense layers is told step by step; of any other model each layer has
-    a row. A path is not cut, however long.
+    A small chain of Dense layers is shown step by step; other models are shown as a table
+    with one row per layer. Paths are never shortened.
     """
     if run.record.error is not None:
         parts = [_header(run), f"failed: {run.record.error}", _saved(run)]
@@ -48,7 +48,7 @@ def show(run: Run) -> str:
 
 
 def show_several(runs: Sequence[Run]) -> str:
-    """Return a line for each of several runs, the first 20 of many, and what to do with them."""
+    """Return one line for each run, at most 20, and the commands to continue with."""
     sweep = runs[0].record.sweep
     together = sweep is not None and all(run.record.sweep == sweep for run in runs)
     table = Table("run", "status", "tensors", "overrides", box=None, pad_edge=False)
@@ -82,12 +82,12 @@ def _header(run: Run) -> str:
         told = f"train  {story.trained(record.training)}{steps}"
         lines += wrap(told, WIDTH, subsequent_indent=" " * 7)
     if record.status == "INTERRUPTED":
-        lines.append("       interrupted; this is what there was by then")
+        lines.append("       interrupted: the results up to that point are below")
     return "\n".join(lines)
 
 
 def _layers(run: Run) -> Iterator[str]:
-    """Yield a table with a row a captured tensor, and one of the layers without any."""
+    """Yield a table of the captured tensors, and one of the layers without any."""
     rows = {(row["kind"], row["name"]): row for row in run.summary.to_dict("records")}
     statistics = {
         tensor.file: rows[tensor.kind, tensor.name]
@@ -124,7 +124,7 @@ def _cells(tensor: TensorRecord, row: Mapping[Hashable, Any]) -> tuple[str, ...]
 
 
 def cut(name: str) -> str:
-    """Return a name without its middle where it is long."""
+    """Return a name, without its middle if it is long."""
     if len(name) <= _LONGEST_NAME:
         return name
     half = (_LONGEST_NAME - 3) // 2
@@ -141,7 +141,7 @@ def text_of(table: Table) -> str:
 
 
 def _warning(run: Run) -> Iterator[str]:
-    """Yield how many values are no numbers, and where."""
+    """Yield a warning with the number and the places of NaN and infinite values, if any."""
     headline = run.record.headline
     if headline is not None and (headline.nan or headline.inf):
         yield f"warning: {not_finite(run.summary.to_dict('records'))}"
@@ -172,7 +172,7 @@ def _from_here(folder: str | Path) -> Path:
 
 
 def _next(run: Run, layers: list[DenseCall]) -> str:
-    """Return commands to go on with."""
+    """Return the commands to continue with."""
     found = run.path.resolve().is_relative_to(OUTPUTS.resolve())
     commands = [["list"]]
     if layers:
@@ -187,7 +187,7 @@ def _next(run: Run, layers: list[DenseCall]) -> str:
 
 
 def _own_configs(run: Run) -> list[str]:
-    """Return the flags that said which configs of a person's own it was composed of."""
+    """Return the flags with which the user's own configs were selected."""
     name = ".hydra/hydra.yaml"
     if name not in run.record.files or run.record.files[name].bytes > _LARGEST_YAML:
         return []
@@ -198,12 +198,12 @@ def _own_configs(run: Run) -> list[str]:
         flags = [word for folder in folders for word in ("--config-dir", str(_from_here(folder)))]
         config = str(node["job"]["config_name"])
     except (yaml.YAMLError, RecursionError, LookupError, TypeError, ValueError):
-        return []  # not Hydra's, so it does not say
+        return []  # not written by Hydra, so the flags are unknown
     return flags if config == CONFIG_NAME else [*flags, "--config-name", config]
 
 
 class _Unaliased(yaml.SafeLoader):
-    """A loader for which a short text cannot unfold to a long one; Hydra writes no aliases."""
+    """YAML loader that rejects aliases, which can expand a short text into a huge one."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):

@@ -1,4 +1,4 @@
-"""A small run of Dense layers, told step by step as a tutorial tells it."""
+"""A small run of Dense layers as text, step by step as in a tutorial."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _DRAWN = {
 def chain(run: Run) -> list[DenseCall]:
     """Return the Dense layers of a run, each called on the one before.
 
-    Empty if the model is no such chain or was made by hand, or if it is too large to be
-    told step by step: more than 12 samples, 4 layers, or 8 inputs or units of a layer.
+    Empty if the model is not such a chain or was not built from a config, or if it is too
+    large: more than 12 samples, 4 layers, or 8 inputs or units of a layer.
     """
     probe, model = run.record.probe, run.config.get("model")
     if probe is None or run.record.seeding not in _DRAWN:
@@ -48,7 +48,7 @@ def chain(run: Run) -> list[DenseCall]:
         layers = [DenseCall.read(run, layer.path) for layer in named]
     except DamagedError:
         raise
-    except InputError:  # what cannot be spelled out cannot be told step by step
+    except InputError:  # layers that cannot be explained are not shown step by step
         return []
     linked = all(after.source == before.name for before, after in pairwise(layers))
     small = all(
@@ -70,9 +70,9 @@ def retell(run: Run, layers: list[DenseCall]) -> str:
 
 
 def telling_value(layers: list[DenseCall]) -> tuple[DenseCall, int, int]:
-    """Return a layer, and the row and column of a value that shows what it does.
+    """Return the value to explain: its layer, row and column.
 
-    It is the middle sample's first that is not 0, of the first layer without a softmax,
+    It is the first nonzero value of the middle sample, in the first layer without a softmax,
     which mixes all units.
     """
     layer = next((layer for layer in layers if layer.activation != "softmax"), layers[0])
@@ -113,7 +113,7 @@ def _compiled(run: Run) -> str:
 
 
 def trained(training: TrainingRecord) -> str:
-    """Return how long a training was and what its figures were at the end."""
+    """Return the number of epochs of a training and its metrics at the end."""
     ends = {name: values[-1] for name, values in training.history.items() if values}
     figures = [f"{name} {'NaN' if end is None else f'{end:.4g}'}" for name, end in ends.items()]
     epochs = f"{training.epochs} epoch{'s' if training.epochs != 1 else ''}"
@@ -121,7 +121,7 @@ def trained(training: TrainingRecord) -> str:
 
 
 def _called(config: Any) -> str:
-    if not isinstance(config, Mapping):  # of a run saved from Python it is anything
+    if not isinstance(config, Mapping):  # a run saved from Python may hold anything here
         return str(config)
     arguments = [f"{key}={value}" for key, value in config.items() if key != "class_name"]
     return str(config.get("class_name", "")) + (f"({', '.join(arguments)})" if arguments else "")
