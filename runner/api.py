@@ -1,4 +1,4 @@
-"""Running and saving from Python."""
+"""Python functions that run an experiment, or save a run of a given model."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def run(*overrides: str) -> Run:
     Raises
     ------
     InputError
-        If what was asked for cannot be done; nothing is written.
+        If the request is invalid; nothing is written.
     RunError
-        If the run failed; a record that says why is published.
+        If the run failed; a record that holds the error is published.
     """
     if not all(isinstance(override, str) for override in overrides):
         raise InputError.of(
@@ -72,25 +72,25 @@ def save_run(
     max_bytes: int = 10 * 2**30,
     on_nan: OnNan = "keep",
 ) -> Run:
-    """Show a model some inputs and publish what every layer put out.
+    """Run a model on some inputs and publish the outputs of every layer.
 
     Parameters
     ----------
     model
         Any Keras model. Its weights, statistics and random streams are left alone.
     x
-        What to show it: an array of shape (sample, ...), a list or mapping of such for
+        Inputs of the model: an array of shape (sample, ...), a list or mapping of arrays for
         several inputs, a ``tf.data.Dataset`` or an iterable of batches.
     path
-        The run's folder: absent, or empty.
+        Folder of the run; must be absent or empty.
     sample_ids, labels, targets
-        One of each per sample. For batches also an iterable, or a function that returns one,
-        of those of each batch; or give each batch as a mapping of ``inputs`` and ``sample_ids``,
-        with ``labels`` and ``targets`` if wanted.
+        One entry per sample. For batches also an iterable of the entries of each batch, or a
+        function that returns one; or give each batch as a mapping of ``inputs`` and
+        ``sample_ids``, and optionally ``labels`` and ``targets``.
     name
-        A name for the run.
+        Name of the run.
     config
-        What to record as its configuration; ``seed`` in it counts as the run's seed.
+        Configuration to record; a ``seed`` in it is recorded as the run's seed.
     include, exclude, kinds, reduce, dtype, batch_size, training, format, max_bytes, on_nan
         As in the configuration's ``capture`` and ``format``.
 
@@ -102,8 +102,8 @@ def save_run(
     Raises
     ------
     InputError
-        If what is given is no model or no inputs, a pattern matches no layer, or the folder is
-        not empty.
+        If `model` is not a Keras model, `x` is not valid input, a pattern matches no layer, or
+        the folder is not empty.
     RunError
         If the model fails or the disk is full; nothing is published.
     """

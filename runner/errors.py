@@ -15,17 +15,17 @@ def one_line(text: str) -> str:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with what a person asked for.
+    """One problem in a user's request.
 
     Attributes
     ----------
     place
-        Where it is: a key path (``model.layers.hidden.units``), a file with
+        Location of the problem: a key path (``model.layers.hidden.units``), a file with
         its line (``data.csv:3``), a run or a command.
     message
         What was expected and what was found.
     advice
-        The next step, or empty where the message already says it.
+        The next step; empty if the message already says it.
     """
 
     place: str
@@ -64,9 +64,9 @@ class InputError(RunnerError, ValueError):
 
 
 class DamagedError(InputError):
-    """A file of a run is missing, may not be read, or is not what a run holds (exit code 2).
+    """A file of a run is missing, unreadable or invalid (exit code 2).
 
-    Where many runs are read, one that raises this is left out with a warning.
+    When many runs are read, a run that raises this is skipped with a warning.
     """
 
 
@@ -75,7 +75,7 @@ class RunError(RunnerError, RuntimeError):
 
 
 class OutOfMemoryError(RunnerError, MemoryError):
-    """There is not enough memory for what was asked for (exit code 3)."""
+    """There is not enough memory for the request (exit code 3)."""
 
 
 def first_line(error: BaseException) -> str:
@@ -96,12 +96,12 @@ def suggest(word: str, choices: Iterable[str]) -> str:
     close = difflib.get_close_matches(folded, by_folded, n=3, cutoff=0.6)
     if not close:
         return ""
-    # Of near equals the one of the same length: swapped letters are the commonest slip.
+    # Prefer a close match of the same length: swapped letters are the most common typo.
     best = min(close, key=lambda choice: abs(len(choice) - len(folded)))
     return f"did you mean '{by_folded[best]}'?"
 
 
 def some(names: list[str], most: int = 6) -> str:
-    """Return names in one line, with the number of those that are not shown."""
+    """Return at most `most` names in one line, with the number of names left out."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

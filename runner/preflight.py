@@ -1,4 +1,4 @@
-"""How large a run's tables will be, before they are made."""
+"""Estimates of the size of a run's tables, made before the run."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from runner.tensors import FOLDERS, TensorSpec
 
 
 def estimated_bytes(spec: TensorSpec, rows: int, table_format: str) -> int:
-    """Return the bytes that the values of a table will take.
+    """Return the estimated size of a table's values in bytes.
 
     Parameters
     ----------
     spec
         The tensor; bfloat16 is stored as float32.
     rows
-        Samples (a weight has none: its whole shape counts once).
+        Number of samples; not used for a weight, which is stored once.
     table_format
         ``parquet``, ``csv`` or ``arrow``.
     """
@@ -40,21 +40,21 @@ def estimated_bytes(spec: TensorSpec, rows: int, table_format: str) -> int:
 def check_size(
     specs: Iterable[TensorSpec], rows: int, table_format: str, limit: int, times: int = 1
 ) -> None:
-    """Refuse tables that are estimated to take more than `limit` bytes.
+    """Check that tables take at most `limit` bytes, raise InputError otherwise.
 
     Parameters
     ----------
     specs, rows, table_format
         As in `estimated_bytes`.
     limit
-        In bytes.
+        Largest estimated size of all tables together, in bytes.
     times
-        How often there are such tables: once a checkpoint of a training.
+        Number of times that the tables are written: once per checkpoint of a training.
 
     Raises
     ------
     InputError
-        Naming the largest tables, how to narrow them down and the key of the limit.
+        Which names the largest tables, ways to reduce them and the key of the limit.
     """
     sizes = {spec.name: times * estimated_bytes(spec, rows, table_format) for spec in specs}
     total = sum(sizes.values())
@@ -73,12 +73,12 @@ def check_size(
 
 
 def check_disk(needed: int, folder: Path) -> None:
-    """Refuse to begin what the disk has no room for.
+    """Check that the disk has room for the tables, raise RunError otherwise.
 
     Raises
     ------
     RunError
-        Naming what is needed and what is free.
+        Which names the needed and the free space.
     """
     while not folder.exists():
         folder = folder.parent
@@ -90,7 +90,7 @@ def check_disk(needed: int, folder: Path) -> None:
 
 
 def readable(size: float) -> str:
-    """Return a size in bytes in the unit that suits it: ``1.4 MB``."""
+    """Return a size in bytes as text with a suitable unit, such as ``1.4 MB``."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
@@ -99,10 +99,10 @@ def readable(size: float) -> str:
 
 
 def plan(specs: Iterable[TensorSpec], rows: int | None, table_format: str, times: int = 1) -> str:
-    """Return what would be written, a line a table, and how large it would be.
+    """Return the tables that would be written and their sizes, as text with a line per table.
 
-    Where only reading the probe can tell its `rows`, sizes are those of one sample; `times`
-    as in `check_size`.
+    `rows` is ``None`` if the number of samples is unknown until the probe is read; sizes are
+    then those of one sample. `times` is as in `check_size`.
     """
     specs = list(specs)
     sizes = [times * estimated_bytes(spec, rows or 1, table_format) for spec in specs]

@@ -1,1 +1,1 @@
-"""The typed experiment, and the way to it from YAML and Hydra's command line."""
+"""The typed configuration of an experiment, read from YAML and the command line."""

@@ -1,4 +1,4 @@
-"""What Keras's objects take, checked without Keras."""
+"""Checks of the arguments of Keras objects, made without importing Keras."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from runner.config import catalogue
 from runner.errors import Problem, suggest
 
-# What the names of a namespace are called, and the page of Keras that lists them.
+# Noun for the names of a namespace, and the page of the Keras documentation that lists them.
 _NOUNS = {
     "layers": ("layer class", "layers"),
     "initializers": ("initializer", "layers/initializers"),
@@ -29,7 +29,7 @@ _IN_PYTHON = {
 }
 
 TYPES: dict[type, str] = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
-"""The types of plain values, as they are called in an error."""
+"""Types of plain values and their names in error messages."""
 
 
 class _Rule(NamedTuple):
@@ -41,7 +41,7 @@ class _Rule(NamedTuple):
 _COUNT = _Rule(int, lambda value: value >= 1, ">= 1")
 _POSITIVE = _Rule(float, lambda value: value > 0, "> 0")
 _SHARE = _Rule(float, lambda value: 0 <= value < 1, "in [0, 1)")
-_NUMBER = _Rule(float, math.isfinite, "finite")  # where the default is whole by chance
+_NUMBER = _Rule(float, math.isfinite, "finite")  # floats whose default happens to be an integer
 
 _COUNTS = (
     "units", "filters", "kernel_size", "pool_size", "strides", "dilation_rate", "size", "n",
@@ -49,7 +49,7 @@ _COUNTS = (
     "num_heads", "key_dim", "value_dim", "head_dim", "num_query_heads", "num_key_value_heads",
 )  # fmt: skip
 
-# What a name means in whichever class has it, where its default does not tell.
+# Rules by argument name, for every class, where the default does not show the type.
 _RULES = {
     **dict.fromkeys(_COUNTS, _COUNT),
     **dict.fromkeys(("learning_rate", "initial_learning_rate"), _POSITIVE),
@@ -58,7 +58,7 @@ _RULES = {
     **dict.fromkeys(("seed", "patience", "cooldown"), _Rule(int, lambda value: value >= 0, ">= 0")),
 }
 
-# What may stand in place of a default that is a word.
+# Other types accepted for an argument whose default is this word.
 _INSTEAD = {"auto": bool, "epoch": int}
 
 
@@ -70,19 +70,19 @@ def argument_problems(
     *,
     custom: bool = False,
 ) -> Iterator[Problem]:
-    """Yield what is wrong with one object's class and arguments, those nested in it too.
+    """Yield the problems in one object's class and arguments, including nested objects.
 
     Parameters
     ----------
     namespace
-        Where the class is looked up: one of `runner.config.catalogue.NAMESPACES`.
+        Namespace of the class: one of `runner.config.catalogue.NAMESPACES`.
     class_name, arguments
-        As declared.
+        Name and arguments of the class, as declared.
     place
         Key path of the object.
     custom
-        Whether modules of the user's own may register names that Keras does not have;
-        a name unknown here is then left to whoever builds the model.
+        Whether the user's modules may register names that Keras does not have; unknown
+        names are then accepted here and checked when the model is built.
     """
     keras = catalogue.load()
     signature = keras.signature(namespace, class_name)
@@ -112,7 +112,7 @@ def argument_problems(
 
 
 def dtype_problems(value: str, place: str) -> Iterator[Problem]:
-    """Yield a problem if text names neither a dtype nor a dtype policy of Keras."""
+    """Yield a problem if a text names neither a dtype nor a dtype policy of Keras."""
     keras = catalogue.load()
     known = value.rpartition("_from_")[2] in keras.dtypes  # int8_from_float32: a quantized one
     if not known and keras.complete:
@@ -121,14 +121,14 @@ def dtype_problems(value: str, place: str) -> Iterator[Problem]:
 
 
 def expected_type(name: str, default: Any) -> type | None:
-    """Return the type of an argument's plain values, ``None`` where nothing tells.
+    """Return the type of an argument's plain values, ``None`` if unknown.
 
     Parameters
     ----------
     name
-        The argument's name.
+        Name of the argument.
     default
-        Its default; ``...`` where it has none.
+        Default of the argument; ``...`` if it has none.
     """
     if name in _RULES:
         return _RULES[name].type
@@ -136,12 +136,12 @@ def expected_type(name: str, default: Any) -> type | None:
 
 
 def join(*parts: str) -> str:
-    """Return a key path from its parts; empty ones leave no dot."""
+    """Return the key path of some parts, without the empty ones."""
     return ".".join(part for part in parts if part)
 
 
 def shown(value: Any) -> str:
-    """Return a value as the author of a YAML file would recognise it."""
+    """Return a value as text for an error message, with YAML's ``null`` and ``true``."""
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, list):
@@ -176,7 +176,7 @@ def _has_type(value: Any, kind: type) -> bool:
 
 
 def _nested_problems(name: str, value: Any, place: str, custom: bool) -> Iterator[Problem]:
-    """Yield what is wrong with the names and objects that an argument holds, at any depth."""
+    """Yield the problems in the names and objects nested in an argument, at any depth."""
     namespace = catalogue.namespace_of(name)
     if isinstance(value, list):
         for position, item in enumerate(value):

@@ -1,4 +1,4 @@
-"""Where callbacks write: inside the run's folder, whatever their paths and formats say."""
+"""Checks that callbacks write only inside the run's folder."""
 
 from __future__ import annotations
 
@@ -14,58 +14,60 @@ from runner.config.arguments import join, shown
 from runner.errors import Problem, RunError, suggest
 
 FORMATTED = ("ModelCheckpoint", "filepath")
-"""The callback of Keras that fills in its path, and the argument."""
+"""The Keras callback that formats its path, and the name of the argument."""
 
 WRITTEN = frozenset((
     FORMATTED, ("CSVLogger", "filename"), ("TensorBoard", "log_dir"),
     ("BackupAndRestore", "backup_dir"), ("OrbaxCheckpoint", "directory"),
 ))  # fmt: skip
-"""What Keras's callbacks write to: class and argument. The last two are bases of people's own."""
+"""Classes and path arguments of Keras callbacks that write files. The last two classes matter only
+as bases of users' own callbacks.
+"""
 
 WORDS = frozenset(("monitor", "mode", "separator", "save_freq", "update_freq"))
-"""Arguments of Keras's callbacks that are text and no path. Any other text may be one."""
+"""Arguments of Keras callbacks that are text but not paths. Any other text may be a path."""
 
 _NAME_BYTES = 255
 _PATH_BYTES = 1024
-# Without a fill character, a width of more than two digits or `c` (a character by its number).
+# No fill character, no width of more than two digits, no `c` (a character by its number).
 _SPEC = re.compile(r"\d{0,2}(\.\d{1,2})?[bdeEfFgG%]?")
 
 
 class RunPath(str):
-    """A path below a folder that callbacks write to; filled in, it is still below it.
+    """A path that stays inside the callbacks' folder when its fields are formatted.
 
     Parameters
     ----------
     folder
-        Where callbacks write.
+        Folder that callbacks write to.
     given
-        The path inside it, perhaps with fields such as ``{epoch}``.
+        Path inside the folder, optionally with fields such as ``{epoch}``.
 
     Raises
     ------
     RunError
-        If it leads out of the folder, be it through a symbolic link.
+        If the path leads out of the folder, also through a symbolic link.
     """
 
     folder: Path
     given: str
 
     def __new__(cls, folder: Path, given: str) -> RunPath:
-        """Join the two."""
+        """Join the folder and the path."""
         path = super().__new__(cls, _below(folder, given))
         path.folder, path.given = folder, given
         return path
 
     def format(self, *values: object, **named: object) -> str:
-        """Fill in the given part; braces in the folder's name stay as they are."""
+        """Format the path inside the folder; braces in the folder's name are kept."""
         return _below(self.folder, self.given.format(*values, **named))
 
 
 def written_by(callback: type) -> dict[str, bool]:
-    """Return the arguments of a callback that are paths it writes to, and which it fills in.
+    """Return the arguments that are paths a callback writes to, and whether it formats them.
 
-    Those of Keras's own classes and of what derives from them, and any that a class's
-    signature declares as ``Path`` or ``os.PathLike``.
+    These are the known arguments of Keras's own classes, also in derived classes, and any that
+    a class's signature annotates as ``Path`` or ``os.PathLike``.
     """
     found: dict[str, bool] = {}
     for base in inspect.getmro(callback):
@@ -81,7 +83,7 @@ def written_by(callback: type) -> dict[str, bool]:
 
 
 def path_problems(class_name: str, arguments: Mapping[str, Any], place: str) -> Iterator[Problem]:
-    """Yield a problem for each text among a callback's arguments that leads out of a folder."""
+    """Yield a problem for each text in a callback's arguments that leads out of the folder."""
     for key, value in arguments.items():
         if (class_name, key) in WRITTEN and not isinstance(value, str):
             yield Problem(join(place, key), f"expected a path, found {shown(value)}")
@@ -93,18 +95,18 @@ def path_problems(class_name: str, arguments: Mapping[str, Any], place: str) -> 
 def field_problems(
     template: str, numbers: Mapping[str, int | float], place: str, *, complete: bool
 ) -> Iterator[Problem]:
-    """Yield what is wrong with a path that Keras fills in as ``str.format`` does.
+    """Yield the problems of a path that Keras fills in with ``str.format``.
 
     Parameters
     ----------
     template
-        Such as ``{epoch:02d}-{val_loss:.2f}.keras``.
+        Path with fields, such as ``{epoch:02d}-{val_loss:.2f}.keras``.
     numbers
-        The fields that there will be, each with a number of its type.
+        Available fields, each with an example number of its type.
     place
         Key path of the template.
     complete
-        Whether there can be no other fields.
+        Whether `numbers` holds every possible field.
     """
     expected = "expected fields such as {epoch:02d} and {val_loss:.2f}"
     try:

@@ -1,4 +1,4 @@
-"""Keras's public names and what they take, known without importing Keras.
+"""Public names of Keras and their arguments, available without importing Keras.
 
 ``catalogue.json`` is generated from an installed Keras by ``python -m runner.config.catalogue``.
 """
@@ -43,11 +43,11 @@ WITHHELD = frozenset((
     "Callback", "CallbackList", "History", "ProgbarLogger", "BackupAndRestore",
     "OrbaxCheckpoint", "RemoteMonitor",
 ))  # fmt: skip
-"""Classes that a configuration may not name: bases, what is declared elsewhere (inputs), and
-callbacks of no use in a run whose folder appears when it ends and that reports to no server.
+"""Classes that a configuration may not name: base classes, classes declared elsewhere (inputs), and
+callbacks without use here, as a run's folder appears only at its end and no server is contacted.
 """
 
-# By the end of an argument's name; a layer is what the others hold.
+# Namespaces by the ending of an argument's name; any other argument holds a layer.
 _ENDINGS = {
     "initializer": "initializers",
     "regularizer": "regularizers",
@@ -64,9 +64,9 @@ class Signature:
     Attributes
     ----------
     required
-        Names that must be given.
+        Names of the required arguments.
     optional
-        Name to default; ``None`` also where the default is no plain value.
+        Defaults by name; ``None`` also for a default that is not a plain value.
     """
 
     required: tuple[str, ...]
@@ -80,18 +80,18 @@ class Signature:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What one version of Keras offers to a configuration.
+    """Names and signatures of one version of Keras.
 
     Attributes
     ----------
     keras
-        The version.
+        Version of Keras.
     activations, dtypes
-        Names that an ``activation`` and a ``dtype`` can have.
+        Valid names of an ``activation`` and a ``dtype``.
     signatures
-        Namespace (one of `NAMESPACES`) to class to its arguments.
+        Signatures by namespace (one of `NAMESPACES`) and class name.
     aliases
-        Namespace to other name (``mse``, ``adam``, ``AvgPool2D``) to class.
+        Class names by namespace and alias (``mse``, ``adam``, ``AvgPool2D``).
     """
 
     keras: str
@@ -101,37 +101,37 @@ class Catalogue:
     aliases: Mapping[str, Mapping[str, str]]
 
     def names(self, namespace: str) -> tuple[str, ...]:
-        """Return every name that a namespace knows, short ones last."""
+        """Return every name in a namespace, aliases last."""
         return (*self.signatures[namespace], *self.aliases[namespace])
 
     def class_of(self, namespace: str, name: str) -> str:
-        """Return the class that a name stands for: itself, unless it is an alias."""
+        """Return the class name of an alias, or any other name unchanged."""
         return self.aliases[namespace].get(name, name)
 
     def signature(self, namespace: str, name: str) -> Signature | None:
-        """Return what a class takes; ``None`` for a name that is not known."""
+        """Return the arguments of a class, ``None`` for an unknown name."""
         return self.signatures[namespace].get(self.class_of(namespace, name))
 
     @functools.cached_property
     def installed(self) -> str:
-        """Version of the Keras that is installed."""
+        """Version of the installed Keras."""
         return importlib.metadata.version("keras")
 
     @functools.cached_property
     def complete(self) -> bool:
-        """Whether a name that is not here cannot be in the installed Keras either.
+        """Whether the catalogue holds every name of the installed Keras.
 
-        Only one newer than the catalogue has more: the few names that Keras dropped are
-        kept by `generate`.
+        It does unless the installed Keras is newer: `generate` keeps the few names that
+        Keras dropped.
         """
         return _feature_release(self.installed) <= _feature_release(self.keras)
 
 
 def namespace_of(argument: str) -> str:
-    """Return where the ``class_name`` in an argument's value is looked up.
+    """Return the namespace of the ``class_name`` in an argument's value.
 
-    ``kernel_initializer`` is for ``initializers``; what has no namespace of its own
-    (``layer``, ``cell``, ``activation``) holds a layer.
+    It is ``initializers`` for ``kernel_initializer``, and ``layers`` for an argument without
+    a namespace of its own (``layer``, ``cell``, ``activation``).
     """
     return next((space for end, space in _ENDINGS.items() if argument.endswith(end)), "layers")
 
@@ -157,7 +157,7 @@ def load() -> Catalogue:
 
 
 def generate() -> dict[str, Any]:
-    """Make the content of ``catalogue.json`` from the installed Keras, which it imports."""
+    """Return the content of ``catalogue.json`` for the installed Keras, which is imported."""
     import keras
     from keras.src.backend.common.dtypes import ALLOWED_DTYPES
 
@@ -180,7 +180,7 @@ def generate() -> dict[str, Any]:
             for name, thing in sorted((others | _accepted(namespace)).items())
             if name not in classes and _folded(thing.__name__) in by_folded
         }
-    # What Keras 3.6 to 3.10 know and later ones dropped.
+    # Names of Keras 3.6 to 3.10 that later versions dropped.
     signatures["layers"]["LayerNormalization"]["optional"].setdefault("rms_scaling", False)
     aliases["initializers"].setdefault("orthogonal_initializer", "Orthogonal")
     return {
@@ -193,7 +193,7 @@ def generate() -> dict[str, Any]:
 
 
 def text_of(content: Mapping[str, Any]) -> str:
-    """Return generated content as it stands in the file."""
+    """Return generated content as the text of the file."""
     return json.dumps(content, indent=1) + "\n"
 
 
@@ -202,14 +202,14 @@ def _offered(module: Any) -> dict[str, Any]:
 
 
 def _accepted(namespace: str) -> dict[str, Any]:
-    """Return what Keras takes for a name, short forms that it does not export included."""
+    """Return every name that Keras accepts, including short forms that it does not export."""
     if namespace in ("layers", "applications", "optimizers.schedules", "callbacks"):
         return {}
     return dict(importlib.import_module(f"keras.src.{namespace}").ALL_OBJECTS_DICT)
 
 
 def _arguments(thing: Any) -> dict[str, Any]:
-    """Return what a class takes by itself, and what its ``**kwargs`` hand to its bases."""
+    """Return the arguments of a class, including those its ``**kwargs`` pass to its bases."""
     required: list[str] = []
     optional: dict[str, Any] = {}
     owners = thing.__mro__ if inspect.isclass(thing) else (thing,)
@@ -223,7 +223,7 @@ def _arguments(thing: Any) -> dict[str, Any]:
                 continue
             if default is not parameter.empty:
                 optional[name] = _literal(default)
-            elif position == 0:  # what a base requires, the class gives it
+            elif position == 0:  # the class itself passes what its bases require
                 required.append(name)
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
             break

@@ -1,4 +1,4 @@
-"""What a sweep's words stand for: every combination of their values."""
+"""Every combination of the values in a sweep's overrides."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from hydra.core.override_parser.types import Glob, IntervalSweep, Override, Rang
 from runner.errors import InputError, Problem, some
 
 MOST_JOBS = 1_000_000
-"""More than any disk holds the folders of; a typo in a range asks for more."""
+"""Limit on the runs of a sweep: beyond what disks hold folders for, but reached by a typo."""
 
 
 def words_of(params: Mapping[str, Any] | None) -> list[str]:
-    """Return ``hydra.sweeper.params`` as the overrides that they stand for.
+    """Return ``hydra.sweeper.params`` as overrides.
 
     Parameters
     ----------
     params
-        By key, its values as the command line writes them (``"0,1,2"``); nested mappings
-        stand for keys with dots.
+        Values by key, as written on a command line (``"0,1,2"``); nested mappings stand for
+        keys with dots.
     """
     return [f"{key}={_typed(value)}" for key, value in _flat(params or {}, "")]
 
 
 def combined(overrides: Sequence[Override]) -> list[Override]:
-    """Return overrides without those whose key a later one sets."""
+    """Return the overrides with only the last one of each key."""
     return list({(each.key_or_group, each.package): each for each in overrides}.values())
 
 
 def check_sweeps(overrides: Sequence[Override]) -> None:
-    """Refuse sweeps whose values cannot be listed.
+    """Check that the values of sweeps can be listed, raise InputError otherwise.
 
     Raises
     ------
     InputError
-        One problem an override, or that there are too many combinations.
+        With one problem per override, or if there are too many combinations.
     """
     if problems := [problem for each in overrides for problem in _sweep_problems(each)]:
         raise InputError(problems)
@@ -52,9 +52,9 @@ def check_sweeps(overrides: Sequence[Override]) -> None:
 
 
 def values_of(override: Override) -> list[str]:
-    """Return the words that an override stands for, one for each of its values.
+    """Return an override as overrides with a single value, one for each of its values.
 
-    A shuffled sweep has the same order each time, so that it can be resumed.
+    The order of a shuffled sweep is always the same, so that it can be resumed.
     """
     if not override.is_sweep_override():
         return [str(override.input_line)]
@@ -65,7 +65,7 @@ def values_of(override: Override) -> list[str]:
 
 
 def jobs_of(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
-    """Return the overrides of every job of a sweep, in the order of their numbers."""
+    """Return the overrides of every job of a sweep, in the order of the jobs' numbers."""
     return list(itertools.product(*map(values_of, combined(overrides))))
 
 
@@ -104,7 +104,7 @@ def _sweep_problems(override: Override) -> Iterator[Problem]:
 
 
 def _count(override: Override) -> int:
-    """Return how many values an override stands for, without listing a range."""
+    """Return the number of values of an override, without listing a range."""
     value = override.value()
     if isinstance(value, RangeSweep):
         start, stop, step = (float(part or 0) for part in (value.start, value.stop, value.step))

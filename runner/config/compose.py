@@ -1,4 +1,4 @@
-"""From Hydra's arguments to validated experiments, before Hydra does anything."""
+"""Validation of a command line and composition of its experiments, before Hydra runs."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from runner.local_paths import local_path
 
 @dataclass(frozen=True)
 class Asked:
-    """What a command line asks for.
+    """A validated command line.
 
     Attributes
     ----------
     jobs
-        The overrides of every run; without those of ``hydra``.
+        Overrides of every run, without those of ``hydra``.
     is_sweep
-        Whether they are a sweep, be it of one.
+        Whether the runs are a sweep, possibly of a single run.
     folder
-        Where they are to be published.
+        Folder that the run or the sweep is published in.
     folder_word
-        The override that says so outright.
+        Override that sets this folder explicitly.
     is_dry
-        Whether nothing is to be written.
+        Whether it is a dry run, which writes nothing.
     """
 
     jobs: Sequence[tuple[str, ...]]
@@ -61,7 +61,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     Raises
     ------
     InputError
-        For flags of Hydra that would load code or pickled data.
+        If flags are invalid, or would load code or pickled data.
     """
     parser = get_args_parser()
     parser.error = _misused  # type: ignore[method-assign]
@@ -99,19 +99,21 @@ def _depth_bounded() -> Iterator[None]:
 
 @_depth_bounded()
 def admit(parsed: argparse.Namespace, run_id: str) -> tuple[Loader, list[Override]]:
-    """Refuse what could run code, be it only for Hydra to show a page of help.
+    """Check that a command line and its files cannot run code, raise InputError otherwise.
+
+    This is needed even where Hydra only shows a help page.
 
     Returns
     -------
     loader
-        Composes this command line.
+        Loader of the command line's configuration.
     overrides
-        As parsed.
+        The parsed overrides.
 
     Raises
     ------
     InputError
-        For keys of Hydra's that are not open, and files that are no configurations.
+        For keys of Hydra that may not be set, and files that are not configurations.
     """
     register_resolvers(run_id)
     check_hydra_keys(parsed_overrides(parsed.overrides))
@@ -141,32 +143,32 @@ def admit(parsed: argparse.Namespace, run_id: str) -> tuple[Loader, list[Overrid
 
 @_depth_bounded()
 def validate(parsed: argparse.Namespace, run_id: str) -> Asked:
-    """Compose and check what a command line asks for, before Hydra does anything.
+    """Compose and check the experiments of a command line, before Hydra runs.
 
     Parameters
     ----------
     parsed
-        Hydra's arguments. Of a sweep, every config that it chooses is checked here, and
-        of its values the first; every job checks itself, and one that is wrong stops no
-        other.
+        Arguments of Hydra. For a sweep, every chosen config and the first of the values are
+        checked here; each job is checked again when it runs, and an invalid job does not
+        stop the others.
     run_id
         Id of this invocation, for the names of folders.
 
     Returns
     -------
     Asked
-        What it asks for.
+        The validated command line.
 
     Raises
     ------
     InputError
-        With everything found wrong; of a sweep, only if no choice is right.
+        With all problems found; for a sweep, only if every choice is invalid.
     """
     loader, overrides = admit(parsed, run_id)
-    try:  # as Hydra composes what a whole sweep is made of
+    try:  # as Hydra composes a whole sweep
         whole = loader.load(merging(parsed.overrides), RunMode.MULTIRUN)
     except InputError:
-        whole = None  # what is wrong is found again below, beside all else that is
+        whole = None  # found again below, together with all other problems
     multirun = parsed.multirun or (whole is not None and whole.hydra.mode is RunMode.MULTIRUN)
     if multirun and whole is not None:
         overrides = combined([*_params(loader, whole), *overrides])
@@ -204,28 +206,28 @@ def validate(parsed: argparse.Namespace, run_id: str) -> Asked:
 
 
 def merging(words: Sequence[str]) -> list[str]:
-    """Return overrides so that a mapping may bring keys to one that is there.
+    """Return overrides in which a mapping may add keys to an existing mapping.
 
-    Hydra asks for ``++`` then, of ``capture.reduce={conv_1: mean}`` as of a key that is not
-    there. `validate` has told the two apart.
+    Hydra requires ``++`` for that (``capture.reduce={conv_1: mean}``), as for a key that does
+    not exist. `validate` has already refused keys that do not exist.
     """
     return [re.sub(r"^(?=[\w./@-]+=\{)", "++", word) for word in words]
 
 
 def compose_one(arguments: Sequence[str], run_id: str) -> tuple[Composition, Path]:
-    """Compose one experiment without Hydra's command line, as the Python API does.
+    """Compose one experiment without Hydra's command line, for the Python API.
 
     Returns
     -------
     composition
         The experiment.
     folder
-        Where its run is to be published.
+        Folder that its run is published in.
 
     Raises
     ------
     InputError
-        As `validate`.
+        As in `validate`.
     """
     parsed = parse_arguments(list(arguments))
     validate(parsed, run_id)
@@ -236,7 +238,7 @@ def compose_one(arguments: Sequence[str], run_id: str) -> tuple[Composition, Pat
 
 
 def _params(loader: Loader, cfg: DictConfig) -> list[Override]:
-    """Return what ``hydra.sweeper.params`` sweeps over, held to what a command line may say."""
+    """Return the overrides in ``hydra.sweeper.params``, checked like those of a command line."""
     params: Any = OmegaConf.to_container(cfg.hydra.sweeper, resolve=False)
     overrides = parsed_overrides(words_of(params.get("params")), loader.hydra_loader)
     if problems := [
@@ -255,9 +257,9 @@ def first_job(parsed: argparse.Namespace, asked: Asked) -> Composition:
     Parameters
     ----------
     parsed
-        The sweep's arguments.
+        Arguments of the sweep.
     asked
-        What `validate` made of them.
+        Result of `validate` for these arguments.
 
     Raises
     ------
@@ -271,7 +273,7 @@ def first_job(parsed: argparse.Namespace, asked: Asked) -> Composition:
 
 
 def _checked(loader: Loader, chosen: Sequence[str], values: Sequence[Override]) -> DictConfig:
-    """Compose with these configs of groups, and check it with and without the values."""
+    """Return the configuration of these choices and values, checked with and without values."""
     loader.check_hydra(chosen)
     base = loader.load(chosen)
     problems = [*parameter_problems(base, values), *path_problems(base, values)]
@@ -291,7 +293,7 @@ def _checked(loader: Loader, chosen: Sequence[str], values: Sequence[Override]) 
 
 
 def _choices(groups: Sequence[Override]) -> Iterator[list[str]]:
-    """Yield the first config of every group, then every other one beside those."""
+    """Yield the first choice of every group, then each other choice with the first ones."""
     first = [_first(override) for override in groups]
     yield first
     for position, override in enumerate(groups):
@@ -320,14 +322,14 @@ def _no_sweep(override: Override) -> Problem:
 
 
 def _first(override: Override) -> str:
-    """Return an override as typed; of a sweep, with the first of its values."""
+    """Return an override as typed, for a sweep with its first value only."""
     if override.is_sweep_override():
         return f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
     return str(override.input_line)
 
 
 def _forced(override: Override) -> str:
-    """Return an override so that it is composed even where it adds a key."""
+    """Return an override with ``++``, so that it can also add a key."""
     line = _first(override)
     if override.type is OverrideType.DEL or line.startswith("++"):
         return line

@@ -1,4 +1,4 @@
-"""One experiment as composed: the boundary that what OmegaConf holds crosses to typed objects."""
+"""A composed experiment, and the conversion of OmegaConf's data to typed objects."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from runner.errors import InputError, Problem
 
 @dataclass(frozen=True)
 class Composition:
-    """One experiment as composed.
+    """A composed experiment.
 
     Attributes
     ----------
     experiment
-        Validated and typed.
+        The validated, typed configuration.
     resolved
-        The same as plain data, every interpolation resolved.
+        The configuration as plain data, with every interpolation resolved.
     config
-        Likewise, but ``${oc.env:NAME}`` left as text.
+        The same, but with ``${oc.env:NAME}`` left as text.
     overrides
-        What the command line changed.
+        Overrides of the command line.
     files
-        Hydra's account of it: ``.hydra/config.yaml`` and its siblings.
+        Contents of Hydra's files by path: ``.hydra/config.yaml`` and its siblings.
     paired
-        A packaged experiment that shows this model a probe that fits it, if there is one.
+        Packaged experiment with this model and a probe that fits it, if there is one.
     variables
-        What it takes from environment variables, to be kept out of all that the run leaves.
+        Values from environment variables, which must not appear in the run's files.
     """
 
     experiment: ExperimentConfig
@@ -54,21 +54,21 @@ class Composition:
 
 
 def composition_of(own: DictConfig, hydra: Any) -> Composition:
-    """Return an experiment as composed.
+    """Return the composed experiment of a configuration.
 
     Parameters
     ----------
     own
-        What Hydra composed, without its own part.
+        Composed configuration without the node ``hydra``.
     hydra
-        That part, below ``hydra``.
+        Composed configuration with only the node ``hydra``.
 
     Raises
     ------
     InputError
-        As `experiment_of`.
+        As in `experiment_of`.
     """
-    # Iterating would resolve what an override holds, the environment included.
+    # Iterating would resolve interpolations in overrides, including environment variables.
     overrides: Any = OmegaConf.to_container(hydra.hydra.overrides.task, resolve=False)
     model = OmegaConf.select(hydra, "hydra.runtime.choices.model")
     paired = (CONFIG_DIRECTORY / "experiment" / f"{model}.yaml").is_file()
@@ -90,13 +90,13 @@ def composition_of(own: DictConfig, hydra: Any) -> Composition:
 
 
 def experiment_of(cfg: DictConfig) -> ExperimentConfig:
-    """Cross the boundary: from what Hydra composed to a typed experiment.
+    """Return the typed experiment of a composed configuration.
 
     Raises
     ------
     InputError
-        With every problem under the key that a person can change: where a value came
-        by an interpolation, the key that it came from.
+        With every problem at the key to change: for an interpolated value, the key that the
+        value comes from.
     """
     register_custom_resolvers(cfg)
     return _experiment_of(cfg, values_from_environment(cfg))
@@ -105,7 +105,7 @@ def experiment_of(cfg: DictConfig) -> ExperimentConfig:
 def _experiment_of(cfg: DictConfig, variables: EnvironmentValues) -> ExperimentConfig:
     plain, unresolved = resolved(cfg)
     places = {problem.place for problem in unresolved}
-    problems = [  # what refers to a value that is not there is not wrong itself
+    problems = [  # a reference to a missing value is not a problem of its own
         problem
         for problem in unresolved
         if (source := source_of(cfg, problem.place)) == problem.place or source not in places
@@ -129,14 +129,14 @@ def _experiment_of(cfg: DictConfig, variables: EnvironmentValues) -> ExperimentC
 
 
 def _place(cfg: DictConfig, problem: Problem) -> str:
-    """Return the key to change: that of the value, unless the key itself is wrong."""
+    """Return the key to change: the source of the value, unless the key itself is unknown."""
     if problem.message.startswith("unknown key"):
         return problem.place
     return source_of(cfg, problem.place)
 
 
 def _code_places(value: Any, place: str = "") -> Iterator[str]:
-    """Yield the paths of all keys ``_target_``, which Hydra would take for code."""
+    """Yield the paths of all keys named ``_target_``, which Hydra would take for code."""
     if isinstance(value, list):
         value = dict(enumerate(value))
     if isinstance(value, dict):
@@ -148,12 +148,12 @@ def _code_places(value: Any, place: str = "") -> Iterator[str]:
 
 
 def to_yaml(value: Any) -> bytes:
-    """Return a configuration, or a part of one, as Hydra would write it to a file.
+    """Return a configuration, or a part of one, as the YAML that Hydra would write.
 
     Parameters
     ----------
     value
-        OmegaConf's object, or the plain data in it.
+        An OmegaConf object, or plain data.
     """
     if OmegaConf.is_config(value):
         value = OmegaConf.to_container(value, resolve=False, enum_to_str=True)
@@ -164,7 +164,7 @@ def to_yaml(value: Any) -> bytes:
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """Quotes what YAML 1.1 would not read back as the text that it is, as OmegaConf's does."""
+    """Dumper that, like OmegaConf's, quotes texts that YAML 1.1 would read as another type."""
 
 
 _Dumper.add_representer(str, OmegaConfDumper.str_representer)

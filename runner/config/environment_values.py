@@ -1,4 +1,4 @@
-"""What a configuration takes from environment variables, kept out of all that a run leaves."""
+"""Values of environment variables in a configuration, and their removal from a run's files."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 from runner.errors import InputError, RunnerError
 
 _PART = 10
-"""As many letters and digits of a value in a row count as a part of it."""
+"""Number of consecutive letters and digits of a value that count as a part of it."""
 _WHOLE = 4
-"""A value of fewer is taken out only where it stands as a word of its own."""
+"""A value with fewer letters and digits is replaced only where it is a whole word."""
 _ESCAPE = re.compile(
     r"\\+(?:[abfnrtv]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})|.", re.DOTALL
 )
@@ -22,18 +22,18 @@ _ESCAPE = re.compile(
 
 @dataclass(frozen=True)
 class EnvironmentValues:
-    """The values of environment variables that a configuration uses, however they get there.
+    """The values of environment variables that a configuration uses, directly or indirectly.
 
     Attributes
     ----------
     config
-        The configuration as plain data, resolved but for these values: ``${oc.env:NAME}``
-        stays as text, also in a value that refers to one. What a resolver makes of such a
-        value stays as it was written.
+        Configuration as plain data, resolved except for these values: ``${oc.env:NAME}``
+        stays as text, also in a value that refers to one. A resolver call with such a value
+        stays as written.
     values
-        What stands for each value, in the text of anything else.
+        Replacement of each value in any text.
     places
-        The keys whose values come from the environment.
+        Keys whose values come from the environment.
     """
 
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -41,13 +41,13 @@ class EnvironmentValues:
     places: frozenset[str] = frozenset()
 
     def scrubbed(self, text: str) -> str:
-        """Put what stands for a value where a text holds it, in any spelling, or a part of it."""
+        """Return a text with each value, in any spelling, and its parts replaced."""
         for value in sorted(self.values, key=len, reverse=True):
             text = _without(text, value, self.values[value])
         return text
 
     def hidden(self, value: Any) -> Any:
-        """Return plain data without these values."""
+        """Return plain data with these values replaced."""
         if isinstance(value, Mapping):
             return {key: self.hidden(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
@@ -55,18 +55,18 @@ class EnvironmentValues:
         if isinstance(value, str):
             return self.scrubbed(value)
         if isinstance(value, int | float) and len(str(value)) >= _WHOLE:
-            return self.values.get(str(value), value)  # a shorter number gives nothing away
+            return self.values.get(str(value), value)  # shorter numbers reveal nothing
         return value
 
     def arguments(self, layer: str, arguments: Mapping[str, Any] | None) -> dict[str, Any] | None:
-        """Return the arguments of a layer without these values.
+        """Return the arguments of a layer with these values replaced.
 
         Parameters
         ----------
         layer
-            Its path; the first part is its name in a declared model.
+            Path of the layer; the first part is its name in a declared model.
         arguments
-            As Keras has them.
+            Arguments of the layer, as Keras returns them.
         """
         if arguments is None:
             return None
@@ -77,14 +77,14 @@ class EnvironmentValues:
 
     @classmethod
     def named_in(cls, texts: Iterable[str]) -> EnvironmentValues:
-        """Return the values of the variables that texts name, such as overrides."""
+        """Return the values of the variables that are named in texts such as overrides."""
         names = {name for text in texts for name in re.findall(r"\$\{oc\.env:\s*(\w+)", text)}
         found = ((os.environ.get(name), name) for name in names)
         return cls(values={value: f"${{oc.env:{name}}}" for value, name in found if value})
 
     @contextlib.contextmanager
     def kept_secret(self) -> Iterator[None]:
-        """Take these values out of the text of an error of Runner's that is raised inside."""
+        """Replace these values in the message of a RunnerError raised inside the context."""
         try:
             yield
         except RunnerError as error:
@@ -93,7 +93,7 @@ class EnvironmentValues:
             raise self.told(error) from error
 
     def told(self, error: RunnerError) -> RunnerError:
-        """Return an error without these values."""
+        """Return an error with these values replaced in its message."""
         if not isinstance(error, InputError):
             return type(error)(self.scrubbed(str(error)))
         return type(error)(
@@ -108,7 +108,7 @@ class EnvironmentValues:
 
 
 def _named_out(value: Any, names: set[str]) -> Any:
-    """Return plain data with the mark of the environment at every key of these names."""
+    """Return plain data with ``${oc.env}`` as the value of every key with one of these names."""
     if isinstance(value, Mapping):
         return {
             key: "${oc.env}" if key in names else _named_out(item, names)
@@ -120,10 +120,10 @@ def _named_out(value: Any, names: set[str]) -> Any:
 
 
 def _without(text: str, value: str, label: str) -> str:
-    """Replace a value in a text, and parts of it, whatever stands between their letters.
+    """Replace a value and its parts in a text, whatever characters are between their letters.
 
-    Messages quote values, escape them, break or join their lines and cut them short; letters
-    and digits stay in their order.
+    Messages may quote, escape, wrap, join or truncate values, but keep the order of their
+    letters and digits.
     """
     wanted = "".join(letter for letter, _, _ in _letters(value))
     if not wanted:
@@ -152,13 +152,13 @@ def _without(text: str, value: str, label: str) -> str:
 
 
 def _common(one: str, other: str) -> int:
-    """Return how many letters two texts have in common at their beginning."""
+    """Return the length of the common beginning of two texts."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _letters(text: str) -> list[tuple[str, int, int]]:
-    """Return the letters and digits of a text, escapes decoded, each with where it stands."""
+    """Return the letters and digits of a text, escapes decoded, each with its start and end."""
     found = []
     for match in _ESCAPE.finditer(text):
         token = match[0]

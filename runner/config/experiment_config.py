@@ -1,4 +1,4 @@
-"""The typed configuration: what may be asked for, checked before anything is built."""
+"""The typed configuration of an experiment, validated before anything is built."""
 
 from __future__ import annotations
 
@@ -121,51 +121,50 @@ class CaptureConfig(Strict):
     """Which tensors are kept, and how."""
 
     include: list[str] = Field(default=["**"])
-    """Patterns of what to keep: a layer's path, a glob on it (`*` stops at a slash, `**` does not)
-    or on its class (`class:Conv*`).
+    """Patterns of the layers to keep: a path, a glob of paths (`*` stops at a slash, `**` does not)
+    or a glob of classes (`class:Conv*`).
     """
     exclude: list[str] = Field(default=[])
-    """Patterns of what to leave out of these."""
+    """Patterns of the layers to leave out."""
     kinds: list[Kind] = Field(default=["activation", "weight"])
-    """What to keep of a layer: what it puts out, its weights, what its activation function is
-    applied to, the model's inputs, the gradient of each sample's loss.
+    """Kinds of tensors to keep: outputs and weights of layers, inputs of activation functions,
+    inputs of the model, gradients of each sample's loss.
     """
     reduce: dict[str, Annotated[str, checked(_reduction_problems)]] = Field(default={})
-    """By pattern, what an activation is reduced to before it is stored: `mean`, `max` or `std` over
-    space or time, `flatten`, `projection:16` (seeded, random), or `none`. Of several patterns that
-    fit, the last one counts. A colon in a pattern is `\\:` on the command line.
+    """Reductions of activations before they are stored, by pattern: `mean`, `max` or `std` over
+    space or time, `flatten`, `projection:16` (seeded, random), or `none`. If several patterns
+    match, the last one counts. On the command line a colon in a pattern is written `\\:`.
     """
     batch_size: Length = 240
-    """Samples shown at once. The first batch is shown as it is; where its samples do not depend on
-    each other and it costs little, the batches are then rounded up to a multiple of 48 samples, in
-    which values round alike. The record says of each tensor whether they did.
+    """Number of samples in a batch. If the samples of the first batch do not depend on each other
+    and it costs little, the next batches are rounded up to a multiple of 48 samples, so that values
+    are rounded alike. The record says for each tensor whether they were.
     """
     training: bool = False
     """Whether layers behave as in training (Dropout drops, BatchNormalization uses the batch)."""
     dtype: Literal["float16", "bfloat16", "float32", "float64"] | None = None
-    """Type that activations are stored as; `null`: as computed."""
+    """Type of the stored activations; `null`: as computed."""
     max_bytes: Length = 10 * 2**30
-    """Refuse a run whose tables would take more bytes than this."""
+    """Largest size of a run's tables in bytes; a larger run is refused."""
     on_nan: OnNan = "keep"
-    """What becomes of a run whose values are NaN or infinite somewhere. They are always kept as
-    they are, counted and shown; `warn` also says on stderr in which tensors, and `fail` ends the
-    run without its tables.
+    """What to do about NaN and infinite values. They are always stored unchanged, counted and
+    shown; `warn` also names their tensors on stderr, and `fail` ends the run without its tables.
     """
 
 
 class ExperimentConfig(Strict):
-    """One experiment: a model, what it is shown, and what is kept of it."""
+    """One experiment: a model, the probe that it is shown, and the tensors to keep."""
 
     seed: Seed = 0
-    """What weights, dropout and shuffling are drawn from."""
+    """Seed of weights, dropout and shuffling."""
     name: Annotated[str, checked(_run_name_problems)] | None = None
-    """What to call the run, wherever a run is named."""
+    """Name of the run, accepted wherever a run is named."""
     custom_modules: list[Annotated[ModuleName, checked(_module_problems)]] = Field(default=[])
     """Python modules that register layers of your own. Naming one runs its code."""
     model: ModelConfig
-    """The network."""
+    """The model."""
     probe: ProbeConfig
-    """The inputs that it is shown."""
+    """The inputs shown to the model."""
     loss: Annotated[NamedObject, _of_keras("losses")] | None = None
     """A loss of Keras and its arguments, or `null`."""
     optimizer: Annotated[NamedObject, _of_keras("optimizers")] | None = None
@@ -173,17 +172,17 @@ class ExperimentConfig(Strict):
     capture: CaptureConfig = CaptureConfig()
     """Which tensors are kept, and how."""
     format: Annotated[str, checked(_format_problems), _AMONG_FORMATS] = "parquet"
-    """What tables are written as: `csv_bom` is CSV with the byte-order mark without which Excel
-    garbles Korean, `xlsx` is Parquet and beside it a workbook for Excel.
+    """File format of the tables: `csv_bom` is CSV with the byte-order mark that Excel needs to read
+    Korean, `xlsx` is Parquet with an additional workbook for Excel.
     """
     train: TrainConfig | None = None
-    """How the model is trained; `null`: not at all."""
+    """Training of the model; `null`: none."""
     extra: dict[str, Any] = Field(default={})
-    """Keys of your own: values that others refer to (`${extra.width}`), notes for the record.
-    Runner itself reads none of them.
+    """Keys of your own: values that other keys refer to (`${extra.width}`), or notes for the
+    record. Runner itself does not read them.
     """
     dry_run: bool = False
-    """Only say what would be captured, and how large it would be."""
+    """Only print the tables that would be written and their sizes."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -191,7 +190,7 @@ class ExperimentConfig(Strict):
         return self
 
     def _problems(self) -> Iterator[Problem]:
-        """Yield what is missing for training, or for gradients."""
+        """Yield a problem for each object that training or gradients need and that is null."""
         why = "training needs one" if self.train is not None else ""
         if "gradient" in self.capture.kinds:
             why = why or "the gradients in capture.kinds need one"
@@ -202,7 +201,7 @@ class ExperimentConfig(Strict):
 
 
 def parse(config: Mapping[str, Any]) -> ExperimentConfig:
-    """Return the experiment that plain data describes.
+    """Return the experiment that is described by plain data.
 
     Parameters
     ----------
@@ -212,7 +211,7 @@ def parse(config: Mapping[str, Any]) -> ExperimentConfig:
     Raises
     ------
     InputError
-        With all that is wrong with it, each problem at its full key path.
+        With all problems found, each with its full key path.
     """
     try:
         return ExperimentConfig.model_validate(config, context=config)
@@ -222,12 +221,12 @@ def parse(config: Mapping[str, Any]) -> ExperimentConfig:
 
 
 def parse_capture(**given: Any) -> CaptureConfig:
-    """Return what is to be kept, as Python's arguments say it; a lone text is a list of one.
+    """Return the capture settings given as keyword arguments; a text counts as a list of one.
 
     Raises
     ------
     InputError
-        With all that is wrong with them.
+        With all problems found.
     """
     for name in ("include", "exclude", "kinds"):
         if name in given:
@@ -241,19 +240,19 @@ def parse_capture(**given: Any) -> CaptureConfig:
 
 
 def check_name(name: str | None) -> None:
-    """Refuse what cannot name a run.
+    """Check that a text can name a run, raise InputError otherwise.
 
     Raises
     ------
     InputError
-        Which says why.
+        If it cannot.
     """
     if name is not None:
         refuse(replace(problem, place="name") for problem in _run_name_problems(name))
 
 
 def _explained(error: Mapping[str, Any]) -> Iterator[Problem]:
-    """Say one of pydantic's errors in the words of a configuration's author."""
+    """Yield the problems of one pydantic error, in the terms of a configuration file."""
     kind, found, context = error["type"], error["input"], error.get("ctx", {})
     location = tuple(error["loc"])
     place = _place(location)
@@ -303,7 +302,7 @@ _EXPECTED = {
 
 
 def _place(location: tuple[Any, ...]) -> str:
-    """Return a key path; pydantic's own says which kind of model or probe it went into."""
+    """Return the key path of a pydantic location, without the kind of model or probe in it."""
     for union in (("model",), ("probe",), ("train", "data")):
         depth = len(union)
         if location[:depth] == union:
@@ -312,7 +311,7 @@ def _place(location: tuple[Any, ...]) -> str:
 
 
 def _keys_beside(location: tuple[Any, ...]) -> list[str]:
-    """Return the keys that are known where an unknown one was found."""
+    """Return the valid keys at the location of an unknown key."""
     known: type[BaseModel] = ModelInput
     if len(location) == 1:
         known = ExperimentConfig

@@ -1,4 +1,4 @@
-"""Hydra's grammar of overrides: words of a command line parsed, and values written as words."""
+"""Hydra's grammar of overrides: parsing of overrides, and quoting of values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from runner.errors import InputError, Problem
 
 if not __debug__:
-    # Hydra's parser steps over tokens inside assertions, which `python -O` removes.
+    # Hydra's parser consumes tokens inside assertions, which `python -O` removes.
     _source = Path(str(overrides_visitor.__file__))
     exec(compile(_source.read_text(), _source, "exec", optimize=0), vars(overrides_visitor))
     overrides_parser.HydraOverrideVisitor = (  # type: ignore[attr-defined]
@@ -25,19 +25,19 @@ if not __debug__:
 
 
 def parsed_overrides(words: Sequence[str], loader: ConfigLoader | None = None) -> list[Override]:
-    """Parse the words of a command line.
+    """Return the parsed overrides of a command line.
 
     Parameters
     ----------
     words
-        Each ``key=value``, or another form of Hydra's.
+        Overrides as typed: ``key=value``, or another form of Hydra.
     loader
-        Knows the configs of every group, which ``glob(...)`` chooses from.
+        Loader that lists the configs of each group, for ``glob(...)``.
 
     Raises
     ------
     InputError
-        One problem a word, with the form to type.
+        With one problem per invalid override, and advice on how to type it.
     """
     parser = OverridesParser.create()
     overrides, problems = [], []
@@ -54,7 +54,7 @@ def parsed_overrides(words: Sequence[str], loader: ConfigLoader | None = None) -
 
 
 def _unreadable(word: str, error: HydraException) -> Problem:
-    """Say how to type a value that Hydra's grammar does not take as it stands."""
+    """Return the problem of an override that Hydra cannot parse, and how to type it."""
     key, equals, value = word.partition("=")
     if not equals or not re.fullmatch(r"[~+]{0,2}[\w./@-]+", key):
         return Problem(word, "is not key=value", "see --help for examples")
@@ -68,11 +68,11 @@ def _unreadable(word: str, error: HydraException) -> Problem:
 
 
 def quoted(key: str, value: str) -> str:
-    """Return the word to type so that shell and Hydra leave a value as it is."""
+    """Return an override to type, with its value quoted for the shell and for Hydra."""
     return shlex.quote(hydra_word(key, value))
 
 
 def hydra_word(key: str, value: str) -> str:
-    """Return the word that Hydra reads as this value, whatever is in it."""
+    """Return an override with its value quoted for Hydra."""
     escaped = re.sub(r'\\+(?="|\Z)', lambda match: match[0] * 2, value).replace('"', '\\"')
     return f'{key}="{escaped}"'

@@ -1,4 +1,4 @@
-"""Which layer feeds which."""
+"""The graph of a declared model: which layer feeds which."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from typing import Any
 from runner.errors import Problem, suggest
 
 CallArguments = str | list[str] | dict[str, Any]
-"""What a layer is called on: one tensor, a list of them, or keyword arguments by name."""
+"""Call arguments of a layer: one tensor, a list of tensors, or keyword arguments by name."""
 
 _NAME_BYTES = 200
-"""Leaves room for what a table's file name adds, below the 255 bytes of file systems."""
+"""Limit on a name; leaves room for the rest of a table's file name, which has 255 bytes at most."""
 
 
 @dataclass(frozen=True)
 class LayerGraph:
-    """Layers and the tensors that they are called on; any of it may be wrong.
+    """Layers and the tensors that they are called on, possibly invalid.
 
     Attributes
     ----------
     inputs
         Names of the model's inputs.
     calls
-        Layer name to what it is called on, in the order declared. Text is a tensor: a
-        layer's or an input's name, ``lstm:1`` for one part of what it returns.
+        Call arguments by layer name, in the order declared. A text is a tensor: the name of
+        a layer or an input, or ``lstm:1`` for one of several outputs of a layer.
     outputs
-        The tensors that the model returns.
+        Tensors that the model returns.
     """
 
     inputs: tuple[str, ...]
@@ -38,14 +38,12 @@ class LayerGraph:
     outputs: tuple[str, ...]
 
     def call_order(self) -> tuple[str, ...]:
-        """Return the layers so that each comes after those that feed it.
-
-        Otherwise in the order declared.
+        """Return the layers in topological order, as declared where there is a choice.
 
         Raises
         ------
         graphlib.CycleError
-            If layers feed themselves.
+            If the graph has a cycle.
         """
         sorter = TopologicalSorter(
             {
@@ -66,7 +64,7 @@ class LayerGraph:
         return tuple(order)
 
     def problems(self) -> Iterator[Problem]:
-        """Yield what keeps the graph from being a model, each at its key below the model's."""
+        """Yield the problems of the graph, with key paths relative to the model."""
         found = [*self._undefined(), *self._cycles()]
         yield from found or self._unused()
 
@@ -127,7 +125,7 @@ class LayerGraph:
 
 
 def tensors_of(arguments: CallArguments) -> list[str]:
-    """Return the tensors among what a layer is called on."""
+    """Return the tensors among the call arguments of a layer."""
     if isinstance(arguments, str):
         return [arguments]
     values = arguments.values() if isinstance(arguments, dict) else arguments
@@ -135,14 +133,14 @@ def tensors_of(arguments: CallArguments) -> list[str]:
 
 
 def name_problems(inputs: Sequence[tuple[str, str]], layers: Sequence[str]) -> Iterator[Problem]:
-    """Yield the names of inputs and layers that are forbidden or hard to tell apart.
+    """Yield a problem for each name that is forbidden or too similar to another one.
 
     Parameters
     ----------
     inputs
-        Name and key of each of the model's inputs.
+        Name and key path of each input of the model.
     layers
-        The layers' names.
+        Names of the layers.
     """
     first: dict[str, tuple[str, str]] = {}
     for name, place in [*inputs, *((name, f"layers.{printable(name)}") for name in layers)]:
@@ -182,6 +180,6 @@ def _owner(tensor: str) -> str:
 
 
 def printable(name: str) -> str:
-    """Return a name for a key path; escaped where unprintable, and cut where very long."""
+    """Return a name for a key path: unprintable characters escaped, cut if very long."""
     text = repr(name)[1:-1] or "''"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,4 +1,4 @@
-"""What of Hydra's own part of a configuration a person may change, and a file of somebody's."""
+"""Checks of Hydra's own keys: which ones a command line, and a file, may set."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from omegaconf import DictConfig, OmegaConf
 
 from runner.errors import InputError, Problem
 
-# The keys of ``hydra`` that a person may set: where runs go, how a sweep is run. Others can
+# Keys of ``hydra`` that a command line may set: where runs go, how a sweep is run. Others can
 # name code (callbacks, logging handlers, a search path) or would write into the run's folder.
 _OPEN_HYDRA_KEYS = re.compile(
     r"hydra\.(run\.dir|sweep\.dir|sweep\.subdir|mode|verbose|job\.name"
     r"|sweeper\.params(\..+)?|launcher\.(?!.*_target_).+)|hydra/(launcher|sweeper)"
 )
-# Of the node ``hydra`` as composed, what a file may say, and what Hydra itself writes into it.
+# Keys of ``hydra`` that a file may set, and keys that Hydra itself sets in composing.
 _OPEN_IN_FILES = re.compile(
     r"hydra\.(run\.dir|sweep\.dir|sweep\.subdir|mode|verbose|job\.(name|config_name)"
     r"|job\.override_dirname|sweeper\.params(\..+)?|runtime\..+|overrides\..+)"
 )
-# Of a launcher's keys, those whose text cannot be a place, a command or a line of a script.
+# Keys of launchers whose text cannot be a path, a command or a line of a script.
 _PLAIN_LAUNCHER_KEYS = (
     "account", "backend", "constraint", "gres", "mem_per_cpu", "mem_per_gpu", "name", "nodelist",
     "exclude", "partition", "prefer", "qos", "require", "reservation",
@@ -35,16 +35,16 @@ _SWEEPER = "hydra.sweeper._target_"
 
 
 class ForbiddenError(InputError):
-    """A configuration that could run code: nothing of the command line it is part of is done."""
+    """A configuration could run code; nothing on its command line is carried out."""
 
 
 def check_hydra_keys(overrides: Iterable[Override]) -> None:
-    """Refuse overrides of ``hydra`` that can name code, and ``_target_`` anywhere.
+    """Check that overrides name no code, by ``hydra`` or ``_target_``, raise InputError otherwise.
 
     Raises
     ------
     InputError
-        One problem an override.
+        With one problem per forbidden override.
     """
     problems = []
     for override in overrides:
@@ -79,7 +79,7 @@ def _other_sweeper(name: str) -> Problem:
 
 
 def subdir_problems(subdir: str) -> Iterator[Problem]:
-    """Yield a problem if a job's folder would not lie inside that of its sweep."""
+    """Yield a problem if a job's folder would be outside the sweep's folder."""
     path = PureWindowsPath(subdir)
     if path.anchor or ".." in path.parts or not path.parts or not subdir.isprintable():
         yield Problem(
@@ -88,14 +88,14 @@ def subdir_problems(subdir: str) -> Iterator[Problem]:
 
 
 def file_problems(cfg: DictConfig, packaged: DictConfig) -> Iterator[Problem]:
-    """Yield what files may not say to Hydra: all that could run code or misplace files.
+    """Yield a problem for each key of ``hydra`` in files that could run code or misplace files.
 
     Parameters
     ----------
     cfg
-        As composed of a person's files, without the values of the command line.
+        Configuration composed with the user's files, without the values of the command line.
     packaged
-        The same without a person's files.
+        The same without the user's files.
     """
     theirs, ours = _hydra_values(cfg), _hydra_values(packaged)
     changed = (key for key in {**theirs, **ours} if theirs.get(key, ...) != ours.get(key, ...))
@@ -110,7 +110,7 @@ def file_problems(cfg: DictConfig, packaged: DictConfig) -> Iterator[Problem]:
 
 
 def overrides_problems(cfg: DictConfig, words: Sequence[str]) -> Iterator[Problem]:
-    """Yield a problem if a file adds to the overrides that the command line has."""
+    """Yield a problem if a file adds overrides to those of the command line."""
     found = [*cfg.hydra.overrides.task, *cfg.hydra.overrides.hydra]
     if sorted(found) != sorted(words):
         yield Problem("hydra.overrides", "can run code or misplace files", "remove it")
@@ -138,13 +138,13 @@ def _file_problem(key: str, value: Any) -> Problem | None:
 
 
 def _launchers() -> set[str]:
-    """Return the classes of the launchers that are installed."""
+    """Return the full class names of the installed launchers."""
     found = Plugins.instance().discover(Launcher)
     return {f"{launcher.__module__}.{launcher.__qualname__}" for launcher in found}
 
 
 def _hydra_values(cfg: DictConfig) -> dict[str, Any]:
-    """Return every value of the node ``hydra`` as written, by its key."""
+    """Return every value of the node ``hydra`` as written, by key path."""
     values: dict[str, Any] = {}
 
     def visit(value: Any, key: str) -> None:

@@ -1,4 +1,4 @@
-"""The jobs of a sweep: which differ in their seed alone, and what each is composed of."""
+"""The jobs of a sweep: batches that differ only in the seed, and composition of each job."""
 
 from __future__ import annotations
 
@@ -32,29 +32,28 @@ _SEED = re.compile(r"seed=(\d+)")
 
 @dataclass(frozen=True)
 class Batch:
-    """Jobs that differ in their seed alone, which one process runs one after another.
+    """Jobs that differ only in the seed, run one after another by one process.
 
     Attributes
     ----------
     overrides
-        Those of the first job.
+        Overrides of the first job.
     seeds
-        The seed of each job by the job's number; ``None`` for a lone job whose command
-        line names none.
+        Seeds by job number; ``None`` for a single job whose command line sets no seed.
     """
 
     overrides: tuple[str, ...]
     seeds: Mapping[int, int | None]
 
     def words(self) -> list[str]:
-        """Return the overrides of the first job with what tells a worker of the others."""
+        """Return the overrides of the first job, plus one that lists all jobs for a worker."""
         seeds = ",".join(
             f"{number}:{'null' if seed is None else seed}" for number, seed in self.seeds.items()
         )
         return [*self.overrides, f"{_JOBS}={{{seeds}}}"]
 
     def parts(self, size: int) -> Iterator[Batch]:
-        """Yield the same jobs in batches of `size` at most."""
+        """Yield the jobs in batches of at most `size`."""
         numbers = list(self.seeds)
         for start in range(0, len(numbers), size):
             seeds = {number: self.seeds[number] for number in numbers[start : start + size]}
@@ -68,15 +67,15 @@ class Job:
     Attributes
     ----------
     number
-        Its place in the sweep, from 0.
+        Position in the sweep, from 0.
     folder
-        Where its run is to be published.
+        Folder that the run is published in.
     overrides
-        What the command line changed for it.
+        Overrides of the command line for this run.
     composition
-        Its experiment, or what is wrong with it.
+        The composed experiment, or the error in it.
     config
-        What it was composed of, as far as that can be told of one that is wrong.
+        Configuration of the run; may be empty for an invalid one.
     """
 
     number: int
@@ -88,7 +87,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Task:
-    """A batch as a worker has it.
+    """A batch as received by a worker.
 
     Attributes
     ----------
@@ -97,9 +96,9 @@ class Task:
     sweep_id
         Id of the sweep that the runs belong to.
     count
-        How many jobs there are.
+        Number of jobs.
     jobs
-        The jobs, each composed when its turn comes.
+        The jobs, each composed when the iterator reaches it.
     """
 
     run_id: str
@@ -109,12 +108,12 @@ class Task:
 
 
 def batches_of(jobs: Sequence[Sequence[str]]) -> list[Batch]:
-    """Put together the jobs of a sweep that differ in their seed alone.
+    """Return the batches of a sweep's jobs that differ only in the seed.
 
     Parameters
     ----------
     jobs
-        The overrides of every job, in the order of their numbers.
+        Overrides of every job, in the order of the jobs' numbers.
     """
     found: dict[tuple[str, ...], dict[int, int | None]] = {}
     for number, overrides in enumerate(jobs):
@@ -125,14 +124,14 @@ def batches_of(jobs: Sequence[Sequence[str]]) -> list[Batch]:
 
 
 def task_of(own: DictConfig, hydra: DictConfig) -> Task:
-    """Return the batch that a worker was given.
+    """Return the batch in a worker's configuration.
 
     Parameters
     ----------
     own
-        What Hydra composed for its first job, without its own part.
+        Composed configuration of the first job, without the node ``hydra``.
     hydra
-        That part, below ``hydra``.
+        Composed configuration with only the node ``hydra``.
     """
     plain: Any = {**_plain(own), **_plain(hydra)}
     node = plain["hydra"]
@@ -151,7 +150,7 @@ def task_of(own: DictConfig, hydra: DictConfig) -> Task:
 def _jobs(
     plain: dict[str, Any], seeds: Mapping[int, int | None], refusal: InputError | None
 ) -> Iterator[Job]:
-    """Yield the jobs, the third and later ones made from the first where that is right."""
+    """Yield the jobs, deriving the third and later ones from the first where possible."""
     template = _Template(plain)
     for number, seed in seeds.items():
         template.place(number, seed)
@@ -167,16 +166,16 @@ def _jobs(
 
 
 def refused(hydra: DictConfig, words: Sequence[str], problem: Problem) -> DictConfig:
-    """Return what stands for a batch that Hydra cannot compose.
+    """Return the configuration that represents a batch that Hydra cannot compose.
 
     Parameters
     ----------
     hydra
-        What was composed for the whole sweep.
+        Configuration composed for the whole sweep.
     words
-        As from `Batch.words`.
+        Result of `Batch.words`.
     problem
-        What is wrong.
+        Problem to report for each job.
     """
     cfg = OmegaConf.masked_copy(hydra, ["hydra"])
     parsed = parsed_overrides(words)
@@ -189,17 +188,17 @@ def refused(hydra: DictConfig, words: Sequence[str], problem: Problem) -> DictCo
 
 
 class _Template:
-    """A composition in which the job's number and seed are changed for every job.
+    """The configuration of a batch, with number and seed changed for each job.
 
     Attributes
     ----------
     folder, overrides
-        As in `Job`, of the job placed last.
+        As in `Job`, for the job placed last.
     """
 
     def __init__(self, plain: dict[str, Any]) -> None:
         self._plain = plain
-        cfg = OmegaConf.create(plain)  # what interpolations are resolved in
+        cfg = OmegaConf.create(plain)  # resolves interpolations
         self._subdir = _Subdir(cfg)
         self._sweep_folder = Path(str(cfg.hydra.sweep.dir)).absolute()
         self._first: Composition | None = None
@@ -207,7 +206,7 @@ class _Template:
         self._pieces: dict[tuple[str, ...], bytes] = {}
 
     def place(self, number: int, seed: int | None) -> None:
-        """Say which job this is, as if it had been composed alone."""
+        """Set the job's number and seed, as if the job had been composed alone."""
         if seed is not None:
             self._plain["seed"] = seed
         node = self._plain["hydra"]
@@ -217,7 +216,7 @@ class _Template:
         node["job"].update(num=number, id=str(number), override_dirname=dirname)
         subdir = self._subdir.of(self._plain, dirname)
         self._misplaced = list(subdir_problems(subdir))
-        # Its failure is published even so, where it can do no harm.
+        # Its failure is still published, in a folder named after the job's number.
         self.folder = self._sweep_folder / (str(number) if self._misplaced else subdir)
         node["overrides"]["task"] = list(self.overrides)
         node["runtime"]["output_dir"] = str(self.folder)
@@ -228,7 +227,7 @@ class _Template:
         Raises
         ------
         InputError
-            As `composition_of`, or if the job's folder lies outside the sweep's.
+            As in `composition_of`, or if the job's folder is outside the sweep's.
         """
         if self._misplaced:
             raise InputError(self._misplaced)
@@ -257,7 +256,7 @@ class _Template:
             return {}
 
     def _derived(self, first: Composition, seed: int) -> Composition:
-        # What the next job changes is copied: the files may be asked for after it was placed.
+        # Copy what the next job changes: the files may be read after that job is placed.
         node = self._plain["hydra"]
         changing = {key: {**node[key]} for key in _CHANGING_NODES}
         own = {key: value for key, value in self._plain.items() if key != "hydra"}
@@ -280,7 +279,7 @@ class _Template:
         )
 
     def _yaml(self, mapping: dict[str, Any], above: tuple[str, ...] = ()) -> bytes:
-        """Return the lines of a mapping; only of what jobs differ in they are made anew."""
+        """Return the YAML of a mapping; keys with the same value in all jobs are dumped once."""
         lines = []
         for key, value in mapping.items():
             path = (*above, key)
@@ -295,10 +294,10 @@ class _Template:
 
 
 class _Subdir:
-    """The name of a job's folder, which may refer to anything.
+    """The name of a job's folder, which may contain interpolations.
 
-    OmegaConf takes longer to find it than it takes to see that a run is done. What refers to
-    the job's number and overrides alone, as by default, is therefore put together here.
+    Resolving them with OmegaConf takes longer than checking that a run is complete. A name that
+    refers only to the job's number and overrides, as by default, is therefore built here.
     """
 
     def __init__(self, cfg: DictConfig) -> None:
@@ -306,7 +305,7 @@ class _Subdir:
         self._text = str(OmegaConf.to_container(cfg.hydra.sweep)["subdir"])  # type: ignore[index, call-overload]
 
     def of(self, plain: Mapping[str, Any], dirname: str) -> str:
-        """Return the name for the job that a plain configuration is about."""
+        """Return the name for the job of a plain configuration."""
         node = plain["hydra"]["job"]
         if "$" not in dirname:
             known = {
@@ -319,13 +318,13 @@ class _Subdir:
                 return text
         self._cfg.seed = plain["seed"]
         self._cfg.hydra.job.num = node["num"]
-        # The name of a folder tells no value.
+        # Escaped, so that the folder's name shows no resolved value.
         self._cfg.hydra.job.override_dirname = dirname.replace("${", r"\${")
         return str(self._cfg.hydra.sweep.subdir)
 
 
 class _Files(Mapping[str, bytes]):
-    """Hydra's account of a job, written when it is first asked for: not for one that is done."""
+    """Hydra's files of a job, made on first access, so not for a job that is already complete."""
 
     def __init__(self, make: Callable[[], dict[str, bytes]]) -> None:
         self._make = make
@@ -350,7 +349,7 @@ def _plain(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _with_seed(overrides: Sequence[str], seed: int | None) -> tuple[str, ...]:
-    """Return overrides with another seed, or as they are where there is none."""
+    """Return overrides with another seed, or unchanged if `seed` is ``None``."""
     if seed is None:
         return tuple(overrides)
     return tuple(f"seed={seed}" if _SEED.fullmatch(word) else word for word in overrides)

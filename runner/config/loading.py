@@ -1,4 +1,4 @@
-"""Hydra's composition, and what of it a person may change."""
+"""Composition with Hydra, and checks of the user's files for it."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ HERE = Path(__file__).resolve().parent.parent
 CONFIG_DIRECTORY = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"
 CONFIG_NAME = "config"
 QUIET = r"Support for \.yml files|In '.*': Defaults list is missing `_self_`"
-"""What Hydra warns of that is said where it matters, or does not matter."""
+"""Warnings of Hydra that are reported elsewhere or do not matter."""
 
 _EXTRAS = {"joblib": "parallel", "ray": "ray", "submitit": "slurm"}
-"""The extra of this package that brings a launcher, by the first word of its name."""
+"""Extras of this package that install a launcher, by the first word of the launcher's name."""
 
 
 def check_names(folder: Path) -> None:
-    """Refuse configs of a person's that have the name of a packaged one, which Hydra would take.
+    """Check that no user's config has the name of a packaged one, which Hydra would load instead.
 
     Raises
     ------
     InputError
-        One problem a file. A copy of the packaged file is no problem.
+        With one problem per file. A copy of the packaged file is allowed.
     """
     problems = []
     for packaged in sorted(CONFIG_DIRECTORY.rglob("*.yaml")):
@@ -56,7 +56,7 @@ def check_names(folder: Path) -> None:
 
 
 class Loader:
-    """Hydra's composition, with its search path built as its command line does."""
+    """Composition with Hydra, with the search path of Hydra's command line."""
 
     def __init__(self, parsed: argparse.Namespace) -> None:
         JobRuntime.instance().set("name", "runner")
@@ -80,23 +80,23 @@ class Loader:
         return self._loader
 
     def is_group(self, override: Override) -> bool:
-        """Tell whether an override chooses a config of a group."""
+        """Return whether an override chooses a config of a group."""
         return self._loader.repository.group_exists(override.key_or_group)
 
     def load(self, overrides: Sequence[str], mode: RunMode = RunMode.RUN) -> DictConfig:
-        """Compose.
+        """Return the composed configuration.
 
         Parameters
         ----------
         overrides
-            Each of one value; in a sweep, those of several are left out.
+            Overrides with one value each; for a sweep, those with several are ignored.
         mode
-            Whether it is composed for one run or a whole sweep.
+            Whether to compose for one run or for a whole sweep.
 
         Raises
         ------
         InputError
-            If Hydra cannot.
+            If Hydra cannot compose it.
         """
         variables = EnvironmentValues.named_in(overrides)
         with variables.kept_secret(), self._explaining(overrides):
@@ -107,7 +107,7 @@ class Loader:
     @contextlib.contextmanager
     def _explaining(self, overrides: Sequence[str] = ()) -> Iterator[None]:
         try:
-            with warnings.catch_warnings():  # a file of the wrong suffix is told where it is missed
+            with warnings.catch_warnings():  # wrong suffixes are reported with missing files
                 warnings.filterwarnings("ignore", QUIET)
                 yield
         except yaml.MarkedYAMLError as error:
@@ -116,25 +116,25 @@ class Loader:
             raise InputError([explained(error, self._loader, overrides)]) from error
 
     def _check_search_path(self) -> None:
-        """Refuse a search path before it is followed: one to a package imports that package."""
+        """Refuse ``hydra.searchpath`` before use: a path to a package imports that package."""
         with self._explaining():
             primary = self._loader.repository.load_config(self._config_name)
         if primary is not None and OmegaConf.select(primary.config, "hydra.searchpath"):
             raise InputError.of("hydra.searchpath", "can run code", "use --config-dir")
 
     def check_hydra(self, words: Sequence[str]) -> None:
-        """Refuse what a person's configs say to Hydra that could run code or misplace files.
+        """Check that the user's configs set no ``hydra`` key that could run code or misplace files.
 
         Parameters
         ----------
         words
-            The groups' configs that the command line chooses. Its values are not looked at:
-            they are not a file's, and `check_hydra_keys` has seen them.
+            Choices of groups on the command line. Its values are not checked here: they are not
+            in a file, and `check_hydra_keys` has checked them.
 
         Raises
         ------
         ForbiddenError
-            One problem a key.
+            With one problem per key.
         """
         if not self._own:
             return
@@ -157,14 +157,14 @@ class Loader:
         return str(sweeper) != "basic" or "dry_run" in cfg
 
     def _packaged(self, cfg: DictConfig) -> DictConfig:
-        """Return what Hydra's part would be without a person's files, with the same launcher."""
+        """Return the configuration without the user's files, with the same launcher."""
         loader = Loader(argparse.Namespace(config_dir=None, config_name=None))
         launcher = OmegaConf.select(cfg, "hydra.runtime.choices.hydra/launcher")
         words = [f"hydra/launcher={launcher}"] if loader.has("hydra/launcher", launcher) else []
         return loader.load(words)
 
     def launcher_problems(self, cfg: DictConfig) -> Iterator[Problem]:
-        """Yield what is set of a launcher that does not have it."""
+        """Yield a problem for each key that is set and that the launcher does not have."""
         choice = str(OmegaConf.select(cfg, "hydra.runtime.choices.hydra/launcher"))
         loaded = self._loader.repository.load_config(f"hydra/launcher/{choice}")
         known = [str(key) for key in (loaded.config if loaded is not None else {})]
@@ -178,25 +178,25 @@ class Loader:
                 )
 
     def has(self, group: str, name: str) -> bool:
-        """Tell whether a group has a config of this name."""
+        """Return whether a group has a config of this name."""
         return name in self._loader.get_group_options(group)
 
 
 def explained(error: Exception, loader: ConfigLoader, words: Sequence[str] = ()) -> Problem:
-    """Say why Hydra cannot compose.
+    """Return the problem that made Hydra fail to compose.
 
     Parameters
     ----------
     error
-        What it raised.
+        Error raised by Hydra.
     loader
-        Knows what configs there are.
+        Loader that lists the available configs.
     words
-        The overrides that were to be composed.
+        Overrides that were being composed.
     """
     cause = error.__cause__ or error
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if isinstance(cause, OmegaConfBaseException):  # the first says what, the others where
+    if isinstance(cause, OmegaConfBaseException):  # the first line says what, the others where
         return Problem(cause.full_key or "config", first_line(cause))
     missing = re.search(r"Could not find '([^']+)'", str(error))
     if missing:
@@ -219,7 +219,7 @@ def explained(error: Exception, loader: ConfigLoader, words: Sequence[str] = ())
 
 
 def _renaming(loader: ConfigLoader, name: str) -> str:
-    """Advise to rename a file that Hydra does not read for its suffix."""
+    """Return advice to rename a ``.yml`` file, which Hydra does not read, if there is one."""
     for source in loader.get_sources():
         path = Path(source.path) / f"{name}.yml"
         if source.scheme() == "file" and path.is_file():
@@ -228,7 +228,7 @@ def _renaming(loader: ConfigLoader, name: str) -> str:
 
 
 def _installing(name: str) -> str:
-    """Advise to install a launcher."""
+    """Return advice on how to install a launcher, empty if it is unknown."""
     group, _, launcher = name.rpartition("/")
     extra = _EXTRAS.get(launcher.partition("_")[0]) if group == "hydra/launcher" else None
     return f'pip install "activation-runner[{extra}]"' if extra else ""

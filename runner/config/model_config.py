@@ -1,4 +1,4 @@
-"""What model an experiment is about: declared layer by layer, or from somewhere else."""
+"""Configuration of the model: declared layer by layer, loaded, or returned by code."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from runner.tensors import InputSpec
 
 
 class NamedObject(Open):
-    """An object of Keras: its class, and beside it the arguments."""
+    """An object of Keras: its class, with the arguments as further keys."""
 
     class_name: str
-    """The class's name."""
+    """Name of the class."""
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -39,26 +39,26 @@ class NamedObject(Open):
 
 
 class ModelInput(Strict):
-    """One input of a declared model: axes of one sample, ``null`` for any length."""
+    """One input of a declared model."""
 
     shape: list[Length | None]
-    """The axes of one sample; `null` for any length."""
+    """Shape of one sample; `null` for an axis of any length."""
     dtype: Dtype = "float32"
-    """The type of its entries."""
+    """Type of the values."""
 
 
 class LayerNode(Open):
-    """One layer, or with `reuse` another call of one; its arguments beside these keys."""
+    """One layer, or with `reuse` another call of a layer; its arguments are further keys."""
 
     class_name: str | None = None
     """A class of `keras.layers`, or of your own (`my_package>Scale`)."""
     reuse: str | None = None
-    """Another layer, called once more with the same weights."""
+    """A layer to call once more, with the same weights."""
     inputs: Annotated[
         str | list[str] | dict[str, Any] | None,
         expecting("a layer's name, a list of names, or a mapping from argument to name"),
     ] = None
-    """What it is called on; left out: the layer before."""
+    """Inputs of the layer; `null`: the previous layer."""
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -67,22 +67,22 @@ class LayerNode(Open):
 
 
 class DeclaredModel(Open):
-    """A model written out layer by layer; keys that it does not know are its parameters."""
+    """A model declared layer by layer; further keys are its parameters."""
 
     layers: dict[str, LayerNode]
     """The layers by name, in order."""
     input_shape: list[Length | None] | None = None
-    """Shape of the one input, without the axis of samples."""
+    """Shape of the only input, without the sample axis."""
     inputs: dict[str, ModelInput] | None = None
-    """Several inputs by name, in place of `input_shape`."""
+    """Inputs by name, instead of `input_shape`."""
     outputs: list[str] | None = None
-    """Layers whose outputs the model returns; `null`: the last one."""
+    """Layers whose outputs the model returns; `null`: the last layer."""
     seeding: Literal["keras", "tf_global"] = "keras"
-    """How weights follow from the seed: as Keras 3 draws them, or as `tf.random.set_seed` made
-    Keras draw before.
+    """How weights are drawn from the seed: as in Keras 3, or as with `tf.random.set_seed` before
+    Keras 3.
     """
     dtype: Dtype | None = None
-    """Type or policy of all layers (`float16`, `mixed_bfloat16`); `null`: Keras's own."""
+    """Type or policy of all layers (`float16`, `mixed_bfloat16`); `null`: the default of Keras."""
     weights: InputFile | None = None
     """A `.weights.h5` file to load."""
 
@@ -92,7 +92,7 @@ class DeclaredModel(Open):
         return self.others
 
     def input_specs(self) -> tuple[InputSpec, ...]:
-        """Return the model's inputs; one declared by its shape alone is called ``input``."""
+        """Return the model's inputs; an input declared only by its shape is named ``input``."""
         if self.inputs is None:
             return (InputSpec("input", tuple(self.input_shape or ())),)
         return tuple(
@@ -100,19 +100,19 @@ class DeclaredModel(Open):
         )
 
     def call_order(self) -> tuple[str, ...]:
-        """Return the layers so that each comes after those that feed it."""
+        """Return the layers in an order in which each one follows the layers that feed it."""
         return self._graph.call_order()
 
     def call_arguments(self, layer: str) -> CallArguments:
-        """Return what a layer is called on (see `runner.config.graph.LayerGraph.calls`)."""
+        """Return the call arguments of a layer (see `runner.config.graph.LayerGraph.calls`)."""
         return self._graph.calls[layer]
 
     def output_names(self) -> tuple[str, ...]:
-        """Return the tensors that the model returns: the last layer's where none is named."""
+        """Return the names of the model's output tensors, by default that of the last layer."""
         return self._graph.outputs
 
     def index_limits(self) -> dict[str, tuple[str, int]]:
-        """Return the inputs that are looked up in an embedding: which, and how many it has."""
+        """Return the embedding and its number of entries for each input that indexes one."""
         limits: dict[str, tuple[str, int]] = {}
         inputs = {spec.name for spec in self.input_specs()}
         for name, given in self._graph.calls.items():
@@ -158,11 +158,11 @@ class DeclaredModel(Open):
         yield from name_problems(inputs, list(self.layers))
         for name, node in self.layers.items():
             yield from self._node_problems(name, node, custom)
-        if not self.layers.keys() & {name for name, _ in inputs}:  # else it is said above
+        if not self.layers.keys() & {name for name, _ in inputs}:  # otherwise reported above
             yield from [*self._graph.problems()] or self._index_problems()
 
     def _index_problems(self) -> Iterator[Problem]:
-        """Refuse indices that are no whole numbers, which Keras would cut off in silence."""
+        """Yield a problem for non-integer indices, which Keras would silently truncate."""
         specs = {spec.name: spec for spec in self.input_specs()}
         for name, (layer, _) in self.index_limits().items():
             if not specs[name].dtype.startswith(("int", "uint")):
@@ -219,7 +219,7 @@ _OTHER_FORMATS = {
 
 
 def _format_problems(path: str) -> Iterator[Problem]:
-    """Yield a problem for a file of a format that Keras loads no layers from."""
+    """Yield a problem for a file of a format from which Keras loads no layers."""
     if what := _OTHER_FORMATS.get(PurePath(path).suffix.lower()):
         yield Problem(
             "path",
@@ -234,7 +234,7 @@ class SavedModel(Strict):
     path: InputFile
     """The `.keras` file."""
     weights: InputFile | None = None
-    """A `.weights.h5` file to load over it."""
+    """A `.weights.h5` file to load into the model."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -243,10 +243,10 @@ class SavedModel(Strict):
 
 
 class ApplicationModel(NamedObject):
-    """A model of ``keras.applications``: the function's name, and beside it the arguments."""
+    """A model of ``keras.applications``: its name, with the arguments as further keys."""
 
     weights: InputFile | None = None
-    """A weights file; `null`: drawn from the seed. Nothing is downloaded."""
+    """A weights file; `null`: weights drawn from the seed. Nothing is downloaded."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -255,15 +255,15 @@ class ApplicationModel(NamedObject):
 
 
 class FunctionModel(Strict):
-    """A model that Python code returns; naming it runs that code."""
+    """A model returned by Python code; naming it runs that code."""
 
     function: Function
     """The callable, `package.module:name`, that returns a model."""
     arguments: Annotated[dict[str, Any], UNTYPED] = Field(default={})
-    """Its keyword arguments."""
+    """Keyword arguments of the callable."""
 
 
-# A model is told apart by the one of these keys that it has.
+# The kind of a model follows from which of these keys it has.
 MODEL_KEYS = ("layers", "path", "class_name", "function")
 
 

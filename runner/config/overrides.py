@@ -1,4 +1,4 @@
-"""What is wrong with the keys that a command line sets, seen beside what there is."""
+"""Checks of the keys that a command line sets, against those of the configuration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runner.errors import Problem, suggest
 
 
 def parameter_problems(base: DictConfig, values: Iterable[Override]) -> list[Problem]:
-    """Refuse keys of a declared model that are no parameters of it."""
+    """Return a problem for each unknown key of a declared model that is not a parameter of it."""
     model = base._get_node("model") if "model" in base else None
     if not isinstance(model, DictConfig) or model._is_interpolation() or "layers" not in model:
         return []
@@ -37,7 +37,7 @@ def parameter_problems(base: DictConfig, values: Iterable[Override]) -> list[Pro
 
 
 def path_problems(base: DictConfig, values: Iterable[Override]) -> Iterator[Problem]:
-    """Refuse to change a key below one that is not there, such as a layer mistyped."""
+    """Yield a problem for each key below one that does not exist, such as a mistyped layer."""
     for override in values:
         place, known = _first_new(base, override)
         if place in ("", override.key_or_group):
@@ -52,7 +52,7 @@ def path_problems(base: DictConfig, values: Iterable[Override]) -> Iterator[Prob
 
 
 def added_problems(base: DictConfig, values: Iterable[Override]) -> list[Problem]:
-    """Ask for the plus with which Hydra adds a key."""
+    """Return a problem for each new key that lacks the plus with which Hydra adds keys."""
     problems = []
     for override in values:
         place, known = _first_new(base, override)
@@ -65,12 +65,12 @@ def added_problems(base: DictConfig, values: Iterable[Override]) -> list[Problem
 
 
 def _first_new(base: DictConfig, override: Override) -> tuple[str, list[str]]:
-    """Return the first key of a changed path that is not there or null, and the keys beside it."""
+    """Return the first missing or null key of an override's path, and the keys beside it."""
     parts = override.key_or_group.split(".")
     node: Any = base if override.type is OverrideType.CHANGE else None
     for depth, part in enumerate(parts, 1):
         if node is not None and node._is_none():
-            return ".".join(parts[: depth - 1]), []  # nothing is beside a key below null
+            return ".".join(parts[: depth - 1]), []  # null has no keys
         if not isinstance(node, DictConfig) or node._is_interpolation():
             break
         if part not in node.keys():  # noqa: SIM118 - `in` leaves out what is ???

@@ -1,4 +1,4 @@
-"""What a model is shown: one class for each kind of probe."""
+"""Configuration of probes, the inputs shown to a model: one class per kind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runner.errors import Problem
 
 
 class ProbeSource(Strict):
-    """What every probe may say."""
+    """Keys of every probe."""
 
     allow_nan: bool = False
     """Whether missing, NaN and infinite inputs are shown to the model rather than refused."""
@@ -34,13 +34,13 @@ class InlineConfig(ProbeSource):
         list[Any] | dict[str, list[Any]],
         expecting("a list of samples, or a mapping from input to such a list"),
     ]
-    """A list of samples; of several inputs, a mapping from input to such a list."""
+    """A list of samples; for several inputs, a mapping from input to such a list."""
     ids: Annotated[list[int] | list[str], expecting("whole numbers, or texts")] | None = None
-    """The samples' ids; `null`: counted from 0."""
+    """Sample ids; `null`: counted from 0."""
     labels: list[Any] | None = None
     """A label for each sample."""
     targets: list[Any] | None = None
-    """What the loss compares each sample's output with."""
+    """Targets of the loss, one for each sample."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -61,85 +61,85 @@ class _TableConfig(ProbeSource):
     path: InputFile
     """The file."""
     id_column: str | None = None
-    """Column of the samples' ids; `null`: `id`, else a DataFrame's index, else row numbers."""
+    """Column of sample ids; `null`: `id`, else a DataFrame's index, else row numbers."""
     label_column: str | None = None
-    """Column of the labels; `null`: `label` where there is one."""
+    """Column of labels; `null`: `label` if there is one."""
     target_columns: list[str] = Field(default=[])
-    """Columns that the loss compares the output with."""
+    """Columns of the targets of the loss."""
     input_columns: list[str] | None = None
-    """Columns of numbers that are the model's one input; `null`: all that are left."""
+    """Numeric columns that form the model's only input; `null`: all remaining columns."""
     max_bytes: Length = 2**30
-    """Refuse a file of which more than this would be in memory at once."""
+    """Limit in bytes on the part of the file in memory at once; larger files are refused."""
 
 
 class CsvConfig(_TableConfig):
-    """A text file with one sample a row.
+    """A text file with one sample per row.
 
     Columns ``id`` and ``label`` are used as sample ids and labels unless others are named; all
-    that are left are inputs.
+    remaining columns are inputs.
     """
 
     source: Literal["csv"]
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    """What separates columns; `null`: found in the first rows."""
+    """Separator of columns; `null`: detected from the first rows."""
     decimal: Literal[".", ","] = "."
-    """What stands before the decimals of a number."""
+    """Decimal separator."""
     header: bool | None = None
-    """Whether the first line names the columns; `null`: it must, and must not look like numbers."""
+    """Whether the first line names the columns; `null`: it must, and numbers there are refused."""
     encoding: str = "utf-8"
-    """The text's encoding."""
+    """Encoding of the text."""
 
 
 class ParquetConfig(_TableConfig):
-    """A Parquet table with one sample a row; columns as in `CsvConfig`."""
+    """A Parquet table with one sample per row; columns as in a `csv` probe."""
 
     source: Literal["parquet"]
 
 
 class NpyConfig(ProbeSource):
-    """One NumPy array, samples first; ids, labels and targets in files of their own."""
+    """One NumPy array, samples along the first axis; ids, labels and targets in separate files."""
 
     source: Literal["npy"]
     path: InputFile
     """The file."""
     ids_path: InputFile | None = None
-    """A `.npy` file of the samples' ids."""
+    """A `.npy` file of sample ids."""
     labels_path: InputFile | None = None
     """A `.npy` file of labels."""
     targets_path: InputFile | None = None
     """A `.npy` file of targets."""
     max_bytes: Length = 10 * 2**30
-    """Refuse arrays that declare more bytes than this."""
+    """Limit in bytes on the declared size of an array; larger ones are refused."""
 
 
 class NpzConfig(ProbeSource):
-    """Several NumPy arrays in one file, named as the model's inputs."""
+    """Several NumPy arrays in one file, named after the model's inputs."""
 
     source: Literal["npz"]
     path: InputFile
-    """The file. Its members `id`, `label` and `target` are used as such; others are inputs."""
+    """The file. Its arrays `id`, `label` and `target` are used as such; the others are inputs."""
     max_bytes: Length = 10 * 2**30
-    """Refuse arrays that declare more bytes than this together."""
+    """Limit in bytes on the declared size of all arrays; larger files are refused."""
 
 
 class ImagesConfig(ProbeSource):
-    """A folder of pictures; the folder inside it that holds one is its label."""
+    """A folder of pictures, labelled by default with the name of the subfolder that holds them."""
 
     source: Literal["images"]
     path: InputFolder
     """The folder."""
     labels: InputFile | None = None
-    """A CSV or Parquet table of labels, and of ids where it has them, joined by file name;
-    `null`: the folder that holds a picture is its label.
+    """A CSV or Parquet table of labels, and optionally of ids, joined by file name; `null`: the
+    name of the folder that holds a picture is its label.
     """
     file_column: str | None = None
-    """Its column of file names; `null`: `file` where there is one, else the first."""
+    """Column of file names in that table; `null`: `file` if there is one, else the first."""
     label_column: str | None = None
-    """Its column of labels; `null`: `label` where there is one."""
+    """Column of labels in that table; `null`: `label` if there is one."""
     id_column: str | None = None
-    """Its column of sample ids; `null`: `id` where there is one, else a picture's path."""
+    """Column of sample ids in that table; `null`: `id` if there is one, else the picture's path."""
     scale: Literal["0-1", "0-255"] = "0-1"
-    """The range of the pixels: as Keras reads them (`0-255`), or divided by 255."""
+    """Range of the pixel values: as Keras reads them (`0-255`), or divided by 255."""
     interpolation: Literal[
         "bilinear",
         "nearest",
@@ -150,55 +150,55 @@ class ImagesConfig(ProbeSource):
         "gaussian",
         "mitchellcubic",
     ] = "bilinear"
-    """How pictures are resized: a method of `keras.utils.image_dataset_from_directory`."""
+    """Method of resizing, as in `keras.utils.image_dataset_from_directory`."""
     fit: Literal["stretch", "crop", "pad"] = "stretch"
-    """What becomes of other proportions; Keras's `crop_to_aspect_ratio`, `pad_to_aspect_ratio`."""
+    """Fit of other proportions, as by Keras's `crop_to_aspect_ratio` or `pad_to_aspect_ratio`."""
     exif_rotation: bool = False
-    """Whether the rotation that a camera noted is applied. Keras ignores it."""
+    """Whether to apply the rotation in a picture's EXIF data, which Keras ignores."""
 
 
 class DigitsConfig(ProbeSource):
-    """Handwritten digits from scikit-learn; the first `rows` of them."""
+    """The first `rows` handwritten digits from scikit-learn."""
 
     source: Literal["digits"]
     rows: Length | None = None
-    """Only the first so many."""
+    """Number of samples; `null`: all."""
 
 
 class IrisConfig(ProbeSource):
-    """Flowers from scikit-learn; the first `rows` of them."""
+    """The first `rows` iris flowers from scikit-learn."""
 
     source: Literal["iris"]
     rows: Length | None = None
-    """Only the first so many."""
+    """Number of samples; `null`: all."""
 
 
 class RandomConfig(ProbeSource):
-    """Random numbers; whole ones from 0 to below `high` for inputs that are integers."""
+    """Random numbers; for integer inputs, whole numbers from 0 to `high` - 1."""
 
     source: Literal["random"]
     rows: Length
-    """How many samples."""
+    """Number of samples."""
     seed: Seed = 0
-    """What they are drawn from."""
+    """Seed of the random numbers."""
     distribution: Literal["normal", "uniform"] = "normal"
     """Standard normal, or uniform from 0 to 1."""
     high: Length = 10
-    """Inputs that are integers are below it."""
+    """Exclusive upper limit of integer inputs."""
     shapes: dict[str, list[Length]] = Field(default={})
-    """By input, its shape without the samples: for inputs whose axes the model leaves open."""
+    """Shapes by input, without the sample axis, for inputs whose axes the model leaves open."""
 
 
 class FunctionConfig(ProbeSource):
-    """What Python code returns; naming it runs that code."""
+    """Data returned by Python code; naming it runs that code."""
 
     source: Literal["function"]
     function: Function
-    """The callable, `package.module:name`, of arrays, a `tf.data.Dataset` or a generator; with
-    sample ids and labels as a mapping, whole or batch by batch.
+    """The callable, `package.module:name`, that returns arrays, a `tf.data.Dataset` or a generator;
+    sample ids and labels are given in a mapping, for all samples or for each batch.
     """
     arguments: Annotated[dict[str, Any], UNTYPED] = Field(default={})
-    """Its keyword arguments."""
+    """Keyword arguments of the callable."""
 
 
 ProbeConfig = Annotated[
@@ -220,4 +220,4 @@ SOURCES: dict[str, type[ProbeSource]] = {
     get_args(probe.model_fields["source"].annotation)[0]: probe
     for probe in get_args(get_args(ProbeConfig)[0])
 }
-"""What `source` can be, and the class of each."""
+"""Classes of probes by the value of `source`."""

@@ -1,4 +1,4 @@
-"""The page that lists every key of the configuration: ``python -m runner.config.reference``."""
+"""The documentation page of every configuration key: ``python -m runner.config.reference``."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from runner.config.loading import CONFIG_DIRECTORY
 _HEAD = """\
 # Configuration
 
-Every key, its type, what it is unless it is set, and what it means, with an example. On the command
-line a key is set by its path, `capture.batch_size=32`, with a `+` before it where the chosen file
-does not have it, and in quotes where the shell would read a bracket. In a file it stands below its
-section. The first example of a table chooses what the others go with.
+This page lists every key with its type, default value, description and an example. On the command
+line a key is set by its path, `capture.batch_size=32`. Put a `+` before a key that the chosen file
+does not have, and quote values with brackets for the shell. In a file a key is nested in its
+section. The first example of a table makes the choice that the other examples belong to.
 
-A `file` or `folder` is looked up from the folder that Runner is started in, unless its path is
-absolute. All that are missing are said together, before anything is built, and a sweep that goes on
-makes a run again if the content of one has changed. A `module` is Python code that runs.
+The path of a `file` or `folder` is absolute, or relative to the folder in which Runner is started.
+All missing files are reported together, before anything is built. A resumed sweep repeats a run if
+the content of one of its files has changed. A `module` is Python code that is run.
 
 `--cfg job` shows the whole configuration of a command line, and
-`runner schema --output runner.schema.json` writes the schema with which an editor completes and
-checks such files.
+`runner schema --output runner.schema.json` writes a schema with which editors complete and check
+configuration files.
 
 `model`, `probe`, `loss`, `optimizer`, `capture`, `format`, `train` and `experiment` are also groups
-of files: `probe=digits` takes `probe/digits.yaml`, Runner's own or one below `--config-dir`.
-Unless others are chosen they are `model=tutorial probe=tutorial loss=mse optimizer=adam capture=all
-format=parquet train=none`.
+of files: `probe=digits` loads `probe/digits.yaml`, from Runner's own files or from `--config-dir`.
+The defaults are `model=tutorial probe=tutorial loss=mse optimizer=adam capture=all format=parquet
+train=none`.
 """
 
 _MODELS = """\
 ## Models
 
-A model is told by the one of `layers`, `path`, `class_name` and `function` that it has.
+The kind of a model follows from which of `layers`, `path`, `class_name` and `function` it has.
 """
 _PROBES = """\
 ## Probes
 
-`probe.source` says which kind it is: `probe=csv` sets it. With `probe.allow_nan=true` NaN and
+`probe.source` is the kind of the probe: `probe=csv` sets it. With `probe.allow_nan=true` NaN and
 infinite inputs are shown to the model; otherwise they are refused.
 """
 _EACH_PROBE = ("source", "allow_nan")
 
-# Title and key path of each class, in the order of a reader's questions.
+# Title and key path of each class, in the order of the page.
 _SECTIONS = {
     "ExperimentConfig": ("## An experiment", ""),
     "DeclaredModel": ("### Declared layer by layer", "model."),
@@ -82,12 +82,12 @@ _TYPES = {
 
 
 def reference_page() -> str:
-    """Return the page, in Markdown.
+    """Return the page as Markdown.
 
     Raises
     ------
     KeyError
-        If a part of the configuration has no section, or a key no example.
+        If a part of the configuration has no section, or a key has no example.
     """
     whole = ExperimentConfig.model_json_schema()
     parts: dict[str, Any] = {**whole.pop("$defs"), "ExperimentConfig": whole}
@@ -99,8 +99,8 @@ def reference_page() -> str:
 
 
 def _choices() -> str:
-    """Return what groups there are, in the words that their files begin with."""
-    lines = ["## What there is to choose from\n", "| choice | what it is |", "|---|---|"]
+    """Return the table of choices, described by the comments that their files begin with."""
+    lines = ["## Choices\n", "| choice | description |", "|---|---|"]
     for path in sorted(CONFIG_DIRECTORY.glob("*/*.yaml")):
         group = path.parent.name
         text = path.read_text(encoding="utf-8").removeprefix("# @package _global_\n")
@@ -122,7 +122,7 @@ def _section(name: str, parts: Mapping[str, Any]) -> Iterator[str]:
     left_out = _EACH_PROBE if path == "probe." else ()
     rows = {key: value for key, value in part["properties"].items() if key not in left_out}
     if rows:
-        yield "| key | type | unless set | what, and an example |\n|---|---|---|---|"
+        yield "| key | type | default | description and example |\n|---|---|---|---|"
     for key, value in rows.items():
         default = "*required*"
         if key not in part.get("required", ()):
@@ -134,7 +134,7 @@ def _section(name: str, parts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _type(value: Mapping[str, Any]) -> str:
-    """Return what may be given, in words."""
+    """Return the type of a key in words."""
     if "$ref" in value:
         name = _referred(value)
         if _SECTIONS[name][1] == "probe.":

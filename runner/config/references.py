@@ -1,4 +1,4 @@
-"""What a configuration refers to outside itself, told by the type of a value."""
+"""References of a configuration to files, folders and modules, marked by their type."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from runner.errors import InputError, Problem
 from runner.regular_files import folder, regular_file
 
 UNTYPED = "untyped"
-"""Marks a field of plain data for somebody's code: a text in it may name a file."""
+"""Marks a field of plain data that is passed to user code: a text in it may name a file."""
 
 
 class Reference(str):
-    """A text that names something outside the configuration; relative to where Runner is started.
+    """A text that names something outside the configuration, relative to the working directory.
 
-    Declared as the type of a key, it is also the type of its value. Whatever must know what
-    a run depends on (its fingerprint, the check that files are there, the page of all keys)
-    asks for the type and for no name of a key.
+    It is the type both of a declared key and of the key's value. Code that has to know what a
+    run depends on (its fingerprint, the check that files exist, the page of all keys) looks at
+    the type, not at the names of keys.
     """
 
     noun: ClassVar[str]
 
     def check(self, place: str) -> None:
-        """Refuse what is not there.
+        """Check that the target exists, raise InputError otherwise.
 
         Parameters
         ----------
@@ -39,24 +39,24 @@ class Reference(str):
         Raises
         ------
         InputError
-            Which names the folder that it was looked up from.
+            Which names the folder that a relative path starts from.
         """
 
     @property
     def content(self) -> Path | None:
-        """The file or folder that a run depends on; ``None`` where there is none."""
+        """The file or folder that a run depends on; ``None`` if there is none."""
         return Path(self)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Take any text."""
+        """Return a schema that accepts any text."""
         return core_schema.no_info_after_validator_function(cls, core_schema.str_schema())
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """Say that it is a text, and what it names."""
+        """Return the schema of a text, with the kind of its target as the format."""
         return {**handler(core_schema.str_schema()), "format": cls.noun}
 
 
@@ -66,7 +66,7 @@ class InputFile(Reference):
     noun = "file"
 
     def check(self, place: str) -> None:
-        """Refuse what is no regular file."""
+        """Check that the path is a regular file, raise InputError otherwise."""
         regular_file(self, place)
 
 
@@ -76,7 +76,7 @@ class InputFolder(Reference):
     noun = "folder"
 
     def check(self, place: str) -> None:
-        """Refuse what is no folder."""
+        """Check that the path is a folder, raise InputError otherwise."""
         folder(self, place)
 
 
@@ -87,18 +87,18 @@ class OutputPath(Reference):
 
     @property
     def content(self) -> Path | None:
-        """Nothing that a run depends on."""
+        """``None``, as a run does not depend on its output."""
         return None
 
 
 class ModuleName(Reference):
-    """A Python module, or with ``:name`` something in one, whose code runs."""
+    """A Python module, or with ``:name`` an object in one, whose code is run."""
 
     noun = "module"
 
     @property
     def content(self) -> Path | None:
-        """The module's own file, without those that it imports."""
+        """The module's own file, without the modules that it imports."""
         look_in_working_directory()
         try:
             spec = importlib.util.find_spec(self.partition(":")[0])
@@ -108,13 +108,13 @@ class ModuleName(Reference):
 
 
 class PossibleFile(Reference):
-    """A text for somebody's code, which names a file if there is one."""
+    """A text for user code, which may be the name of a file."""
 
     noun = "text"
 
     @property
     def content(self) -> Path | None:
-        """The file; a folder of that name is left out."""
+        """The file of that name, ``None`` if there is none; folders are ignored."""
         try:
             return Path(self) if Path(self).is_file() else None
         except (OSError, ValueError):  # too long for a path, or with a NUL
@@ -124,16 +124,16 @@ class PossibleFile(Reference):
 def references_in(
     config: Any, place: str = "", *, untyped: bool = False
 ) -> Iterator[tuple[str, Reference]]:
-    """Yield all that a part of a validated configuration refers to, each with its key path.
+    """Yield every reference in a part of a validated configuration, with its key path.
 
     Parameters
     ----------
     config
-        A model of pydantic's, or a value in one.
+        A pydantic model, or a value in one.
     place
-        Path of its key.
+        Key path of the part.
     untyped
-        Whether it is plain data for somebody's code, in which any text may name a file.
+        Whether the part is plain data for user code, in which any text may name a file.
     """
     if isinstance(config, Reference):
         yield place, config
@@ -156,12 +156,12 @@ def references_in(
 
 
 def check_references(config: BaseModel) -> None:
-    """Refuse a configuration that refers to files which are not there.
+    """Check that the references of a configuration exist, raise InputError otherwise.
 
     Raises
     ------
     InputError
-        With one problem for each.
+        With one problem for each missing file or folder.
     """
     problems: list[Problem] = []
     for place, reference in references_in(config):

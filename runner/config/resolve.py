@@ -1,4 +1,4 @@
-"""What a composed configuration says, as plain data."""
+"""Resolution of a composed configuration to plain data."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ _INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
 
 
 def register_resolvers(run_id: str) -> None:
-    """Tell OmegaConf the functions that ``conf/config.yaml`` uses."""
+    """Register the OmegaConf resolvers that ``conf/config.yaml`` uses."""
     setup_globals()
     OmegaConf.register_new_resolver("runner.id", lambda: run_id, replace=True)
     OmegaConf.register_new_resolver("runner.short", short, replace=True)
 
 
 def register_custom_resolvers(cfg: DictConfig) -> None:
-    """Import ``custom_modules`` if a value needs a resolver that only they can have registered.
+    """Import ``custom_modules`` if a value needs a resolver that is not registered yet.
 
-    Their code runs in any case before the model is built; without such a value, not before.
+    Otherwise they are imported later, before the model is built.
 
     Raises
     ------
     InputError
-        If one cannot be imported.
+        If a module cannot be imported.
     """
     text = str(OmegaConf.to_container(cfg, resolve=False))
     names = set(re.findall(r"\$\{\s*([A-Za-z_][\w.]*)\s*:", text))
@@ -54,14 +54,14 @@ def register_custom_resolvers(cfg: DictConfig) -> None:
 
 
 def resolved(cfg: DictConfig) -> tuple[dict[str, Any], list[Problem]]:
-    """Resolve every value by itself, so that all that cannot be resolved is said at once.
+    """Resolve each value separately, so that all problems are reported together.
 
     Returns
     -------
     plain
-        Nested dicts and lists, without what could not be resolved.
+        Nested dicts and lists, without the values that could not be resolved.
     problems
-        One for each value that could not be.
+        One problem for each value that could not be resolved.
     """
     problems: list[Problem] = []
     plain = _plain(cfg, "", problems)
@@ -71,7 +71,7 @@ def resolved(cfg: DictConfig) -> tuple[dict[str, Any], list[Problem]]:
 
 def source_of(cfg: DictConfig, place: str) -> str:
     """Return the key that a value came from, through its interpolations."""
-    for _ in range(10):  # an interpolation may lead to another; a circle is OmegaConf's to say
+    for _ in range(10):  # interpolations may be chained; OmegaConf reports cycles
         node: Any = cfg
         for part in place.split("."):
             if isinstance(node, ListConfig) and part.isdigit() and int(part) < len(node):
@@ -89,14 +89,14 @@ def source_of(cfg: DictConfig, place: str) -> str:
 
 
 def values_from_environment(cfg: DictConfig) -> EnvironmentValues:
-    """Return what a composed configuration takes from environment variables."""
+    """Return the values that a composed configuration takes from environment variables."""
     reading = _Reading(cfg)
     config = reading.told(reading.real, reading.marked, cfg, "")
     return EnvironmentValues(config, reading.values, frozenset(reading.places))
 
 
 class _Reading:
-    """A configuration resolved twice: as it is, and with a mark where the environment is read."""
+    """A configuration resolved twice: with real values, and with marks for the environment."""
 
     def __init__(self, cfg: DictConfig) -> None:
         self.values: dict[str, str] = {}
@@ -114,23 +114,23 @@ class _Reading:
             OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
 
     def _mark(self, *arguments: Any) -> str:
-        mark = f"environment{secrets.token_hex(8)}"  # what no resolver takes amiss
+        mark = f"environment{secrets.token_hex(8)}"  # valid input for any resolver
         self._marks[mark] = "${oc.env:" + ",".join(map(str, arguments)) + "}"
         if value := os.environ.get(str(arguments[0])):
             self.values[value] = "${oc.env:" + str(arguments[0]) + "}"
         return mark
 
     def told(self, real: Any, marked: Any, node: Any, place: str) -> Any:
-        """Return plain data that holds nothing of the environment.
+        """Return plain data without the values of environment variables.
 
         Parameters
         ----------
         real, marked
-            The data as it is, and with marks.
+            The data with real values, and with marks.
         node
-            What it was resolved from, or the text of an interpolation above it.
+            Node that it was resolved from, or the text of an interpolation above it.
         place
-            Its key.
+            Key path of the data.
         """
         if isinstance(real, dict) and isinstance(marked, dict):
             return {
@@ -185,20 +185,20 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 
 def _values(cfg: DictConfig) -> dict[str, Any]:
-    """Resolve every value that can be; what cannot be stays as it was written."""
+    """Return the resolved values; those that cannot be resolved stay as written."""
     plain = _plain(cfg, "", [], keep=True)
     assert isinstance(plain, dict)
     return plain
 
 
 def short(overrides: str) -> str:
-    """Return a sweep job's overrides short and safe enough for a folder's name."""
-    keys = re.sub(r"(?:^|(?<=,))[+~]*[\w/@.]*\.(?=\w+=)", "", overrides)  # their last part
+    """Return a sweep job's overrides in short form, safe for a folder's name."""
+    keys = re.sub(r"(?:^|(?<=,))[+~]*[\w/@.]*\.(?=\w+=)", "", overrides)  # keep the last part
     return re.sub(r"[^\w=,.+-]", "_", keys)[:80].rstrip(".")
 
 
 def _plain(node: Any, place: str, problems: list[Problem], *, keep: bool = False) -> Any:
-    """Return a node as plain data, what cannot be resolved left out or kept as written."""
+    """Return a node as plain data; unresolvable values are left out or kept as written."""
     if isinstance(node, DictConfig):
         keys: Any = list(node.keys())
     elif isinstance(node, ListConfig):

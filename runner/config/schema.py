@@ -1,4 +1,4 @@
-"""The JSON schema with which an editor completes and checks a configuration's YAML."""
+"""The JSON schema with which editors complete and check configuration files."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _JSON_TYPES = {int: "integer", float: "number", bool: "boolean", str: "string"}
 
 
 def json_schema() -> Schema:
-    """Return the schema of an experiment's YAML, or of a model's (which has ``layers``...).
+    """Return the schema of an experiment's file, or of a model's file (with ``layers``...).
 
-    Nothing is required, since a file may hold a part and leave the rest to others. A class
-    of one's own goes by the name that it is registered under (``my_package>Scale``).
+    No key is required, since a file may hold only a part of a configuration. A custom class has
+    the name that it is registered under (``my_package>Scale``).
     """
     experiment = ExperimentConfig.model_json_schema()
     definitions = {name: _adapted(part) for name, part in experiment.pop("$defs").items()}
@@ -71,7 +71,7 @@ def json_schema() -> Schema:
 
 
 def _adapted(schema: Any) -> Any:
-    """Return pydantic's schema as that of a part of a configuration."""
+    """Return pydantic's schema without required keys, and with interpolations allowed."""
     if isinstance(schema, list):
         return [_adapted(item) for item in schema]
     if not isinstance(schema, Mapping):
@@ -92,7 +92,7 @@ def _adapted(schema: Any) -> Any:
 
 
 def _classes(namespace: str) -> dict[str, Schema]:
-    """Return the schema of a namespace's objects, and that of each class's arguments."""
+    """Return the schemas of a namespace's objects and of each class's arguments."""
     known = catalogue.load()
     definitions = {}
     choices = []
@@ -132,7 +132,7 @@ def _argument(name: str, default: Any) -> Schema:
 
 
 def _values() -> dict[str, Schema]:
-    """Return the schemas of arguments: plain values, names, and objects where a mapping stands."""
+    """Return the schemas of argument values: plain values, names and nested objects."""
     known = catalogue.load()
     values: dict[str, Schema] = {
         kind: {"anyOf": [{"type": [kind, "array", "null"]}, _ref("object"), _PENDING]}

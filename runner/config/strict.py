@@ -1,4 +1,4 @@
-"""What all parts of the configuration share: nothing unknown, nothing converted."""
+"""Base classes and validators of the configuration: no unknown keys, no type conversions."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from runner.config.references import ModuleName
 from runner.errors import InputError, Problem
 
 MAX_SEED = 2**32 - 1
-"""What NumPy takes, and so Keras."""
+"""Largest seed of NumPy, and so of Keras."""
 
 
 class Strict(BaseModel):
-    """No unknown keys, no change after validation, no type turned into another."""
+    """Base class: unknown keys are refused, types are not converted, instances are frozen."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
@@ -33,18 +33,18 @@ class Strict(BaseModel):
 
 
 class Open(Strict):
-    """A mapping that has keys of its own beside the declared ones."""
+    """Base class of mappings that allow further keys beside the declared ones."""
 
     model_config = ConfigDict(extra="allow")
 
     @property
     def others(self) -> dict[str, Any]:
-        """The keys that are not declared."""
+        """The undeclared keys and their values."""
         return dict(self.__pydantic_extra__ or {})
 
 
 def refuse(problems: Iterable[Problem]) -> None:
-    """Raise what was found in a value, placed below it; `parse` places it."""
+    """Raise InputError if there are problems; `parse` completes their key paths."""
     if found := list(problems):
         raise InputError(found)
 
@@ -60,7 +60,7 @@ def checked(problems: Callable[[Any], Iterator[Problem]]) -> AfterValidator:
 
 
 def expecting(what: str) -> WrapValidator:
-    """Return a validator that says one thing where none of several types fits."""
+    """Return a validator with one message for a value that fits none of several types."""
 
     def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         try:
@@ -72,7 +72,7 @@ def expecting(what: str) -> WrapValidator:
 
 
 def has_custom_modules(info: ValidationInfo) -> bool:
-    """Tell whether names that Keras does not know may be registered by the user's modules."""
+    """Return whether the user's modules may register names that Keras does not have."""
     return bool((info.context or {}).get("custom_modules"))
 
 

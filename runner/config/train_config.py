@@ -1,4 +1,4 @@
-"""How a model is trained, and when it is shown the probe on the way."""
+"""Configuration of a training, and of the captures during it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runner.config.strict import Length, Strict, checked, expecting, has_custom_
 from runner.errors import Problem, suggest
 
 CHOSEN_BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")
-"""What Keras takes for a metric, and chooses one by the shape of the output."""
+"""Names for which Keras chooses a metric by the shape of the output."""
 
 
 def _share_problems(share: float) -> Iterator[Problem]:
@@ -40,36 +40,36 @@ Metric = Annotated[
 
 
 class TrainConfig(Strict):
-    """How a model is trained: Keras's ``fit``, and what is captured along the way.
+    """Training of the model with Keras's ``fit``, and captures during the training.
 
     ``capture_at`` and ``every`` count epochs, or with ``unit: step`` batches; 0 is the
-    model before it has learned anything.
+    untrained model.
     """
 
     epochs: Length = 10
-    """How often all data is gone through."""
+    """Number of epochs."""
     batch_size: Length = 32
-    """Samples in a step."""
+    """Number of samples in a batch."""
     validation_split: Annotated[float, checked(_share_problems)] = 0.0
-    """Share of the data, its last part, that is only evaluated."""
+    """Fraction of the data, taken from its end, used only for validation."""
     shuffle: bool = True
-    """Whether each epoch goes through the data in another order, drawn from the seed."""
+    """Whether to shuffle the data for each epoch, in an order drawn from the seed."""
     metrics: list[Metric] = Field(default=[])
-    """Names of metrics of Keras, or classes with arguments."""
+    """Metrics of Keras: names, or classes with arguments."""
     callbacks: dict[str, NamedObject] = Field(default={})
     """Callbacks of Keras under names of your own."""
     data: ProbeConfig | None = None
-    """What to train on, as a probe is declared; `null`: the probe."""
+    """Training data, declared like a probe; `null`: the probe itself."""
     capture_at: Annotated[list[Any], checked(_moment_problems)] = Field(default=[])
-    """When the probe is shown on the way: after so many epochs (0: before any), or `last`."""
+    """Epochs after which the probe is captured: numbers (0: before training), or `last`."""
     every: Length | None = None
-    """Or after every so many."""
+    """Interval of further captures, starting at 0."""
     unit: Literal["epoch", "step"] = "epoch"
-    """What `capture_at` and `every` count."""
+    """Unit of `capture_at` and `every`."""
     save_model: bool = False
     """Whether to keep the trained model as `model.keras`."""
     keep_partial: bool = False
-    """Whether an interrupted training publishes what there is."""
+    """Whether an interrupted training publishes what it has captured so far."""
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> Self:
@@ -98,7 +98,7 @@ class TrainConfig(Strict):
                 yield Problem(f"capture_at.{position}", message, "raise train.epochs")
 
     def _field_problems(self, callback: NamedObject, place: str, custom: bool) -> Iterator[Problem]:
-        """Refuse fields of a path that will not be there, or that do more than show a number."""
+        """Yield a problem for each field of a path that does not exist or is not a plain number."""
         class_name, key = FORMATTED
         template = callback.arguments.get(key)
         if callback.class_name != class_name or not isinstance(template, str):
@@ -114,15 +114,15 @@ class TrainConfig(Strict):
         yield from field_problems(template, numbers, f"{place}.{key}", complete=complete)
 
     def _figures(self) -> list[str]:
-        """Return what the training data's loss and metrics are called."""
+        """Return the names of the loss and metrics on the training data."""
         return ["loss", *map(figure_name, self.metrics)]
 
     def _monitor_problems(self, callback: NamedObject, place: str) -> Iterator[Problem]:
-        """Refuse to watch a figure that is never there, of which Keras only warns."""
+        """Yield a problem for a monitored figure that never exists, of which Keras only warns."""
         signature = catalogue.load().signature("callbacks", callback.class_name)
         if signature is None or "monitor" not in signature.optional:
             return
-        # Of these, a checkpoint alone does its work without what it watches.
+        # Of these, only a checkpoint works without the figure that it monitors.
         if "save_best_only" in signature.optional and not callback.arguments.get("save_best_only"):
             return
         monitor = callback.arguments.get("monitor", signature.optional["monitor"])
@@ -147,19 +147,19 @@ def _metric_problems(metric: str | NamedObject, place: str, custom: bool) -> Ite
             "metrics", metric.class_name, metric.arguments, place, custom=custom
         )
     elif metric not in CHOSEN_BY_SHAPE:
-        # A name stands for the class without arguments.
+        # A bare name means the class without arguments.
         yield from argument_problems("metrics", metric, {}, place, custom=custom)
 
 
 def figure_name(metric: str | NamedObject) -> str:
-    """Return what a metric is called in the history."""
+    """Return the name of a metric in the history."""
     if isinstance(metric, str):
         return metric
     given = metric.arguments.get("name")
     if given is None:
         signature = catalogue.load().signature("metrics", metric.class_name)
         given = signature and signature.optional.get("name")
-    if given is None:  # Keras makes one up, of the class's name in small letters
+    if given is None:  # Keras uses the class's name in snake case
         name = catalogue.load().class_of("metrics", metric.class_name)
         parted = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
         given = re.sub("([a-z])([A-Z])", r"\1_\2", parted).lower()

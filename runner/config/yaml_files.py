@@ -1,4 +1,4 @@
-"""A person's YAML files, checked before they are read in full."""
+"""Checks of the user's YAML files before they are loaded."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _FOLDERS = 20_000
 
 
 def check_yaml_files(folder: Path) -> None:
-    """Refuse files that are not regular files, or too large or too entangled to be read.
+    """Check that YAML files are regular and small, raise InputError otherwise.
 
-    A short file of aliases to aliases can unfold to gigabytes; its events can be counted
-    without unfolding it.
+    A short file of aliases to aliases can expand to gigabytes; its values are counted without
+    expanding it.
 
     Raises
     ------
     InputError
-        One problem a file.
+        With one problem per file.
     """
     problems: list[Problem] = []
     for path in _yaml_files(folder):
@@ -35,7 +35,7 @@ def check_yaml_files(folder: Path) -> None:
             problems += error.problems
             continue
         except (yaml.YAMLError, UnicodeDecodeError):
-            continue  # said with its line if the file is used
+            continue  # reported with its line if the file is used
         if values > _VALUES:
             problems.append(
                 Problem(str(path), f"unfolds to {values:,} values, the limit is {_VALUES:,}")
@@ -45,7 +45,7 @@ def check_yaml_files(folder: Path) -> None:
 
 
 def _yaml_files(folder: Path) -> Iterator[Path]:
-    """Yield the YAML files below a folder, also those behind links, as Hydra finds them."""
+    """Yield the YAML files below a folder, following links as Hydra does."""
     seen = set()
     for above, folders, names in os.walk(folder, followlinks=True):
         status = Path(above).stat()
@@ -64,7 +64,7 @@ def _yaml_files(folder: Path) -> Iterator[Path]:
 
 
 def _unfolded(text: str) -> int:
-    """Count the values that a YAML text stands for once every alias is written out."""
+    """Return the number of values in a YAML text with every alias expanded."""
     sizes: dict[str | None, int] = {}
     open_collections: list[tuple[str | None, int]] = [(None, 0)]
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
@@ -87,7 +87,7 @@ def _unfolded(text: str) -> int:
 
 
 def yaml_problem(error: yaml.MarkedYAMLError) -> Problem:
-    """Say where a YAML file cannot be read, and why."""
+    """Return the problem of a YAML file that cannot be read, with its line."""
     mark = error.problem_mark or error.context_mark
     place = f"{mark.name}:{mark.line + 1}" if mark is not None else "config"
     what = " ".join((error.problem or str(error)).split())
