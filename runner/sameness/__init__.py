@@ -1,1 +1,1 @@
-"""Whether runs are the same, to the bit or within a tolerance, and whether they still would be."""
+"""Comparison of runs, bit for bit or within a tolerance; verification and repetition of runs."""

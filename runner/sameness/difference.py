@@ -1,4 +1,4 @@
-"""Where two runs differ, tensor by tensor in call order."""
+"""The differences between two runs, tensor by tensor in call order."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from runner.runs.published_run import Run
 from runner.runs.same_probe import check_probes
 from runner.sameness.distance import distance_of
 
-# How far apart values of a type may lie that the same arithmetic gives in another order.
+# Default tolerance per dtype: the differences that another order of operations can cause.
 TOLERANCES = {"float16": 1e-2, "bfloat16": 5e-2, "float32": 1e-5, "float64": 1e-12}
 
 Alignment = Literal["name", "order"]
@@ -29,30 +29,30 @@ Alignment = Literal["name", "order"]
 
 @dataclass(frozen=True)
 class TensorDifference:
-    """One tensor of two runs.
+    """The comparison of one tensor in two runs.
 
     Attributes
     ----------
     kind, tensor, layer_class, shape, dtype
         As in the first run.
     bitwise
-        Whether every value has the same bits; a NaN is the same as any other.
+        Whether all values are bit-for-bit identical; any two NaN count as identical.
     within
-        Whether all lie within the tolerance.
+        Whether all values are within the tolerance.
     max_abs
-        Largest difference of finite values.
+        Largest absolute difference of finite values.
     max_relative
-        That, as a share of the layer's scale: its largest finite absolute value.
+        `max_abs` divided by the layer's scale: its largest finite absolute value.
     ulp
-        Most representable numbers between two values that are compared.
+        Largest number of representable numbers between two compared values.
     differing
-        Share of values that are not the same bits.
+        Share of values whose bits differ.
     sample, unit
-        Where the largest difference is.
+        Sample and unit of the largest difference.
     values
-        The two values there.
+        The two values with the largest difference.
     why
-        Why the values cannot be compared, if they cannot.
+        Reason why the values cannot be compared; ``None`` if they can.
     """
 
     kind: str
@@ -74,18 +74,18 @@ class TensorDifference:
 
 @dataclass(frozen=True)
 class Difference:
-    """What two runs have the same, and what not.
+    """The comparison of two runs.
 
     Attributes
     ----------
     a, b
         The runs.
     tensors
-        Every tensor of either, in call order.
+        Comparisons of all tensors of either run, in call order.
     facts
-        What differs between their records: the key, and its two values.
+        Differences between the records: each a key and its two values.
     exact
-        Whether only the same bits count as the same.
+        Whether only bit-for-bit identical values count as the same.
     """
 
     a: Run
@@ -96,17 +96,17 @@ class Difference:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """A row per tensor."""
+        """The comparisons as a data frame, a row per tensor."""
         return pd.DataFrame([vars(tensor) for tensor in self.tensors])
 
     @property
     def first(self) -> TensorDifference | None:
-        """The first tensor in call order whose bits differ, weights apart."""
+        """The first tensor in call order whose bits differ, not counting weights."""
         return next((t for t in self.tensors if not t.bitwise and t.kind != "weight"), None)
 
     @property
     def same(self) -> bool:
-        """Whether all tensors are the same within the tolerance, or to the bit if `exact`."""
+        """Whether all tensors are the same: within the tolerance, or bit for bit if `exact`."""
         return all(t.bitwise if self.exact else t.within for t in self.tensors)
 
 
@@ -119,7 +119,7 @@ def diff(
     exact: bool = False,
     align: Alignment = "name",
 ) -> Difference:
-    """Compare two runs that were shown the same probe, value by value.
+    """Compare two runs on the same probe, value by value.
 
     Values x and y are within the tolerance if ``|x - y| <= rtol |x| + atol s``, with s the
     layer's scale, its largest finite absolute value in `a`.
@@ -127,18 +127,18 @@ def diff(
     Parameters
     ----------
     a, b
-        Runs, or what `runner.open_run` takes.
+        Runs, or any argument of `runner.open_run`.
     rtol, atol
-        The tolerance; by default that of the tensor's type, 1e-5 for float32.
+        Relative and absolute tolerance; the default depends on the dtype (float32: 1e-5).
     exact
-        Let only the same bits count as the same.
+        Whether only bit-for-bit identical values count as the same.
     align
-        How tensors are paired: by ``name``, or by ``order`` where layers were renamed.
+        How to pair tensors: by ``name``, or by ``order`` if layers were renamed.
 
     Raises
     ------
     InputError
-        If a run cannot be read or failed, their probes differ, or a tolerance is no finite
+        If a run cannot be read or failed, the probes differ, or a tolerance is not a finite
         number of at least 0.
     """
     _check_tolerance(rtol=rtol, atol=atol)
@@ -179,7 +179,7 @@ def _check_tolerance(**given: float | None) -> None:
 
 
 def assert_same(a: Run | str | Path, b: Run | str | Path, **how: Any) -> None:
-    """Fail where two runs differ; for tests of your own.
+    """Check in a test that two runs are the same, raise AssertionError otherwise.
 
     Parameters
     ----------
@@ -189,9 +189,9 @@ def assert_same(a: Run | str | Path, b: Run | str | Path, **how: Any) -> None:
     Raises
     ------
     AssertionError
-        Names the first tensor that differs, and where.
+        If they differ; names the first differing tensor and the place in it.
     InputError
-        As from `diff`.
+        As in `diff`.
     """
     found = diff(a, b, **how)
     if found.same:
@@ -207,7 +207,7 @@ def assert_same(a: Run | str | Path, b: Run | str | Path, **how: Any) -> None:
 def _pairs(
     a: RunRecord, b: RunRecord, align: Alignment
 ) -> Iterator[tuple[TensorRecord | None, TensorRecord | None]]:
-    """Yield the tensors of two runs side by side, those of the first in call order."""
+    """Yield pairs of tensors of two runs, in the call order of the first run."""
     mine, theirs = (
         sorted((t for t in record.tensors if t.alias_of is None), key=lambda t: t.order)
         for record in (a, b)
@@ -232,7 +232,7 @@ def _pairs(
 def _compared(
     a: tuple[Run, TensorRecord], b: tuple[Run, TensorRecord], rtol: float, atol: float
 ) -> dict[str, Any]:
-    """Return how far the values of a tensor lie apart."""
+    """Return the comparison of a tensor's values in two runs, as fields of TensorDifference."""
     run, spec = a
     read = [partial(run.blocks, tensor.name, tensor.kind) for run, tensor in (a, b)]
     found = distance_of(read[0], read[1], rtol, atol)
@@ -246,7 +246,7 @@ def _compared(
 
 
 def _facts(a: RunRecord, b: RunRecord) -> Iterator[tuple[str, Any, Any]]:
-    """Yield what two records say differently, apart from what every run has of its own."""
+    """Yield the differences between two records, except facts that are unique to every run."""
     left, right = (dict(flat_config(_told(record))) for record in (a, b))
     for key in dict.fromkeys((*left, *right)):
         if left.get(key) != right.get(key):

@@ -1,4 +1,4 @@
-"""How far apart two tensors lie, read a piece at a time."""
+"""The distance between two tensors, computed piece by piece."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from dataclasses import dataclass
 import numpy as np
 
 _PIECE = 1 << 18
-"""Values that are compared at a time: what is computed from them stays in the cache."""
+"""Number of values compared at a time, few enough that the results stay in the cache."""
 
 Blocks = Callable[[], Iterator[np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Distance:
-    """How far apart the values of two tensors of the same shape lie.
+    """The distance between two tensors of the same shape.
 
     Attributes
     ----------
     bitwise
-        Whether every value has the same bits; a NaN is the same as any other.
+        Whether all values are bit-for-bit identical; any two NaN count as identical.
     within
-        Whether all lie within the tolerance.
+        Whether all values are within the tolerance.
     max_abs
-        Largest difference of finite values.
+        Largest absolute difference of finite values.
     max_relative
-        That, as a share of the scale: the largest finite absolute value of the first tensor.
+        `max_abs` divided by the scale: the largest finite absolute value of the first tensor.
     ulp
-        Most representable numbers between two values; ``None`` where the types differ, or no
-        two values are numbers.
+        Largest number of representable numbers between two values; ``None`` if the dtypes
+        differ or no pair of values is free of NaN.
     differing
-        Share of values that do not have the same bits.
+        Share of values whose bits differ.
     place
-        Position of the largest difference among all values in C order; ``None`` where the
-        tensors are the same.
+        Position of the largest difference among all values in C order; ``None`` if the
+        tensors are identical.
     values
-        The two values there.
+        The two values with the largest difference.
     """
 
     bitwise: bool
@@ -50,17 +50,17 @@ class Distance:
 
 
 def distance_of(a: Blocks, b: Blocks, rtol: float, atol: float) -> Distance:
-    """Compare two tensors of the same shape; memory holds a block of each.
+    """Compare two tensors of the same shape, with one block of each in memory.
 
     Values x and y are within the tolerance if ``|x - y| <= rtol |x| + atol s``, with s the
-    scale. The scale is known only at the end, so tensors that differ are read a second time.
+    scale. The scale is known only at the end, so tensors that differ are read twice.
 
     Parameters
     ----------
     a, b
-        Begin to read a tensor: its values in C order, some at a time, in any shape.
+        Functions that start to read a tensor: they yield blocks of any shape, in C order.
     rtol, atol
-        The tolerance.
+        Relative and absolute tolerance.
     """
     size = differing = 0
     scale = largest = 0.0
@@ -91,7 +91,7 @@ def distance_of(a: Blocks, b: Blocks, rtol: float, atol: float) -> Distance:
 
 
 def _pieces(a: Blocks, b: Blocks) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the values of two tensors side by side, in one dimension."""
+    """Yield the values of two tensors as pairs of one-dimensional arrays of equal length."""
     left, right = (filter(len, (block.reshape(-1) for block in blocks())) for blocks in (a, b))
     x = y = np.empty(0)
     while True:
@@ -140,7 +140,7 @@ def _larger(one: int | None, other: int | None) -> int | None:
 
 
 def _ulp(x: np.ndarray, y: np.ndarray) -> int | None:
-    """Return the most floating-point numbers that lie between two values."""
+    """Return the largest number of floating-point numbers between two values."""
     if x.dtype != y.dtype or x.dtype.kind != "f":
         return None
     comparable = ~(np.isnan(x) | np.isnan(y))

@@ -1,4 +1,4 @@
-"""A run made once more from its record."""
+"""Repetition of a run from its record."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _VARIABLE = re.compile(r"\$\{oc\.env:([^,}]+)(,[^}]*)?\}")
 
 
 def code_of(run: Run) -> list[str]:
-    """Return what a run's configuration names that is Python code: ``model.function: nets:build``.
+    """Return the Python code that a run's configuration names: ``model.function: nets:build``.
 
-    Building the model again imports it and runs it.
+    Building the model again imports and runs this code.
     """
     return list(_code(run.config))
 
 
 def _code(config: Mapping[str, Any], above: str = "") -> Iterator[str]:
-    """Yield every key that names code, wherever in the configuration it is."""
+    """Yield every key that names code, at any depth of the configuration."""
     for key, value in config.items():
         place = f"{above}{key}"
         if key in ("function", "custom_modules") and value:
@@ -40,22 +40,22 @@ def _code(config: Mapping[str, Any], above: str = "") -> Iterator[str]:
 
 
 def repeated(run: Run, folder: Path, *, trust_code: bool = False) -> Run:
-    """Build the model of a run again, show it the probe and publish what comes out.
+    """Repeat a run: build its model, show it the probe and publish the result.
 
     Parameters
     ----------
     run
         A run made from a configuration.
     folder
-        Where to publish the repetition: absent, or empty.
+        Folder of the repetition, nonexistent or empty.
     trust_code
-        Whether to run the Python code that the configuration names, if it names any.
+        Whether to run the Python code that the configuration names.
 
     Raises
     ------
     InputError
         If the run was not made from a configuration, something that its configuration
-        names is no longer there, or it names code that is not trusted.
+        names no longer exists, or the configuration names code that is not trusted.
     RunError
         If the repetition fails.
     """
@@ -82,14 +82,14 @@ def _composition(run: Run) -> Composition:
     ]
     if unset:
         raise InputError(unset)
-    own = OmegaConf.create({**_escaped(config), "name": None})  # a name is one run's alone
+    own = OmegaConf.create({**_escaped(config), "name": None})  # names are unique to a run
     overrides = [given for given in run.record.overrides if not given.startswith("name=")]
     task = {"overrides": {"task": overrides}, "runtime": {"choices": {}}}
     return composition_of(own, OmegaConf.create({"hydra": task}))
 
 
 def _escaped(value: Any) -> Any:
-    """Let only the environment be interpolated: all else was resolved when the run was made."""
+    """Escape all interpolations but those of the environment: the run resolved all others."""
     if isinstance(value, Mapping):
         return {key: _escaped(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Whether a run's files are still what was written."""
+"""Verification that the files of runs are unchanged."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from runner.record.publication import RECORD
 from runner.record.run_folder import file_damage
 from runner.runs.published_run import Run
 
-# Fewer runs are checked before another process has started.
+# Checking fewer runs than this takes less time than starting a process.
 _RUNS_A_PROCESS = 200
 _RUNS_A_TASK = 32
 
-# Made from a run afterwards, beside it.
+# Files that other commands add to a run's folder.
 _LATER = {"report.html"}
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What was found of one run.
+    """The result of verifying one run.
 
     Attributes
     ----------
     run
-        Its id.
+        Id of the run.
     files
-        How many files it has.
+        Number of files of the run.
     wrong
-        What is wrong with them, one line each.
+        Problems with the files, one line each.
     """
 
     run: str
@@ -42,19 +42,19 @@ class Verified:
 
 
 def verified(folders: Sequence[Path]) -> Iterator[tuple[Path, Verified | DamagedError]]:
-    """Check every byte of many runs, on all cores, and yield what was found in their order.
+    """Check every byte of many runs on all cores, and yield the results in order.
 
     Parameters
     ----------
     folders
-        Of the runs. A record that is damaged itself comes as the error that says so.
+        Folders of the runs. For a damaged record, the result is the error.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     processes = min(cores or 1, len(folders) // _RUNS_A_PROCESS)
     if processes < 2:
         yield from zip(folders, map(_verified, folders), strict=True)
         return
-    # Not forked: Arrow's threads do not survive that.
+    # Arrow's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context) as pool:
         found = pool.map(_verified, folders, chunksize=_RUNS_A_TASK)
@@ -70,7 +70,7 @@ def _verified(folder: Path) -> Verified | DamagedError:
 
 
 def damage(run: Run) -> Iterator[str]:
-    """Yield what is wrong with the files of a run, one line each.
+    """Yield the problems with the files of a run, one line each.
 
     The record itself was checked when the run was opened. Nothing outside the run's folder
     is read.
