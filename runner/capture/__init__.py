@@ -1,1 +1,1 @@
-"""What every layer puts out during a forward pass."""
+"""Capturing the outputs of every layer during a forward pass."""

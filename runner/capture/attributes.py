@@ -1,4 +1,4 @@
-"""What the Python objects that a model can reach hold: attributes, lists, counters."""
+"""The attributes, lists and counters of the Python objects that a model refers to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keras.src.utils.tracking import Tracker
 
 Undo = Callable[[], None]
 
-# Whose functions and objects are not looked into, but for layers and what they keep.
+# Packages whose functions and objects are skipped, except layers and their attributes.
 _LIBRARIES = sys.stdlib_module_names - {"__main__"} | {
     "keras", "tensorflow", "numpy", "scipy", "pandas", "pyarrow", "sklearn", "jax", "torch",
     "h5py", "absl", "google", "ml_dtypes", "wrapt", "pytest", "_pytest", "runner",
@@ -32,22 +32,22 @@ _LOOKED_INTO = (
     np.random.RandomState, np.random.Generator, types.MethodType, types.FunctionType,
     functools.partial, tf.types.experimental.PolymorphicFunction,
 )  # fmt: skip
-# What Keras itself keeps in a layer, and changes when it builds one.
+# Attributes that Keras itself keeps in a layer and changes when it builds one.
 _OF_KERAS = frozenset((*vars(keras.Model()), *vars(keras.layers.Layer())))
 
 
 class Attributes:
-    """A note of what everything that a model can reach holds, by identity.
+    """A snapshot of the contents of every object that a model refers to, by identity.
 
-    Reached are the attributes of layers, models, modules and objects of the user's own
-    classes, the lists, dictionaries, sets and arrays in them, class attributes, and what
-    the functions of such classes use of closures and of their modules' globals. Values are
-    put back behind the back of Keras's tracker, which would take them for new ones.
+    It covers the attributes of layers, models, modules and objects of the user's own
+    classes, the lists, dictionaries, sets and arrays in them, class attributes, and the
+    closures and module globals that functions of such classes use. Values are restored
+    without Keras's tracker, which would register them as new ones.
 
     Parameters
     ----------
     root
-        Where to begin, as a model.
+        Object where the search begins, such as a model.
     """
 
     def __init__(self, root: Any) -> None:
@@ -60,11 +60,11 @@ class Attributes:
         self.note(root)
 
     def note(self, root: Any) -> None:
-        """Note what everything reached from an object holds now."""
+        """Note the current contents of every object that `root` refers to."""
         self._walk(root, lambda _: True)
 
     def note_built(self, layer: Any) -> None:
-        """Note what a layer holds whose building has just ended, with layers built by that."""
+        """Note the contents of a layer that has just been built, with layers made by that."""
 
         def is_part(thing: Any) -> bool:
             if isinstance(thing, (types.FunctionType, types.MethodType)):
@@ -89,12 +89,12 @@ class Attributes:
                 waiting += self._noted(thing)
 
     def put_back(self) -> None:
-        """Let everything hold what it held; what a building added to it stays."""
+        """Restore the noted contents of every object; what a layer's building added stays."""
         for _, undo in self._notes.values():
             undo()
 
     def _noted(self, thing: Any) -> Iterable[Any]:
-        """Note one object, and return what is reached from it."""
+        """Note one object, and return the objects that it refers to."""
         if isinstance(thing, (tuple, frozenset)):
             return thing
         if isinstance(thing, types.MethodType):
@@ -124,7 +124,7 @@ class Attributes:
             for name, value in saved.items():
                 if name not in of_keras:
                     below.append(value)
-                elif isinstance(value, (list, dict)):  # Keras fills it: only what is in it
+                elif isinstance(value, (list, dict)):  # Keras fills it: only its items
                     below += value.values() if isinstance(value, dict) else value
         for cls in filter(_is_users, type(thing).__mro__):
             below += self._class(cls, thing)
@@ -152,9 +152,9 @@ class Attributes:
                 yield value
 
     def _function(self, function: types.FunctionType) -> Iterable[Any]:
-        """Note what a function of the user's refers to outside itself."""
+        """Note the closures and globals that a user's function refers to."""
         module = function.__module__ or ""
-        yield from vars(function).values()  # what a decorator wrapped, too
+        yield from vars(function).values()  # includes a decorated function
         cells = [cell for cell in function.__closure__ or () if _is_filled(cell)]
         yield from (cell.cell_contents for cell in cells)
         if module.partition(".")[0] in _LIBRARIES:
@@ -180,7 +180,7 @@ _holding: dict[Any, bool] = {}
 
 
 def _may_hold(cls: Any) -> bool:
-    """Tell whether instances of a class hold anything that is looked into."""
+    """Return whether instances of a class can refer to anything that is noted."""
     if cls not in _holding:
         _holding[cls] = not issubclass(cls, _PLAIN) and (
             issubclass(cls, (*_LOOKED_INTO, *_HOLDERS)) or _is_users(cls)
@@ -212,12 +212,12 @@ def _names(code: types.CodeType) -> Iterator[str]:
 
 
 def _container(thing: Any) -> tuple[Undo | None, Iterable[Any]]:
-    """Return how to fill a container as it is filled now, and what is in it."""
+    """Return a function that restores a container's current contents, and those contents."""
     thing = getattr(thing, "__wrapped__", thing) if isinstance(thing, (list, dict)) else thing
     match thing:
         case list():
             items = list(thing)
-            below = [*items, getattr(thing, "_storage", None)]  # of TensorFlow's lists
+            below = [*items, getattr(thing, "_storage", None)]  # in TensorFlow's lists
             return functools.partial(_put_items_back, thing, items), below
         case dict():
             pairs = dict(thing)
@@ -245,7 +245,7 @@ def _put_attributes_back(
         value, old = now.get(name, missing), before.get(name, missing)
         if value is old or name in of_keras:
             continue
-        if of_keras and _holds_layers(value):  # made by the building
+        if of_keras and _holds_layers(value):  # made while building
             continue
         if old is missing:
             del now[name]
@@ -263,7 +263,7 @@ def _holds_layers(value: Any) -> bool:
 
 def _put_items_back(now: list[Any], before: list[Any]) -> None:
     if len(now) != len(before) or any(a is not b for a, b in zip(now, before, strict=True)):
-        # Not by its own methods: Keras's lists tell their layer of what comes and goes.
+        # Not by its own methods: Keras's lists notify their layer of every change.
         list.clear(now)
         list.extend(now, before)
 

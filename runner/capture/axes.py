@@ -1,4 +1,4 @@
-"""What the axes of a tensor are, as far as its layer and what led to it tell."""
+"""The names of a tensor's axes, inferred from its layer and from the calls before it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ATTENTION = tuple(
     for name in ("MultiHeadAttention", "GroupedQueryAttention", "GroupQueryAttention")
     if hasattr(keras.layers, name)
 )
-# Layers of Keras whose output has the axes of their input, whatever their lengths.
+# Keras layers whose output has the same axes as their input, of any length.
 _KEEPING = tuple(
     getattr(keras.layers, name)
     for name in (
@@ -37,7 +37,7 @@ _KEEPING = tuple(
     )
     if hasattr(keras.layers, name)
 )
-# Operations of TensorFlow whose output has the axes of those inputs that have as many.
+# TensorFlow operations whose output has the axes of the inputs of the same rank.
 _ELEMENTWISE = frozenset(
     (
         *("Identity", "StopGradient", "Cast", "Neg", "Abs", "Sign", "Square", "Sqrt", "Rsqrt"),
@@ -51,7 +51,7 @@ _ELEMENTWISE = frozenset(
 
 
 def named_axes(calls: Sequence[Call]) -> dict[int, Names | None]:
-    """Return the names of the axes of all tensors that layers were given and put out.
+    """Return the names of the axes of all inputs and outputs of layers.
 
     Parameters
     ----------
@@ -61,14 +61,14 @@ def named_axes(calls: Sequence[Call]) -> dict[int, Names | None]:
     Returns
     -------
     dict
-        Identity of a tensor to the names of its axes but that of the samples: ``height``,
+        Identity of a tensor to the names of its axes, without the sample axis: ``height``,
         ``width``, ``depth``, ``time``, ``position``, ``channel``, ``unit``, ``head``,
-        ``query``, ``key``; ``i0``, ``i1``... for one that nothing is known of. ``None``
-        where nothing is known at all.
+        ``query``, ``key``; ``i0``, ``i1``... for an unknown axis. ``None`` if no axis is
+        known.
     """
     naming = _Naming()
     naming.forward(calls)
-    if naming.backward(calls):  # what a layer asks of its input tells of what made that
+    if naming.backward(calls):  # a layer's expected input names its producer's output
         naming.forward(calls)
     return naming.names
 
@@ -78,7 +78,7 @@ class _Naming:
         self.names: dict[int, Names | None] = {}
 
     def forward(self, calls: Sequence[Call]) -> None:
-        """Name what comes out by what went in."""
+        """Name the axes of outputs from those of inputs."""
         for call in calls:
             if call.loop is not None:
                 continue
@@ -92,7 +92,7 @@ class _Naming:
                     self.names[id(tensor)] = self._given(call, place, tensor, rank)
 
     def backward(self, calls: Sequence[Call]) -> bool:
-        """Name what went in by what came out, where that keeps the axes."""
+        """Name the axes of inputs from those of outputs, where the layer keeps the axes."""
         found = False
         for call in reversed(calls):
             if not isinstance(call.operation, _KEEPING) or call.loop is not None:
@@ -107,27 +107,27 @@ class _Naming:
         return found
 
     def _asked(self, call: Call, rank: int) -> Names | None:
-        """Return what a layer takes the axes of its input to be."""
+        """Return the names of the axes that a layer expects of its input."""
         layer = call.operation
         if _of_keras(layer) and not isinstance(layer, (keras.layers.Flatten, keras.layers.RNN)):
             return _by_format(layer, rank)
         return None
 
     def _given(self, call: Call, place: str | None, tensor: Any, rank: int) -> Names | None:
-        """Return what the axes of an output are."""
+        """Return the names of the axes of an output."""
         found: Names | None = None
         if _of_keras(call.operation):
             given = tuple(self.names.get(id(t)) for _, t in call.inputs if _rank(t) is not None)
             inside = call.parent is not None and isinstance(call.parent.operation, _ATTENTION)
             found = _by_layer(_Output(call.operation, place, rank, given, inside))
-        elif rank > 1:  # a layer of anybody's that says where its channels are
+        elif rank > 1:  # a custom layer that has a data format
             found = _by_format(call.operation, rank)
         if found is None:
             found = self._behind(tensor)
         return found if found is not None and len(found) == rank else None
 
     def _behind(self, tensor: Any) -> Names | None:
-        """Return the axes of a tensor that a graph makes this one of, value by value."""
+        """Return the axes of a tensor in the graph from which this one is made elementwise."""
         if isinstance(tensor, tf.__internal__.EagerTensor):
             return None
         rank, waiting, seen = _rank(tensor), [tensor], {id(tensor)}
@@ -148,7 +148,7 @@ class _Naming:
 
 @dataclass(frozen=True)
 class _Output:
-    """An output of a layer of Keras, with the known names of the axes of its inputs."""
+    """An output of a Keras layer, with the known names of the axes of its inputs."""
 
     layer: Any
     place: str | None
@@ -157,12 +157,12 @@ class _Output:
     in_attention: bool = False
 
     def kept(self, rank: int | None = None) -> Names | None:
-        """Return the names of the first input that has as many axes."""
+        """Return the names of the first input of the same rank."""
         rank = self.rank if rank is None else rank
         return next((names for names in self.given if names and len(names) == rank), None)
 
     def positions(self) -> Names:
-        """Return the names of all axes but the last, for a layer that works on the last."""
+        """Return the names of all axes but the last, for a layer that acts on the last axis."""
         known = self.kept()
         if known is not None:
             return known[:-1]
@@ -172,7 +172,7 @@ class _Output:
 
 
 def _by_layer(output: _Output) -> Names | None:
-    """Return the axes of what a layer of Keras puts out."""
+    """Return the axes of the output of a Keras layer."""
     for classes, rule in _RULES:
         if isinstance(output.layer, classes):
             return rule(output)
@@ -180,7 +180,7 @@ def _by_layer(output: _Output) -> Names | None:
 
 
 def _by_format(layer: Any, rank: int) -> Names | None:
-    """Return the axes of maps, by a layer's ``data_format``."""
+    """Return the axes of feature maps, by a layer's ``data_format``."""
     data_format = getattr(layer, "data_format", None)
     spatial = _SPATIAL.get(rank - 1)
     if data_format not in ("channels_first", "channels_last") or spatial is None:
@@ -189,13 +189,13 @@ def _by_format(layer: Any, rank: int) -> Names | None:
 
 
 def _keeping(output: _Output) -> Names | None:
-    if output.in_attention and output.rank == 3:  # its softmax, and the dropout of that
+    if output.in_attention and output.rank == 3:  # its softmax and dropout
         return "head", "query", "key"
     return output.kept() or _by_normalized_axis(output)
 
 
 def _by_normalized_axis(output: _Output) -> Names | None:
-    """Return the axes of maps of which a normalization is told that their channels come first."""
+    """Return the axes of feature maps that a normalization layer takes as channels first."""
     normal = keras.layers.BatchNormalization, keras.layers.GroupNormalization
     spatial = _SPATIAL.get(output.rank - 1)
     first = isinstance(output.layer, normal) and output.layer.axis == 1 and output.rank > 1
@@ -225,7 +225,7 @@ def _attention(output: _Output) -> Names | None:
 
 
 def _recurrent(output: _Output) -> Names | None:
-    layer = getattr(output.layer, "forward_layer", output.layer)  # of a Bidirectional
+    layer = getattr(output.layer, "forward_layer", output.layer)  # in a Bidirectional
     cell = getattr(layer, "cell", None)
     maps = getattr(cell, "rank", 0)
     row = _by_format(cell, maps + 1) if maps else ("unit",)
@@ -267,7 +267,7 @@ _RULES: tuple[tuple[Any, Callable[[_Output], Names | None]], ...] = (
 
 
 def _of_keras(layer: Any) -> bool:
-    """Tell whether a layer computes as one of Keras's own, being one or made from one."""
+    """Return whether a layer is one of Keras's own, or wraps one."""
     return any(
         cls.__module__.startswith(("keras.src.layers.", "keras.layers."))
         for cls in type(layer).__mro__
@@ -276,6 +276,6 @@ def _of_keras(layer: Any) -> bool:
 
 
 def _rank(tensor: Any) -> int | None:
-    """Return how many axes a sample of a tensor has; ``None`` if it is none, or has no samples."""
+    """Return the rank of one sample; ``None`` if it is no tensor, or has no sample axis."""
     rank = tensor.shape.rank if isinstance(tensor, tf.Tensor) else None
     return None if rank is None or rank == 0 else rank - 1

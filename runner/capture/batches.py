@@ -1,4 +1,4 @@
-"""Batches: how many samples are shown at once, and what that must not change."""
+"""Batch sizes: the number of samples shown at once, which must not change the values."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ AVX-512. What is left over is computed with another rounding, and so is a batch 
 In batches of a multiple of it, a sample's values do not depend on its place, and mostly not on how
 many others there are; `runner.capture.invariance` checks it."""
 
-# Where filling up a batch makes the model put out more values than this, it takes too long.
+# Batches are not padded if the model would then compute more values than this: too slow.
 _SMALL = 2**23
 
 
 def count_samples(inputs: Any) -> int:
-    """Return how many samples a batch has, however its inputs are structured."""
+    """Return the number of samples in a batch, for inputs of any structure."""
     return len(leaves(inputs)[0][1])
 
 
 def taken(inputs: Any, samples: np.ndarray) -> Any:
-    """Return a batch of some samples of another, in the given order."""
+    """Return a batch of some samples of another batch, in the given order."""
     return keras.tree.map_structure(
         lambda array: None if array is None else np.asarray(array)[samples], inputs
     )
@@ -43,19 +43,19 @@ def rounded_up(samples: int) -> int:
 
 
 def full_size(samples: int, values: int) -> int:
-    """Return how many samples to show instead of `samples`, so that all round alike.
+    """Return the batch size to pad `samples` to, so that all samples are rounded alike.
 
     Parameters
     ----------
     samples
-        How many there are to show.
+        Number of samples to show.
     values
-        How many values the model puts out for each.
+        Number of values that the model computes per sample.
 
     Returns
     -------
     int
-        The next multiple of `LANES`; `samples` themselves where so many more would take
+        The next multiple of `LANES`; `samples` itself where the padded batch would take
         much longer.
     """
     size = rounded_up(samples)
@@ -63,16 +63,16 @@ def full_size(samples: int, values: int) -> int:
 
 
 def fixed_batch(model: keras.Model) -> int | None:
-    """Return how many samples a model takes at once, if its inputs are made for one number."""
+    """Return the batch size that the model's inputs require, if they have one."""
     sizes = {tensor.shape[0] for tensor in getattr(model, "inputs", None) or []} - {None}
     return min(sizes, default=None)
 
 
 def has_states(model: keras.Model) -> bool:
-    """Tell whether layers of a model keep a state for each place in a batch."""
+    """Return whether layers of a model keep a state for each position in a batch."""
     return any(getattr(layer, "stateful", False) for layer in model._flatten_layers())
 
 
 def has_fixed_batches(model: keras.Model) -> bool:
-    """Tell whether a model is made for batches of one size: its tensors say so then."""
+    """Return whether a model's tensors require batches of one size."""
     return has_states(model) or fixed_batch(model) is not None

@@ -1,4 +1,4 @@
-"""Where in a model a call happens: the path of its layer, the same in every pass."""
+"""Layer paths: the position of every call in a model, the same in every pass."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from runner.capture.model_tree import children
 
 
 class CallPaths:
-    """Gives layers their paths as they are called during one forward pass.
+    """Assigns paths to layers as they are called during one forward pass.
 
-    A path depends on the model alone. A layer that exists before the pass goes by its own
-    name. One that is made inside the pass would get another automatic name every time, since
-    Keras numbers them through the whole process: it goes by its class and by how many of that
-    class its parent has called before. The first ``Dense`` that ``block`` makes is
-    ``block/dense``, the second ``block/dense#2``, and a second call of ``block`` makes the
-    same ones again.
+    A path depends on the model alone. A layer that exists before the pass is identified by
+    its own name. A layer made inside the pass would get another automatic name every time,
+    since Keras numbers them per process; it is identified by its class and the number of
+    layers of that class that its parent called before. The first ``Dense`` that ``block``
+    makes is ``block/dense``, the second ``block/dense#2``, and a second call of ``block``
+    makes the same paths again.
     """
 
     def __init__(self) -> None:
@@ -35,32 +35,32 @@ class CallPaths:
         Parameters
         ----------
         operation
-            Kept alive for the pass, so that its identity stays its own.
+            The operation. It is kept alive during the pass, so that its identity is unique.
         name
-            The name that it was given; ``None`` if Keras makes one up.
+            The name given to it; ``None`` if Keras assigns one.
         """
         self._made[id(operation)] = operation, name or _snake_case(type(operation).__name__)
 
     def is_made(self, operation: Any) -> bool:
-        """Tell whether an operation was made during the pass."""
+        """Return whether an operation was made during the pass."""
         return id(operation) in self._made
 
     def place(self, operation: Any, parent: Any) -> tuple[str, str, int]:
-        """Return where a call that begins now takes place.
+        """Return the path of a call that begins.
 
         Parameters
         ----------
         operation
-            What is called.
+            The operation being called.
         parent
-            The call inside which that happens.
+            The call that makes this call.
 
         Returns
         -------
         path, segment : str
             The layer's path, and its last segment.
         index : int
-            Which call of that path this is, from 0.
+            Index of the call among those of the same path, from 0.
         """
         owner, name = id(operation), operation.name
         if self.is_made(operation):
@@ -74,7 +74,7 @@ class CallPaths:
         return path, segment, self._indices[path] - 1
 
     def _free(self, parent_path: str, name: str, owner: Any) -> str:
-        """Return the first of ``name``, ``name#2``, ``name#3``... that nobody has."""
+        """Return the first unused name of ``name``, ``name#2``, ``name#3``..."""
         segment, position = name, max(1, self._positions[parent_path, name])
         if position > 1:
             segment = f"{name}#{position}"
@@ -85,14 +85,15 @@ class CallPaths:
         return segment
 
     def _owner_of_made(self, operation: Any, parent: Any) -> tuple[Any, str]:
-        """Return what stands for a made operation in every call of its parent, and its name."""
+        """Return a key that identifies a made operation in all calls of its parent, and its name.
+        """
         _, name = self._made[id(operation)]
         key = id(parent), id(operation)
         if key not in self._made_owners:
             self._made_counts[id(parent), name] += 1
             self._made_owners[key] = name, self._made_counts[id(parent), name]
         owner = self._made_owners[key]
-        # Layers of its class that the parent keeps come first, whatever number Keras gave them.
+        # Layers of its class that the parent keeps are numbered first, whatever Keras named them.
         kept = sum(
             type(child) is type(operation) and not self.is_made(child)
             for child in children(parent.operation)
@@ -103,6 +104,6 @@ class CallPaths:
 
 
 def _snake_case(class_name: str) -> str:
-    """Return the name that Keras makes of a class before it adds a number."""
+    """Return the name that Keras derives from a class, without its number."""
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", class_name))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

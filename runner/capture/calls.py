@@ -1,4 +1,4 @@
-"""What happens inside a model while it runs: every call of every layer, in order."""
+"""Records every call of every layer of a model during a forward pass, in order."""
 
 from __future__ import annotations
 
@@ -35,40 +35,40 @@ class Call:
     operation
         The layer or operation that was called.
     parent
-        The call inside which it happened; ``None`` for the model's own.
+        The call that made this call; ``None`` for the model's own.
     inputs
-        The tensors given to it, each with its place among the arguments.
+        The input tensors, each with its place among the arguments.
     layer_path
         Names of the operations from below the model down to this one, joined by
-        ``/``; ``#2`` tells a second operation of the same name in one place apart.
+        ``/``; ``#2`` marks a second operation of the same name in the same place.
     index
-        Which call of `layer_path` this is, from 0.
+        Index of the call among those of the same `layer_path`, from 0.
     segment
         The last part of `layer_path`.
     repeat
-        Which call of its operation inside `parent` this is, from 0.
+        Index of the call among those of its operation inside `parent`, from 0.
     made
         Whether the operation was made during the pass, by the layer that called it.
     loop
         The call of the recurrent layer that runs this one inside its loop, if any.
     keywords
-        Position to name of the arguments that were given by name.
+        Position to name of the keyword arguments.
     given
-        All that was given to it, by position, then what was given by name.
+        All arguments: the positional ones, then the keyword arguments.
     outputs
-        What it returned, each leaf with its place in the structure: ``None`` for a
-        plain tensor, else ``0``, ``state``, ``1.state``... Empty until it is over.
+        The returned tensors, each leaf with its place in the structure: ``None`` for a
+        plain tensor, else ``0``, ``state``, ``1.state``... Empty until the call ends.
     pre_activation
-        What went into the layer's ``activation``, where that was called once and
-        its result is the layer's output; else ``None``.
+        The input of the layer's ``activation``, if that was called once and its result
+        is the layer's output; else ``None``.
     gradients
-        Gradients of a loss with respect to `outputs`, each with its place, where they were
-        asked for and there are any.
+        Gradients of a loss with respect to `outputs`, each with its place, if requested
+        and available.
     no_gradient
-        Why there is none, for each of the other places.
+        The reason why there is no gradient, for each of the other places.
     name
-        The call path: as `layer_path`, and ``@k`` behind whatever is called more
-        than once in its place. Known when the whole pass is over.
+        The call path: `layer_path`, followed by ``@k`` if several calls have the same
+        path. Known after the whole pass.
     """
 
     operation: Any
@@ -90,38 +90,39 @@ class Call:
 
 
 class Observer:
-    """Looks on while layers are called. This one does nothing; others override what they need."""
+    """Base class of observers of layer calls. Every method does nothing by default."""
 
     def began(self, call: Call) -> None:
-        """Take note of a call that begins: all of it is known but what comes out."""
+        """Handle the start of a call: all of it is known except its outputs."""
 
     def ended(self, call: Call, returned: Any) -> Any:  # noqa: ARG002
-        """Return what is to go on in place of what a call returned.
+        """Return the value to use in place of the value that a call returned.
 
-        An observer that returns something else decides what ``call.outputs`` are.
+        A different value also replaces ``call.outputs``.
         """
         return returned
 
     def failed(self, call: Call) -> None:
-        """Undo what `began` did to a call that raises an error."""
+        """Undo the effects of `began` for a call that raises an error."""
 
 
 def watch(forward: Callable[[], Any], observers: Sequence[Observer] = ()) -> list[Call]:
-    """Run a forward pass and return every call of it, in the order of completion.
+    """Run a forward pass and return every call in it, in the order of completion.
 
-    Keras has no forward hooks, so ``Layer.__call__`` and ``Operation.__call__`` are
-    wrapped for the length of the pass, for this thread alone; so is the ``__call__`` of
-    layer classes that have their own. What the layers compute is not touched. A
-    ``tf.function`` inside the model is run as part of the pass: on its own it would hide
-    its layers, and keep this pass's tensors in a trace that outlives it. So is what
-    ``tf.recompute_grad`` (a remat scope of Keras) would hide from a gradient.
+    Keras has no forward hooks, so ``Layer.__call__`` and ``Operation.__call__`` are wrapped
+    during the pass, for this thread alone; so is the ``__call__`` of layer classes that
+    define their own. The computation of the layers is unchanged. A ``tf.function`` inside
+    the model is run as part of the pass: otherwise it would hide its layers, and keep this
+    pass's tensors in a trace that outlives it. The same holds for ``tf.recompute_grad`` (a
+    remat scope of Keras), which would hide layers from a gradient.
 
     Parameters
     ----------
     forward
-        Calls a model once; the model's own call is the root, the last of the result.
+        Function that calls a model once; the model's call is the root, and last in the
+        result.
     observers
-        Are shown every call, in this order.
+        Observers of every call, notified in this order.
     """
     watcher = _Watcher(observers)
     with _watching, room_for_depth(), watcher.installed():
@@ -177,7 +178,7 @@ class _Watcher:
                 self._paths.note_made(operation, name)
 
         def call_function(function: Any, *args: Any, **kwargs: Any) -> Any:
-            # One that is compiled computes by other kernels, and is left to do so.
+            # A compiled function uses other kernels, and is left compiled.
             if threading.get_ident() != self._thread or getattr(function, "_jit_compile", None):
                 return function_call(function, *args, **kwargs)
             return function.python_function(*args, **kwargs)
@@ -186,7 +187,7 @@ class _Watcher:
             return recompute(function) if threading.get_ident() != self._thread else function
 
         def scope_of_any_name(graph: Any, name: str | None) -> Any:
-            # A layer may be called anything; a scope of TensorFlow's graph may not.
+            # Layer names are arbitrary; scope names of TensorFlow's graphs are restricted.
             fit = _NO_SCOPE.sub("_", name) if name else name
             return name_scope(graph, f".{fit}" if fit and fit[0] in "_/-" else fit)
 
@@ -209,7 +210,7 @@ class _Watcher:
             tf.recompute_grad = recompute
 
     def _is_node(self, operation: Any) -> bool:
-        """Tell whether an operation is a node of the Functional model being called."""
+        """Return whether an operation is a node of the Functional model being called."""
         if isinstance(operation, keras.Layer) or not self._open:
             return False
         model = self._open[-1].operation
@@ -250,7 +251,7 @@ class _Watcher:
 
 
 def _is_symbolic(args: Any, kwargs: Any) -> bool:
-    """Tell whether a call only finds out shapes, as when a layer is made and built in the pass."""
+    """Return whether a call only infers shapes, as when a layer is built during the pass."""
     given = (*args, *kwargs.values())
     return in_symbolic_scope() or any(
         isinstance(tensor, keras.KerasTensor) for _, tensor in leaves(given)
@@ -280,7 +281,7 @@ class _CallingClasses:
 def leaves(structure: Any) -> list[Leaf]:
     """Return the leaves of nested lists, tuples and mappings, each with its place.
 
-    ``None`` is no leaf. A plain value has the place ``None``.
+    ``None`` is not a leaf. The place of a plain value is ``None``.
     """
     if structure is None:
         return []
@@ -298,15 +299,15 @@ def leaves(structure: Any) -> list[Leaf]:
 
 
 def _name(calls: Sequence[Call]) -> None:
-    """Give every call its name, now that it is known what is called how often.
+    """Set the name of every call, once the number of calls of each layer is known.
 
     Parameters
     ----------
     calls
-        All but the model's own, in the order of completion.
+        All calls except the model's own, in the order of completion.
     """
     times = Counter((id(call.parent), id(call.operation)) for call in calls)
-    for call in reversed(calls):  # a parent comes after all that it calls
+    for call in reversed(calls):  # a parent comes after the calls inside it
         again = times[id(call.parent), id(call.operation)] > 1
         called = f"{call.segment}@{call.repeat}" if again else call.segment
         assert call.parent is not None, "only the model's own call has no parent"

@@ -1,4 +1,4 @@
-"""What every layer of a model puts out for the inputs shown to it."""
+"""Captures the tensors of every layer of a model for given inputs."""
 
 from __future__ import annotations
 
@@ -28,48 +28,48 @@ from runner.tensors import TensorSpec
 
 
 class Capture:
-    """A model made ready to give up every layer's output, batch by batch.
+    """A model prepared for capturing every layer's output, batch by batch.
 
-    The forward pass is traced once into a TensorFlow function that returns all chosen
-    tensors; where it cannot be traced it runs eagerly. Either way the model is left as it
-    was: Keras's variables enter as arguments, and whatever else a pass changes is put back
-    after it (see `runner.capture.state`). What changes is carried from batch to batch here.
+    The forward pass is traced once into a TensorFlow function that returns all selected
+    tensors; if it cannot be traced, it runs eagerly. Either way the model is unchanged
+    afterwards: Keras's variables are passed as arguments, and all other changes are undone
+    (see `runner.capture.state`). State that changes is carried from batch to batch here.
 
     Parameters
     ----------
     model
         Any Keras model. One that is not built yet is built by calling it on `inputs`.
     inputs
-        The first batch, as the model is called: an array of shape (sample, ...), or a
-        list or mapping of such. Later batches must have the same shapes.
+        The first batch, as passed to the model: an array of shape (sample, ...), or a
+        list or mapping of arrays. Later batches must have the same shapes.
     selection
-        What to keep; everything of the default kinds if not given.
+        What to capture; by default everything of the default kinds.
     training
         Whether the layers run as in training.
     targets
-        What the model's loss compares its output with, shape (sample, ...); needed for
-        gradients.
+        Targets of the model's loss, shape (sample, ...); needed for gradients.
 
     Attributes
     ----------
     tensors : tuple[TensorSpec, ...]
-        What is captured per sample, in call order.
+        The captured tensors with one row per sample, in call order.
     lost : dict[TensorSpec, str]
-        Those of `tensors` that a later batch showed to fit no table, each with the reason.
+        The tensors of `tensors` that a later batch showed to fit no table, each with the
+        reason.
     weights : tuple[tuple[TensorSpec, keras.Variable], ...]
-        The chosen weights of every layer, in call order.
+        The selected weights of every layer, in call order.
     aliases : tuple[tuple[TensorSpec, TensorSpec], ...]
-        Chosen tensors that are the very same as one of `tensors` or `weights`, each
-        with that one.
+        Selected tensors that are identical to one of `tensors` or `weights`, each with
+        that one.
     layers : tuple[Layer, ...]
-        Every layer of the model in call order, those never called last.
+        Every layer of the model in call order, followed by layers that are never called.
     first : list[numpy.ndarray]
         The values for the first batch, in the order of `tensors`.
     fixed_axes : frozenset[TensorSpec]
-        Those of `tensors` whose first axis is as long as the first batch by the model's own
-        code: it may be that of the samples or not.
+        The tensors of `tensors` whose first axis has the length of the first batch fixed by
+        the model's code: it may or may not be the sample axis.
     size : int
-        How many values all layers together put out for a sample.
+        Number of values that all layers together output for a sample.
     outputs : tuple[str, ...]
         Names of the activations that the model itself returns.
     eager_because : str or None
@@ -138,19 +138,19 @@ class Capture:
         Parameters
         ----------
         inputs, targets
-            As the first batch.
+            The batch, in the same structure as the first one.
 
         Returns
         -------
         list[numpy.ndarray or None]
-            The values of `tensors`, each of shape (sample, ...): views of TensorFlow's
-            memory, not to be written to. ``None`` for those that are lost, by this batch
-            or by an earlier one.
+            The values of `tensors`, each of shape (sample, ...): views of TensorFlow's memory,
+            not to be written to. ``None`` for tensors that are lost, with this batch or an
+            earlier one.
 
         Raises
         ------
         RunError
-            If the model fails, or takes another way through its layers.
+            If the model fails, or calls other layers than for the first batch.
         """
         arrays = self._run(inputs, targets)[1]
         rows = count_samples(inputs)
@@ -164,19 +164,19 @@ class Capture:
         return found
 
     def once_more(self, inputs: Any, targets: np.ndarray | None = None) -> list[np.ndarray]:
-        """Show the model a batch of any size, whatever comes out.
+        """Show the model a batch of any size, without checking the shapes of the values.
 
         Returns
         -------
         list[numpy.ndarray]
-            The values of `tensors`, of whatever shape they have.
+            The values of `tensors`, of any shape.
         """
         arrays = self._run(inputs, targets)[1]
         return [arrays[place] for place in self._places]
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
-        """Show batches inside the scope that count for nothing that comes after it."""
+        """Show batches inside the scope without affecting later ones."""
         values, carried = list(self._values), self._state.carried
         try:
             yield
@@ -185,12 +185,12 @@ class Capture:
             self._values, self._state.carried = values, carried
 
     def leave_out(self, reasons: dict[TensorSpec, str]) -> None:
-        """Capture some of `tensors` no more.
+        """Stop capturing some of `tensors`.
 
         Parameters
         ----------
         reasons
-            Which, each with what to say of it.
+            The tensors to leave out, each with the reason.
         """
         for place in self._places:
             if self._specs[place] in reasons:
@@ -204,13 +204,13 @@ class Capture:
         self.tensors: tuple[TensorSpec, ...] = tuple(self._specs[p] for p in self._places)
 
     def drop_lost(self) -> None:
-        """Capture those of `tensors` no more that were lost."""
+        """Stop capturing the tensors that were lost."""
         self._forget({*self.lost})
         self.lost = {}
 
     @property
     def aliases(self) -> tuple[tuple[TensorSpec, TensorSpec], ...]:
-        """Chosen tensors that are the very same as one of `tensors` or `weights`, with that."""
+        """Selected tensors that are identical to one of `tensors` or `weights`, with that one."""
         shaped = [
             (
                 dataclasses.replace(
@@ -225,21 +225,21 @@ class Capture:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """Every layer of the model in call order, those never called last."""
+        """Every layer of the model in call order, followed by layers that are never called."""
         return tuple(self._inventory.layers.values())
 
     @property
     def carries_state(self) -> bool:
-        """Whether the last pass changed a variable or a table, for the next one to find."""
+        """Whether the last pass changed a variable or a table that the next pass reads."""
         return self._moves or self._state.carries_resources
 
     @property
     def draws_outside(self) -> bool:
-        """Whether a random stream that is no part of the model changes its values."""
+        """Whether a random stream outside the model changes its values."""
         return len(self._variables) > len(self.model.variables)
 
     def refresh(self) -> None:
-        """Take the model's state as it is now; what was carried here is given up."""
+        """Reload the model's current state; the state carried here is discarded."""
         self._state.forget()
         own, users = self._state.generator, keras_generator()
         variables = [
@@ -252,20 +252,20 @@ class Capture:
         try:
             with self._state.trace():
                 traced = trace(self._forward, self._values, inputs, targets)
-            if traced.example.assigned:  # it drew from a stream of Keras's own
+            if traced.example.assigned:  # it drew from Keras's global stream
                 self._variables += [variable for variable, _ in traced.example.assigned]
                 self.refresh()
                 with self._state.trace():
                     traced = trace(self._forward, self._values, inputs, targets)
         except RunnerError:
             raise
-        except Exception as error:  # a model may raise anything; one that is real comes again
+        except Exception as error:  # any error; a real one is raised again by the eager pass
             return None, in_one_line(error)
         self._state.expect(traced.resources)
         return traced, None
 
     def _forward(self, values: list[Any], inputs: Any, targets: Any) -> Pass:
-        """Run the model on the values of its variables."""
+        """Run the model with given values of its variables."""
         state = list(zip(self._variables, values, strict=True))
         kinds = self._selection.kinds
         tape = tf.GradientTape(watch_accessed_variables=False) if "gradient" in kinds else None
@@ -318,7 +318,7 @@ class Capture:
 
 
 class _Scope(keras.StatelessScope):  # type: ignore[misc]
-    """Remembers which variables would have been assigned."""
+    """Records which variables would have been assigned."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -330,7 +330,7 @@ class _Scope(keras.StatelessScope):  # type: ignore[misc]
 
 
 def _size(calls: list[Call]) -> int:
-    """Return how many values calls put out for a sample, of axes whose length is known."""
+    """Return the number of values that calls output per sample, counting axes of known length."""
     return sum(
         int(np.prod([length or 1 for length in tuple(tensor.shape)[1:]], dtype=np.int64))
         for call in calls
@@ -340,7 +340,7 @@ def _size(calls: list[Call]) -> int:
 
 
 def _misfit(spec: TensorSpec, array: np.ndarray, rows: int) -> str:
-    """Say why a tensor of a later batch fits into no table."""
+    """Describe why a tensor of a later batch fits no table."""
     if array.shape[:1] != (rows,):
         return "no sample axis: the number of its rows depends on the samples that are shown"
     return (

@@ -1,4 +1,4 @@
-"""Which layer feeds which, as a forward pass went, and what layers were made with."""
+"""Connections between the layers of a forward pass, and the arguments of the layers."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from runner.capture.calls import Call, Leaf, leaves
 from runner.capture.derivations import derivation
 from runner.wiring import CallWiring, Wire
 
-# Says nothing of what a layer computes from its weights.
+# Arguments that do not affect what a layer computes from its weights.
 _NO_ARITHMETIC = frozenset(("name", "trainable", "dtype", "seed", "activation"))
 _UNKNOWN = object()
-_MOST_NUMBERS = 16  # as many as any shape or axis needs; a vocabulary has more
+_MOST_NUMBERS = 16  # enough for any shape or axis; a vocabulary has more
 
 
 def wiring_of(
     calls: list[Call], root: Call, names: Mapping[int, str], weights: Mapping[int, str]
 ) -> dict[str, tuple[CallWiring, ...]]:
-    """Return what each layer was called on.
+    """Return the inputs of every call of every layer.
 
     Parameters
     ----------
     calls
-        All calls of a forward pass but the model's own.
+        All calls of a forward pass except the model's own.
     root
-        The model's own.
+        The model's own call.
     names
-        Identity of a tensor to the name of the activation that it is.
+        Identity of a tensor to the name of its activation.
     weights
-        Likewise to the name of the weight whose value it is.
+        Identity of a tensor to the name of the weight whose value it is.
 
     Returns
     -------
     dict
-        Layer path to its calls in their order. Those inside the loop of a recurrent layer
-        are left out.
+        Layer path to its calls in order. Calls inside the loop of a recurrent layer are
+        left out.
     """
     shown = {id(tensor): place for place, tensor in map(_placed, root.inputs)}
     found: dict[str, list[CallWiring]] = {}
@@ -70,10 +70,10 @@ def wiring_of(
 
 
 def arguments_of(layer: Any) -> dict[str, Any] | None:
-    """Return what one of Keras's own layers was made with, as far as it decides its arithmetic.
+    """Return the arguments of one of Keras's own layers that determine its arithmetic.
 
-    Plain values alone, and the name of its activation; of an operation of ``keras.ops`` its
-    name there as ``operation``. ``None`` for a layer of anybody else's, and for a model.
+    Only plain values and the name of its activation; for an operation of ``keras.ops``, its
+    name there as ``operation``. ``None`` for a custom layer, and for a model.
     """
     if not _has_arguments(layer):
         return None
@@ -94,7 +94,7 @@ def arguments_of(layer: Any) -> dict[str, Any] | None:
 
 
 def _has_arguments(layer: Any) -> bool:
-    """Tell whether a layer is one of Keras's own, or an operation of ``keras.ops``."""
+    """Return whether a layer is one of Keras's own, or an operation of ``keras.ops``."""
     module = type(layer).__module__
     own = module.startswith(("keras.src.layers.", "keras.layers."))
     return module.startswith("keras.src.ops.") or (own and isinstance(layer, keras.Layer))
@@ -111,16 +111,16 @@ def _arguments_of_operation(operation: Any) -> dict[str, Any]:
 
 
 def _config_of(layer: Any) -> dict[str, Any]:
-    """Return a layer's configuration without how its weights are made and regularized.
+    """Return a layer's configuration without the initializers and regularizers of its weights.
 
-    An initializer, a regularizer or a constraint of anybody's own need not have a
-    ``get_config``, and then its layer cannot tell its own. Where something else in it has
-    none, such as a custom cell, the configuration is read from the layer's attributes.
+    A custom initializer, regularizer or constraint may lack ``get_config``, and then its
+    layer's ``get_config`` fails. If another part lacks it, such as a custom cell, the
+    configuration is read from the layer's attributes.
     """
     with _weight_rules_set_aside(layer):
         try:
             config: dict[str, Any] = layer.get_config()
-        except Exception:  # whatever a layer of anybody's raises
+        except Exception:  # a custom layer may raise anything
             names = [name for cls in type(layer).__mro__ for name in _parameters(cls)]
             config = {name: getattr(layer, name, None) for name in dict.fromkeys(names)}
     return config
@@ -144,7 +144,7 @@ def _weight_rules_set_aside(layer: Any) -> Iterator[None]:
 
 
 def _parameters(cls: type) -> list[str]:
-    """Return what a layer class takes itself, apart from what all layers take."""
+    """Return the parameters of a layer class, without those that all layers have."""
     if not issubclass(cls, keras.Layer) or cls is keras.Layer or "__init__" not in vars(cls):
         return []
     parameters = list(inspect.signature(vars(cls)["__init__"]).parameters.values())[1:]
@@ -165,7 +165,7 @@ def _wires(
             argument = arguments.get(int(position), f"argument{position}")
             before = _before_casts(tensor)
             name = names.get(id(tensor)) or names.get(id(before))
-            # What it hands on as it is bears its name; where it had that from is not known.
+            # A tensor that it returns unchanged has its name; the tensor's source is not known.
             own = name is not None and name.partition(":")[0] == call.name
             unnamed = (name is None or own) and id(before) not in shown
             yield Wire(
@@ -179,7 +179,7 @@ def _wires(
 
 
 def _is_passed(value: Any) -> bool:
-    """Tell whether a value is a tensor of the pass; constants were made before it."""
+    """Return whether a value is a tensor of the pass; constants are made before it."""
     constant = not tf.executing_eagerly() and hasattr(value, "numpy")
     return bool(tf.is_tensor(value)) and not constant
 
@@ -197,22 +197,22 @@ def _settings(call: Call) -> dict[str, Any]:
 
 
 def _argument_names(call: Call) -> dict[int, str]:
-    """Return the names that a layer has for what it was given, by position."""
+    """Return the names of a layer's arguments, by position."""
     parameters = inspect.signature(call.operation.call).parameters.values()
     named = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
     return {**dict(enumerate(named)), **call.keywords}
 
 
 def _placed(leaf: Leaf) -> tuple[str, Any]:
-    """Return an input of the model with its place among what the model was shown."""
+    """Return an input of the model with its place among the model's inputs."""
     place, tensor = leaf
     return str(place).partition(".")[2] or "input", tensor
 
 
 def _before_casts(tensor: Any) -> Any:
-    """Return the tensor of a graph that another is the same as but for its type.
+    """Return the tensor of a graph from which another is made by casts alone.
 
-    Keras converts what a model is shown to the type that its layers take.
+    Keras converts the inputs of a model to the dtype of its layers.
     """
     while isinstance(tensor, tf.Tensor) and not hasattr(tensor, "numpy"):
         source = tensor.op.inputs[0] if tensor.op.type in ("Cast", "Identity") else None
@@ -229,7 +229,7 @@ def _activation_name(activation: Any) -> str:
 
 
 def _quantizer(quantizer: Any) -> dict[str, Any] | None:
-    """Return what a layer rounds its inputs with, as far as it decides the result."""
+    """Return the arguments of a layer's input quantizer that determine its result."""
     if quantizer is None:
         return None
     known = {key: getattr(quantizer, key, None) for key in ("value_range", "epsilon")}
@@ -237,7 +237,7 @@ def _quantizer(quantizer: Any) -> dict[str, Any] | None:
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON has for an argument that is no tensor of the pass, else `_UNKNOWN`."""
+    """Return an argument as a JSON value, or `_UNKNOWN` for a tensor of the pass."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if value is Ellipsis:

@@ -1,4 +1,4 @@
-"""How a tensor of a traced pass follows from others, where no layer put it out."""
+"""Describes how a tensor of a traced pass is computed outside the layers."""
 
 from __future__ import annotations
 
@@ -29,26 +29,27 @@ _REDUCING = {"Max": "max", "Mean": "mean", "Min": "min", "Prod": "prod", "Sum": 
 
 
 class _Unknown(Exception):
-    """Says which operation cannot be described."""
+    """Raised with the name of an operation that cannot be described."""
 
 
 def derivation(tensor: Any, source: Callable[[Any], dict[str, Any] | None]) -> dict[str, Any]:
-    """Describe how a tensor was computed from what has a name.
+    """Describe how a tensor was computed from named tensors.
 
     Parameters
     ----------
     tensor
         A tensor of the graph that is being traced.
     source
-        Returns ``{"tensor": name}``, ``{"input": place}`` or ``{"weight": name}`` for a tensor
-        that has a name, else ``None``. It is not asked for `tensor` itself.
+        Function that returns ``{"tensor": name}``, ``{"input": place}`` or
+        ``{"weight": name}`` for a tensor that has a name, else ``None``. It is not called
+        for `tensor` itself.
 
     Returns
     -------
     dict
-        ``operation`` and ``of``, the descriptions of what it was given, with its parameters;
-        a source; or a constant (``constant``, or ``range`` with start, stop and step). If it
-        cannot be described: ``unknown``, the operation of TensorFlow that is not known here.
+        ``operation`` and ``of``, the descriptions of its inputs, with its parameters; a
+        source; or a constant (``constant``, or ``range`` with start, stop and step). If it
+        cannot be described: ``unknown``, the name of the unsupported TensorFlow operation.
     """
     described = 0
 
@@ -107,7 +108,7 @@ def _moved_or_multiplied(
         case "Reshape" | "ExpandDims" | "Squeeze" | "BroadcastTo":
             name = "broadcast_to" if operation.type == "BroadcastTo" else "reshape"
             shape = tensor.shape.as_list() if tensor.shape.rank is not None else [None, None]
-            if None in shape[1:]:  # as of (batch, -1, 8), where no more than one is left open
+            if None in shape[1:]:  # as for (batch, -1, 8): at most one length may be unknown
                 known = tf.get_static_value(given[1], partial=True)
                 if known is None or None in list(known)[1:]:
                     raise _Unknown(operation.type)
@@ -154,7 +155,7 @@ def _part(of: list[dict[str, Any]], whole: Any, axis: int, key: Any) -> dict[str
 
 
 def _key(operation: Any) -> list[Any]:
-    """Return the key of ``x[key]``, as `runner.wiring.CallWiring` writes it down."""
+    """Return the key of ``x[key]``, in the format of `runner.wiring.CallWiring`."""
     starts, stops, steps = (
         [int(one) for one in _static(given, operation)] for given in operation.inputs[1:]
     )

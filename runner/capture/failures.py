@@ -1,4 +1,4 @@
-"""What made a forward pass fail, in one line."""
+"""Describes in one line why a forward pass failed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runner.errors import InputError, RunError, RunnerError
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """Say in one line what made a forward pass fail, and in which layer."""
+    """Raise an error of one line that names the cause of a failed forward pass, and the layer."""
     try:
         yield
     except RunnerError:
@@ -32,11 +32,11 @@ def explained() -> Iterator[None]:
 
 
 def in_one_line(error: Exception) -> str:
-    """Return what an error of Keras or TensorFlow says, without what surrounds it."""
+    """Return the message of an error of Keras or TensorFlow, without the surrounding text."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip() or type(error).__name__
-    if "\n\t [[" in text:  # a graph tells where its code stood, first
+    if "\n\t [[" in text:  # an error in a graph begins with the position in its code
         text = text.partition("\n\t [[")[0].rpartition("\n")[2]
-    # Keras says where around what: the one is told beside this, the other is long.
+    # Keras surrounds the message with the layer, reported elsewhere, and a long context.
     text = re.sub(r"^(Exception encountered when calling \S+\.call\(\)\.\s+)+", "", text)
     for rest in ("\n\nArguments received by ", "\n\t; NodeDef: "):
         text = text.partition(rest)[0]

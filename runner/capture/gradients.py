@@ -1,4 +1,4 @@
-"""The gradient of a loss with respect to what layers put out."""
+"""The gradient of a loss with respect to the outputs of layers."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from runner.capture.calls import Call, Leaf, Observer, leaves
 
 
 class Gradients(Observer):
-    """Makes a forward pass ready for the gradient of a loss at every layer's output.
+    """Prepares a forward pass for the gradient of a loss at every layer's output.
 
-    A layer may hand on the tensor that it was given (Dropout outside training), and a tensor
-    may be used in other places too. Its gradient would count them all. What goes on from
-    every call is therefore a tensor of its own, equal to the one that the layer returned. The
-    calls keep the layers' own tensors: what is the same tensor stays the same.
+    A layer may return its input tensor unchanged (Dropout outside training), and a tensor
+    may be used in other places too. Its gradient would include them all. The value passed
+    on from every call is therefore a new tensor, equal to the one that the layer returned.
+    The calls keep the layers' own tensors, so that identical tensors stay identical.
 
     Parameters
     ----------
     tape
-        Records the pass.
+        The tape that records the pass.
     """
 
     def __init__(self, tape: tf.GradientTape) -> None:
@@ -33,11 +33,11 @@ class Gradients(Observer):
         self._output: Any = None
 
     def began(self, call: Call) -> None:
-        """Note the layers' own tensors as what the call is given."""
+        """Note the layers' own tensors as the inputs of the call."""
         call.inputs = self._own(call.inputs)
 
     def ended(self, call: Call, returned: Any) -> Any:
-        """Let a tensor of its own go on from every call but the model's."""
+        """Return a new tensor for every output, except the model's own."""
         call.outputs = self._own(call.outputs)
         if call.parent is None:
             self._returned = returned
@@ -48,17 +48,17 @@ class Gradients(Observer):
             returned = keras.tree.map_structure(self._set_apart, returned)
         apart = leaves(returned)
         for _, tensor in apart:
-            if self._differentiable(tensor):  # also what stands in a mapping unknown to Keras
+            if self._differentiable(tensor):  # also in a mapping unknown to Keras
                 self._tape.watch(tensor)
         self._apart.append((call, apart))
         return returned
 
     @property
     def output(self) -> Any:
-        """The model's output, for a loss to compare.
+        """The model's output, for a loss.
 
-        Keras computes a crossentropy from the logits that a softmax was given, which it finds
-        by the operation that made its tensor.
+        Keras computes a crossentropy from the logits of a softmax, which it finds by the
+        operation that made its tensor.
         """
         if self._output is None:
             [(_, output)] = leaves(self._returned)
@@ -68,12 +68,12 @@ class Gradients(Observer):
         return self._output
 
     def add(self, loss: Any) -> None:
-        """Give every call the gradients of a loss with respect to its outputs.
+        """Set the gradients of every call with respect to its outputs.
 
         Parameters
         ----------
         loss
-            A single number, recorded on the tape too, which is used up.
+            The loss, a single number recorded on the tape, which can be used only once.
         """
         sources = {
             id(tensor): tensor
@@ -103,7 +103,7 @@ class Gradients(Observer):
             return leaf
         apart = tf.identity(leaf)
         for name, value in getattr(leaf, "__dict__", {}).items():
-            if name.startswith("_keras_"):  # its mask, and the logits that it was made of
+            if name.startswith("_keras_"):  # its mask and its logits
                 setattr(apart, name, value)
         self._stands_for[id(apart)] = apart, self._stands_for.get(id(leaf), (leaf, leaf))[1]
         return apart
@@ -127,12 +127,12 @@ class Gradients(Observer):
 
 
 def _operation_type(tensor: Any) -> str:
-    """Return the type of the operation of a graph that made a tensor."""
+    """Return the type of the graph operation that made a tensor."""
     return "" if tf.executing_eagerly() else str(tensor.op.type)
 
 
 def _operations_behind(loss: Any) -> set[Any] | None:
-    """Return every operation that a loss is computed from; ``None`` outside a graph."""
+    """Return every operation that a loss depends on; ``None`` outside a graph."""
     if tf.executing_eagerly():
         return None
     found, waiting = {loss.op}, [loss.op]

@@ -1,4 +1,4 @@
-"""Whether a sample's values are its own: measured by showing it in other batches."""
+"""Measures whether a sample's values depend on the other samples of its batch."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from runner.capture.capture import Capture
 from runner.errors import RunError
 from runner.tensors import Invariance, TensorSpec
 
-# Rows are compared so many bytes at a time.
+# Number of bytes of rows compared at a time.
 _BLOCK = 2**22
 
 
 @dataclass(frozen=True)
 class Findings:
-    """How the values of samples held in other batches.
+    """The comparison of the values of samples shown in other batches.
 
     Attributes
     ----------
     invariance
-        Of every tensor that has a row per sample: whether its values were the same to the
-        last bit, but for rounding, or not. ``None`` where they differ each time that the
-        same batch is shown, being drawn or counted.
+        For every tensor with one row per sample: whether its values were bit-for-bit
+        identical, equal except for rounding, or different. ``None`` where they differ each
+        time that the same batch is shown, because they are random or counted.
     reasons
-        Tensors without a row per sample, each with why there can be no table.
+        Tensors without a row per sample, each with the reason why it has no table.
     sizes
-        How many samples the batches had that were compared.
+        The sizes of the compared batches.
     any_size
-        Whether the model takes batches of any size.
+        Whether the model accepts batches of any size.
     mixed_by
         Name of the first tensor whose values depend on the other samples of a batch.
     """
@@ -46,16 +46,16 @@ class Findings:
 
 @dataclass
 class Comparison:
-    """Batches of the first one's samples in another order, beside what they gave at first.
+    """Shows the samples of the first batch in another order, and compares their values.
 
-    Half of the samples are shown, and then the other half, so that each is seen without
-    those that it was first shown with. Both halves come in an arbitrary order, and their
-    samples more than once where that fills a batch up.
+    One half of the samples is shown, and then the other half, so that each sample is seen
+    without those that it was first shown with. Both halves are in an arbitrary order, with
+    samples repeated if that is needed to fill a batch.
 
     Parameters
     ----------
     capture
-        The model, which has been shown the first batch.
+        The model, after the first batch.
     inputs, targets
         The first batch.
     more
@@ -78,11 +78,11 @@ class Comparison:
         self._halves = [part for part in (order[:half], order[half:]) if len(part)]
 
     def findings(self) -> Findings:
-        """Show the batches, and return what was found. The capture then goes on as before."""
+        """Show the batches, and return the findings. The capture's state is then restored."""
         capture = self.capture
         try:
             sizes = self._shown()
-        except RunError:  # what else is in a batch decides on the way that is taken
+        except RunError:  # which layers are called depends on the rest of the batch
             everything: dict[TensorSpec, Invariance | None] = dict.fromkeys(capture.tensors, "none")
             name = str(capture.model.name)
             return Findings(everything, {}, (self._count,), any_size=False, mixed_by=name)
@@ -103,12 +103,12 @@ class Comparison:
         )
 
     def held_to(self, arrays: list[np.ndarray]) -> dict[TensorSpec, Invariance]:
-        """Return how the values of a larger batch, which begins as the first one, compare.
+        """Compare the values of a larger batch that begins with the samples of the first one.
 
         Parameters
         ----------
         arrays
-            Those of the capture's tensors, in their order.
+            The values of the capture's tensors, in order.
         """
         found: dict[TensorSpec, Invariance] = {}
         capture = self.capture
@@ -124,7 +124,7 @@ class Comparison:
         except RunError:
             if self.fixed:
                 raise
-        self.fixed = True  # its code knows how many samples a batch has
+        self.fixed = True  # its code fixes the batch size
         self._verdicts, self._reasons, self._others = {}, {}, {}
         return self._show(self._sizes())
 
@@ -135,7 +135,7 @@ class Comparison:
         sizes: list[int] = []
         for part in self._halves:
             wide = rounded_up(len(part))
-            if full_size(len(part), values) != wide:  # too long: one half twice, the other once
+            if full_size(len(part), values) != wide:  # too slow: repeat only the first half
                 wide = len(part) if sizes else 2 * len(part)
             sizes.append(wide)
         if all(size == self._count for size in sizes):
@@ -199,7 +199,7 @@ def _worst(found: Any) -> Invariance:
 
 
 def _agreement(before: np.ndarray, samples: np.ndarray, array: np.ndarray) -> Invariance:
-    """Return how the rows of an array compare with those of the same samples before."""
+    """Compare the rows of an array with the earlier rows of the same samples."""
     step = max(1, _BLOCK // max(1, before[:1].nbytes))
     for start in range(0, len(samples), step):
         rows = slice(start, start + step)
@@ -214,10 +214,10 @@ def _stays(before: np.ndarray, array: np.ndarray) -> bool:
 
 
 def alike(one: np.ndarray, other: np.ndarray) -> bool:
-    """Tell whether two arrays are equal but for rounding that may have grown on its way.
+    """Return whether two arrays are equal except for accumulated rounding errors.
 
-    Floating-point values may differ by the square root of their type's precision, of
-    themselves and of the largest of them.
+    Floating-point values may differ by the square root of the precision of their dtype,
+    relative to themselves and to the largest value.
     """
     if one.shape != other.shape:
         return False

@@ -1,4 +1,4 @@
-"""What there is to capture in one forward pass, and what is kept of it."""
+"""The layers and tensors of one forward pass, and which of them are kept."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ class Layer:
     Attributes
     ----------
     path
-        Its layer path.
+        Layer path.
     layer_class
-        Name of its class.
+        Name of the layer's class.
     order
         Position of its first call among all calls; ``None`` if it was never called.
     reason
-        Why nothing that it put out was captured; ``None`` where something was.
+        Why no output of it was captured; ``None`` if one was.
     no_gradient
-        Why an output has no gradient, where gradients were asked for.
+        Why an output has no gradient, if gradients were requested.
     arguments
-        What it was made with (see `runner.capture.connections.arguments_of`).
+        Arguments of the layer (see `runner.capture.connections.arguments_of`).
     calls
-        What it was called on, call by call.
+        The inputs of each of its calls.
     left_out
-        Each of its tensors that was asked for and has no table, with the reason.
+        Its requested tensors that have no table, each with the reason.
     """
 
     path: str
@@ -56,7 +56,7 @@ class Layer:
 
 @dataclass
 class Entry:
-    """A layer of which not everything is known yet."""
+    """A layer whose record is not complete yet."""
 
     layer: Layer
     kept: set[tuple[Kind, str]] = field(default_factory=set)
@@ -66,35 +66,35 @@ class Entry:
 class Inventory:
     """Every layer and tensor of a model, sorted into kept and left out.
 
-    What becomes of a tensor is decided once, for the tensor: the layers that hand on the very
-    same one share its table, or the reason why it has none.
+    Whether a tensor is kept is decided once per tensor: the layers that return the same
+    tensor share its table, or the reason why it has none.
 
     Parameters
     ----------
     kinds
-        The kinds of tensors that were asked for.
+        The requested kinds of tensors.
 
     Attributes
     ----------
     tensors : list[TensorSpec]
-        What is kept, in call order; shapes are filled in when values are there.
+        The kept tensors, in call order; shapes are set once values are available.
     aliases : list[tuple[TensorSpec, int]]
-        What would have been kept but is the very same tensor as one of `tensors`:
-        each with the position of that one.
+        Selected tensors that are identical to one of `tensors`, each with the position of
+        that one.
     weights : list[tuple[TensorSpec, variable]]
         Every kept weight with its ``keras.Variable``, or ``tf.Variable``.
     plain_variables : list[tf.Variable]
-        Those of all layers that are no weights of Keras, kept or not.
+        Variables of all layers that are not weights of Keras, kept or not.
     weight_aliases : list[tuple[TensorSpec, TensorSpec]]
-        Kept weights that an earlier layer path has already, each with that one.
+        Kept weights that belong to an earlier layer path too, each with that one.
     candidates : list[TensorSpec]
-        All that a selection can choose from.
+        All tensors that a selection can choose from.
     refused : list[tuple[TensorSpec, str]]
-        All that it cannot, with the reason.
+        All tensors that it cannot choose, with the reason.
     outputs : tuple[str, ...]
         Names of the activations that the model itself returns.
     entries : dict[str, Entry]
-        What is known of each layer so far, by its path.
+        The incomplete record of each layer, by its path.
     """
 
     def __init__(self, kinds: frozenset[Kind] = frozenset()) -> None:
@@ -107,12 +107,12 @@ class Inventory:
         self.refused: list[tuple[TensorSpec, str]] = []
         self.outputs: tuple[str, ...] = ()
         self.entries: dict[str, Entry] = {}
-        # Those that count as what a layer put out.
+        # Kinds that count as outputs of a layer.
         self._kinds: frozenset[Kind] = kinds & {"activation"} or kinds - {"weight"}
 
     @property
     def layers(self) -> dict[str, Layer]:
-        """Every layer by its path: the called ones in call order, then the others."""
+        """Every layer by its path: those called in call order, then the others."""
         return {path: self._settled(entry) for path, entry in self.entries.items()}
 
     def leave_out(self, position: int, reason: str) -> None:
@@ -124,7 +124,7 @@ class Inventory:
             entry.left_out.append(LeftOut(spec.name, spec.kind, reason))
 
     def why_nothing(self, found: set[Kind]) -> str:
-        """Return why nothing is captured of a call that gave tensors of some kinds, all fit."""
+        """Return why no tensor of a call is captured, given the kinds of its valid tensors."""
         if "activation" not in found:
             return "it returned nothing"
         lacking = self._kinds - found

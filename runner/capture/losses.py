@@ -1,4 +1,4 @@
-"""The loss that every sample has by itself."""
+"""The sum of the losses of single samples."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ import keras
 
 
 def total_loss(loss: Any, targets: Any, output: Any) -> Any:
-    """Return the losses of all samples, added up.
+    """Return the sum of the losses of all samples.
 
-    The gradient of the sum is, for a sample, that of its own loss: it does not depend on
-    how many others it is shown with, as that of a batch's mean would. The reduction of the
-    loss is therefore left aside, and so are weights of samples and classes, and what
-    layers add to the loss of a batch, such as regularizers.
+    The gradient of the sum with respect to a sample is that of the sample's own loss: unlike
+    the gradient of a batch mean, it does not depend on the batch size. The reduction of the
+    loss is therefore ignored, and so are sample weights, class weights, and the losses that
+    layers add for a batch, such as regularizers.
 
     Parameters
     ----------
     loss
         As given to ``compile``: an object, a function or a name.
     targets
-        Shape (sample, ...), as the loss takes them.
+        Shape (sample, ...), as required by the loss.
     output
         The model's output, shape (sample, ...).
 
     Returns
     -------
     tensor
-        A single number. The loss of a sample is the mean over whatever axes the loss has
-        left beside that of the samples, as it would be in a batch of this one sample.
+        A single number. The loss of a sample is the mean over all remaining axes except the
+        sample axis, as for a batch of this one sample.
     """
     function = keras.losses.get(loss) if isinstance(loss, str) else loss
     mask = getattr(output, "_keras_mask", None)
     if isinstance(function, keras.losses.Loss):
-        # As its __call__ does before it reduces.
+        # As in its __call__, before the reduction.
         given = keras.ops.convert_to_tensor(targets, dtype=function.dtype)
         losses = function.call(given, keras.ops.convert_to_tensor(output, dtype=function.dtype))
     else:
@@ -41,7 +41,7 @@ def total_loss(loss: Any, targets: Any, output: Any) -> Any:
     counted = getattr(losses, "_keras_mask", None)
     if counted is not None:
         mask = counted if mask is None else keras.ops.logical_and(mask, counted)
-    if len(losses.shape) == 0:  # a function that is a mean over the batch already
+    if len(losses.shape) == 0:  # the function returns a mean over the batch
         return losses * keras.ops.cast(keras.ops.shape(output)[0], losses.dtype)
     if mask is None:
         mask = keras.ops.ones_like(losses)

@@ -1,4 +1,4 @@
-"""The layers and weights that a model holds, by what its objects are made of."""
+"""The tree of layers and weights of a model, read from its objects."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ _Trackable: Any = tf.__internal__.tracking.AutoTrackable
 
 
 def children(layer: Any) -> list[Any]:
-    """Return the layers that a layer holds itself, those of its sublayers apart."""
+    """Return the direct sublayers of a layer."""
     flatten = getattr(layer, "_flatten_layers", None)
     return flatten(include_self=False, recursive=False) if flatten is not None else []
 
 
 def uncalled(model: Any, paths: dict[int, str], taken: set[str]) -> Iterator[tuple[Any, str, str]]:
-    """Walk the tree of layers below a model, and yield those that have no path yet.
+    """Yield the layers below a model that have no path yet.
 
     Parameters
     ----------
     model
         The model.
     paths
-        Identity of a layer to its path, the model's being empty; is added to.
+        Identity of a layer to its path, the model's being empty; extended in place.
     taken
-        The paths that are given already; is added to.
+        The paths that are in use; extended in place.
 
     Yields
     ------
     tuple
-        A layer, the path that it was given, and that of the layer that holds it.
+        A layer, its new path, and the path of its parent layer.
     """
     seen = {id(model)}
     waiting = [(model, iter(children(model)))]
@@ -60,8 +60,8 @@ def uncalled(model: Any, paths: dict[int, str], taken: set[str]) -> Iterator[tup
 def own_weights(layer: Any) -> Iterator[tuple[str, Any]]:
     """Yield a layer's variables that belong to none of its sublayers, under unique names.
 
-    Those of Keras go by their names; a plain ``tf.Variable`` goes by the attribute that holds
-    it, such as ``scale``, ``tables.0`` in a list or ``cell.w`` in a ``tf.Module``.
+    Keras variables have their own names; a plain ``tf.Variable`` is named after the attribute
+    that holds it, such as ``scale``, ``tables.0`` in a list or ``cell.w`` in a ``tf.Module``.
     """
     below = {id(weight) for child in children(layer) for weight in child.weights}
     of_keras = getattr(layer, "weights", [])
@@ -77,7 +77,7 @@ def own_weights(layer: Any) -> Iterator[tuple[str, Any]]:
 def _plain(held: Mapping[Any, Any], prefix: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
     """Yield the plain variables of an object's attributes, each once."""
     for key, value in held.items():
-        # TensorFlow notes under such names what it has to write into a checkpoint.
+        # TensorFlow keeps the contents of its checkpoints under such names.
         if str(key).startswith("_self_") or id(value) in seen:
             continue
         name = f"{prefix}{key}"
@@ -90,7 +90,7 @@ def _plain(held: Mapping[Any, Any], prefix: str, seen: set[int]) -> Iterator[tup
 
 
 def _held_by(value: Any) -> Mapping[Any, Any] | None:
-    """Return what a container, a ``tf.Module`` or a loaded SavedModel holds, by its names."""
+    """Return the contents of a container, ``tf.Module`` or loaded SavedModel, by name."""
     if isinstance(value, Mapping):
         return value
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What goes into the activation functions of layers."""
+"""The inputs of the activation functions of layers."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from runner.capture.calls import Call, Observer
 
 
 class PreActivations(Observer):
-    """Notes what each layer's ``activation`` is called on.
+    """Notes the input of each layer's ``activation``.
 
-    The function stands in the layer for the length of a call alone. An activation that is a
-    layer itself is seen by its own call.
+    The layer's function is replaced for the length of a call. An activation that is a layer
+    itself is recorded by its own call.
     """
 
     def __init__(self) -> None:
         self._open: list[tuple[Callable[..., Any] | None, list[tuple[Any, Any]]]] = []
 
     def began(self, call: Call) -> None:
-        """Put a function that takes notes in place of the layer's own."""
+        """Replace the layer's function by one that records its input."""
         layer, seen = call.operation, list[tuple[Any, Any]]()
         activation = vars(layer).get("activation")
         if not callable(activation) or isinstance(activation, keras.Layer):
@@ -37,14 +37,14 @@ class PreActivations(Observer):
         layer.activation = watched
 
     def ended(self, call: Call, returned: Any) -> Any:
-        """Keep what went in, where the layer returns what came out."""
+        """Keep the input if the layer returns the function's result."""
         seen = self._put_back(call)
         if len(seen) == 1 and seen[0][1] is returned:
             call.pre_activation = seen[0][0]
         return returned
 
     def failed(self, call: Call) -> None:
-        """Put the layer's own function back."""
+        """Restore the layer's own function."""
         self._put_back(call)
 
     def _put_back(self, call: Call) -> list[tuple[Any, Any]]:

@@ -1,4 +1,4 @@
-"""Ways to make an activation smaller before it leaves the graph."""
+"""Reductions that make an activation smaller before it leaves the graph."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ def reduced(activation: Any, reduction: str, name: str, unit_axis: int) -> Any:
     activation
         Tensor of shape (sample, *axes).
     reduction
-        ``mean``, ``max`` or ``std`` over every axis but those of the samples and of the
-        units (space or time), giving (sample, unit); ``flatten``, giving (sample, unit);
+        ``mean``, ``max`` or ``std`` over every axis except the sample and unit axes (that is,
+        over space or time), giving (sample, unit); ``flatten``, giving (sample, unit);
         ``projection:k``, the flattened activation times a Gaussian matrix of variance
         1/k, giving (sample, k), which keeps the distances between samples (Johnson &
         Lindenstrauss 1984, "Extensions of Lipschitz mappings into a Hilbert space").
     name
-        The tensor's name, which seeds its projection: the same name and size draw the
+        The tensor's name, the seed of its projection: the same name and size give the
         same matrix in every run.
     unit_axis
-        Which axis of a sample numbers the units, from 0.
+        Index of the unit axis of a sample, from 0.
 
     Returns
     -------
     tensor
-        Of rank 2; one without positions to reduce over is returned as it is.
+        Of rank 2; a tensor without axes to reduce over is returned unchanged.
     """
     if reduction in _OVER_POSITIONS:
         axes = range(1, len(activation.shape))
@@ -55,7 +55,7 @@ def reduced(activation: Any, reduction: str, name: str, unit_axis: int) -> Any:
 
 
 def reduced_axes(axes: tuple[str, ...] | None, reduction: str | None) -> tuple[str, ...] | None:
-    """Return the names of a tensor's axes after a reduction, given those before."""
+    """Return the names of a tensor's axes after a reduction, given those before it."""
     if reduction is None:
         return axes
     if reduction not in _OVER_POSITIONS:

@@ -1,4 +1,4 @@
-"""TensorFlow's resources: the variables and tables that a pass can change, read and written."""
+"""TensorFlow's resources: variables and tables that a pass can change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tensorflow.python.ops.lookup_ops import LookupInterface
 
 from runner.errors import InputError
 
-# Operations that take a resource and leave it as it is.
+# Operations that take a resource and do not change it.
 _READERS = frozenset(
     (
         "Identity", "IdentityN", "NoOp", "ReadVariableOp", "_ReadVariablesOp", "VariableShape",
@@ -24,9 +24,9 @@ _READERS = frozenset(
         "LookupTableSizeV2", "LookupTableExport", "LookupTableExportV2", "DestroyResourceOp",
     )
 )  # fmt: skip
-# Operations that run Python code, wherever TensorFlow happens to be.
+# Operations that run Python code, in any thread of TensorFlow.
 _PYTHON = frozenset(("PyFunc", "PyFuncStateless", "EagerPyFunc"))
-# Operations whose first input decides which of their functions gets the others.
+# Operations whose first input selects the function that gets the others.
 _BRANCHES = frozenset(("If", "StatelessIf", "Case", "StatelessCase"))
 _CALLS = frozenset(("PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhile"))
 
@@ -39,7 +39,7 @@ class Resource:
     Attributes
     ----------
     handle
-        TensorFlow's handle of it; keeps it alive.
+        TensorFlow's handle of the resource; keeps it alive.
     """
 
     def __init__(self, handle: Any) -> None:
@@ -47,12 +47,12 @@ class Resource:
 
     @classmethod
     def of(cls, handle: Any, operation: str) -> Resource:
-        """Return what stands behind a handle.
+        """Return the resource of a handle.
 
         Raises
         ------
         InputError
-            If it is neither a variable nor a table: nothing could put it back.
+            If it is neither a variable nor a table, and could not be restored.
         """
         data = resource_variable_ops.get_eager_safe_handle_data(handle)
         if data is not None and data.is_set and len(data.shape_and_type) == 1:
@@ -69,20 +69,20 @@ class Resource:
 
     @property
     def is_initialized(self) -> bool:
-        """Whether it has a value yet."""
+        """Whether the resource has a value yet."""
         return True
 
     def read(self) -> Any:
-        """Return what it holds."""
+        """Return the value of the resource."""
         raise NotImplementedError
 
     def write(self, value: Any) -> None:
-        """Make it hold what `read` once returned."""
+        """Set the resource to a value that `read` returned."""
         raise NotImplementedError
 
 
 class _Variable(Resource):
-    """A variable. Its value is not copied before it changes."""
+    """A variable. Its value is not copied before the variable changes."""
 
     def __init__(self, handle: Any, dtype: Any) -> None:
         super().__init__(handle)
@@ -100,7 +100,7 @@ class _Variable(Resource):
 
 
 class _Table(Resource):
-    """A table, by its Python object: of a handle nobody can tell the types of keys and values."""
+    """A table, by its Python object: a handle alone does not give the key and value types."""
 
     def __init__(self, handle: Any, table: Any) -> None:
         super().__init__(handle)
@@ -110,7 +110,7 @@ class _Table(Resource):
         keys, values = self._table.export()
         if not hasattr(self._table, "_empty_key"):
             return keys, values
-        # A dense table tells of the places without a key as well.
+        # A dense table exports its empty slots as well.
         blanks = [
             tf.convert_to_tensor(key, self._table.key_dtype)
             for key in (self._table._empty_key, self._table._deleted_key)
@@ -132,10 +132,10 @@ class _Table(Resource):
 def watching(
     changed: Changed, made: Callable[[Any], None], *, every_thread: bool = False
 ) -> Iterator[None]:
-    """Tell of every resource that an eager operation is about to change, and of new ones.
+    """Report every resource that an eager operation is about to change, and new resources.
 
-    All operations that TensorFlow runs outside graphs pass through two functions; they are
-    wrapped inside the scope, for this thread or for every one.
+    All operations that TensorFlow runs outside graphs use two functions; they are wrapped
+    inside the scope, for this thread or for all threads.
     """
     thread = threading.get_ident()
     fast, slow = pywrap_tfe.TFE_Py_FastPathExecute, pywrap_tfe.TFE_Py_Execute
@@ -146,7 +146,7 @@ def watching(
         if inside or not (every_thread or threading.get_ident() == thread):
             return run()
         if operation not in _READERS:
-            inside = True  # what is asked here is no part of the pass
+            inside = True  # these calls are not part of the pass
             try:
                 for handle in _handles(inputs):
                     changed(operation, handle)
@@ -180,12 +180,12 @@ def _handles(values: Iterable[Any]) -> Iterator[Any]:
 
 
 def changed_by(graph: Any) -> tuple[Resource, ...]:
-    """Return the resources from outside a graph that running it may change.
+    """Return the resources outside a graph that running it may change.
 
     Raises
     ------
     InputError
-        If one of them could not be put back.
+        If one of them could not be restored.
     """
     outside = {id(inner): outer for outer, inner in graph.captures}
     library = _Library(graph)
@@ -203,7 +203,7 @@ def changed_by(graph: Any) -> tuple[Resource, ...]:
 
 
 def runs_python(graph: Any) -> bool:
-    """Tell whether running a graph runs Python code."""
+    """Return whether running a graph runs Python code."""
     types = {operation.type for operation in graph.get_operations()}
     if types & (_CALLS | _BRANCHES):
         functions = _Library(graph).functions.values()
@@ -227,21 +227,21 @@ class _Library:
 
     @property
     def functions(self) -> dict[str, Any]:
-        """All functions by name; asked for only where one is called, since it is long."""
+        """All functions by name; read only when one is called, since there are many."""
         if self._functions is None:
             library = self._graph.as_graph_def().library.function
             self._functions = {function.signature.name: function for function in library}
         return self._functions
 
     def changes(self, kind: str, operation: Any, place: int) -> bool:
-        """Tell whether an operation may change the resource in one of its inputs.
+        """Return whether an operation may change the resource in one of its inputs.
 
         Parameters
         ----------
         kind
-            Its type.
+            Type of the operation.
         operation
-            Itself, or its definition.
+            The operation, or its definition.
         place
             Position of the input.
         """
@@ -261,10 +261,10 @@ class _Library:
         return any(name not in self.functions or place in self._inside(name) for name in names)
 
     def _inside(self, name: str) -> set[int]:
-        """Return the places of the arguments that a function may change."""
+        """Return the positions of the arguments that a function may change."""
         if name in self._changed:
             return self._changed[name]
-        self._changed[name] = set()  # one that calls itself adds nothing
+        self._changed[name] = set()  # a recursive call adds nothing
         function = self.functions[name]
         places = {
             argument.name: place for place, argument in enumerate(function.signature.input_arg)

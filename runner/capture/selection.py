@@ -1,4 +1,4 @@
-"""Which tensors to keep, and how small to make them."""
+"""The selection of tensors to keep, and their reductions."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _CLASS = "class:"
 
 @dataclass(frozen=True)
 class Selection:
-    """What a capture keeps of what the layers put out.
+    """Which tensors a capture keeps, and in which form.
 
     A pattern is a name, a glob (``*`` stops at ``/``, ``**`` crosses it) or
-    ``class:Conv2D``, a glob on the name of the layer's class. It is held against a
-    tensor's name and its layer's path; where several patterns of ``reduce`` fit,
-    the last one counts.
+    ``class:Conv2D``, a glob on the name of the layer's class. It is matched against a
+    tensor's name and its layer's path; if several patterns of ``reduce`` match, the last
+    one is used.
 
     Attributes
     ----------
     include, exclude
-        A tensor is kept if a pattern of ``include`` fits it and none of ``exclude``.
+        A tensor is kept if a pattern of ``include`` matches it and none of ``exclude``.
     kinds
         The kinds to keep.
     reduce
         Pattern to reduction (see `runner.capture.reductions`).
     dtype
-        Type to cast floating-point activations to before they are stored, or ``None``.
+        Dtype to cast floating-point activations to before they are stored, or ``None``.
     """
 
     include: tuple[str, ...] = ("**",)
@@ -41,7 +41,7 @@ class Selection:
     dtype: str | None = None
 
     def keeps(self, spec: TensorSpec) -> bool:
-        """Tell whether a tensor is to be kept."""
+        """Return whether a tensor is kept."""
         return (
             spec.kind in self.kinds
             and any(_fits(pattern, spec) for pattern in self.include)
@@ -49,7 +49,7 @@ class Selection:
         )
 
     def reduction(self, spec: TensorSpec) -> str | None:
-        """Return how a tensor is to be reduced, ``None`` where it is stored whole."""
+        """Return the reduction of a tensor, ``None`` if it is stored whole."""
         chosen: str | None = None
         for pattern, reduction in self.reduce.items():
             if _fits(pattern, spec):
@@ -59,20 +59,20 @@ class Selection:
     def check(
         self, specs: Iterable[TensorSpec], refused: Iterable[tuple[TensorSpec, str]] = ()
     ) -> None:
-        """Refuse patterns that fit none of a model's tensors.
+        """Check that every pattern matches a tensor of the model.
 
         Parameters
         ----------
         specs
             The tensors that can be captured.
         refused
-            Those that cannot, each with the reason. A pattern may exclude them.
+            The tensors that cannot, each with the reason. A pattern may exclude them.
 
         Raises
         ------
         InputError
-            One problem a pattern, each naming the layers that there are, or the reason why
-            what it fits cannot be captured.
+            One problem per pattern, which names the layers of the model, or the reason why the
+            matching tensor cannot be captured.
         """
         specs, refused = list(specs), list(refused)
         names = list(dict.fromkeys(spec.layer_path for spec in specs))

@@ -1,4 +1,4 @@
-"""Everything besides Keras's variables that a pass can move: put back, and carried on."""
+"""State besides Keras's variables that a pass can change: restored, or carried on."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from runner.capture.resources import Resource, watching
 from runner.capture.streams import Streams, keras_generator, use_keras_generator
 from runner.errors import InputError
 
-_lock = threading.RLock()  # what is shared by all of a process is put back by one at a time
+_lock = threading.RLock()  # state shared by the process is restored by one thread at a time
 
 
 class State:
-    """What a capture carries from one pass over a model to the next.
+    """The state that a capture carries from one pass over a model to the next.
 
-    It belongs to the capture: the user's own is put back after every pass, whether that
-    ended well or not. Keras's variables are no part of it; `keras.StatelessScope` keeps
+    It belongs to the capture: the user's own state is restored after every pass, whether or
+    not the pass succeeded. Keras's variables are not part of it; `keras.StatelessScope` keeps
     those.
 
     Parameters
     ----------
     model
-        Whose state it is.
+        The model whose state is carried.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -38,18 +38,18 @@ class State:
         self.generator: Any = None
 
     def forget(self) -> None:
-        """Begin the next pass with the state that the user's model has then."""
+        """Begin the next pass with the current state of the user's model."""
         self._values = {}
         self._python = None
 
     @property
     def carries_resources(self) -> bool:
-        """Whether variables or tables of TensorFlow are carried from pass to pass."""
+        """Whether TensorFlow variables or tables are carried from pass to pass."""
         return bool(self._resources)
 
     @property
     def carried(self) -> Any:
-        """What the next pass begins with; can be set to what it was."""
+        """The state at the beginning of the next pass; can be set to an earlier value."""
         return self._values, self._python
 
     @carried.setter
@@ -62,7 +62,7 @@ class State:
 
     @contextlib.contextmanager
     def traced_pass(self) -> Iterator[None]:
-        """Run a traced function, which changes nothing but the resources expected of it."""
+        """Run a traced function, which changes only the expected resources."""
         if not self._resources:
             yield
             return
@@ -71,14 +71,14 @@ class State:
 
     @contextlib.contextmanager
     def python_pass(self, *, every_thread: bool = False, carry: bool = True) -> Iterator[None]:
-        """Run Python code of the model: a trace, or a pass without one.
+        """Run Python code of the model: a trace, or an eager pass.
 
         Parameters
         ----------
         every_thread
             Whether TensorFlow may run some of it in other threads.
         carry
-            Whether the next pass begins with what this one leaves.
+            Whether the next pass begins with the state that this one leaves.
         """
         with _lock:
             users = _Python(self._model)
@@ -100,7 +100,7 @@ class State:
 
     @contextlib.contextmanager
     def trace(self) -> Iterator[None]:
-        """Trace a pass: what it leaves in Python was no pass yet, and is not carried on."""
+        """Trace a pass, without carrying on the Python state that the trace leaves."""
         with self.python_pass(carry=False):
             yield
 
@@ -129,10 +129,10 @@ class State:
 
 @contextlib.contextmanager
 def first_call(model: keras.Model) -> Iterator[None]:
-    """Let a first call build a model inside the scope, and do nothing else.
+    """Build a model by a first call inside the scope, without any other effect.
 
-    What is built stays: layers, weights, and what a layer's ``build`` sets. States that
-    were there before are put back, new ones begin as they were made.
+    What is built stays: layers, weights, and attributes set by a layer's ``build``. Earlier
+    states are restored, new ones have their initial values.
     """
     with _lock:
         streams, attributes = Streams(), Attributes(model)
@@ -149,7 +149,7 @@ def first_call(model: keras.Model) -> Iterator[None]:
             build(layer, *arguments)
             if layer.built and not was_built and not getattr(layer.build, "_is_default", False):
                 attributes.note_built(layer)
-                for key in (found.keys() - known) & made.keys():  # as the building left it
+                for key in (found.keys() - known) & made.keys():  # its state after building
                     del found[key]
 
         made: dict[int, Any] = {}
@@ -169,13 +169,13 @@ def first_call(model: keras.Model) -> Iterator[None]:
 def _noting(
     note: Callable[[Resource], None], every_thread: bool = False
 ) -> Iterator[dict[int, Any]]:
-    """Note every resource before it is changed inside the scope; yields the ones made there.
+    """Note every resource before it is changed in the scope; yield the resources made there.
 
     Raises
     ------
     InputError
-        If one could not be put back. Keras words errors of layers anew, so that this one
-        is kept until they have passed.
+        If a resource could not be restored. Keras rewrites the errors of layers, so the
+        error is kept and raised after them.
     """
     made: dict[int, Any] = {}
     refused: list[InputError] = []
@@ -184,7 +184,7 @@ def _noting(
         try:
             resource = Resource.of(handle, operation)
         except InputError as error:
-            if id(handle) in made:  # nobody else has it
+            if id(handle) in made:  # nothing else uses it
                 return
             refused.append(error)
             raise RuntimeError(str(error)) from error
@@ -206,13 +206,13 @@ def _noting(
 
 @contextlib.contextmanager
 def left_alone(model: keras.Model) -> Iterator[None]:
-    """Put back what Python code of a model moves inside the scope."""
+    """Restore everything that Python code of a model changes inside the scope."""
     with State(model).python_pass(carry=False):
         yield
 
 
 class _Python:
-    """What Python holds, at one moment."""
+    """The Python state of a model at one moment."""
 
     def __init__(self, model: keras.Model) -> None:
         self.streams = Streams()

@@ -1,4 +1,4 @@
-"""A forward pass gone through: every tensor of every layer sorted into kept and left out."""
+"""Sorts every tensor of every layer of a forward pass into kept and left out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MADE = "its layer is made, and its values drawn, anew in every pass"
 def take_inventory(
     model: keras.Model, calls: list[Call], selection: Selection, rows: int | None = None
 ) -> tuple[Inventory, list[Any]]:
-    """Sort what a forward pass went through.
+    """Sort the tensors of a forward pass into an inventory.
 
     Parameters
     ----------
@@ -34,14 +34,14 @@ def take_inventory(
     calls
         All its calls in the order of completion, its own the last.
     selection
-        What to keep.
+        Which tensors to keep.
     rows
-        The number of samples, if the model was made for batches of just that size.
+        The number of samples, if the model accepts only batches of that size.
 
     Returns
     -------
     inventory
-        What was found.
+        The layers and tensors of the pass.
     values
         The tensors to return from the forward pass, reduced and cast as selected, in
         the order of ``inventory.tensors``.
@@ -74,7 +74,7 @@ def take_inventory(
 
 
 class _Taking:
-    """An inventory being taken."""
+    """An inventory under construction."""
 
     def __init__(
         self, selection: Selection, rows: int | None, axes: dict[int, tuple[str, ...] | None]
@@ -90,7 +90,7 @@ class _Taking:
         self._taken: set[tuple[Kind, str]] = set()
 
     def take(self, call: Call, order: int) -> None:
-        """Sort what came of one call."""
+        """Sort the tensors of one call."""
         inventory, layer_class = self.inventory, type(call.operation).__name__
         found = list(_put_out(call))
         entry = inventory.entries.get(call.layer_path)
@@ -138,7 +138,7 @@ class _Taking:
     def _axes_of(
         self, call: Call, kind: Kind, output: str | None, tensor: Any
     ) -> tuple[str, ...] | None:
-        if kind not in ("activation", "input"):  # those of what it is the gradient of, or gives
+        if kind not in ("activation", "input"):  # the axes of its activation
             tensor = next((own for place, own in call.outputs if place == output), tensor)
         axes = self._axes.get(id(tensor))
         return axes if axes is not None and len(axes) + 1 == tensor.shape.rank else None
@@ -153,7 +153,7 @@ class _Taking:
         self.values.append(_stored(tensor, spec, self._selection.dtype))
 
     def _unfit(self, call: Call, tensor: Any, kind: Kind) -> str | None:
-        """Return why a tensor cannot be captured, if it cannot."""
+        """Return why a tensor cannot be captured, or ``None``."""
         it = "its input" if kind == "input" else "its output"
         graph = self._graph
         if isinstance(tensor, _Absent):
@@ -197,7 +197,7 @@ class _Taking:
             called[path] = layer
 
     def add_weights(self, layers: list[tuple[str, Any]], made: set[str]) -> None:
-        """Add the weights of every layer; one that was made during the pass has none to keep."""
+        """Add the weights of every layer, except layers made during the pass."""
         inventory = self.inventory
         owners: dict[int, TensorSpec] = {}
         plain: dict[int, tf.Variable] = {}
@@ -240,7 +240,7 @@ class _Taking:
 
 @dataclass(frozen=True)
 class _Absent:
-    """Stands for a tensor that there is not, and says why."""
+    """A placeholder for a missing tensor, with the reason."""
 
     reason: str
 
@@ -260,7 +260,7 @@ def _put_out(call: Call) -> Iterator[tuple[Kind, str | None, Any]]:
 
 
 def _unique(kind: Kind, name: str, taken: set[tuple[Kind, str]]) -> str:
-    """Tell a name apart from others of its kind: a layer may itself be called ``a@0``."""
+    """Make a name unique among those of its kind: a layer may itself be named ``a@0``."""
     found, position = name, 1
     while (kind, found) in taken:
         position += 1
@@ -277,7 +277,7 @@ def _stored(tensor: Any, spec: TensorSpec, dtype: str | None) -> Any:
 
 
 def _unfit_weight(variable: Any) -> str | None:
-    """Return why a variable cannot be kept as a weight, if it cannot."""
+    """Return why a variable cannot be kept as a weight, or ``None``."""
     dtype = tf.as_dtype(variable.dtype)
     if dtype == tf.string or not (dtype.is_bool or dtype.is_numpy_compatible):
         return f"opaque: it is of type {dtype.name}"

@@ -1,4 +1,4 @@
-"""The random streams that all of a process shares, and what numbers Keras's automatic names."""
+"""The random streams shared by a process, and the counters of Keras's automatic names."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _SCOPES = "name_scope_stack"
 
 
 class Streams:
-    """Where every shared random stream stands: Python's, NumPy's, TensorFlow's and Keras's.
+    """The positions of the shared random streams of Python, NumPy, TensorFlow and Keras.
 
-    Keras and TensorFlow make a generator when they first draw without a seed. One that did
-    not exist is taken away again, since making it draws from another stream.
+    Keras and TensorFlow make a generator when they first draw without a seed. A generator
+    that did not exist is removed again, since making it draws from another stream.
     """
 
     def __init__(self) -> None:
@@ -36,13 +36,13 @@ class Streams:
         self._names = None if names is None else dict(names)
 
     def put_back(self, *, names: bool = True) -> None:
-        """Let every stream go on from where it stood.
+        """Restore the position of every stream.
 
         Parameters
         ----------
         names
-            Whether the next automatic names are to be what they would have been, too: not
-            after a call that made layers which stay.
+            Whether to restore the counters of automatic names too: not after a call that made
+            layers which stay.
         """
         eager = context.context()
         random.setstate(self._python)
@@ -54,7 +54,7 @@ class Streams:
         stateful_random_ops.global_generator = self._tensorflow
         global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, self.keras)
         scopes = global_state.get_global_attribute(_SCOPES)
-        if scopes is not None:  # a pass that failed may have left some open
+        if scopes is not None:  # a failed pass may have left some open
             scopes[:] = self._scopes
         if names:
             found = global_state.get_global_attribute(_NAMES)
@@ -64,10 +64,10 @@ class Streams:
 
 
 def keras_generator() -> Any:
-    """Return what Keras draws from where no seed was given; ``None`` before it first does."""
+    """Return the generator that Keras uses without a seed; ``None`` before its first use."""
     return global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
 
 
 def use_keras_generator(generator: Any) -> None:
-    """Let Keras draw from a generator where no seed was given."""
+    """Set the generator that Keras uses without a seed."""
     global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, generator)

@@ -18,20 +18,20 @@ from runner.capture.resources import Resource, changed_by, runs_python
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """What one forward pass gave.
+    """The results of one forward pass.
 
     Attributes
     ----------
     inventory
-        The layers and tensors that it went through.
+        The layers and tensors of the pass.
     tensors
-        The chosen ones, in the order of ``inventory.tensors``.
+        The selected tensors, in the order of ``inventory.tensors``.
     updates
-        New values of variables, by their position among those that were given.
+        New values of variables, by their position among the given ones.
     assigned
         Further variables that would have been assigned, each with its new value.
     size
-        How many values all layers together put out for a sample.
+        Number of values that all layers together output for a sample.
     """
 
     inventory: Inventory
@@ -51,16 +51,16 @@ class Traced:
     Attributes
     ----------
     example
-        The pass as traced; its tensors are those of the graph.
+        The pass as traced; its tensors are symbolic tensors of the graph.
     resources
         The variables and tables of TensorFlow that running it changes.
     runs_python
         Whether running it runs Python code.
     variables
-        All of TensorFlow's that it uses, kept from being deleted with the layers that the
-        trace made.
+        All TensorFlow variables that it uses, kept from being deleted with the layers that
+        the trace made.
     fixed_axes
-        Positions of the tensors whose first axis the graph gives a fixed length.
+        Positions of the tensors whose first axis has a fixed length in the graph.
     """
 
     example: Pass
@@ -83,7 +83,7 @@ def trace(forward: Forward, values: list[Any], inputs: Any, targets: Any) -> Tra
     Parameters
     ----------
     forward
-        Runs it on the values of variables, on inputs and on targets.
+        Function that runs it on the values of variables, inputs and targets.
     values, inputs, targets
         An example of each; arrays of shape (sample, ...).
     """
@@ -113,19 +113,19 @@ def trace(forward: Forward, values: list[Any], inputs: Any, targets: Any) -> Tra
     )
 
 
-# What in TensorFlow's optimizer changes arithmetic, depending on which tensors are asked for:
-# x * a * b becomes x * (a * b) unless x * a is wanted too.
+# Passes of TensorFlow's optimizer that change arithmetic depending on the requested tensors:
+# x * a * b becomes x * (a * b) unless x * a is requested too.
 _REWRITES = ("remapping", "arithmetic_optimization", "constant_folding")
 _rewriting = ContextVar("_rewriting", default=True)
 
 
 @contextlib.contextmanager
 def unfused() -> Iterator[None]:
-    """Keep TensorFlow from fusing operations of different layers inside the scope.
+    """Prevent TensorFlow from fusing operations of different layers inside the scope.
 
-    Which ones it fuses depends on which tensors are asked for, and a fused operation
-    rounds differently: without this, a value would depend on what else is captured.
-    `Capture` enters it for every batch; enter it once around many to save the switching.
+    Which operations it fuses depends on the requested tensors, and a fused operation rounds
+    differently: without this, a value would depend on which others are captured. `Capture`
+    enters it for every batch; enter it once around many batches to save the switching.
     """
     if not _rewriting.get():
         yield
@@ -143,14 +143,14 @@ def unfused() -> Iterator[None]:
 
 
 def as_tensors(arrays: Any) -> Any:
-    """Return arrays, in whatever structure, as tensors."""
+    """Return arrays, in any structure, as tensors."""
     return keras.tree.map_structure(
         lambda array: None if array is None else tf.convert_to_tensor(array), arrays
     )
 
 
 def as_array(tensor: Any) -> np.ndarray:
-    """Return the values of a tensor: a view of its memory, where NumPy has its type."""
-    if np.dtype(tensor.dtype.as_numpy_dtype).isbuiltin != 1:  # bfloat16, float8: no buffer has it
+    """Return the values of a tensor: a view of its memory, where NumPy has its dtype."""
+    if np.dtype(tensor.dtype.as_numpy_dtype).isbuiltin != 1:  # bfloat16, float8: no buffer format
         return np.asarray(tensor.numpy())
     return np.asarray(memoryview(tensor))
