@@ -10,10 +10,10 @@ import numpy as np
 from runner.capture.calls import leaves
 
 LANES = 48
-"""Rows that matrix products compute side by side: three vectors of 8 numbers with AVX, of 16 with
-AVX-512. What is left over is computed with another rounding, and so is a batch that is smaller.
-In batches of a multiple of it, a sample's values do not depend on its place, and mostly not on how
-many others there are; `runner.capture.invariance` checks it."""
+"""Number of rows that matrix products compute side by side: three vectors of 8 numbers with AVX, of
+16 with AVX-512. Remaining rows, and smaller batches, are rounded differently. In batches of a
+multiple of it, a sample's values do not depend on its position, and mostly not on the batch size;
+`runner.capture.invariance` checks this."""
 
 # Batches are not padded if the model would then compute more values than this: too slow.
 _SMALL = 2**23

@@ -85,8 +85,7 @@ class CallPaths:
         return segment
 
     def _owner_of_made(self, operation: Any, parent: Any) -> tuple[Any, str]:
-        """Return a key that identifies a made operation in all calls of its parent, and its name.
-        """
+        """Return a key of a made operation, the same in all calls of its parent, and its name."""
         _, name = self._made[id(operation)]
         key = id(parent), id(operation)
         if key not in self._made_owners:
