@@ -1,1 +1,1 @@
-"""How one stored value follows from what its layer was given, in plain arithmetic."""
+"""The arithmetic of one stored value, from its layer's inputs and weights."""

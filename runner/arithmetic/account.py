@@ -1,4 +1,4 @@
-"""What one value was computed from, step by step."""
+"""The account of one value: its terms, steps and result."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from runner.errors import InputError
 
 @dataclass(frozen=True)
 class Account:
-    """How one value came about.
+    """The computation of one value.
 
     Attributes
     ----------
     terms
-        A row for each number that went in, indexed by what it is called, in the type that
-        the layer computes in. The last column is what each contributes.
+        A row for each number that the value was computed from, indexed by its name, in the
+        type that the layer computes in. The last column is the contribution of each.
     steps
-        What became of them, a line each: its name and its number.
+        Names and results of the steps after the terms.
     value
         The result, computed in float64.
     size
-        How large the numbers were that had to be added up, in all.
+        Sum of the magnitudes of the added numbers.
     operations
-        How many rounded operations lie between them and the result.
+        Number of rounded operations between the terms and the result.
     among
-        Of how many values the last step made its own; 1 where it needed no other.
+        Number of values that the last step depends on.
     function
-        That step's name, if it was a function of one number: of the last of `steps`.
+        Name of the last step if it is a function, applied to the last of `steps`.
     summed
-        Whether the last column adds up to the first of `steps`.
+        Whether the last column of `terms` sums to the first of `steps`.
     """
 
     terms: pd.DataFrame
@@ -48,11 +48,11 @@ class Account:
     summed: bool = True
 
     def rounding(self, epsilon: float) -> float:
-        """Return how far rounding at every step may have moved the value.
+        """Return a bound on the error of the value due to rounding at every step.
 
         The bound on a sum of n products is that of Higham, "Accuracy and Stability of
-        Numerical Algorithms" (2002), section 3.1, to first order; no activation stretches
-        it much, and each adds a few roundings of its own.
+        Numerical Algorithms" (2002), section 3.1, to first order; activations increase it
+        little, and each adds a few roundings.
 
         Parameters
         ----------
@@ -63,7 +63,7 @@ class Account:
 
 
 def not_covered(name: str, what: str, advice: str = "") -> InputError:
-    """Return the error for what cannot be spelled out, named in the plural."""
+    """Return the error for something that is not covered; `what` is a plural."""
     return InputError.of(name, f"{what} are not covered yet", advice)
 
 
@@ -74,14 +74,14 @@ def table_of(labels: Sequence[str], **columns: np.ndarray) -> pd.DataFrame:
 
 @contextlib.contextmanager
 def fitting_tables(name: str) -> Iterator[None]:
-    """Refuse a layer of which the record says what its tables cannot be.
+    """Turn failures of the arithmetic into an error about the layer's record.
 
-    A record is somebody's file: what it says was checked, but not against the tables.
+    A record may come from anyone: it was checked by itself, but not against the tables.
 
     Raises
     ------
     InputError
-        Instead of what the arithmetic fails with.
+        If the arithmetic fails because the record does not match the tables.
     """
     try:
         yield

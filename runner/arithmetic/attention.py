@@ -1,4 +1,4 @@
-"""Multi-head attention, head by head."""
+"""Accounts of multi-head attention, head by head."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Place = tuple[int, ...]
 
 
 def multi_head_attention(call: LayerCall, place: Place) -> Account:
-    """Account for a value of MultiHeadAttention, or for one of its scores.
+    """Return the account of a value of MultiHeadAttention, or of one of its scores.
 
     Vaswani et al., "Attention Is All You Need" (2017), section 3.2: each head takes the mean
     of the values, weighted by the softmax of query times key over the root of their width.

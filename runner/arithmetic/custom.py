@@ -1,4 +1,4 @@
-"""Layers that are not Keras's own: what they put out, computed from what is inside them."""
+"""Accounts of custom layers and nested models, from the tensors inside them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _BY_ENTRY = ("add", "divide", "maximum", "minimum", "multiply", "subtract", "whe
 
 
 def custom_layer(call: LayerCall, place: Place) -> Account:
-    """Account for a value of a layer of the user's own, or of a model inside a model.
+    """Return the account of a value of a custom layer, or of a model inside a model.
 
-    What it was computed from last is shown, where that is a value each; a longer formula as
-    one number.
+    The operands of the last operation are shown if it is elementwise; otherwise the whole
+    formula is shown as one number.
     """
     tensor = call.run.tensor(call.name, "activation")
     derivation = call.wiring.derivations.get(tensor.output or "")

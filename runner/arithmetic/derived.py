@@ -1,4 +1,4 @@
-"""Values that no layer put out, computed from what was stored as the model computed them."""
+"""Tensors that are no layer's output, recomputed from stored tensors."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ _NUMBERS = {
 
 _LONGEST_FORMULA = 40
 
-# A record is somebody's file: what it describes is computed up to so many numbers, and sums
-# of so many products.
+# A record may come from anyone: computations of more numbers, or of sums of more products, are
+# refused.
 _MOST_NUMBERS = 2**26
 _MOST_PRODUCTS = 2**31
 
@@ -49,21 +49,21 @@ _EVERYTHING = ((slice(None),), (slice(None, None, 1),), (Ellipsis,))
 
 
 class MixedSamplesError(Exception):
-    """A value follows from other samples too, or from axes that cannot be followed."""
+    """A value depends on other samples, or the axis of the samples cannot be followed."""
 
 
 @dataclass(frozen=True)
 class Derived:
-    """An array for one sample.
+    """A recomputed array, for one sample.
 
     Attributes
     ----------
     values
         Shape (1, *axes) if it depends on the sample, else of any shape.
     sampled
-        Whether it does.
+        Whether `values` depends on the sample.
     operations
-        How many rounded operations it took, at most, for one of its values.
+        Largest number of rounded operations behind one of its values.
     """
 
     values: np.ndarray
@@ -72,19 +72,19 @@ class Derived:
 
 
 def evaluate(description: dict[str, Any], source: Callable[[dict[str, Any]], Derived]) -> Derived:
-    """Compute a tensor from the description that `runner.capture.derivations` gave of it.
+    """Compute a tensor from its description by `runner.capture.derivations`.
 
     Parameters
     ----------
     description
-        What it was computed from, and how.
+        Operands and operations of the tensor.
     source
-        Returns what is stored of a tensor, an input or a weight.
+        Returns the stored values of a tensor, an input or a weight.
 
     Raises
     ------
     MixedSamplesError
-        If samples meet on the way.
+        If an operation mixes samples.
     """
     if "dtype" in description and not re.search(STORED_TYPE, str(description["dtype"])):
         raise ValueError(f"no type of numbers: {description['dtype']!r}")
@@ -105,7 +105,7 @@ def evaluate(description: dict[str, Any], source: Callable[[dict[str, Any]], Der
 
 
 def _largest(description: dict[str, Any], arrays: Sequence[np.ndarray]) -> int:
-    """Return an upper bound of the numbers that an operation goes through."""
+    """Return an upper bound on the numbers that an operation processes."""
     sizes = [array.size for array in arrays]
     match str(description["operation"]):
         case "broadcast_to":
@@ -129,13 +129,13 @@ def _largest(description: dict[str, Any], arrays: Sequence[np.ndarray]) -> int:
 
 
 def _check_size(size: int, most: int) -> None:
-    """Refuse what takes far more memory than the description of a model has reason to."""
+    """Check that a computation has at most `most` numbers, raise ValueError otherwise."""
     if size > most:
         raise ValueError(f"{size:,} numbers")
 
 
 def told(description: dict[str, Any]) -> str:
-    """Return a description as a formula, ``(attention + inputs)``, a long one cut short."""
+    """Return a description as a formula, such as ``(attention + inputs)``, shortened if long."""
     formula = _formula(description)
     return formula if len(formula) <= _LONGEST_FORMULA else f"{description['operation']}(...)"
 
@@ -260,7 +260,7 @@ def _multiplied(description: dict[str, Any], given: Sequence[Derived]) -> tuple[
 
 
 def _key(plain: Any) -> Any:
-    """Return a part of the key of ``x[key]`` from what JSON has for it."""
+    """Return a part of the key of ``x[key]`` from its JSON form."""
     if isinstance(plain, dict):
         return slice(*plain["slice"])
     return Ellipsis if plain == "..." else plain

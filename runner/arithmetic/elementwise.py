@@ -1,4 +1,4 @@
-"""Layers that compute each value from those in the same place, and look-ups."""
+"""Accounts of elementwise layers, merging layers, Concatenate and Embedding."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _MERGED: dict[str, Callable[[list[float]], float]] = {
     "Subtract": lambda entries: entries[0] - entries[1],
 }
 MERGING = tuple(_MERGED)
-"""Classes of the layers that merge several inputs."""
+"""Names of the layer classes that merge several inputs."""
 
 
 def activation(call: LayerCall, place: Place) -> Account:
-    """Account for a value of Activation."""
+    """Return the account of a value of Activation."""
     name = str(call.arguments.get("activation"))
     if name not in FUNCTIONS:
         raise not_covered(call.name, f"activations such as '{name}'", f"{', '.join(FUNCTIONS)} are")
@@ -36,7 +36,7 @@ def activation(call: LayerCall, place: Place) -> Account:
 
 
 def softmax(call: LayerCall, place: Place) -> Account:
-    """Account for a value of Softmax."""
+    """Return the account of a value of Softmax."""
     axes = call.arguments.get("axis", -1)
     if isinstance(axes, list) and len(axes) == 1:
         [axes] = axes
@@ -46,12 +46,12 @@ def softmax(call: LayerCall, place: Place) -> Account:
 
 
 def relu(call: LayerCall, place: Place) -> Account:
-    """Account for a value of ReLU, with its slope, threshold and limit."""
+    """Return the account of a value of ReLU, with its slope, threshold and limit."""
     known = call.arguments
     slope, least = float(known.get("negative_slope", 0)), float(known.get("threshold", 0))
-    # What TensorFlow casts, it rounds to float32 first, in any type.
+    # TensorFlow rounds these to float32 before it casts them to any type.
     most, bound = (float(np.float32(one)) for one in (known.get("max_value", np.inf), least))
-    if least == 0 and "max_value" not in known:  # is its leaky_relu
+    if least == 0 and "max_value" not in known:  # computed by TensorFlow's leaky_relu
         slope = float(np.float32(slope))
     entry = float(call.operand.values[place])
     above = min(entry, most) if entry > bound else 0.0
@@ -59,20 +59,20 @@ def relu(call: LayerCall, place: Place) -> Account:
 
 
 def leaky_relu(call: LayerCall, place: Place) -> Account:
-    """Account for a value of LeakyReLU."""
+    """Return the account of a value of LeakyReLU."""
     entry = float(call.operand.values[place])
-    slope = float(np.float32(call.arguments["negative_slope"]))  # TensorFlow rounds it, in any type
+    slope = float(np.float32(call.arguments["negative_slope"]))  # rounded by TensorFlow in any type
     return _one(call, place, entry if entry > 0 else entry * slope)
 
 
 def elu(call: LayerCall, place: Place) -> Account:
-    """Account for a value of ELU."""
+    """Return the account of a value of ELU."""
     entry = float(call.operand.values[place])
     return _one(call, place, entry if entry > 0 else call.arguments["alpha"] * np.expm1(entry))
 
 
 def rescaling(call: LayerCall, place: Place) -> Account:
-    """Account for a value of Rescaling."""
+    """Return the account of a value of Rescaling."""
     scale, offset = call.arguments.get("scale"), call.arguments.get("offset", 0.0)
     if not isinstance(scale, (int, float)) or not isinstance(offset, (int, float)):
         raise not_covered(call.name, "scales for each channel")
@@ -82,17 +82,17 @@ def rescaling(call: LayerCall, place: Place) -> Account:
 
 
 def same(call: LayerCall, place: Place) -> Account:
-    """Account for a value that a layer passes on, such as Dropout outside of training."""
+    """Return the account of an unchanged value, as of Dropout outside of training."""
     if call.training:
         raise not_covered(call.name, "random numbers drawn in training")
     return _one(call, place, float(call.operand.values[place]))
 
 
 def merged(call: LayerCall, place: Place) -> Account:
-    """Account for a value of Add, Subtract, Multiply, Average, Maximum or Minimum."""
+    """Return the account of a value of Add, Subtract, Multiply, Average, Maximum or Minimum."""
     given, dtype = call.operands, call.dtype.type
     if len({operand.values.ndim for operand in given}) > 1:
-        raise not_covered(call.name, "inputs of unlike rank")
+        raise not_covered(call.name, "inputs of different ranks")
     places = [
         tuple(0 if size == 1 else at for at, size in zip(place, one.values.shape, strict=True))
         for one in given
@@ -108,7 +108,7 @@ def merged(call: LayerCall, place: Place) -> Account:
 
 
 def concatenated(call: LayerCall, place: Place) -> Account:
-    """Account for a value of Concatenate: that of the input in whose part it lies."""
+    """Return the account of a value of Concatenate: a value of one of the inputs."""
     axis = int(call.arguments.get("axis", -1))
     axis = axis - 1 if axis > 0 else len(place) + axis
     at = list(place)
@@ -122,7 +122,7 @@ def concatenated(call: LayerCall, place: Place) -> Account:
 
 
 def embedding(call: LayerCall, place: Place) -> Account:
-    """Account for a value of Embedding: an entry of the row that the input names."""
+    """Return the account of a value of Embedding: an entry of the row given by the input."""
     given, dtype = call.operand, call.dtype.type
     row, unit = int(given.values[place[:-1]]), place[-1]
     entries, behind, operations = embedding_row(call, row, call.output.shape[-1])
@@ -134,7 +134,7 @@ def embedding(call: LayerCall, place: Place) -> Account:
 
 
 def mapped(call: LayerCall, place: Place, name: str, axis: int) -> Account:
-    """Account for a value of a function of one number, or of those along an axis."""
+    """Return the account of a value of a function of one number, or of an axis's numbers."""
     given, dtype = call.operand, call.dtype.type
     values = np.moveaxis(given.values.astype(np.float64), axis, -1) if place else given.values
     at = list(range(len(place)))

@@ -16,13 +16,13 @@ _CUBE = float(np.float32(0.044715))
 
 
 def softmax(sums: np.ndarray) -> np.ndarray:
-    """Return values in proportion to their powers of e, which add up to 1 along the last axis."""
+    """Return the softmax of values along the last axis."""
     powers = np.exp(sums - sums.max(axis=-1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
 def log_softmax(sums: np.ndarray) -> np.ndarray:
-    """Return the logarithms of what `softmax` returns."""
+    """Return the logarithm of `softmax`, without underflow."""
     shifted = sums - sums.max(axis=-1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
@@ -70,7 +70,7 @@ FUNCTIONS: dict[str, Function] = {
 }
 
 ACROSS = frozenset(("softmax", "log_softmax"))
-"""Those whose every value depends on all units."""
+"""Functions of which every value depends on all units."""
 
 
 def _gelu(known: Mapping[str, Any]) -> Function:
@@ -119,4 +119,4 @@ PARAMETRIC: dict[str, Callable[[Mapping[str, Any]], Function]] = {
     "soft_shrink": _soft_shrink,
     "squareplus": _squareplus,
 }
-"""Those of ``keras.ops`` that have parameters: the function for some of these."""
+"""Functions of ``keras.ops`` with parameters: each maps the parameters to a function."""

@@ -1,4 +1,4 @@
-"""One call of a layer for one sample: all that its output was computed from."""
+"""One call of a layer for one sample: its inputs, weights and output."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Operand:
     Attributes
     ----------
     argument
-        The layer's name for it.
+        Name of the layer's argument.
     source
-        The name of the tensor, or of an input of the model.
+        Name of the tensor, or of the model's input.
     values
         Shape (*axes of the sample).
     labels
-        A name for each value, flat, where they have names of their own.
+        Name of each value, flat; empty if values are named by their position.
     """
 
     argument: str
@@ -41,7 +41,7 @@ class Operand:
     labels: tuple[str, ...] = ()
 
     def label(self, place: tuple[int, ...]) -> str:
-        """Return what one of its values is called: ``input3``, ``hidden u2``, ``map u0_1_2``."""
+        """Return the name of one of the values: ``input3``, ``hidden u2``, ``map u0_1_2``."""
         if self.labels:
             return self.labels[int(np.ravel_multi_index(place, self.values.shape))]
         return f"{self.source} u{'_'.join(map(str, place))}" if place else self.source
@@ -49,20 +49,20 @@ class Operand:
 
 @dataclass(frozen=True)
 class LayerCall:
-    """A call of one of Keras's layers, read back for one sample.
+    """A call of a Keras layer, read from a run for one sample.
 
     Attributes
     ----------
     run
         The run.
     name
-        Name of the tensor that the layer put out.
+        Name of the output tensor.
     layer
-        The layer.
+        Record of the layer.
     wiring
-        What it was called on.
+        Record of the call: the tensors and settings that it was made with.
     row
-        Which sample: its row, from 0.
+        Row of the sample, from 0.
     """
 
     run: Run
@@ -75,14 +75,14 @@ class LayerCall:
 
     @classmethod
     def read(cls, run: Run, name: str, row: int) -> LayerCall:
-        """Find a call in a run.
+        """Find a call in a run by its output tensor.
 
-        A layer of the user's own that hands on the output of a layer inside it stands for that.
+        A custom layer that returns the output of a layer inside it is replaced by that layer.
 
         Raises
         ------
         InputError
-            If there is no such tensor, or the run does not say what its layer did.
+            If there is no such tensor, or the run does not record how it was computed.
         """
         tensor = run.tensor(name, "activation")
         layer = next(layer for layer in run.record.layers if layer.path == tensor.layer_path)
@@ -97,24 +97,24 @@ class LayerCall:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What the layer was made with."""
+        """Arguments that the layer was created with."""
         return self.layer.arguments or {}
 
     @property
     def training(self) -> bool:
-        """Whether the layer ran as in training."""
+        """Whether the layer ran in training mode."""
         probe = self.run.record.probe
         return self.wiring.settings.get("training", probe is not None and probe.training) is True
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
-        """The type that numbers are shown in: the layer's own, float32 for those below."""
+        """Type in which numbers are shown: float64 for float64 layers, otherwise float32."""
         computed = self.arguments.get("dtype") or self.run.tensor(self.name, "activation").dtype
         return np.dtype("float64" if computed == "float64" else "float32")
 
     @property
     def epsilon(self) -> float:
-        """Distance from 1 to the next number of the coarsest type on the way."""
+        """Distance from 1 to the next number, in the coarsest type of the computation."""
         names = [str(self.arguments.get("dtype")), self.run.tensor(self.name, "activation").dtype]
         return max(_FLOATS.get(name, 0.0) for name in (*names, "float64"))
 
@@ -125,7 +125,7 @@ class LayerCall:
 
     @cached_property
     def operands(self) -> list[Operand]:
-        """What the layer was called on."""
+        """Inputs that the layer was called on."""
         return [self._operand(wire) for wire in self.wiring.wires]
 
     @property
@@ -149,7 +149,7 @@ class LayerCall:
         return self._weights[name]
 
     def has_weight(self, name: str) -> bool:
-        """Tell whether the run holds a weight of the layer's, named as in `weight`."""
+        """Return whether the run holds a weight of the layer, named as in `weight`."""
         return self._has(f"{self.layer.path}/{name}", "weight")
 
     def _operand(self, wire: Wire) -> Operand:
@@ -168,13 +168,13 @@ class LayerCall:
         return self.derived(wire.argument, wire.derivation)
 
     def derived(self, argument: str, derivation: dict[str, Any]) -> Operand:
-        """Compute a tensor that no layer put out from what was stored.
+        """Compute a tensor that is no layer's output from stored tensors.
 
         Raises
         ------
         InputError
-            If it depends on other samples or on what was not stored, or was computed by an
-            operation that is not known here.
+            If the tensor depends on other samples or on tensors that were not stored, or was
+            computed by an operation that is not covered.
         """
         if "unknown" in derivation:
             raise self._unnamed(f"the result of TensorFlow's {derivation['unknown']}")
@@ -193,7 +193,7 @@ class LayerCall:
         return Operand(argument, source, np.asarray(values))
 
     def _source(self, named: dict[str, Any]) -> Derived:
-        """Return what was stored of a tensor, an input of the model or a weight."""
+        """Return the stored values of a tensor, an input of the model or a weight."""
         if "weight" in named:
             return Derived(self.run.array(named["weight"], "weight"), False)
         if "input" in named:
@@ -219,14 +219,14 @@ class LayerCall:
 
     @property
     def rounded_before(self) -> int:
-        """How many rounded operations lie between what was stored and what it was called on."""
+        """Number of rounded operations between the stored tensors and the layer's inputs."""
         return max(self._rounded, default=0)
 
     def _has(self, name: str, kind: Kind) -> bool:
         return any((own.kind, own.name) == (kind, name) for own in self.run.record.tensors)
 
     def _values(self, name: str, kind: Kind) -> np.ndarray:
-        """Read one sample of a tensor, as far into its table as needed."""
+        """Return one sample of a tensor, reading its table up to that sample."""
         tensor = self.run.tensor(name, kind)
         if tensor.reduction is not None:
             what = "" if name == self.name else f"was called on '{name}', which "
@@ -239,11 +239,11 @@ class LayerCall:
         raise InputError.of(self.name, f"'{name}' has no row {self.row}")
 
     def _shown(self, argument: str, model_input: str) -> Operand:
-        """Return what an input of the model was shown."""
+        """Return the sample's values of an input of the model."""
         record = self.run.probe_record
         names = [spec.name for spec in record.inputs]
         name = model_input
-        if name not in names:  # the only one, or given by its place in a list
+        if name not in names:  # the only input, or an index into the list of inputs
             name = names[int(name)] if name.isdecimal() and int(name) < len(names) else names[0]
         if not record.has_inputs:
             raise InputError.of(self.name, "was called on the probe, which was too large to keep")

@@ -1,4 +1,4 @@
-"""Layers that put values in other places and change none."""
+"""Accounts of layers that only move values, such as Flatten and ZeroPadding2D."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from runner.arithmetic.layer_call import LayerCall
 
 
 def moved(call: LayerCall, place: tuple[int, ...]) -> Account:
-    """Account for a value that came from another place, or is padding."""
+    """Return the account of a moved value, or of padding."""
     given, dtype = call.operand, call.dtype.type
     if call.arguments.get("data_format") == "channels_first":
-        raise not_covered(call.name, "channels that come first")
+        raise not_covered(call.name, "channels-first inputs")
     sources = np.arange(given.values.size).reshape(given.values.shape)
     source = int(_MOVES[call.layer.layer_class](call, sources)[place])
     if source < 0:
@@ -49,7 +49,7 @@ def _upsampled(call: LayerCall, sources: np.ndarray) -> np.ndarray:
 
 
 def _pairs(given: Any, axes: int) -> Sequence[tuple[int, int]]:
-    """Return how much lies before and behind each axis, as Keras's layers are told it."""
+    """Return the numbers of entries before and after each axis, from Keras's argument."""
     if isinstance(given, int):
         return [(given, given)] * axes
     if axes == 1:
@@ -73,4 +73,4 @@ _MOVES: dict[str, Callable[[LayerCall, np.ndarray], np.ndarray]] = {
     "ZeroPadding3D": _padded,
 }
 MOVING = tuple(_MOVES)
-"""Classes of these layers."""
+"""Names of the layer classes that only move values."""

@@ -1,4 +1,4 @@
-"""Layers that shift and scale what they are given by a mean and a variance."""
+"""Accounts of normalization layers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Place = tuple[int, ...]
 
 
 def batch_normalization(call: LayerCall, place: Place) -> Account:
-    """Account for a value of BatchNormalization, as outside of training.
+    """Return the account of a value of BatchNormalization in inference mode.
 
     Ioffe and Szegedy, "Batch Normalization" (2015), with the moving mean and variance.
     """
@@ -25,7 +25,7 @@ def batch_normalization(call: LayerCall, place: Place) -> Account:
 
 
 def layer_normalization(call: LayerCall, place: Place) -> Account:
-    """Account for a value of LayerNormalization: mean and variance of one sample's units.
+    """Return the account of a value of LayerNormalization, normalized over a sample's units.
 
     Ba, Kiros and Hinton, "Layer Normalization" (2016).
     """
@@ -40,7 +40,7 @@ def layer_normalization(call: LayerCall, place: Place) -> Account:
 
 
 def group_normalization(call: LayerCall, place: Place) -> Account:
-    """Account for a value of GroupNormalization: mean and variance of a group of channels.
+    """Return the account of a value of GroupNormalization, normalized over a group of channels.
 
     Wu and He, "Group Normalization" (2018).
     """
@@ -55,7 +55,7 @@ def group_normalization(call: LayerCall, place: Place) -> Account:
 
 
 def rms_normalization(call: LayerCall, place: Place) -> Account:
-    """Account for a value of RMSNormalization: divided by the root of the mean square.
+    """Return the account of a value of RMSNormalization, divided by the root mean square.
 
     Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019).
     """
@@ -78,7 +78,7 @@ def rms_normalization(call: LayerCall, place: Place) -> Account:
 
 
 def normalization(call: LayerCall, place: Place) -> Account:
-    """Account for a value of Normalization, with the mean and variance that it was adapted to."""
+    """Return the account of a value of Normalization, with its adapted mean and variance."""
     if call.arguments.get("invert"):
         raise not_covered(call.name, "inverted normalizations")
     given, dtype = call.operand, call.dtype.type
@@ -103,7 +103,7 @@ def normalization(call: LayerCall, place: Place) -> Account:
 def _scaled(
     call: LayerCall, place: Place, mean: float, variance: float, unit: Any, among: int
 ) -> Account:
-    given, dtype = call.operands[0], call.dtype.type  # a mask counts in training alone
+    given, dtype = call.operands[0], call.dtype.type  # masks have an effect in training only
     epsilon = float(call.arguments["epsilon"])
     gamma = float(call.weight("gamma")[unit]) if call.arguments.get("scale", True) else 1.0
     beta = float(call.weight("beta")[unit]) if call.arguments.get("center", True) else 0.0
@@ -125,5 +125,5 @@ def _scaled(
 
 
 def _axis(axis: int, axes: int) -> int:
-    """Return the axis of a sample that an axis of a batch is."""
+    """Return the axis of a sample that corresponds to an axis of a batch."""
     return axis - 1 if axis > 0 else axes + axis

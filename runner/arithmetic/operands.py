@@ -1,4 +1,4 @@
-"""What an operation of ``keras.ops`` was given, constants as well."""
+"""The operands of an operation of ``keras.ops``, including constants."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runner.arithmetic.account import not_covered
 from runner.arithmetic.layer_call import LayerCall, Operand
 from runner.errors import InputError
 
-_OPERAND = re.compile(r"condition|x\d?|argument\d")  # in their order, once sorted
+_OPERAND = re.compile(r"condition|x\d?|argument\d")  # sorted names are in argument order
 
 
 def mixing(call: LayerCall) -> InputError:
@@ -19,7 +19,7 @@ def mixing(call: LayerCall) -> InputError:
 
 
 def given_to(call: LayerCall) -> list[Operand]:
-    """Return what an operation was given, in the order of its arguments; constants as well."""
+    """Return an operation's operands, including constants, in the order of its arguments."""
     given = {one.argument: one for one in call.operands}
     for argument, value in call.wiring.settings.items():
         if not _OPERAND.fullmatch(argument):

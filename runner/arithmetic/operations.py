@@ -1,4 +1,4 @@
-"""Operations of ``keras.ops`` that are nodes of a Functional model, such as ``x * 2``."""
+"""Accounts of the ``keras.ops`` operations in a Functional model, such as ``x * 2``."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ _PRODUCTS = ("dot", "einsum", "matmul")
 
 
 def operation(call: LayerCall, place: Place) -> Account:
-    """Account for a value of an operation.
+    """Return the account of a value of an operation.
 
     Raises
     ------
     InputError
-        If it is not covered, mixes samples, or was given something that was not stored.
+        If the operation is not covered, mixes samples, or has an operand that is not stored.
     """
     name = str(call.arguments["operation"])
     if name in _ELEMENTWISE or name in ("cast", "clip", "round"):
@@ -108,13 +108,13 @@ def _entry_function(call: LayerCall, name: str) -> Callable[..., Any]:
 def _elementwise(call: LayerCall, place: Place, function: Callable[..., Any], name: str) -> Account:
     given, dtype = given_to(call), call.dtype.type
     if len({one.values.ndim for one in given if one.source}) > 1:
-        raise not_covered(call.name, "operands of unlike rank")
+        raise not_covered(call.name, "operands of different ranks")
     entries, labels = [], []
     for one in given:
         axes = one.values.ndim
         if axes > len(place) + (not one.source):
             raise mixing(call)
-        if axes > len(place):  # a constant with an axis of length 1 for the samples
+        if axes > len(place):  # a constant with a sample axis of length 1
             at: Place = (0, *place)
         else:
             at = place[len(place) - axes :]
@@ -128,7 +128,7 @@ def _elementwise(call: LayerCall, place: Place, function: Callable[..., Any], na
         value = float(function(*entries))
     terms = table_of(labels, input=np.array([float(entry) for entry in entries]).astype(dtype))
     size = abs(value)
-    if name in ("add", "subtract", "gelu"):  # which may cancel out
+    if name in ("add", "subtract", "gelu"):  # terms may cancel
         size += sum(abs(float(entry)) for entry in entries)
     return Account(terms, [(name, dtype(value))], value, size, len(entries), summed=name == "add")
 

@@ -1,9 +1,9 @@
-"""What a quantized layer multiplies: small integers with scales, or eight-bit floats.
+"""The factors of a quantized layer: small integers with scales, or eight-bit floats.
 
 The formulas are those of ``keras.quantizers``: ``abs_max_quantize``, ``unpack_int4``,
-``dequantize_with_sz_map`` and ``quantize_and_dequantize``. Where a result is rounded to an
-integer it is computed in the type of the layer, as there: in another type a value halfway
-between two integers might go to the other one.
+``dequantize_with_sz_map`` and ``quantize_and_dequantize``. Results that are rounded to an
+integer are computed in the type of the layer, as in Keras: in another type a value halfway
+between two integers might be rounded to the other one.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _LARGEST_FLOAT8, _LEAST_EXPONENT, _MANTISSA = 448.0, -6, 3
 
 @dataclass(frozen=True)
 class Factors:
-    """One side of a product, and what the sum of the products is divided by for it.
+    """One side of the products, and the scale to divide their sum by.
 
     Attributes
     ----------
     values
-        The numbers that are multiplied.
+        Numbers that are multiplied.
     scale
-        What they were multiplied by before they were rounded; ``None`` where they are
-        what they stand for.
+        Scale that the numbers were multiplied by before rounding; ``None`` if they are not
+        scaled.
     """
 
     values: np.ndarray
@@ -43,12 +43,12 @@ class Factors:
 
 
 def mode_of(call: LayerCall) -> str | None:
-    """Return how a layer is quantized, ``None`` if it is not.
+    """Return the quantization mode of a layer, ``None`` if it is not quantized.
 
     Raises
     ------
     InputError
-        If it is in a way that is not covered.
+        If the layer is quantized in a way that is not covered.
     """
     described = call.arguments.get("quantization")
     if described is None:
@@ -64,14 +64,14 @@ def mode_of(call: LayerCall) -> str | None:
 
 
 def inputs_of(call: LayerCall, values: np.ndarray) -> Factors:
-    """Return what a layer multiplies in place of what it was given.
+    """Return a layer's inputs as the layer multiplies them.
 
     Parameters
     ----------
     call
         The call.
     values
-        All that one value of the output is computed from: they share one scale.
+        All inputs of one value of the output, which share one scale.
     """
     mode = mode_of(call)
     if mode is None:
@@ -91,7 +91,7 @@ def inputs_of(call: LayerCall, values: np.ndarray) -> Factors:
 
 
 def kernel_of(call: LayerCall, shape: Sequence[int], reduced: int = 1) -> Factors:
-    """Return what a Dense or EinsumDense multiplies by.
+    """Return the kernel of a Dense or EinsumDense as the layer multiplies it.
 
     Parameters
     ----------
@@ -100,13 +100,13 @@ def kernel_of(call: LayerCall, shape: Sequence[int], reduced: int = 1) -> Factor
     shape
         Shape of the kernel before it was quantized.
     reduced
-        How many entries are summed over: the rows that a packed kernel has.
+        Number of entries that are summed over: the number of rows of a packed kernel.
 
     Returns
     -------
     Factors
-        ``values`` in that shape; ``scale`` by unit for a Dense, and as an output for an
-        EinsumDense, the axis of the samples included, with axes of length 1.
+        ``values`` in that shape; ``scale`` by unit for a Dense, and for an EinsumDense with
+        the axes of a batch of outputs, of length 1 where entries share a scale.
     """
     mode, kernel = mode_of(call), call.weight("kernel")
     if mode is None:
@@ -127,7 +127,7 @@ def kernel_of(call: LayerCall, shape: Sequence[int], reduced: int = 1) -> Factor
 
 
 def bias_of(call: LayerCall) -> np.ndarray:
-    """Return a layer's bias as it is added: rounded to bfloat16 beside eight-bit floats."""
+    """Return a layer's bias as the layer adds it: rounded to bfloat16 in mode ``float8``."""
     bias = call.weight("bias")
     if mode_of(call) == "float8" and bias.dtype == np.float32:
         bits = np.ascontiguousarray(bias).view(np.uint32)
@@ -139,16 +139,16 @@ def bias_of(call: LayerCall) -> np.ndarray:
 def embedding_row(
     call: LayerCall, row: int, width: int
 ) -> tuple[np.ndarray, list[tuple[str, np.ndarray]], int]:
-    """Return a row of an Embedding, and what it is computed from where it is quantized.
+    """Return a row of an Embedding, and the steps of its computation if it is quantized.
 
     Returns
     -------
     values
-        Shape (width,): what the layer puts out.
+        Output of the layer, of shape (width,).
     steps
-        Names and numbers, of shape (width,); empty where the row is stored as it is.
+        Names and numbers, of shape (width,); empty if the row is not quantized.
     operations
-        How many rounded operations lie between them.
+        Number of rounded operations from the steps to the values.
     """
     mode, table = mode_of(call), call.weight("embeddings")
     if mode is None:
@@ -167,7 +167,7 @@ def embedding_row(
 
 
 def _with_lora(call: LayerCall, weights: np.ndarray, name: str) -> np.ndarray:
-    """Return weights with their low-rank update, where there is one.
+    """Return weights with their low-rank update, if they have one.
 
     Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models" (2021).
     """
@@ -179,14 +179,14 @@ def _with_lora(call: LayerCall, weights: np.ndarray, name: str) -> np.ndarray:
 
 
 def _unpacked(packed: np.ndarray, width: int) -> np.ndarray:
-    """Return the four-bit integers of a last axis that holds two in a byte, the low one first."""
+    """Return the four-bit integers packed along the last axis, two per byte, the low one first."""
     bits = packed.astype(np.int64) & 0xFF
     pairs = np.stack([bits & 0xF, bits >> 4], axis=-1).reshape(*packed.shape[:-1], -1)
     return ((pairs[..., :width] ^ 8) - 8).astype(np.int8)
 
 
 def _through_float8(values: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Return values rounded to what eight bits hold (float8_e4m3fn) once divided by a scale."""
+    """Return values divided by a scale, rounded to float8_e4m3fn, and multiplied again."""
     divisor = np.asarray(scale, values.dtype)
     scaled = np.clip(values / divisor, -_LARGEST_FLOAT8, _LARGEST_FLOAT8)
     exponents = np.maximum(np.frexp(scaled)[1] - 1, _LEAST_EXPONENT)

@@ -1,4 +1,4 @@
-"""Operations of ``keras.ops`` that put values in other places and change none."""
+"""Accounts of ``keras.ops`` operations that only move values, such as ``transpose``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Place = tuple[int, ...]
 
 
 def rearranged(call: LayerCall, place: Place, name: str) -> Account:
-    """Account for a value that came from another place, or is padding.
+    """Return the account of a moved value, or of padding.
 
-    Two samples of running numbers go through the same move: every number of the result must
-    come from its own sample.
+    The operation is applied to two samples of consecutive numbers: every number of the result
+    must come from its own sample.
     """
     given, dtype = call.operands, call.dtype.type
     sizes = [one.values.size for one in given]
@@ -52,7 +52,7 @@ def rearranged(call: LayerCall, place: Place, name: str) -> Account:
 
 
 def _key(plain: Any) -> Any:
-    """Return the key of ``x[key]`` from what JSON has for it."""
+    """Return the key of ``x[key]`` from its JSON form."""
     if isinstance(plain, list):
         return tuple(map(_key, plain))
     if isinstance(plain, dict):

@@ -1,4 +1,4 @@
-"""Which layers' values can be spelled out, and by what."""
+"""The layer classes that can be explained, and the function for each."""
 
 from __future__ import annotations
 
@@ -59,24 +59,24 @@ COVERED: dict[str, Callable[[LayerCall, tuple[int, ...]], Account]] = {
     **{f"GlobalMaxPooling{d}": windows.global_max_pooling for d in _DIMENSIONS},
     **{f"GlobalAveragePooling{d}": windows.global_average_pooling for d in _DIMENSIONS},
 }
-"""By the name of the layer's class."""
+"""Functions that return the account of a value, by the name of the layer's class."""
 
 
 def spell_out(call: LayerCall, place: tuple[int, ...]) -> Account:
-    """Compute one value of a layer's output anew, in float64, from what was stored.
+    """Recompute one value of a layer's output in float64 from stored tensors.
 
     Parameters
     ----------
     call
-        The layer, called on one sample.
+        Call of the layer on one sample.
     place
         Position in the output, without the sample axis.
 
     Raises
     ------
     InputError
-        If the layer is not covered, something that it was computed from was not stored, or
-        what is recorded of the layer does not fit the tables.
+        If the layer is not covered, one of its inputs was not stored, or the record of the
+        layer does not match the tables.
     """
     with fitting_tables(call.name):
         account = _accounting(call)(call, place)
@@ -84,7 +84,7 @@ def spell_out(call: LayerCall, place: tuple[int, ...]) -> Account:
 
 
 def _accounting(call: LayerCall) -> Callable[[LayerCall, tuple[int, ...]], Account]:
-    """Return what accounts for the values of a layer or operation."""
+    """Return the function that computes the accounts of a layer or operation."""
     if "operation" in call.arguments:
         return operations.operation
     if call.layer.arguments is None:

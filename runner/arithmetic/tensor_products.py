@@ -1,4 +1,4 @@
-"""Operations of ``keras.ops`` that multiply tensors and add up."""
+"""Accounts of tensor products: ``einsum``, ``matmul`` and ``dot`` of ``keras.ops``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Place = tuple[int, ...]
 
 
 def einsum(call: LayerCall, place: Place) -> Account:
-    """Account for a value of ``keras.ops.einsum``: the axes that its equation contracts."""
+    """Return the account of a value of ``keras.ops.einsum``: a sum over the contracted axes."""
     given = given_to(call)
     left, arrow, out = str(call.arguments["subscripts"]).replace(" ", "").partition("->")
     named = left.split(",")
@@ -40,7 +40,7 @@ def einsum(call: LayerCall, place: Place) -> Account:
 
 
 def matmul(call: LayerCall, place: Place) -> Account:
-    """Account for a value of ``keras.ops.matmul``, or of ``dot`` with a matrix."""
+    """Return the account of a value of ``keras.ops.matmul``, or of ``dot`` with a matrix."""
     one, other = given_to(call)
     a, b = (x.values[None] if x.source else x.values for x in (one, other))
     out = (0, *place)
@@ -67,7 +67,7 @@ def matmul(call: LayerCall, place: Place) -> Account:
 
 
 def _products(call: LayerCall, given: list[Operand], places: list[list[Place]]) -> Account:
-    """Account for a sum of products, each of one entry of everything that was given."""
+    """Return the account of a sum of products, each with one entry of every operand."""
     dtype = call.dtype.type
     columns = [
         np.array([one.values[at[number]] for at in places], np.float64)

@@ -1,4 +1,4 @@
-"""Layers that multiply what they are given by weights, and add up."""
+"""Accounts of layers that compute weighted sums: dense and convolutional layers."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ Place = tuple[int, ...]
 
 @dataclass(frozen=True)
 class _Terms:
-    """Numbers and what each is multiplied by, flat.
+    """The products of a weighted sum, flat.
 
     Attributes
     ----------
     labels
-        What each is called.
+        Name of each input.
     values, weights
-        The factors.
+        Factors of the products.
     outside
-        How many more of them are padding.
+        Number of further products, of padding.
     given
-        What the layer was given, where that was rounded to become `values`.
+        Inputs before they were rounded to `values`; ``None`` if they were not rounded.
     scales
-        What the sum of the products is divided by.
+        Names and numbers that the sum of the products is divided by.
     """
 
     labels: list[str]
@@ -54,18 +54,18 @@ class _Terms:
 
     @property
     def divisor(self) -> float:
-        """What the sum of the products is divided by, in all."""
+        """Product of all scales."""
         return prod(scale for _, scale in self.scales)
 
     def quantized(self, call: LayerCall, scale: np.ndarray | None) -> _Terms:
-        """Return the terms as a layer multiplies them that may be quantized.
+        """Return the terms as the layer multiplies them, quantized or not.
 
         Parameters
         ----------
         call
             The call.
         scale
-            What the weights were multiplied by before they were rounded, if they were.
+            Scale that the weights were multiplied by before rounding, if they were rounded.
         """
         if mode_of(call) is None:
             return self
@@ -80,7 +80,7 @@ class _Terms:
 
 
 def dense_layer(call: LayerCall, place: Place) -> Account:
-    """Account for a value of Dense: the last axis times a column of the kernel."""
+    """Return the account of a value of Dense: the last axis times a column of the kernel."""
     given = call.operand
     vector, unit = given.values[place[:-1]], place[-1]
     kernel = kernel_of(call, (len(vector), call.output.shape[-1]), len(vector))
@@ -97,13 +97,13 @@ def dense_layer(call: LayerCall, place: Place) -> Account:
 
 
 def einsum_dense(call: LayerCall, place: Place) -> Account:
-    """Account for a value of EinsumDense: the axes that its equation contracts."""
+    """Return the account of a value of EinsumDense: a sum over the contracted axes."""
     given = call.operand
     left, _, out = str(call.arguments["equation"]).partition("->")
     of_input, of_kernel = left.split(",")
     if "." in left:
         raise not_covered(call.name, f"equations such as {call.arguments['equation']}")
-    at = dict(zip(out[1:], place, strict=True))  # the first axis is that of the samples
+    at = dict(zip(out[1:], place, strict=True))  # the first axis holds the samples
     sizes = dict(zip(of_input[1:], given.values.shape, strict=True))
     inner = [axis for axis in of_input[1:] if axis not in at]
     extents = sizes | dict(zip(out[1:], call.output.shape, strict=True))
@@ -115,7 +115,7 @@ def einsum_dense(call: LayerCall, place: Place) -> Account:
         places.append(tuple(here[axis] for axis in of_input[1:]))
         weights.append(kernel.values[tuple(here[axis] for axis in of_kernel)])
     scale = kernel.scale
-    if scale is not None:  # has the axes of the output, of length 1 where they share one
+    if scale is not None:  # has the axes of the output, of length 1 if shared
         axes = zip((0, *place), scale.shape, strict=True)
         scale = scale[tuple(0 if size == 1 else position for position, size in axes)]
     terms = _Terms.of(given, places, weights).quantized(call, scale)
@@ -123,7 +123,7 @@ def einsum_dense(call: LayerCall, place: Place) -> Account:
 
 
 def conv(call: LayerCall, place: Place) -> Account:
-    """Account for a value of a convolution: a patch of the input times a kernel."""
+    """Return the account of a value of a convolution: a patch of the input times a kernel."""
     given, kernel = call.operand, call.weight("kernel")
     *spatial, unit = place
     groups = int(call.arguments.get("groups", 1))
@@ -141,7 +141,7 @@ def conv(call: LayerCall, place: Place) -> Account:
 
 
 def depthwise_conv(call: LayerCall, place: Place) -> Account:
-    """Account for a value of a depthwise convolution: a patch of one channel times a kernel."""
+    """Return the account of a depthwise convolution's value: a channel's patch times a kernel."""
     given, kernel = call.operand, call.weight("kernel")
     *spatial, unit = place
     channel, which = divmod(unit, kernel.shape[-1])
@@ -155,14 +155,15 @@ def depthwise_conv(call: LayerCall, place: Place) -> Account:
 def _activated(
     call: LayerCall, terms: _Terms, bias: float, sums: np.ndarray | None = None, at: int = 0
 ) -> Account:
-    """Account for the activation of a sum of products.
+    """Return the account of the activation of a sum of products.
 
     Parameters
     ----------
     call, terms, bias
-        The call, the products and what is added to them.
+        The call, its products, and the bias added to them.
     sums
-        Those of all units, for an activation that depends on them; `at` is the unit's own.
+        Sums of all units, for activations that depend on all of them; `at` is the position of
+        this unit.
     """
     name = str(call.arguments.get("activation", "linear"))
     if name not in FUNCTIONS:
@@ -195,20 +196,20 @@ def _activated(
 
 
 def _bias(call: LayerCall) -> np.ndarray:
-    """Return the bias of all units; zeros where the layer has none."""
+    """Return the bias of all units; zeros if the layer has no bias."""
     if not call.arguments.get("use_bias", True):
         return np.zeros(call.output.shape[-1])
     return bias_of(call)
 
 
 def _einsum_bias(call: LayerCall, out: str, at: dict[str, int]) -> float:
-    """Return the bias of one place of the output; its axes are named in `out`'s order."""
+    """Return the bias at one position of the output; `at` maps the axes of `out` to entries."""
     axes = call.arguments.get("bias_axes")
     if not axes:
         return 0.0
     named = [axis for axis in out[1:] if axis in axes]
     bias = bias_of(call)
-    # Axes without a bias of their own are kept behind the first of `named`, of length 1.
+    # Axes behind the first of `named` that have no bias are kept with length 1.
     extents = bias.reshape([size for size in bias.shape if size != 1] or [1])
     full = extents if extents.ndim == len(named) else bias
     return float(full[tuple(at[axis] for axis in named)])

@@ -1,4 +1,4 @@
-"""Layers that look at a window of their input, and pooling."""
+"""Windows of convolutions and pooling, and accounts of pooling layers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Place = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Window:
-    """The positions of the input that one position of the output is computed from.
+    """Positions of the input that one position of the output is computed from.
 
     Attributes
     ----------
     inside
-        Each with its offset in the window.
+        Pairs of an offset in the window and a position of the input.
     outside
-        How many of the window's positions lie beyond the input's edge.
+        Number of the window's positions beyond the edge of the input.
     """
 
     inside: list[tuple[Place, Place]]
@@ -34,20 +34,20 @@ class Window:
     def of(cls, call: LayerCall, sizes: Sequence[int], place: Place) -> Window:
         """Return the window of a layer with ``strides``, ``padding`` and ``dilation_rate``.
 
-        The padding ``same`` is TensorFlow's: of an odd number of positions the one more lies
-        behind.
+        The padding ``same`` is TensorFlow's: if the number of padded positions is odd, the extra
+        one is at the end.
 
         Parameters
         ----------
         call
             A convolution or pooling, its channels last.
         sizes
-            The window's extent along each axis.
+            Size of the window along each axis.
         place
-            The position in the output, without the channel.
+            Position in the output, without the channel.
         """
         if call.arguments.get("data_format") == "channels_first":
-            raise not_covered(call.name, "channels that come first")
+            raise not_covered(call.name, "channels-first inputs")
         given = call.operand.values
         strides = _each(call.arguments.get("strides") or list(sizes), len(sizes))
         dilations = _each(call.arguments.get("dilation_rate", 1), len(sizes))
@@ -71,22 +71,22 @@ class Window:
 
 
 def max_pooling(call: LayerCall, place: Place) -> Account:
-    """Account for the largest value of a window."""
+    """Return the account of the largest value of a window."""
     return _pooled(call, _window_places(call, place), largest=True)
 
 
 def average_pooling(call: LayerCall, place: Place) -> Account:
-    """Account for the mean of a window; what lies beyond the edge is not counted."""
+    """Return the account of the mean of a window, without positions beyond the edge."""
     return _pooled(call, _window_places(call, place), largest=False)
 
 
 def global_max_pooling(call: LayerCall, place: Place) -> Account:
-    """Account for the largest value of a channel."""
+    """Return the account of the largest value of a channel."""
     return _pooled(call, _channel_places(call, place), largest=True)
 
 
 def global_average_pooling(call: LayerCall, place: Place) -> Account:
-    """Account for the mean of a channel, of what a mask leaves of it."""
+    """Return the account of the mean of a channel, without masked positions."""
     return _pooled(call, _channel_places(call, place), largest=False)
 
 
@@ -99,7 +99,7 @@ def _window_places(call: LayerCall, place: Place) -> list[Place]:
 
 def _channel_places(call: LayerCall, place: Place) -> list[Place]:
     if call.arguments.get("data_format") == "channels_first":
-        raise not_covered(call.name, "channels that come first")
+        raise not_covered(call.name, "channels-first inputs")
     given, *masks = call.operands
     spatial = given.values.shape[:-1]
     kept = masks[0].values if masks else np.ones(spatial, bool)
