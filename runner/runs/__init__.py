@@ -1,1 +1,1 @@
-"""Published runs, found and read back."""
+"""Finding and reading published runs."""

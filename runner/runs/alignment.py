@@ -1,4 +1,4 @@
-"""Tables of several runs brought to the same columns."""
+"""Alignment of tables of several runs to the same columns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runner.errors import InputError
 
 
 def union_of(columns: list[pd.Index]) -> pd.Index:
-    """Return all columns in their order: units by number, a map's by coordinates."""
+    """Return the sorted union of columns: units by number, those of maps by coordinates."""
     if len({index.nlevels for index in columns}) > 1:
         raise InputError.of("align", "units and maps have no union", "narrow with where(...)")
     together = reduce(lambda left, right: left.union(right, sort=False), columns)
@@ -19,7 +19,7 @@ def union_of(columns: list[pd.Index]) -> pd.Index:
 
 
 def widened(frame: pd.DataFrame, columns: pd.Index) -> pd.DataFrame:
-    """Return a table with more columns, NaN where it has none, in its own dtype if that can."""
+    """Return a table with added columns of NaN, in its own dtype if that can hold NaN."""
     given = frame.to_numpy()
     values = np.full((len(frame), len(columns)), np.nan, np.result_type(given, np.float16))
     values[:, columns.get_indexer(frame.columns)] = given

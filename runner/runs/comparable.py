@@ -1,4 +1,4 @@
-"""The layers of runs that are to be compared with each other."""
+"""Selection of the layers of runs to compare with each other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runner.similarity.representation import Representation
 def comparable_layers(
     runs: Sequence[Run], layers: str | Iterable[str]
 ) -> list[list[Representation]]:
-    """Return groups of layers, in each of which every two are to be compared.
+    """Return groups of layers; every pair within a group is to be compared.
 
     Parameters
     ----------
@@ -21,14 +21,14 @@ def comparable_layers(
         Runs that completed.
     layers
         ``same``: a group for each layer that several runs have. ``all``: one group of
-        all layers of all runs. Otherwise the names of layers: one group of these. A tensor
-        that is the very same as another one is only taken by its name.
+        all layers of all runs. Otherwise names of layers: one group of these. An alias of
+        another tensor is included only if it is named.
 
     Raises
     ------
     InputError
-        If the runs were shown different probes, if a run lacks a layer that is named, or
-        if there are no two layers to compare.
+        If the runs were shown different probes, a run lacks a named layer, or there are
+        fewer than two layers to compare.
     """
     for run in runs[1:]:
         check_probes(runs[0], run)

@@ -1,4 +1,4 @@
-"""The configuration of a run, key by key."""
+"""Flat configurations of runs and their differences."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def flat_config(config: dict[str, Any], above: str = "") -> Iterator[tuple[str, 
 
 
 def differing_keys(configs: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the dotted keys in which configurations differ, the outermost first.
+    """Return the dotted keys in which configurations differ, outermost first.
 
-    A key that only some have is one of them. Of keys that have the same values everywhere,
-    as one that refers to another does, only the first is returned.
+    A key that only some configurations have is included. Of several keys with the same values
+    in all configurations, such as a key that refers to another, only the first is returned.
     """
     columns = dict(_differing(configs, ""))
     flat: dict[int, list[str]] = {}
 
     def order(key: str) -> tuple[int, int, int]:
-        # By depth, then where the first configuration that has it has it.
+        # By depth, then by its place in the first configuration that has the key.
         first = next(place for place, value in enumerate(columns[key]) if value is not _ABSENT)
         if first not in flat:
             flat[first] = [known for known, _ in flat_config(configs[first])]
@@ -42,7 +42,7 @@ def differing_keys(configs: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _differing(configs: Sequence[dict[str, Any]], above: str) -> Iterator[tuple[str, list[Any]]]:
-    """Yield the keys that differ with their values; parts that are the same are not gone into."""
+    """Yield the keys that differ, with their values; skips parts that are equal."""
     for key in dict.fromkeys(key for config in configs for key in config):
         values = [config.get(key, _ABSENT) for config in configs]
         if all(value == values[0] for value in values):
@@ -56,5 +56,5 @@ def _differing(configs: Sequence[dict[str, Any]], above: str) -> Iterator[tuple[
 
 
 def hashable(value: Any) -> Any:
-    """Return a value of a configuration as one that an index can hold."""
+    """Return a hashable form of a value of a configuration, for use in an index."""
     return json.dumps(value) if isinstance(value, list | dict) else value

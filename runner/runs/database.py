@@ -17,7 +17,7 @@ from runner.runs.published_run import Run
 from runner.table_formats import FORMATS
 from runner.tables.formats import read_file
 
-_IN_MEMORY = 256 << 20  # bytes of files that are read as a whole
+_IN_MEMORY = 256 << 20  # bytes of files that are still read whole
 
 _WILDCARD = re.compile(r"[*?\[]")
 
@@ -42,21 +42,21 @@ class StoredTable:
 
     @classmethod
     def of(cls, run: Run, name: str) -> StoredTable:
-        """Return that of a tensor by its name.
+        """Return the table of a tensor in a run.
 
         Raises
         ------
         DamagedError
-            If its file is missing or damaged.
+            If the table's file is missing or damaged.
         """
         return cls(run.id, run.file_of(name), run.record.format)
 
 
 def view_names(tensors: Iterable[str]) -> dict[str, str]:
-    """Return for each tensor what its table is called in SQL.
+    """Return the name of each tensor's table in SQL.
 
-    That ignores the case of letters, and ``runs`` is taken: a name that is taken gets ``_``
-    behind it.
+    SQL ignores the case of letters, and ``runs`` is reserved: ``_`` is appended to a name that
+    is already in use.
     """
     taken = {"runs"}
     views = {}
@@ -70,7 +70,7 @@ def view_names(tensors: Iterable[str]) -> dict[str, str]:
 
 
 def is_in_query(view: str, query: str) -> bool:
-    """Tell whether a query may name a table; it does not if this says no."""
+    """Return whether a query may name a table; ``False`` means that it does not."""
     folded = query.casefold()
     return view.casefold() in folded or _quoted(view).casefold() in folded
 
@@ -78,18 +78,18 @@ def is_in_query(view: str, query: str) -> bool:
 def select(
     query: str, runs: pd.DataFrame, tables: Mapping[str, Sequence[StoredTable]]
 ) -> pd.DataFrame:
-    """Return what a query finds.
+    """Return the result of a query.
 
     Parameters
     ----------
     query
-        SQL, over the table ``runs`` and those of tensors.
+        SQL over the table ``runs`` and the tables of tensors.
     runs
-        A row per run.
+        Table of the runs, a row per run.
     tables
-        For each tensor, by its name in `view_names`, its table in every run, to be one below
-        the other with a first column ``run``. Columns that a run does not have are NULL.
-        Large Parquet files are read as the query needs them; others are read whole.
+        Tables of each tensor in all runs, by the tensor's name in `view_names`. They are
+        concatenated, with a first column ``run``; columns that a run lacks are NULL. Large
+        Parquet files are read as the query needs them, others are read whole.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def select(
         raise InputError.of(
             "sql", "needs DuckDB", 'type: pip install "activation-runner[sql]"'
         ) from error
-    # Nothing is fetched, no variable of ours is a table, and the files named below are read.
+    # No downloads, and no Python variables as tables; only the files named below are read.
     settings: dict[str, Any] = {
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
@@ -137,14 +137,14 @@ def select(
 
 
 def _is_queried(stored: Sequence[StoredTable]) -> bool:
-    """Tell whether DuckDB reads the files: not many small ones, which take it twice as long."""
+    """Return whether DuckDB reads the files itself; many small files take it twice as long."""
     if not all(FORMATS[t.format].is_queried and _can_be_named(t.path) for t in stored):
         return False
     return sum(table.path.stat().st_size for table in stored) > _IN_MEMORY
 
 
 def _quoted(name: str) -> str:
-    """Return a name as SQL has it."""
+    """Return a name quoted for SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -153,12 +153,12 @@ def _text(value: str) -> str:
 
 
 def _can_be_named(path: Path) -> bool:
-    """Tell whether DuckDB can be told a path: not one with a backslash beside a wildcard."""
+    """Return whether DuckDB accepts a path: not with both a backslash and a wildcard."""
     return os.name == "nt" or not ("\\" in str(path) and _WILDCARD.search(str(path)))
 
 
 def _named(path: Path) -> str:
-    """Return a path as DuckDB takes it: each is a pattern there."""
+    """Return a path with wildcards escaped, since DuckDB takes every path as a pattern."""
     return _WILDCARD.sub(r"[\g<0>]", str(path))
 
 

@@ -1,4 +1,4 @@
-"""Tensors of several runs as one labelled dataset."""
+"""Tensors of several runs as an xarray dataset."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 def dataset_of(
     runs: Sequence[Run], names: Iterable[str] | None, keys: Mapping[str, Sequence[Any]]
 ) -> xarray.Dataset:
-    """Return tensors with the dimensions run, sample and their own axes.
+    """Return a dataset of tensors with the dimensions run, sample and their own axes.
 
     Parameters
     ----------
     runs
         Completed runs.
     names
-        The tensors' names; all that the first run has per sample, if not given.
+        Names of the tensors; default: all tensors of the first run captured per sample.
     keys
-        Further coordinates of the runs.
+        Additional coordinates along the dimension ``run``.
 
     Raises
     ------
     InputError
-        As from `runner.runs.runs.Runs.to_xarray`.
+        As in `runner.runs.runs.Runs.to_xarray`.
     """
     try:
         import xarray
@@ -63,7 +63,7 @@ def refuse_differing(
     units: Iterable[tuple[Any, ...]],
     advice: str = 'narrow them with where(...), or pass align="union" to fill with NaN',
 ) -> None:
-    """Refuse tensors whose units, or shapes, are not the same in all runs."""
+    """Check that a tensor's units are the same in all runs, raise InputError otherwise."""
     groups: dict[tuple[Any, ...], list[str]] = {}
     for run, own in zip(runs, units, strict=True):
         groups.setdefault(own, []).append(run.id)
@@ -73,7 +73,7 @@ def refuse_differing(
 
 
 def _extent(units: tuple[Any, ...]) -> str:
-    """Return how many units there are: of a shape, its lengths."""
+    """Return the number of units, or the axes of a shape, as text."""
     if all(isinstance(length, int) for length in units):
         return " x ".join(map(str, units))
     return str(len(units))

@@ -1,4 +1,4 @@
-"""Which runs there are, and which of them a person means."""
+"""Finding runs in folders and by name."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ OUTPUTS = Path("outputs")
 
 
 def run_folders(folder: Path) -> Iterator[Path | Unreadable]:
-    """Yield the folder of every run in or below a folder, whether or not it can be read.
+    """Yield the folder of every run in or below a folder, including unreadable runs.
 
-    A folder that may not be looked into is told instead, for there may be runs in it. Folders
-    whose name begins with a dot are left out: they are staged or superseded. Links are not
-    followed.
+    A folder that cannot be listed is yielded as `Unreadable`, since it may contain runs.
+    Folders whose names begin with a dot are skipped: they are staged or superseded. Links are
+    not followed.
     """
     waiting = [folder]
     while waiting:
@@ -36,7 +36,7 @@ def run_folders(folder: Path) -> Iterator[Path | Unreadable]:
         except (FileNotFoundError, NotADirectoryError, ValueError):
             continue
         except OSError as error:
-            # Of the first, somebody may have meant something else than a folder.
+            # The folder itself may be a text that is not meant as a path.
             if place != folder or isinstance(error, PermissionError):
                 yield Unreadable(place, f"{place}: cannot be read: {error.strerror}")
             continue
@@ -48,9 +48,9 @@ def run_folders(folder: Path) -> Iterator[Path | Unreadable]:
 
 
 def look_below(folder: Path) -> Runs:
-    """Return every run below a folder, the one that ended first first.
+    """Return all runs below a folder, in the order in which they ended.
 
-    Those that cannot be read are the `Runs.unreadable`.
+    Runs that cannot be read are in `Runs.unreadable`.
     """
     runs: list[Run] = []
     unreadable: list[Unreadable] = []
@@ -69,9 +69,9 @@ def look_below(folder: Path) -> Runs:
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """Look for no garbage inside the scope, where all that is made is kept.
+    """Disable the garbage collector in the context, where all new objects are kept.
 
-    Python would look again and again at every record that was read before.
+    It would visit every record read so far again and again.
     """
     was_on = gc.isenabled()
     gc.disable()
@@ -83,14 +83,14 @@ def _uncollected() -> Iterator[None]:
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """Return every run below a folder, as `look_below` does; of others a warning says why."""
+    """Return all runs below a folder, as in `look_below`; warn of runs that cannot be read."""
     found = look_below(folder)
     warn_of(found.unreadable)
     return list(found)
 
 
 def warn_of(unreadable: Iterable[Unreadable]) -> None:
-    """Warn of each run that is left out because it cannot be read."""
+    """Warn of each run that cannot be read."""
     for one in unreadable:
         warnings.warn(f"left out: {one.why}", stacklevel=3)
 
@@ -104,15 +104,15 @@ def open_run(run: str | Path = "last", outputs: str | Path = OUTPUTS) -> Run:
     Parameters
     ----------
     run
-        Its folder, its id or the beginning of it, its name, or ``last``, ``last~1``...:
-        the one that ended last, the one before.
+        Folder of the run, its id or the beginning of its id, its name, or ``last``,
+        ``last~1``...: the run that ended last, the one before.
     outputs
-        The folder where runs are looked for.
+        Folder in which to look for runs.
 
     Raises
     ------
     InputError
-        If there is no such run, or if several are meant; says what there is.
+        If there is no such run or several runs match; the message lists candidates.
     """
     path = Path(run)
     if os.path.lexists(path / RECORD):
@@ -130,16 +130,16 @@ def open_runs(
     Parameters
     ----------
     runs
-        ``last``, ``last~1``...: the last sweep, all its jobs, or the last single run.
-        A sweep's id, or the beginning of it; a folder with runs below it; a glob of
-        folders; whatever `open_run` takes; or several of all these.
+        ``last``, ``last~1``...: all jobs of the last sweep, or the last single run.
+        The id of a sweep, or the beginning of it; a folder with runs below it; a glob of
+        folders; any argument of `open_run`; or a list of these.
     outputs
-        The folder where runs are looked for.
+        Folder in which to look for runs.
 
     Raises
     ------
     InputError
-        If there is no such run, or if several are meant; says what there is.
+        If there is no such run or several runs match; the message lists candidates.
     """
     asked = [runs] if isinstance(runs, str | Path) else list(runs)
     found = [_several(what, outputs) for what in asked]
@@ -168,7 +168,7 @@ def open_one_or_more(run: str | Path = "last", outputs: str | Path = OUTPUTS) ->
 
 
 def _several(what: str | Path, outputs: str | Path) -> Runs:
-    """Return the runs that are meant, and those of the same folders that cannot be read."""
+    """Return the runs that match, and the unreadable runs in the same folders."""
     below = [look_below(path) for path in _paths(what)]
     unreadable = [one for several in below for one in several.unreadable]
     if any(map(len, below)):
@@ -184,7 +184,7 @@ def _several(what: str | Path, outputs: str | Path) -> Runs:
 
 
 def _meant(what: str | Path, runs: list[Run], outputs: str | Path) -> list[Run]:
-    """Return the jobs of the sweep, or the single run, that a word means."""
+    """Return the jobs of the sweep, or the single run, that match an id or a name."""
     sweeps: dict[str, list[Run]] = {}
     for run in runs:
         key = run.record.sweep or run.id
@@ -203,14 +203,14 @@ def _meant(what: str | Path, runs: list[Run], outputs: str | Path) -> list[Run]:
 
 
 def _paths(what: str | Path) -> list[Path]:
-    if os.path.isdir(what):  # noqa: PTH112  of what may not be read it says no
+    if os.path.isdir(what):  # noqa: PTH112  False if not readable
         return [Path(what)]
-    # A Path globs no pattern that is absolute.
+    # Path.glob does not accept absolute patterns.
     return [Path(path) for path in sorted(glob.glob(str(what)))]  # noqa: PTH207
 
 
 def _latest(text: str, choices: Sequence[list[Run]], outputs: str | Path) -> list[Run] | None:
-    """Return what ``last`` or ``last~n`` means, ``None`` if `text` is neither."""
+    """Return the choice that ``last`` or ``last~n`` selects; ``None`` if `text` is neither."""
     match = _LAST.fullmatch(text)
     if match is None:
         return None
@@ -223,7 +223,7 @@ def _latest(text: str, choices: Sequence[list[Run]], outputs: str | Path) -> lis
 
 
 def _named(what: str | Path, runs: Sequence[Run], outputs: str | Path) -> Run:
-    """Return the one run that has this id or name, or whose id begins like this."""
+    """Return the one run with this id or name, or whose id begins with this text."""
     text = str(what)
     found = (
         [run for run in runs if run.id == text]
@@ -266,7 +266,7 @@ def _described(run: Run) -> str:
 
 
 def _by_job(runs: list[Run]) -> list[Run]:
-    """Return the jobs of one sweep in the order of their numbers, other runs as they are."""
+    """Return the jobs of one sweep ordered by number; other runs in the given order."""
     if len({run.record.sweep for run in runs}) > 1 or runs[0].record.sweep is None:
         return runs
     return sorted(runs, key=lambda run: run.record.job or 0)

@@ -1,4 +1,4 @@
-"""What tells runs apart, said so that a person recognizes them."""
+"""Short labels that distinguish runs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from runner.runs.published_run import Run
 def run_labels(
     runs: Sequence[Run], columns: Mapping[str, Sequence[Any]]
 ) -> tuple[dict[str, str], str]:
-    """Return for each run's id what it is called, and what those names are.
+    """Return the label of each run by its id, and the name of what the labels show.
 
-    Names that were given, if each run has one of its own; otherwise the values of the keys
-    in which the runs differ, of paths no more than tells them apart; and the id, where
-    nothing else tells two runs apart.
+    Labels are the runs' names if every run has a unique name; otherwise the values of the keys
+    in which the runs differ, with paths shortened to their distinct ends; with the id added
+    where two labels would be equal.
 
     Parameters
     ----------
     runs
         The runs.
     columns
-        The keys in which they differ, each with its value in every run.
+        Keys in which the runs differ, each with its value in every run.
 
     Returns
     -------
@@ -47,9 +47,9 @@ def run_labels(
 
 
 def labels_beside_seed(runs: Sequence[Run], columns: Mapping[str, Sequence[Any]]) -> dict[str, str]:
-    """Return for each run's id in what it differs, its seed aside: ``hidden_units=4``.
+    """Return by run id the values in which each run differs, except its seed: ``hidden_units=4``.
 
-    Runs for which this is the same differ in nothing but their seed.
+    Runs with equal texts differ only in their seed.
     """
     own = {key: columns[key] for key in columns if key not in ("seed", "name")}
     return {
@@ -59,7 +59,7 @@ def labels_beside_seed(runs: Sequence[Run], columns: Mapping[str, Sequence[Any]]
 
 
 def _told_apart(values: Sequence[Any]) -> list[str]:
-    """Return values as text, of paths only the last parts that are not the same in all."""
+    """Return values as texts, with paths shortened to the last parts that distinguish them."""
     if not all(isinstance(value, str) for value in values):
         return [str(value) for value in values]
     parts = [PurePath(value).parts for value in values]

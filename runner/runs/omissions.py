@@ -1,4 +1,4 @@
-"""Runs that are left out of what is read of many, each with a warning that says why."""
+"""Leaving out failed and damaged runs when several runs are read, with warnings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def completed(runs: Sequence[Run]) -> list[Run]:
     Raises
     ------
     InputError
-        If none has.
+        If no run has tables.
     """
     failed = [run.id for run in runs if run.record.error is not None]
     if failed and len(failed) == len(runs):
@@ -32,12 +32,12 @@ def completed(runs: Sequence[Run]) -> list[Run]:
 
 
 def each(runs: Sequence[Run], read: Callable[[Run], _T]) -> tuple[list[Run], list[_T]]:
-    """Return what is read of each run, and the runs of which it can be.
+    """Return the runs that can be read, and what `read` returns for each of them.
 
     Raises
     ------
     DamagedError
-        If it can be of none.
+        If no run can be read.
     """
     kept: list[Run] = []
     found: list[_T] = []
@@ -57,7 +57,7 @@ def each(runs: Sequence[Run], read: Callable[[Run], _T]) -> tuple[list[Run], lis
 
 
 def with_tables(runs: Sequence[Run], names: Iterable[str] | None) -> list[Run]:
-    """Return the runs of which these tables, or those of all layers, are as they were written."""
+    """Return the runs whose tables of these tensors, or of all layers, are undamaged."""
 
     def checked(run: Run) -> None:
         for name in run.layer_outputs if names is None else names:

@@ -1,4 +1,4 @@
-"""The tables of a run that hold no captured tensor, held to what the record says of them."""
+"""The tables of a run other than those of tensors, checked against the record."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from runner.tables.statistics import SUMMARY
 
 
 class PlainTables:
-    """Reads the tables of a run that hold no captured tensor.
+    """Reads the tables of a run other than those of tensors.
 
-    Every method raises an `InputError` if the run has no such table, and a `DamagedError`,
-    which is one, if the table is not as the record says.
+    Every method raises `InputError` if the run has no such table, and its subclass
+    `DamagedError` if the table does not match the record.
 
     Parameters
     ----------
     files
-        The files of the run.
+        Files of the run.
     record
-        Content of its ``run.json``.
+        Content of the run's ``run.json``.
     """
 
     def __init__(self, files: RunFiles, record: RunRecord) -> None:
@@ -36,13 +36,13 @@ class PlainTables:
 
     @property
     def shown(self) -> ProbeRecord:
-        """What is recorded of the probe."""
+        """The record of the probe."""
         if self._record.probe is None:
             raise lacks(self._record, "probe")
         return self._record.probe
 
     def samples(self) -> np.ndarray:
-        """Return the sample ids: shape (samples,)."""
+        """Return the sample ids, of shape (samples,)."""
         rows = self.shown.rows
         path = self._files.plain("probe", rows)
         samples = read_samples(path, self._record.format, self.shown.sample_type)
@@ -50,19 +50,19 @@ class PlainTables:
         return samples
 
     def probe(self) -> ShownProbe:
-        """Return what the model was shown."""
+        """Return the probe that the model was shown."""
         types = {"sample": self.shown.sample_type}
         table = self._read("probe", self.shown.rows, types)
         return ShownProbe(table, self.shown, self._record.format)
 
     def summary(self) -> pd.DataFrame:
-        """Return a row of statistics for each tensor."""
+        """Return the statistics of the tensors, a row per tensor."""
         frame = self._read("summary", len(self._own), SUMMARY)
         self._check_tensors("summary", frame)
         return frame
 
     def steps(self) -> pd.DataFrame:
-        """Return a row of statistics for each tensor at each step of the training."""
+        """Return the statistics of the tensors, a row per tensor and step of the training."""
         steps = [step.step for step in self._record.steps]
         types = {"step": "int64", **SUMMARY}
         frame = self._read("steps", len(self._own) * len(steps), types)
@@ -71,7 +71,7 @@ class PlainTables:
         return frame
 
     def history(self) -> pd.DataFrame:
-        """Return the figures of the training: a row per epoch."""
+        """Return the figures of the training, a row per epoch."""
         training = self._record.training
         if training is None:
             raise lacks(self._record, "history")
@@ -84,14 +84,14 @@ class PlainTables:
         return {(t.kind, t.name) for t in self._record.tensors if t.alias_of is None}
 
     def _read(self, stem: str, rows: int, types: Mapping[str, str]) -> pd.DataFrame:
-        """Read a table that has the columns that `types` names, and maybe others."""
+        """Return a table that has at least the columns named in `types`."""
         path = self._files.plain(stem, rows)
         frame = read_table(path, self._record.format, types)
         _check_rows(path, rows, len(frame))
         return frame
 
     def _check_tensors(self, stem: str, frame: pd.DataFrame) -> None:
-        """Refuse statistics that are not of every tensor."""
+        """Check that statistics have a row for every tensor, raise DamagedError otherwise."""
         if self._own != set(zip(frame["kind"], frame["name"], strict=True)):
             path = self._files.plain(stem, len(frame))
             raise DamagedError.of(str(path), "expected a row for each tensor of the run")

@@ -1,4 +1,4 @@
-"""A published run read back: its record, and its tables by name."""
+"""A published run: its record, and its tables by name."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """One published run: its record, and its tables by the names of their tensors.
+    """A published run: its record, and its tables by the names of their tensors.
 
-    ``run["hidden"]`` reads a table, ``"hidden" in run`` and iteration go over the names
-    of what was captured per sample. Nothing is read before it is asked for.
+    ``run["hidden"]`` reads a table; ``"hidden" in run`` and iteration cover the names of the
+    tensors captured per sample. Tables are read only when they are accessed.
 
     Parameters
     ----------
     path
-        The run's folder.
+        Folder of the run.
     record
-        Content of its ``run.json``.
+        Content of the run's ``run.json``.
     """
 
     def __init__(self, path: Path, record: RunRecord) -> None:
@@ -68,19 +68,19 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The configuration that it ran with."""
+        """The configuration of the run."""
         return self.record.config
 
     @property
     def seed(self) -> int | None:
-        """The seed that its weights were drawn from."""
+        """The seed from which the weights were drawn; ``None`` if there was none."""
         return self.record.seed
 
     def __repr__(self) -> str:
         return f"<Run {self.id} {self.record.status} {str(self.path)!r}>"
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows: the run in a line, and its layers."""
+        """Return the HTML that notebooks display: one line about the run, and its layers."""
         record = self.record
         name = f" ({record.name})" if record.name else ""
         failed = f": {record.error}" if record.error else ""
@@ -90,7 +90,7 @@ class Run:
         return f"<p>{html.escape(said)}</p>{layers if record.layers else ''}"
 
     def __getitem__(self, name: str) -> pd.DataFrame:
-        """Return the table of a tensor, as `table` does."""
+        """Return the table of a tensor, as in `table`."""
         return self.table(name)
 
     def __iter__(self) -> Iterator[str]:
@@ -103,20 +103,20 @@ class Run:
         return any(name == known for known in self)
 
     def tensor(self, name: str, kind: Kind | None = None) -> TensorRecord:
-        """Return what is recorded of a tensor.
+        """Return the record of a tensor.
 
         Parameters
         ----------
         name
-            Its name, such as ``encoder/dense``, ``dense@1`` or ``dense/kernel``.
+            Name of the tensor, such as ``encoder/dense``, ``dense@1`` or ``dense/kernel``.
         kind
-            What it is. If not given, an activation is preferred to a tensor of another
-            kind that has the same name.
+            Kind of the tensor. By default, an activation takes precedence over tensors of
+            other kinds with the same name.
 
         Raises
         ------
         UnknownTensorError
-            An `InputError` and a `KeyError`, if there is none; says what there is.
+            If there is no such tensor; it is an `InputError` and a `KeyError`.
         """
         for known in (kind,) if kind is not None else get_args(Kind):
             if (known, name) in self._tensors:
@@ -133,23 +133,23 @@ class Run:
         name, kind
             As in `tensor`.
         step
-            One of `steps`, or ``all`` of them; the last if not given.
+            One of `steps`, or ``all`` of them; default: the last step.
 
         Returns
         -------
         pandas.DataFrame
-            In the tensor's own dtype. Per sample: indexed by ``sample``, a column per unit
-            (``u0``, ``u1``...), a map's columns being its coordinates. A weight: a column
-            per entry of its last axis, indexed by the others. Of all steps: by ``step``
-            first.
+            Values in the tensor's own dtype. Tensors per sample: indexed by ``sample``, a
+            column per unit (``u0``, ``u1``...); the columns of a map are its coordinates.
+            Weights: a column per entry of the last axis, indexed by the other axes. With all
+            steps, the first level of the index is ``step``.
 
         Raises
         ------
         UnknownTensorError
             As in `tensor`.
         InputError
-            If a map has too many coordinates for columns (`array` has them all), there is
-            no such step, or the file is not what was written.
+            If a map has too many coordinates for columns (use `array`), there is no such
+            step, or the file is damaged.
         """
         stored = self._files.stored(self.tensor(name, kind))
         frames = [
@@ -161,7 +161,7 @@ class Run:
     def array(
         self, name: str, kind: Kind | None = None, step: int | Literal["all"] | None = None
     ) -> np.ndarray:
-        """Return a tensor's values in their full shape.
+        """Return the values of a tensor in their full shape.
 
         Parameters
         ----------
@@ -171,8 +171,8 @@ class Run:
         Returns
         -------
         numpy.ndarray
-            Shape (sample, *axes of a sample), or that of the weight; memory-mapped where
-            the format allows it. Of all steps: (step, ...), in memory.
+            Shape (sample, *axes of a sample), or the shape of the weight; memory-mapped if
+            the format allows it. With all steps: shape (step, ...), in memory.
         """
         stored = self._files.stored(self.tensor(name, kind))
         arrays = [
@@ -182,20 +182,20 @@ class Run:
         return np.stack(arrays) if step == "all" else arrays[0]
 
     def blocks(self, name: str, kind: Kind | None = None) -> Iterator[np.ndarray]:
-        """Yield a tensor's values some samples at a time, named as in `tensor`.
+        """Yield the values of a tensor in blocks of samples; arguments as in `tensor`.
 
         Yields
         ------
         numpy.ndarray
-            Shape (samples, *axes of a sample); of a weight (rows, last axis), its other
-            axes being rows.
+            Shape (samples, *axes of a sample); for a weight (rows, last axis), where rows
+            are the entries of its other axes.
         """
         stored = self._files.stored(self.tensor(name, kind))
         [path] = self._files.of(stored)
         return read_blocks(path, stored, self.record.format, self.probe_record.rows)
 
     def representation(self, name: str, kind: Kind | None = None) -> Representation:
-        """Return a tensor as something to compare; nothing is read yet.
+        """Return a tensor for comparison; its values are read later.
 
         Parameters
         ----------
@@ -207,7 +207,7 @@ class Run:
         UnknownTensorError
             As in `tensor`.
         InputError
-            If it is a weight.
+            If the tensor is a weight.
         """
         spec = self.tensor(name, kind)
         if not spec.per_sample:
@@ -224,10 +224,10 @@ class Run:
         )
 
     def plot(self, name: str, kind: Kind | None = None) -> Figure:
-        """Return a heat map of a tensor: samples by units, a weight by its last axis.
+        """Return a heat map of a tensor: samples by units, or a weight by its last axis.
 
-        Of large tensors an excerpt is drawn; the title says which, and what was averaged.
-        Needs plotly (``pip install "activation-runner[report]"``).
+        For large tensors, an excerpt is drawn; the title states which, and what was averaged.
+        Requires plotly (``pip install "activation-runner[report]"``).
         """
         from runner.plots.activation_figures import tensor_heat_map
 
@@ -243,20 +243,20 @@ class Run:
 
     @property
     def steps(self) -> list[int]:
-        """The steps of the training that were captured, the last of which the tables show.
+        """The captured steps of the training; tables show the last one by default.
 
-        Empty where nothing was trained, or only the trained model was captured.
+        Empty without training, and if only the trained model was captured.
         """
         return [step.step for step in self.record.steps]
 
     @property
     def history(self) -> pd.DataFrame:
-        """A row per epoch of the training (index ``epoch``, from 1), a column per figure."""
+        """The figures of the training: a row per epoch (index ``epoch``, from 1)."""
         return self._plain.history()
 
     @property
     def step_summary(self) -> pd.DataFrame:
-        """A row per captured tensor and step, ``step`` first: shape, dtype and statistics."""
+        """Like `summary`, with a row per captured tensor and step, ``step`` first."""
         return self._plain.steps()
 
     @property
@@ -266,7 +266,7 @@ class Run:
 
     @property
     def layer_outputs(self) -> list[str]:
-        """The activations in call order, each tensor once: what is another's alias is left out."""
+        """The names of the activations in call order, without aliases of other tensors."""
         return [
             t.name for t in self.record.tensors if t.kind == "activation" and t.alias_of is None
         ]
@@ -277,23 +277,23 @@ class Run:
         return self._plain.samples()
 
     def file_of(self, name: str, kind: Kind | None = None) -> Path:
-        """Return the file of a tensor's table, named as in `tensor`."""
+        """Return the path of a tensor's table; arguments as in `tensor`."""
         [path] = self._files.of(self._files.stored(self.tensor(name, kind)))
         return path
 
     def file(self, name: str) -> Path:
-        """Return the path of a file by its name inside the run, as the record has it.
+        """Return the path of a file by its name in the record: its path inside the run.
 
         Raises
         ------
         DamagedError
-            If the record names no such file, or it is not what was written.
+            If the record names no such file, or the file is damaged.
         """
         return self._files.undamaged(name)
 
     @property
     def layers(self) -> pd.DataFrame:
-        """Every layer in call order: a row per captured tensor, or one that says why not."""
+        """The layers in call order: a row per captured tensor, or one with the reason for none."""
         rows = [
             {
                 "layer": layer.path,
@@ -314,19 +314,19 @@ class Run:
 
     @property
     def summary(self) -> pd.DataFrame:
-        """A row per captured tensor: shape, dtype and statistics."""
+        """Shape, dtype and statistics of the tensors, a row per captured tensor."""
         return self._plain.summary()
 
     def statistics(self) -> pd.DataFrame:
-        """Return what each layer does with the probe; its values are read for that.
+        """Return statistics of each layer's values, which are read for this.
 
         Returns
         -------
         pandas.DataFrame
-            A row per tensor captured per sample. Of the `summary`: ``name``, ``kind``,
-            ``layer``, ``class``, ``units``, ``mean``, ``std``, ``dead_units`` (0 for every
-            sample), ``sparsity`` (there ``zeros``: the share of values that are 0), ``nan``
-            and ``inf``. Computed here: ``norm``, ``norm_std``, ``saturation``,
+            A row per tensor captured per sample. From `summary`: ``name``, ``kind``,
+            ``layer``, ``class``, ``units``, ``mean``, ``std``, ``dead_units`` (units that are
+            0 for every sample), ``sparsity`` (``zeros`` in `summary`: the share of values that
+            are 0), ``nan`` and ``inf``. Computed here: ``norm``, ``norm_std``, ``saturation``,
             ``effective_rank``, ``participation_ratio``, each explained in
             `runner.similarity.dimensions.layer_statistics`.
         """
@@ -345,23 +345,23 @@ class Run:
     def probe(self) -> pd.DataFrame:
         """The inputs as shown, with labels and targets, indexed by ``sample``.
 
-        Inputs that were too large to be kept are not in it.
+        Inputs that were too large to store are not included.
         """
         return self.shown.table
 
     @property
     def shown(self) -> ShownProbe:
-        """What the model was shown, input by input."""
+        """The probe that the model was shown."""
         return self._plain.probe()
 
     @property
     def probe_record(self) -> ProbeRecord:
-        """What is recorded of the probe.
+        """The record of the probe.
 
         Raises
         ------
         InputError
-            If the run failed before it was shown.
+            If the run failed before the probe was shown.
         """
         return self._plain.shown
 

@@ -1,4 +1,4 @@
-"""The files of a published run, held to what was written before they are read."""
+"""The files of a published run, checked before they are read."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from runner.tables.expansion import check_expansion
 
 
 class RunFiles:
-    """Finds the files of a run; each is checked when it is first asked for.
+    """Finds the files of a run; each file is checked on first access.
 
     Parameters
     ----------
     path
-        The run's folder.
+        Folder of the run.
     record
-        Content of its ``run.json``.
+        Content of the run's ``run.json``.
     """
 
     def __init__(self, path: Path, record: RunRecord) -> None:
@@ -37,12 +37,12 @@ class RunFiles:
         return self._record.digests
 
     def undamaged(self, name: str) -> Path:
-        """Return a file by its path inside the run: it is there, and is what was written.
+        """Return the path of a file inside the run, after checking that it is undamaged.
 
         Raises
         ------
         DamagedError
-            If the record names no such file, or as `runner.record.run_folder.file_damage` tells.
+            If the record names no such file, or `file_damage` finds that it is damaged.
         """
         path = self._path / name
         if name in self._checked:
@@ -56,19 +56,19 @@ class RunFiles:
         return path
 
     def plain(self, stem: str, rows: int) -> Path:
-        """Return the file of a table that holds no captured tensor.
+        """Return the path of a table other than those of tensors.
 
         Parameters
         ----------
         stem
-            Its name without suffix.
+            Name of the table without suffix.
         rows
-            How many it must have.
+            Number of rows that the table must have.
 
         Raises
         ------
         InputError
-            If the run has none, or it is damaged.
+            If the run has no such table, or it is damaged.
         """
         name = stem + FORMATS[self._record.format].suffix
         if name not in self._record.files:
@@ -76,14 +76,14 @@ class RunFiles:
         return self._table(name, rows)
 
     def stored(self, tensor: TensorRecord) -> TensorRecord:
-        """Return the tensor as its file has it: of an alias, the one it is the same as."""
+        """Return the tensor that a file holds: for an alias, the original tensor."""
         if tensor.alias_of is None:
             return tensor
         owners = (other for other in self._record.tensors if other.alias_of is None)
         return next(other for other in owners if other.file == tensor.file)
 
     def of(self, stored: TensorRecord, step: int | Literal["all"] | None = None) -> list[Path]:
-        """Return where a tensor's table is, at one step or at all of them.
+        """Return the paths of a tensor's table at one step or at all steps.
 
         Raises
         ------
@@ -106,7 +106,7 @@ class RunFiles:
         return [self._table(f"{known.folder}/{inside}", rows) for known in chosen]
 
     def _table(self, name: str, rows: int) -> Path:
-        """Return the file of a table, which takes no more memory than its size lets expect."""
+        """Return the path of a table, after checking that it does not expand in memory."""
         is_new = name not in self._checked
         path = self.undamaged(name)
         if is_new:
@@ -119,6 +119,6 @@ class RunFiles:
 
 
 def lacks(record: RunRecord, what: str) -> InputError:
-    """Return the error that a run has no such table."""
+    """Return the error for a table that a run does not have."""
     why = f", since it failed: {record.error}" if record.error else ""
     return InputError.of(f"run {record.run_id}", f"holds no {what}{why}")

@@ -1,4 +1,4 @@
-"""Several runs side by side: one frame of their configs, one table of a tensor."""
+"""Several runs together: a table of their configs, and tables of their tensors."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ _T = TypeVar("_T")
 
 
 class Runs:
-    """Several runs, side by side.
+    """A collection of runs.
 
     Parameters
     ----------
     runs
-        The runs, in the order in which they will be listed.
+        Runs, in the order in which they are listed.
     unreadable
-        What lies among them and cannot be read; it counts as no run.
+        Runs among them that cannot be read; they are not counted as runs.
 
     Attributes
     ----------
     unreadable : list[Unreadable]
         As given.
     differing : list[str]
-        The config keys in which the runs differ, dotted; a key that only some have
-        is one of them. Of keys that have the same values in every run, as one that
-        refers to another does, the outermost.
+        Dotted config keys in which the runs differ, including keys that only some runs
+        have. Of several keys with the same values in every run, such as a key that refers
+        to another, only the outermost.
     """
 
     def __init__(self, runs: Iterable[Run], unreadable: Iterable[Unreadable] = ()) -> None:
@@ -74,17 +74,17 @@ class Runs:
         return self._runs[index]
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows: the frame, at most 60 of its rows."""
+        """Return the HTML that notebooks display: at most 60 rows of `frame`."""
         return f"<p>{len(self)} runs</p>{self.frame.to_html(index=False, max_rows=60)}"
 
     @property
     def frame(self) -> pd.DataFrame:
         """A row per run: ``run``, ``status``, the config keys that differ, headline statistics.
 
-        The statistics are ``tensors``, ``dead_units``, ``nan`` and ``inf``, missing for a
-        failed run; then, of trained runs, the figures of the last epoch (``loss``,
-        ``accuracy``). Where a run failed, a last column ``error`` says why. What cannot be
-        read has a row too, with the name of its folder and the status UNREADABLE.
+        The statistics are ``tensors``, ``dead_units``, ``nan`` and ``inf``, missing for failed
+        runs, followed by the figures of the last epoch of trained runs (``loss``,
+        ``accuracy``). If a run failed, the last column ``error`` holds the reasons. A run that
+        cannot be read has a row with the name of its folder and the status UNREADABLE.
         """
         rows: list[dict[str, Any]] = [
             {
@@ -109,13 +109,13 @@ class Runs:
         Parameters
         ----------
         **conditions
-            For a config key (``**{"model.hidden_units": 4}`` where it is dotted), or for
-            ``run`` or ``status``: the value to have, or a list of such.
+            Value, or list of values, of a config key (``**{"model.hidden_units": 4}`` if it is
+            dotted), or of ``run`` or ``status``.
 
         Raises
         ------
         InputError
-            If no run has such a key, or none meets a condition.
+            If no run has such a key, or no run meets a condition.
         """
         kept = list(zip(self._runs, self._configs, strict=True))
         for key, wanted in conditions.items():
@@ -137,33 +137,33 @@ class Runs:
         align: Literal["union"] | None = None,
         step: int | Literal["all"] | None = None,
     ) -> pd.DataFrame:
-        """Return one tensor's table of all runs, one below the other.
+        """Return the tables of one tensor in all runs, concatenated.
 
-        Failed runs have no tables: a warning names them and
-        ``where(status="COMPLETED")`` leaves them out knowingly. So does a warning name runs
-        whose table is missing or damaged.
+        Failed runs have no tables and are left out with a warning, which
+        ``where(status="COMPLETED")`` avoids. Runs whose table is missing or damaged are left
+        out with a warning too.
 
         Parameters
         ----------
         name
-            The tensor's name, as in `Run.tensor`.
+            Name of the tensor, as in `Run.tensor`.
         align
-            What to do where runs differ in their units: ``union`` takes the units of
-            all and fills those that a run does not have with NaN.
+            How to treat runs that differ in their units: ``union`` takes the units of all
+            runs and fills those that a run does not have with NaN.
         step
-            A step of the trainings, or ``all`` of them; the last of each if not given.
+            A step of the trainings, or ``all`` of them; default: the last step of each.
 
         Returns
         -------
         pandas.DataFrame
-            Indexed by the config keys that differ, then by ``step`` where all are asked
-            for, then ``sample`` (a weight: its leading axes); by ``run`` first, where those
-            keys do not tell all runs apart.
+            Indexed by the config keys that differ, then by ``step`` if all steps are
+            requested, then by ``sample`` (weights: by the leading axes). If those keys do not
+            distinguish all runs, the first level is ``run``.
 
         Raises
         ------
         InputError
-            If a run has no such tensor, or if runs differ in its units and `align` is
+            If a run has no such tensor, or the runs differ in its units and `align` is
             not given.
         """
         runs, frames = self._completed()._each(lambda run: run.table(name, step=step))
@@ -186,24 +186,24 @@ class Runs:
         return pd.DataFrame(values, index, frames[0].columns)
 
     def tables(self, names: Iterable[str], align: Literal["union"] | None = None) -> pd.DataFrame:
-        """Return several tensors' tables of all runs, side by side.
+        """Return the tables of several tensors in all runs, side by side.
 
         Parameters
         ----------
         names
-            The tensors' names.
+            Names of the tensors.
         align
             As in `table`.
 
         Returns
         -------
         pandas.DataFrame
-            Indexed as by `table`; columns are a MultiIndex of tensor and unit.
+            Indexed as in `table`; the columns are a MultiIndex of tensor and unit.
 
         Raises
         ------
         InputError
-            As from `table`, or if one of the tensors is a map or a weight.
+            As in `table`, or if one of the tensors is a map or a weight.
         """
         frames = {name: self.table(name, align) for name in names}
         for name, frame in frames.items():
@@ -214,23 +214,23 @@ class Runs:
         return pd.concat(frames, axis=1, names=["tensor", "unit"])
 
     def sql(self, query: str, align: Literal["union"] | None = None) -> pd.DataFrame:
-        """Ask in SQL, through DuckDB.
+        """Return the result of an SQL query, run by DuckDB.
 
         Parameters
         ----------
         query
-            Over the table ``runs``, which is `frame`, and a table for every tensor, of its
-            name, with the columns ``run``, ``sample`` and the units. Names that are no plain
-            words stand in double quotes: ``from "conv/block_1"``. SQL ignores the case of
-            letters: of names that are then the same, and of one that is ``runs``, the later
-            one in call order ends in ``_``.
+            SQL over the table ``runs``, which is `frame`, and a table named after each tensor,
+            with the columns ``run``, ``sample`` and the units. Names that are not plain words
+            need double quotes: ``from "conv/block_1"``. SQL ignores the case of letters: if
+            two names are equal then, or one is ``runs``, ``_`` is appended to the later one in
+            call order.
         align
             As in `table`; units that a run does not have are NULL.
 
         Raises
         ------
         InputError
-            If DuckDB is missing or refuses the query, or if runs differ in the units of a
+            If DuckDB is missing or rejects the query, or the runs differ in the units of a
             tensor that the query names and `align` is not given.
         """
         runs = self._completed()
@@ -255,7 +255,7 @@ class Runs:
         max_bytes: int = MAX_BYTES,
         progress: Progress = silent,
     ) -> pd.DataFrame:
-        """Compare how layers represent the same samples; a map is taken as one long row.
+        """Compare how layers represent the same samples; maps are flattened per sample.
 
         Parameters
         ----------
@@ -265,11 +265,11 @@ class Runs:
             `runner.similarity.measures`; or a function of two arrays of shape (samples,
             units) that returns a float.
         layers
-            ``same``: each layer in different runs. ``all``: every two layers, those of one
-            run too. Or a list of names: every two of these.
+            ``same``: each layer between runs. ``all``: every pair of layers, including pairs
+            within a run. Or a list of names: every pair of these.
         samples, seed
-            ``rsa`` and ``knn`` compare each sample with each other; of more than `samples`
-            so many are drawn with `seed`.
+            ``rsa`` and ``knn`` compare all pairs of samples; if there are more than `samples`,
+            that many are drawn with `seed`.
         max_bytes, progress
             As in `runner.similarity.pairs.compare_layers`.
 
@@ -278,7 +278,7 @@ class Runs:
         pandas.DataFrame
             A row per pair, each pair once: ``run_a``, ``layer_a``, ``run_b``, ``layer_b``,
             ``metric``, ``value``, ``n`` (samples), ``width_a``, ``width_b`` (values of a
-            sample) and ``note``: why a value is NaN, or which samples it is of.
+            sample) and ``note``: why a value is NaN, or which samples were used.
 
         Raises
         ------
@@ -292,15 +292,15 @@ class Runs:
         return compare_layers(groups, metric, samples, seed, max_bytes, progress)
 
     def statistics(self) -> pd.DataFrame:
-        """Return what layers do, averaged over seeds.
+        """Return statistics of the layers, averaged over seeds.
 
         Returns
         -------
         pandas.DataFrame
-            A row per layer, indexed by ``name`` and ``kind``, and before them by the config
-            keys in which runs differ other than ``seed``. Columns are those figures of
-            `Run.statistics` that are numbers, each with its ``mean`` and ``std`` (of a
-            sample of runs, NaN for one run); ``runs`` says of how many.
+            A row per layer, indexed by the config keys other than ``seed`` in which the runs
+            differ, then by ``name`` and ``kind``. Columns: ``runs``, the number of runs, and
+            the ``mean`` and ``std`` of each numeric column of `Run.statistics` (the sample
+            standard deviation, NaN for one run).
         """
         runs, found = self._completed()._each(Run.statistics)
         keys = [key for key in runs.differing if key != "seed"]
@@ -317,12 +317,12 @@ class Runs:
         return table
 
     def to_xarray(self, names: Iterable[str] | None = None) -> xarray.Dataset:
-        """Return tensors of all runs as one labelled dataset.
+        """Return tensors of all runs as one xarray dataset.
 
         Parameters
         ----------
         names
-            The tensors' names; every one captured per sample, if not given.
+            Names of the tensors; default: all tensors captured per sample.
 
         Returns
         -------
@@ -333,7 +333,7 @@ class Runs:
         Raises
         ------
         InputError
-            If xarray is missing, or if runs differ in the shape of a tensor or in samples.
+            If xarray is missing, or the runs differ in the shape of a tensor or in samples.
         """
         names = None if names is None else list(names)
         runs = Runs(with_tables(self._completed()._runs, names))
@@ -341,18 +341,18 @@ class Runs:
         return dataset_of(list(runs), names, keys)
 
     def labels(self) -> tuple[dict[str, str], str]:
-        """Return for each run's id what it is called among these, and what that name is."""
+        """Return the label of each run by its id, and the name of what the labels show."""
         return run_labels(self._runs, self._columns())
 
     def apart_from_seed(self) -> dict[str, str]:
-        """Return for each run's id in what it differs, its seed aside: ``hidden_units=4``."""
+        """Return by run id the values in which runs differ, except the seed: ``hidden_units=4``."""
         return labels_beside_seed(self._runs, self._columns())
 
     def plot_stability(self, metric: str = "cka") -> Figure:
-        """Return a figure of how alike layers are between runs that differ in their seed alone.
+        """Return a figure of the similarity of layers between runs that differ only in their seed.
 
-        A line over the layers in call order: the mean over all pairs of runs, within a
-        band from the least to the most alike, by a `metric` of `similarity`. Needs plotly.
+        A line over the layers in call order shows the mean over all pairs of runs, a band the
+        range, by a `metric` of `similarity`. Requires plotly.
         """
         from runner.plots.sweep_figures import stability_figure
 
@@ -363,9 +363,9 @@ class Runs:
     def plot_similarity(
         self, metric: str = "cka", layers: str | Iterable[str] = "all", **how: Any
     ) -> Figure:
-        """Return the matrices of `similarity`, which takes the same arguments, as a figure.
+        """Return a figure of the matrices of `similarity`, with the same arguments.
 
-        Needs plotly; `runner.save_figure` writes it to a file.
+        Requires plotly; `runner.save_figure` writes the figure to a file.
         """
         from runner.plots.sweep_figures import matrices_figure
 
@@ -385,7 +385,7 @@ class Runs:
         return {key: [config.get(key) for config in self._configs] for key in self.differing}
 
     def _levels(self) -> dict[str, list[Any]]:
-        """Return what tells the runs apart: per config key, its value in each run."""
+        """Return the index levels that distinguish the runs, each with its value in every run."""
         levels = {key: list(map(hashable, values)) for key, values in self._columns().items()}
         if len(set(zip(*levels.values(), strict=True))) < len(self):
             return {"run": [run.id for run in self], **levels}

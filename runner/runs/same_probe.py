@@ -1,4 +1,4 @@
-"""Whether runs were shown the same, so that their rows may be compared."""
+"""Check that runs were shown the same probe."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from runner.runs.published_run import Run
 
 
 def check_probes(a: Run, b: Run) -> None:
-    """Refuse runs that were not shown the same samples in the same order.
+    """Check that two runs were shown the same samples in the same order.
 
     Raises
     ------
     InputError
-        Naming both hashes and the first difference; or if a run failed.
+        If they were not (names both hashes and the first difference), or if a run failed.
     """
     hashes = []
     for run in (a, b):

@@ -1,4 +1,4 @@
-"""What a run's model was shown, read from the table that the run keeps of it."""
+"""The probe that a model was shown, read from the table in the run's folder."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from runner.table_formats import FORMATS
 
 @dataclass(frozen=True)
 class ShownInput:
-    """One input of the model for some samples.
+    """The values of one model input for some samples.
 
     Attributes
     ----------
     name
-        The input's name.
+        Name of the input.
     columns
-        The columns of the table that it stands in: one for each entry of a sample, or one
-        that holds all of them.
+        Columns of the table that hold the input: one per entry of a sample, or one for all
+        entries.
     values
         Shape (sample, *axes of the input).
     """
@@ -34,19 +34,19 @@ class ShownInput:
 
     @property
     def entry_names(self) -> tuple[str, ...]:
-        """A name for each entry of a sample in C order; empty where they have none."""
+        """Names of the entries of a sample in C order; empty if they have none."""
         return self.columns if len(self.columns) == np.prod(self.values.shape[1:]) else ()
 
 
 class ShownProbe:
-    """The probe's table, and which of its columns hold what.
+    """The table of the probe, with its columns by role.
 
     Parameters
     ----------
     table
-        As read from the run's file, ``sample`` first.
+        Table as read from the run's file, ``sample`` first.
     record
-        What is recorded of the probe.
+        Record of the probe.
     table_format
         ``parquet``, ``csv`` or ``arrow``.
 
@@ -76,7 +76,7 @@ class ShownProbe:
                 )
         self._layout = layout
         self._names = names
-        if FORMATS[table_format].is_text:  # which has no types: float32 comes back as float64
+        if FORMATS[table_format].is_text:  # text has no types: float32 is read as float64
             types = {
                 name: part.dtype
                 for part in layout
@@ -87,24 +87,24 @@ class ShownProbe:
         self.table = table.set_index("sample")
 
     def select(self, role: Role) -> pd.DataFrame:
-        """Return the labels, the targets or all inputs: a table indexed by ``sample``."""
+        """Return the labels, the targets or all inputs, as a table indexed by ``sample``."""
         parts = [part for part in self._layout if part.role == role]
         return self.table[[name for part in parts for name in self._columns(part)]]
 
     def input(self, name: str, rows: np.ndarray | None = None) -> ShownInput:
-        """Return one of the inputs.
+        """Return one input.
 
         Parameters
         ----------
         name
-            The input's name.
+            Name of the input.
         rows
-            Positions of the samples that are wanted: shape (sample,); all if not given.
+            Positions of the selected samples, shape (sample,); default: all samples.
 
         Raises
         ------
         InputError
-            If the table does not hold that input, or not in the shape that is recorded.
+            If the table does not hold that input, or not in the recorded shape.
         """
         part = next((p for p in self._layout if (p.role, p.name) == ("input", name)), None)
         if part is None:

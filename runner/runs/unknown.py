@@ -1,4 +1,4 @@
-"""What to say of a name that a run has no tensor of."""
+"""The error for an unknown tensor name."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from runner.tensors import Kind
 
 
 class UnknownTensorError(InputError, KeyError):
-    """A run has no tensor of the name that was asked for."""
+    """Raised for a name that no tensor of a run has."""
 
-    __str__ = Exception.__str__  # KeyError's would quote the message
+    __str__ = Exception.__str__  # KeyError.__str__ would quote the message
 
     @classmethod
     def asked(cls, record: RunRecord, name: str, kind: Kind | None) -> InputError:
-        """Return the error that says what is wrong with a name, and what to ask for instead."""
+        """Return the error for a name, with the reason or a suggestion."""
         place = f"run {record.run_id}"
         if record.error is not None:
             return cls.of(place, f"has no '{name}', since it failed: {record.error}")

@@ -1,4 +1,4 @@
-"""What lies among runs and cannot be read."""
+"""Runs that cannot be read."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Unreadable:
     Attributes
     ----------
     path
-        The folder.
+        Folder of the run.
     why
-        In one line, naming the file.
+        Reason in one line, naming the file.
     """
 
     path: Path
