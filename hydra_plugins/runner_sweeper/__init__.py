@@ -1,1 +1,1 @@
-"""Runner's part in Hydra's multirun."""
+"""Runner's sweeper and launcher for Hydra's multirun."""

@@ -1,4 +1,4 @@
-"""Batches of jobs, one after another in this process."""
+"""The launcher that runs batches of jobs one after another in this process."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from runner.config.loading import explained
 
 
 class RunnerLauncher(Launcher):
-    """Composes each batch once and runs it; one that cannot be composed is recorded as failed."""
+    """Composes and runs each batch; a batch that cannot be composed is recorded as failed."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Take what Hydra knows about the sweep."""
+        """Store Hydra's objects for the sweep."""
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config
@@ -38,9 +38,9 @@ class RunnerLauncher(Launcher):
         Parameters
         ----------
         job_overrides
-            The overrides of each batch, which hold the numbers of its jobs.
+            Overrides of each batch, which include the numbers of its jobs.
         initial_job_idx
-            Hydra's count of tasks, which is not that of jobs.
+            Number of Hydra's first task, not used.
         """
         assert self.hydra_context is not None
         assert self.config is not None

@@ -1,4 +1,4 @@
-"""Every combination of what a command line sweeps over, as batches for a launcher."""
+"""The sweeper that turns every combination of swept values into batches for a launcher."""
 
 from __future__ import annotations
 
@@ -20,30 +20,31 @@ from runner.config.grammar import parsed_overrides
 from runner.config.jobs import Batch, batches_of
 from runner.config.resolve import register_resolvers
 
-# What one task of another launcher takes with it: enough to be worth its start, few enough
-# that a worker that is lost takes little along.
+# Largest number of jobs in one task of another launcher: enough to be worth its start, few
+# enough that a lost worker loses little.
 _TASK_JOBS = 32
 
-if not OmegaConf.has_resolver("runner.short"):  # in a worker, which Runner did not start
+if not OmegaConf.has_resolver("runner.short"):  # in a worker that Runner did not start
     register_resolvers("")
 
 
 class RunnerSweeper(Sweeper):
-    """Hands jobs that differ in their seed alone to the launcher as one.
+    """Sweeper that passes jobs that differ only in the seed to the launcher as one batch.
 
-    Hydra's own sweeper composes every job, and a choice that cannot be composed stops all.
-    Here a batch is composed when its turn comes. Runner's own launcher records one that cannot
-    be as failed; before another launcher takes them, those are sorted out and left to it.
+    Hydra's own sweeper composes every job, and a choice that cannot be composed stops the whole
+    sweep. Here a batch is composed only when it runs. Runner's own launcher records a batch that
+    cannot be composed as failed; another launcher gets only batches that can be composed, and
+    the others go to Runner's launcher.
 
     Parameters
     ----------
     run_id, sweep_id
         Ids of this invocation, and of the sweep that its runs belong to.
     jobs
-        Of a batch: the seed of each job by its number.
+        For a batch: seeds by job number.
     params
-        What is swept over beside the command line's overrides, which replace those of the
-        same key.
+        Swept values in addition to the overrides of the command line, which replace those of
+        the same key.
     """
 
     def __init__(self, run_id: str, sweep_id: str, jobs: Any = None, params: Any = None) -> None:
@@ -54,7 +55,7 @@ class RunnerSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Take what Hydra knows about the sweep and make its launcher."""
+        """Store Hydra's objects for the sweep and make its launcher."""
         self.hydra_context = hydra_context
         self.config = config
         self._task_function = task_function
@@ -68,12 +69,12 @@ class RunnerSweeper(Sweeper):
         Parameters
         ----------
         arguments
-            The command line's overrides.
+            Overrides of the command line.
 
         Returns
         -------
         Sequence[JobReturn]
-            What the launcher returned, one for each batch.
+            Results of the launcher, one for each batch.
         """
         assert self.hydra_context is not None
         assert self.config is not None

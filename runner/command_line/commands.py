@@ -1,4 +1,4 @@
-"""What `runner` does besides running experiments."""
+"""The commands of ``runner`` other than running experiments."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ _RUN = "a path, the beginning of an id, a name, last (default), last~1"
 
 
 def tell(error: RunnerError | MemoryError) -> int:
-    """Write an error to stderr, one line a problem, and return the exit code it stands for.
+    """Write an error to stderr, one line per problem, and return its exit code.
 
-    That is 2 for bad input, 3 where memory ran out, 1 otherwise. With ``RUNNER_TRACEBACK=1``
-    the traceback comes first.
+    The exit code is 2 for invalid input, 3 if memory ran out, 1 otherwise. With
+    ``RUNNER_TRACEBACK=1`` the traceback is written first.
     """
     if os.environ.get("RUNNER_TRACEBACK") == "1":
         traceback.print_exception(error)
@@ -63,14 +63,14 @@ def tell(error: RunnerError | MemoryError) -> int:
 
 
 def put(text: str) -> None:
-    """Write to stdout what may hold names of other people's: none of it acts on a terminal."""
-    with contextlib.suppress(BrokenPipeError):  # the reader has seen enough
+    """Write a text to stdout, with terminal controls escaped as it may hold foreign names."""
+    with contextlib.suppress(BrokenPipeError):  # the reader closed the pipe
         sys.stdout.write("\n".join(map(one_line, text.split("\n"))))
 
 
 @contextlib.contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Write warnings to stderr inside the scope, a line each."""
+    """Write warnings raised inside the context to stderr, one line each."""
     with warnings.catch_warnings():
         warnings.showwarning = _warn
         yield
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    """Show what a run put out, or the runs of a sweep."""
+    """Show the outputs of a run, or the runs of a sweep."""
     from runner.screen import screen
 
     runs = list(open_one_or_more(arguments.run, arguments.outputs))
@@ -97,14 +97,14 @@ def _show(arguments: argparse.Namespace) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    """List the runs there are, the newest first."""
+    """List the saved runs, newest first."""
     from runner.screen import run_list
 
     if arguments.outputs != OUTPUTS and not arguments.outputs.is_dir():
         raise InputError.of("--outputs", f"there is no folder '{arguments.outputs}'")
     runs = look_below(arguments.outputs)
     warn_of(runs.unreadable)
-    # In a pipe, a line a run however long.
+    # In a pipe, one line per run however long.
     put(run_list.listed(runs, arguments.limit, None if sys.stdout.isatty() else 10_000))
     if arguments.limit < len(runs) or not (len(runs) or runs.unreadable):
         put(f"{min(arguments.limit, len(runs))} of {len(runs)} runs in {arguments.outputs}\n")
@@ -125,7 +125,7 @@ def _explain(arguments: argparse.Namespace) -> None:
 
 
 def _diff(arguments: argparse.Namespace) -> int:
-    """Say where two runs differ, value by value."""
+    """Compare two runs value by value."""
     from runner.sameness.difference import diff
     from runner.screen import comparison
 
@@ -137,7 +137,7 @@ def _diff(arguments: argparse.Namespace) -> int:
 
 
 def _rerun(arguments: argparse.Namespace) -> int:
-    """Make a run again from its record and say where the two differ."""
+    """Repeat a run from its record and compare the two runs."""
     from runner.sameness.difference import diff
     from runner.sameness.repetition import code_of, repeated
     from runner.screen import comparison
@@ -151,7 +151,7 @@ def _rerun(arguments: argparse.Namespace) -> int:
         found = diff(run, again, rtol=arguments.rtol, atol=arguments.atol, exact=arguments.exact)
         put(comparison.told(found))
     except RunError:
-        raise  # its log, which the error names, stays
+        raise  # keep the log, which the error names
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -160,7 +160,7 @@ def _rerun(arguments: argparse.Namespace) -> int:
 
 
 def _agreed(code: list[str]) -> bool:
-    """Ask whether code may run, where there is code and somebody to ask."""
+    """Return whether the user agrees to run code, if there is code and a terminal to ask on."""
     if not code or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     sys.stderr.write(one_line(f"the record names Python code: {', '.join(code)}. Run it? [y/N] "))
@@ -183,7 +183,7 @@ def _verify(arguments: argparse.Namespace) -> int:
             wrong += 1
     folders = [path for path in meant if not isinstance(path, Unreadable)]
     for path, found in verified(folders):
-        if isinstance(found, DamagedError):  # a record that is damaged itself
+        if isinstance(found, DamagedError):  # the record itself is damaged
             if len(meant) == 1:
                 raise found
             tell(found)
@@ -198,7 +198,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _similarity(arguments: argparse.Namespace) -> None:
-    """Say how alike the layers of runs represent the same samples."""
+    """Compare how the layers of runs represent the same samples."""
     from runner.screen import likeness
 
     asked = arguments.layers
@@ -222,7 +222,7 @@ def _similarity(arguments: argparse.Namespace) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    """Write a page that shows a run or a sweep."""
+    """Write a page of figures about a run or a sweep."""
     from runner.report.writing import write_report
 
     with Console(stderr=True).status("drawing"):
@@ -231,7 +231,7 @@ def _report(arguments: argparse.Namespace) -> None:
 
 
 def _schema(arguments: argparse.Namespace) -> None:
-    """Write the JSON schema that completes a config in an editor."""
+    """Write the JSON schema with which editors complete and check configurations."""
     from runner.config import schema
 
     text = json.dumps(schema.json_schema(), indent=2) + "\n"
@@ -242,14 +242,14 @@ def _schema(arguments: argparse.Namespace) -> None:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write what a person asked to have in a file."""
+    """Write a text to a file named by the user."""
     with written_to(path) as file:
         file.write(text)
 
 
 @contextlib.contextmanager
 def written_to(path: Path) -> Iterator[TextIO]:
-    """Open a file that a person asked for.
+    """Open a file named by the user for writing.
 
     Raises
     ------
@@ -265,13 +265,13 @@ def written_to(path: Path) -> Iterator[TextIO]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints look like all others."""
+    """A parser that raises InputError for invalid arguments."""
 
     def error(self, message: str) -> NoReturn:
         raise InputError.of(self.prog, message, f"{self.prog} --help lists the arguments")
 
     def parse_known_args(self, *arguments: Any, **more: Any) -> tuple[Any, list[str]]:
-        """Refuse what is left over, and ask what was meant by it."""
+        """Raise InputError for an unknown argument, with a suggestion."""
         known, unknown = super().parse_known_args(*arguments, **more)
         if unknown:
             word = unknown[0].partition("=")[0]
@@ -296,7 +296,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def reads_runs(added: argparse.ArgumentParser) -> None:
         added.add_argument(
-            "--outputs", type=Path, default=OUTPUTS, metavar="DIR", help="where runs are"
+            "--outputs", type=Path, default=OUTPUTS, metavar="DIR", help="folder of the runs"
         )
 
     show = command("show", _show)
@@ -304,34 +304,34 @@ def _parser() -> argparse.ArgumentParser:
     reads_runs(show)
 
     listing = command("list", _list)
-    listing.add_argument("--limit", type=_count, default=20, metavar="N", help="at most so many")
+    listing.add_argument("--limit", type=_count, default=20, metavar="N", help="at most this many")
     reads_runs(listing)
 
     explaining = command("explain", _explain)
-    explaining.add_argument("layer", metavar="LAYER", help="its path, as `show` has it")
+    explaining.add_argument("layer", metavar="LAYER", help="path of the layer, as in `show`")
     explaining.add_argument(
-        "unit", metavar="UNIT", nargs="?", help="u0, u1, ...; without one, the layer's values"
+        "unit", metavar="UNIT", nargs="?", help="u0, u1, ...; by default all units of the layer"
     )
     explaining.add_argument("run", metavar="RUN", nargs="?", help=_RUN)
-    explaining.add_argument("--sample", metavar="ID", help="a sample of the probe; the first")
+    explaining.add_argument("--sample", metavar="ID", help="id of a sample (default: the first)")
     reads_runs(explaining)
 
     def compares(added: argparse.ArgumentParser) -> None:
         added.add_argument("--rtol", type=float, metavar="X", help="relative tolerance")
-        added.add_argument("--atol", type=float, metavar="X", help="as a share of a layer's scale")
-        added.add_argument("--exact", action="store_true", help="only the same bits are the same")
+        added.add_argument("--atol", type=float, metavar="X", help="relative to a layer's scale")
+        added.add_argument("--exact", action="store_true", help="require identical bits")
         reads_runs(added)
 
     differing = command("diff", _diff)
     differing.add_argument("a", metavar="A", help=_RUN)
-    differing.add_argument("b", metavar="B", help="likewise")
+    differing.add_argument("b", metavar="B", help="the other run, likewise")
     differing.add_argument("--align", choices=("name", "order"), default="name",
-                           help="by place where layers were renamed")  # fmt: skip
+                           help="pair layers by name, or by order if renamed")  # fmt: skip
     compares(differing)
 
     rerunning = command("rerun", _rerun)
     rerunning.add_argument("run", metavar="RUN", nargs="?", default="last", help=_RUN)
-    rerunning.add_argument("--output", type=Path, metavar="DIR", help="keep the new run there")
+    rerunning.add_argument("--output", type=Path, metavar="DIR", help="folder to keep the new run")
     rerunning.add_argument("--trust-code", action="store_true",
                            help="run the Python code that the record names")  # fmt: skip
     compares(rerunning)
@@ -341,23 +341,25 @@ def _parser() -> argparse.ArgumentParser:
     reads_runs(verifying)
 
     comparing = command("similarity", _similarity)
-    comparing.add_argument("runs", metavar="RUNS", nargs="*", help="runs and sweeps; last")
+    comparing.add_argument("runs", metavar="RUNS", nargs="*", help="runs or sweeps; default: last")
     comparing.add_argument("--metric", default="cka", help=f"one of {', '.join(MEASURES)}")
-    comparing.add_argument("--layers", default="same", help="same, all, or names with commas")
-    comparing.add_argument("--csv", type=Path, metavar="FILE", help="every pair, as a table")
+    comparing.add_argument("--layers", default="same", help="same, all, or comma-separated names")
+    comparing.add_argument("--csv", type=Path, metavar="FILE", help="write a table of every pair")
     comparing.add_argument("--figure", type=Path, metavar="FILE",
-                           help="the matrices as .svg, .pdf or .png")  # fmt: skip
+                           help="draw the matrices to a .svg, .pdf or .png")  # fmt: skip
     comparing.add_argument("--max-bytes", type=_count, default=MAX_BYTES, metavar="N",
-                           help="refuse more pairs than take so much memory")  # fmt: skip
+                           help="limit on the memory for pairs, in bytes")  # fmt: skip
     reads_runs(comparing)
 
     report = command("report", _report)
     report.add_argument("run", metavar="RUN|SWEEP", nargs="?", default="last", help=_RUN)
-    report.add_argument("--output", type=Path, metavar="FILE", help="instead of beside the run")
+    report.add_argument("--output", type=Path, metavar="FILE",
+                        help="file to write (default: beside the run)")  # fmt: skip
     reads_runs(report)
 
     schema = command("schema", _schema)
-    schema.add_argument("--output", type=Path, metavar="FILE", help="a file instead of the screen")
+    schema.add_argument("--output", type=Path, metavar="FILE",
+                        help="file to write (default: standard output)")  # fmt: skip
     return parser
 
 

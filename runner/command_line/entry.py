@@ -1,4 +1,4 @@
-"""The command line: a command of Runner's, or an experiment through Hydra."""
+"""The entry point of the command line: a command of Runner, or an experiment with Hydra."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from runner.errors import InputError, RunError, RunnerError, suggest
 from runner.model.backend import check_backend
 from runner.record.publication import make_folder
 
-# What else is needed is imported where it is used: it brings pandas, for which neither help
-# nor a mistake should wait.
+# Other modules are imported where they are used: they import pandas, which would slow down help
+# and error messages.
 
-# Hydra 1.3 must be told whose defaults to use; 1.4 has one set of them and warns if told.
+# Hydra 1.3 needs the version of the defaults to use; 1.4 has only one and warns if it is given.
 _BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
 
 
@@ -44,17 +44,17 @@ _VERSIONS = {
     "TensorFlow": "tensorflow",
 }
 
-# What a stream answers that takes no more: its reader is gone, its disk is full, it is closed.
+# Errors of a stream that cannot be written to: its reader is gone, its disk is full, it is closed.
 _STREAM_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
-# By these a cluster announces the end; unheeded, nothing would be tidied up.
+# Signals by which a cluster ends a job; they are handled so that a run can clean up.
 _ENDING = ("SIGTERM", "SIGUSR1", "SIGUSR2")
 
 
 def script() -> None:
     """Run the command line and exit with its code."""
     _open_closed_streams()
-    for stream in (sys.stdout, sys.stderr):  # a legacy console may lack a letter of a name
+    for stream in (sys.stdout, sys.stderr):  # a legacy console may lack characters
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     warnings.filterwarnings("ignore", QUIET)
     for name in _ENDING:
@@ -64,7 +64,7 @@ def script() -> None:
 
 
 def _open_closed_streams() -> None:
-    """Give the three streams somewhere to go, before a file of ours takes their number."""
+    """Open closed standard streams on the null device, before other files take their numbers."""
     while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(handle)
@@ -74,7 +74,7 @@ def _open_closed_streams() -> None:
 
 
 def _flushed(code: int) -> int:
-    """Write out what stdout still holds; return the exit code."""
+    """Flush stdout and return the exit code."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -83,11 +83,11 @@ def _flushed(code: int) -> int:
 
 
 def _not_taken(error: OSError, code: int = 0) -> int:
-    """Say why stdout takes no more; return the exit code.
+    """Report an error in writing to stdout and return the exit code.
 
-    A reader that has seen enough is no failure; a full disk is.
+    A closed pipe is not a failure; a full disk is.
     """
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left at exit
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing to flush at exit
     if isinstance(error, BrokenPipeError):
         return code
     sys.stderr.write(f"error: standard output: {error.strerror}\n")
@@ -95,7 +95,7 @@ def _not_taken(error: OSError, code: int = 0) -> int:
 
 
 class _Stopped(KeyboardInterrupt):
-    """What a signal is taken for, with its number."""
+    """A signal that stops the process, with its number."""
 
 
 def _stop(number: int, _: FrameType | None) -> None:
@@ -108,8 +108,8 @@ def main(arguments: Sequence[str]) -> int:
     Returns
     -------
     int
-        0 done, 1 a run failed or a comparison found a difference, 2 bad input, 3 out of
-        memory, 128 and the number of the signal that stopped it.
+        Exit code: 0 for success, 1 if a run failed or a comparison found a difference, 2 for
+        invalid input, 3 if memory ran out, 128 plus the number of a signal that stopped it.
     """
     try:
         _check_working_directory()
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str]) -> int:
         if "hydra.verbose=true" in arguments:
             traceback.print_exception(error)
         return tell(error)
-    except SystemExit as stopped:  # how argparse and Hydra end
+    except SystemExit as stopped:  # how argparse and Hydra exit
         return stopped.code if isinstance(stopped.code, int) else 0
     except OSError as error:
         if error.errno not in _STREAM_ERRORS or error.filename is not None:
@@ -147,7 +147,7 @@ def _check_working_directory() -> None:
 
 
 def _versions() -> str:
-    """Return the versions of Runner and of what decides its results."""
+    """Return the versions of Runner and of the packages that its results depend on."""
     from importlib.metadata import PackageNotFoundError, version
 
     lines = []
@@ -174,7 +174,7 @@ def _experiment(arguments: Sequence[str]) -> int:
     run_id = secrets.token_hex(4)
     if parsed.help or parsed.hydra_help or parsed.cfg or parsed.info or parsed.shell_completion:
         admit(parsed, run_id)
-        page = io.StringIO()  # Hydra would end in a traceback where stdout takes no more
+        page = io.StringIO()  # Hydra would show a traceback if stdout fails
         try:
             with contextlib.redirect_stdout(page):
                 _call_hydra(_no_job, arguments)
@@ -195,17 +195,17 @@ def _experiment(arguments: Sequence[str]) -> int:
 
 
 def _no_job(cfg: DictConfig) -> None:
-    raise AssertionError(f"Hydra was only to show something, and began {cfg}")
+    raise AssertionError(f"Hydra should only show a page, but started a job: {cfg}")
 
 
 def _single(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, run_id: str) -> int:
-    """Run one experiment; no error passes through Hydra, which would print it."""
+    """Run one experiment; errors bypass Hydra, which would print them."""
     errors: list[BaseException] = []
 
     def job(cfg: DictConfig) -> None:
         try:
             _run(cfg, asked.folder, run_id)
-        except BaseException as error:  # raised again when Hydra is through
+        except BaseException as error:  # raised again after Hydra returns
             errors.append(error)
 
     _call_hydra(job, _with(arguments, overrides, asked.folder_word))
@@ -228,13 +228,13 @@ def _run(cfg: DictConfig, folder: Path, run_id: str) -> None:
         published = run_experiment(composition, folder, run_id=run_id, progress=progress)
     try:
         shown = screen.show(open_run(published))
-    except InputError as error:  # nothing that was asked for is wrong
+    except InputError as error:  # the request was valid
         raise RunError(f"{error}; the run was published") from error
     put(shown)
 
 
 def _plan_of(composition: Composition) -> str:
-    """Return what a run would capture, and how large it would be."""
+    """Return the tables that a run would write and their sizes, as text."""
     from runner.experiment.experiment import show_plan
     from runner.preflight import plan
 
@@ -244,13 +244,13 @@ def _plan_of(composition: Composition) -> str:
 
 
 def _sweep(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, run_id: str) -> int:
-    """Run the jobs of a sweep; what became of them, their records say."""
+    """Run the jobs of a sweep and report their outcomes, which are read from their records."""
     from runner.command_line.commands import plain_warnings, put
     from runner.command_line.sweep_task import SweepTask
     from runner.experiment.earlier import held, outcomes_of, sweep_of
 
     sweep_id = sweep_of(asked.folder) or run_id
-    # Said outright, so that every process means the same folder and the same sweep; quoted,
+    # Set explicitly, so that every process uses the same folder and the same sweep; quoted,
     # because an id may look like a number.
     ids = f"hydra.sweeper.run_id='{run_id}'", f"hydra.sweeper.sweep_id='{sweep_id}'"
     stopped = None
@@ -271,7 +271,7 @@ def _sweep(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, run
 
 
 def _with(arguments: Sequence[str], overrides: Sequence[str], *more: str) -> list[str]:
-    """Return a command line with more overrides, which must stand beside those it has."""
+    """Return a command line with more overrides, inserted after those that it has."""
     words = list(arguments)
     place = words.index(overrides[-1]) + 1 if overrides else len(words)
     said = {word.partition("=")[0] for word in words if "${" not in word}
@@ -287,9 +287,9 @@ def _call_hydra(task: Callable[[DictConfig], None], arguments: Sequence[str]) ->
 
 @contextlib.contextmanager
 def _folder_tried(folder: Path) -> Iterator[None]:
-    """Refuse a folder that cannot be made, which Hydra would end in a traceback.
+    """Make a folder, as Hydra would show a traceback if it cannot be made.
 
-    Of the folders made for it, those that are empty in the end are removed.
+    Folders that are made here and are empty in the end are removed.
     """
     folder = folder.absolute()
     own = (folder, *folder.parents)
@@ -307,7 +307,7 @@ def _folder_tried(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _command_line(arguments: Sequence[str]) -> Iterator[None]:
-    """Let Hydra, which reads ``sys.argv``, see these arguments."""
+    """Set ``sys.argv``, which Hydra reads, to these arguments inside the context."""
     before = sys.argv
     sys.argv = ["runner", *arguments]
     try:

@@ -1,4 +1,4 @@
-"""How far a run or a sweep is, shown on a terminal and silent elsewhere."""
+"""Progress bars of runs and sweeps, shown only on a terminal, and the summary of a sweep."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Rate(ProgressColumn):
 
 
 def _bar() -> Progress | None:
-    """Return a bar on stderr; none where that is no terminal."""
+    """Return a progress bar on stderr, ``None`` if stderr is not a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
         return None
@@ -44,7 +44,7 @@ def _bar() -> Progress | None:
 
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Callable[[int, int | None], None]]:
-    """Show a bar of samples; yields the function that moves it on."""
+    """Show a bar of samples and yield the function that advances it."""
     bar = _bar()
     if bar is None:
         yield lambda _samples, _total: None
@@ -56,7 +56,7 @@ def progress_bar() -> Iterator[Callable[[int, int | None], None]]:
 
 @contextlib.contextmanager
 def comparison_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a bar of layers read or pairs compared; yields the function that sets it."""
+    """Show a bar of layers read or pairs compared and yield the function that updates it."""
     bar = _bar()
     if bar is None:
         yield lambda _what, _done, _total: None
@@ -74,7 +74,7 @@ def comparison_bar() -> Iterator[Callable[[str, int, int], None]]:
 
 @contextlib.contextmanager
 def sweep_bar(jobs: int) -> Iterator[Callable[[], None]]:
-    """Show a bar of runs; yields the function that moves it on by one."""
+    """Show a bar of runs and yield the function that advances it by one."""
     bar = _bar()
     if bar is None:
         yield lambda: None
@@ -85,16 +85,16 @@ def sweep_bar(jobs: int) -> Iterator[Callable[[], None]]:
 
 
 def closing(folder: Path, outcomes: Mapping[str, str | None], jobs: int) -> str:
-    """Return what became of a sweep's jobs, the failed ones in a table.
+    """Return the summary of a sweep's jobs, with the failed ones in a table.
 
     Parameters
     ----------
     folder
-        Where the runs are.
+        Folder of the sweep.
     outcomes
-        For every run that left a record, by the name of its folder: its error, if it failed.
+        Errors by folder name, for every run that left a record; ``None`` for a completed run.
     jobs
-        How many there were to be.
+        Number of jobs in the sweep.
     """
     folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     failed = {name: error for name, error in outcomes.items() if error is not None}

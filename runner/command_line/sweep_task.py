@@ -1,4 +1,4 @@
-"""What Hydra calls for a batch of jobs, in this process or in a worker."""
+"""The task that Hydra calls for a batch of jobs, in this process or in a worker."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from runner.config.jobs import task_of
 
 
 class SweepTask:
-    """Runs a batch; travels to workers without its progress bar.
+    """Runs a batch of jobs; pickled for workers without its progress bar.
 
     Parameters
     ----------
     advance
-        Called after every job that is done in this process.
+        Function called after each job that is finished in this process.
     """
 
     def __init__(self, advance: Callable[[], None] | None = None) -> None:
@@ -30,13 +30,13 @@ class SweepTask:
         return {"_advance": None}
 
     def __call__(self, cfg: DictConfig) -> None:
-        """Run the jobs of the batch that Hydra's configuration stands for."""
+        """Run the jobs of the batch in Hydra's configuration."""
         from runner.experiment.sweep import run_jobs
 
         hydra: Any = HydraConfig.instance().cfg
         if made := OmegaConf.select(hydra, "hydra.runtime.output_dir"):
-            # Other launchers make a folder named after their count of tasks, not that of jobs.
-            with contextlib.suppress(OSError):  # the run of an earlier sweep is in it
+            # Other launchers make a folder named after the number of the task, not of the job.
+            with contextlib.suppress(OSError):  # it holds the run of an earlier sweep
                 Path(made).rmdir()
         for _, error in run_jobs(task_of(cfg, hydra)):
             if error is not None:
