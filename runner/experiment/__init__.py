@@ -1,1 +1,1 @@
-"""One configuration from end to end."""
+"""Running a configured experiment and publishing its results."""

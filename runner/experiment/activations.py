@@ -1,4 +1,4 @@
-"""Every layer's output as values in memory, without any file."""
+"""The outputs of all layers as arrays in memory, without any file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Activation(TensorSpec):
     Attributes
     ----------
     value
-        Array of shape (sample, ...); of a weight, its own shape.
+        Array of shape (sample, ...); for a weight, of the weight's shape.
     """
 
     value: np.ndarray
@@ -40,15 +40,15 @@ class Activations(dict[str, Activation]):
     Parameters
     ----------
     found
-        The tensors.
+        The captured tensors.
     left_out
-        See below.
+        The left-out names, with reasons.
 
     Attributes
     ----------
     left_out : dict[str, str]
-        What has no entry, and why: the names of tensors that were asked for and cannot be
-        captured, and the paths of layers with nothing captured.
+        Names of the requested tensors that cannot be captured, and paths of the layers
+        without a captured tensor, each with the reason.
     """
 
     def __init__(
@@ -71,49 +71,49 @@ def capture_activations(
     dtype: str | None = None,
     targets: Any = None,
 ) -> Activations:
-    """Show a model some inputs and return what every layer put out.
+    """Show a model some inputs and return the outputs of every layer.
 
     Parameters
     ----------
     model
-        Any Keras model. Its weights, statistics and random streams are left alone.
-    x
-        What to show it: an array of shape (sample, ...), a list or mapping of such for
+        Any Keras model. Its weights, statistics and random streams are not changed.
+        x
+        The inputs: an array of shape (sample, ...), a list or mapping of arrays for
         several inputs, a ``tf.data.Dataset`` or an iterable of batches.
     include, exclude
         Patterns on names, as in `runner.capture.selection.Selection`.
     kind
-        Which kind of tensor to return.
+        The kind of tensor to return.
     reduce
         Pattern to reduction, as in the configuration.
     batch_size
-        Samples shown at once; more, where their values would round differently otherwise.
+        Number of samples shown at once; increased where values would be rounded differently.
     training
         Whether the layers run as in training.
     dtype
-        Type to cast floating-point values to.
-    targets
-        One per sample, for the kind ``gradient``: what the loss that the model was
-        compiled with compares its output with.
+        Dtype to cast floating-point values to.
+        targets
+        One per sample, for the kind ``gradient``: targets of the loss that the model was
+        compiled with.
 
     Returns
     -------
     Activations
-        A dict by name, in call order. A layer that hands on the very tensor of another has an
-        entry that shares that one's array. Its ``left_out`` says of every other layer why it
+        A dict by name, in call order. A layer that returns another layer's tensor has an entry
+        that shares that layer's array. Its ``left_out`` gives the reason why any other layer
         has no entry.
 
     Raises
     ------
     InputError
-        If what is given is no model or no inputs, or a pattern matches no layer.
+        If the model or the inputs are invalid, or a pattern matches no layer.
     RunError
         If the model cannot be called; names the layer where it failed.
 
     Warns
     -----
     UserWarning
-        If nothing at all could be captured; says why.
+        If nothing could be captured; gives the reason.
     """
     check_model(model)
     wanted = parse_capture(
@@ -146,7 +146,7 @@ def capture_activations(
 
 
 def _with_the_rest(found: list[Activation], capture: Capture, kind: Kind) -> Activations:
-    """Return what was captured with what was not."""
+    """Return the captured tensors, with the reasons for those that were not captured."""
     left_out = {
         one.name: one.reason
         for layer in capture.layers

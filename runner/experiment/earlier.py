@@ -1,4 +1,4 @@
-"""What stands already where a job of a sweep is to be published."""
+"""Earlier runs in the folder where a job of a sweep is to be published."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SUPERSEDED = ".superseded"
 
 
 def is_done(folder: Path, fingerprint: str) -> bool:
-    """Tell whether a folder holds a completed run made of the same, every file undamaged."""
+    """Return whether a folder holds a complete, undamaged run of the same experiment."""
     record = _record(folder)
     if record is None or record.status != "COMPLETED" or record.fingerprint != fingerprint:
         return False
@@ -27,23 +27,23 @@ def is_done(folder: Path, fingerprint: str) -> bool:
 
 
 def make_room(folder: Path, run_id: str) -> None:
-    """Move what stands in the place of a run away, to ``.superseded`` beside it.
+    """Move an earlier run out of a folder, to ``.superseded`` beside it.
 
-    An empty folder is left: a run can be published to it. Nothing is moved out of the
-    folder that they are in.
+    An empty folder is left: a run can be published to it. Nothing is moved out of the parent
+    folder.
 
     Raises
     ------
     InputError
         If it cannot be moved, or is another job of the same sweep as the run with this id,
-        made just now.
+        published just now.
     """
     try:
         if not folder.is_symlink() and not any(folder.iterdir()):
             return
     except FileNotFoundError:
         return
-    except OSError:  # a file, or a folder that may not be read
+    except OSError:  # a file, or an unreadable folder
         pass
     record = _record(folder)
     sweep = run_id.rpartition("-")[0]
@@ -71,12 +71,12 @@ def make_room(folder: Path, run_id: str) -> None:
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep other sweeps out of a folder inside the scope: each would move the other's runs away.
+    """Lock a folder inside the scope: two sweeps in it would move each other's runs away.
 
     Raises
     ------
     InputError
-        If another process has it.
+        If another process holds the lock.
     """
     try:
         handle = locked(folder)
@@ -94,13 +94,13 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def is_recorded(folder: Path, run_id: str) -> bool:
-    """Tell whether a folder holds the record of this run."""
+    """Return whether a folder holds the record of this run."""
     record = _record(folder)
     return record is not None and record.run_id == run_id
 
 
 def sweep_of(folder: Path) -> str | None:
-    """Return the id of the sweep whose runs a folder holds, if there are any."""
+    """Return the id of the sweep whose runs a folder holds, or ``None``."""
     return next((record.sweep for _, record in _records(folder) if record.sweep is not None), None)
 
 
@@ -112,18 +112,18 @@ def outcomes_of(folder: Path, jobs: Iterable[tuple[str, ...]]) -> dict[str, str 
     folder
         The sweep's folder.
     jobs
-        The overrides of every job, by which its run is known whatever else is in the folder.
+        The overrides of every job, which identify its run among others in the folder.
 
     Returns
     -------
     dict[str, str | None]
-        By the name of the run's folder, in the order of the jobs.
+        Name of the run's folder to its error, in the order of the jobs.
     """
     runs: dict[tuple[str, ...], list[tuple[datetime, str, str | None]]] = {}
     for name, record in _records(folder):
         runs.setdefault(record.overrides, []).append((record.started, name, record.error))
     for same in runs.values():
-        same.sort()  # the newest is the job's
+        same.sort()  # the newest run is the job's
     outcomes = {}
     for overrides in jobs:
         if left := runs.get(overrides):
@@ -133,7 +133,7 @@ def outcomes_of(folder: Path, jobs: Iterable[tuple[str, ...]]) -> dict[str, str 
 
 
 def _records(folder: Path) -> Iterator[tuple[str, RunRecord]]:
-    """Yield the name and the record of each run below a folder that can be read."""
+    """Yield the name and the record of each readable run below a folder."""
     try:
         names = sorted(below.name for below in folder.iterdir() if not below.name.startswith("."))
     except OSError:

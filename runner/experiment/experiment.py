@@ -1,4 +1,4 @@
-"""One experiment, from its configuration to its published run."""
+"""Runs one experiment, from its configuration to its published run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def run_experiment(
     own_build_because: str | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Build the model, show it the probe and publish what comes out.
+    """Build the model, show it the probe and publish the results.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def run_experiment(
     run_id, sweep, own_build_because
         As in `runner.record.record.RunRecord`.
     progress
-        Called with the samples shown since the last call and their number, if known.
+        Called with the number of samples shown since the last call and their total, if known.
 
     Returns
     -------
@@ -58,10 +58,10 @@ def run_experiment(
     Raises
     ------
     InputError
-        If what was asked for cannot be done. Nothing is published then, but for a job
-        of a sweep: a record that says so.
+        If the request is invalid. Nothing is published then, except for a job of a sweep: a
+        record of the error.
     RunError
-        If the run began and failed. A record that says so is published.
+        If the run started and failed. A record of the error is published.
     """
     check_target(folder)
     header = header_of(composition, run_id, sweep, own_build_because)
@@ -80,12 +80,12 @@ def run_experiment(
 
 @contextlib.contextmanager
 def failure_published(header: Header, folder: Path, composition: Composition) -> Iterator[None]:
-    """Publish a record of what goes wrong inside, unless nothing was begun.
+    """Publish a record of an error raised inside the scope, unless the run had not started.
 
     Raises
     ------
     InputError, RunError
-        What was raised inside; another kind of exception as a `RunError`.
+        The error raised inside; another kind of exception as a `RunError`.
     """
     with composition.variables.kept_secret():
         try:
@@ -102,7 +102,7 @@ def failure_published(header: Header, folder: Path, composition: Composition) ->
 
 
 def show_plan(composition: Composition) -> Showing:
-    """Show the first batch to the model, so that what would be written is known."""
+    """Show the first batch to the model, so that the tables to be written are known."""
     with composition.variables.kept_secret():
         model, probe = make_ready(composition)
         from runner.experiment.showing import Showing
@@ -121,12 +121,12 @@ def make_ready(
 ) -> tuple[keras.Model, Probe]:
     """Open the probe and build the model, by `build` if given.
 
-    What can be checked without TensorFlow is checked before it is imported.
+    Checks that do not need TensorFlow are done before it is imported.
 
     Raises
     ------
     InputError
-        If the probe cannot be read, or the model not be built.
+        If the probe cannot be read, or the model cannot be built.
     """
     check_backend()
     config = composition.experiment
@@ -147,7 +147,7 @@ def make_ready(
 
 @contextlib.contextmanager
 def _pairing_advised(experiment: str | None) -> Iterator[None]:
-    """Where a probe does not fit a packaged model, name the experiment that pairs it."""
+    """Name the matching experiment in errors about a probe that does not fit a packaged model."""
     try:
         yield
     except InputError as error:
@@ -163,7 +163,7 @@ def _pairing_advised(experiment: str | None) -> Iterator[None]:
 
 
 def settings_of(config: ExperimentConfig) -> Settings:
-    """Return how a configured probe is shown and what is kept."""
+    """Return the settings for showing and capturing of a configuration."""
     from runner.experiment.showing import Settings
 
     return Settings.of(config.capture, config.format)
@@ -175,7 +175,7 @@ def header_of(
     sweep: str | None = None,
     own_build_because: str | None = None,
 ) -> Header:
-    """Return what the record says before anything is shown to a model."""
+    """Return the fields of the record that are known before the probe is shown."""
     config = composition.experiment
     return Header(
         run_id=run_id,
@@ -195,24 +195,24 @@ def header_of(
 def publish_failure(
     header: Header, folder: Path, error: Exception, composition: Composition | None = None
 ) -> None:
-    """Publish a record that says why there are no tables.
+    """Publish a record of the error that prevented the tables.
 
     Parameters
     ----------
     header
-        What is known about the run.
+        The known fields of the run's record.
     folder
         Where to publish it: absent, or empty.
     error
-        What went wrong.
+        The error.
     composition
-        The experiment, if it got that far: values of environment variables are kept out
-        of the record with its help.
+        The experiment, if it was composed: used to keep the values of environment variables
+        out of the record.
 
     Raises
     ------
     RunnerError
-        If even that cannot be written.
+        If the record cannot be written either.
     """
     scrubbed = str if composition is None else composition.variables.scrubbed
     table_format = "parquet" if composition is None else composition.experiment.format

@@ -1,4 +1,4 @@
-"""What a run was made of, as one hash: the same again is worth no second run."""
+"""A hash of everything that a run was made from, so that equal runs are not repeated."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _BLOCK = 2**20
 
 
 def fingerprint_of(config: Mapping[str, Any], experiment: ExperimentConfig) -> str:
-    """Return the SHA-256 of an experiment: its values, what its files hold, its packages.
+    """Return the SHA-256 of an experiment: its values, the content of its files, its packages.
 
     Parameters
     ----------
     config
         The experiment as plain data, interpolations resolved.
     experiment
-        The same, typed: the types say which values are files, folders and modules. Of a
-        module, its own file is read, not those that it imports.
+        The same experiment, typed: the types show which values are files, folders and modules.
+        For a module, only its own file is read, not the modules that it imports.
     """
     found = {path for _, each in references_in(experiment) if (path := each.content) is not None}
     made_of = {
@@ -40,9 +40,9 @@ def fingerprint_of(config: Mapping[str, Any], experiment: ExperimentConfig) -> s
 
 @functools.cache
 def _content(path: Path) -> str | None:
-    """Return the hash of a file, or of all files of a folder; ``None`` where there is none.
+    """Return the hash of a file, or of all files of a folder; ``None`` if it does not exist.
 
-    Read once a process, so that the jobs of a sweep are held to the same content.
+    Read once per process, so that all jobs of a sweep see the same content.
     """
     whole = hashlib.sha256()
     if path.is_dir():
@@ -54,6 +54,6 @@ def _content(path: Path) -> str | None:
         with regular_file(path, "").open("rb") as file:
             while block := file.read(_BLOCK):
                 whole.update(block)
-    except (OSError, InputError):  # whoever reads it says what is wrong with it
+    except (OSError, InputError):  # reported when it is read for the run
         return None
     return whole.hexdigest()

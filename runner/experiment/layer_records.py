@@ -1,4 +1,4 @@
-"""What the record of a run says of every layer."""
+"""Makes the record of every layer of a run."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from runner.tensors import TensorSpec
 
 
 def with_tables(capture: Capture) -> list[TensorSpec]:
-    """Return the tensors of a capture that have tables with a row per sample."""
+    """Return the captured tensors that have a table with one row per sample."""
     return [spec for spec in capture.tensors if spec not in capture.lost]
 
 
 def records_of(
     showing: Showing, tables: TensorTables, variables: EnvironmentValues
 ) -> tuple[LayerRecord, ...]:
-    """Return what is recorded of every layer, in call order.
+    """Return the record of every layer, in call order.
 
     Parameters
     ----------
     showing
-        The probe that was shown.
+        The probe as shown.
     tables
         Its tables, complete.
     variables
-        The environment variables that were used: their values are kept out of the record.
+        The environment variables in use: their values are kept out of the record.
     """
     capture, invariance, files = showing.capture, showing.invariance, tables.files
     tensors: dict[str, list[TensorRecord]] = defaultdict(list)
@@ -51,7 +51,7 @@ def records_of(
         )
         for layer in capture.layers
     ]
-    # Weights that belong to the model itself and to none of its layers.
+    # Weights that belong to the model itself, not to a layer.
     model_class = type(showing.model).__name__
     layers += [
         LayerRecord(path, model_class, None, tuple(own), "the model itself")

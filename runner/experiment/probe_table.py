@@ -1,4 +1,4 @@
-"""The table that holds the probe as it was shown."""
+"""The table of the probe as shown to the model."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from runner.table_formats import FORMATS
 from runner.tables.layout import MAX_CSV_COLUMNS, MAX_UNIT_COLUMNS, unit_places
 from runner.tensors import InputSpec
 
-# Larger inputs are recorded by their source and hash alone.
+# Only the source and hash of larger inputs are recorded.
 _LIMIT_BYTES = 64 * 2**20
 
 
 class ProbeTable:
-    """Gathers the batches of a probe into one table.
+    """Collects the batches of a probe in one table.
 
-    Its columns are ``sample``, ``label`` and the targets where there are any, then the
-    inputs. A vector gets a column for each entry: named as in the table that it comes from,
-    or ``input0, input1, ...`` (several inputs under their own names). Anything with more axes
-    gets one column of fixed-shape tensors. Inputs that are too large to be kept twice, or too
-    wide for the format, are left out; so are targets that are too large by themselves.
+    Its columns are ``sample``, ``label`` and the targets, if there are any, then the inputs.
+    A vector has one column per entry: named as in its source table, or ``input0, input1, ...``
+    (prefixed by the input's name if there are several inputs). An input with more axes has one
+    column of fixed-shape tensors. Inputs that are too large to be stored again, or too wide for
+    the format, are left out; so are targets that are too large.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class ProbeTable:
     inputs
         The probe's inputs, for the name of a single one.
     entries
-        Names for the entries of the one input, if they have any.
+        Names of the entries of the one input, if they have any.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class ProbeTable:
             self._batches = [replace(kept, targets=None) for kept in self._batches]
 
     def table(self) -> pa.Table:
-        """Return the whole probe, without the inputs where these do not fit."""
+        """Return the table of the whole probe, without inputs that do not fit."""
         samples = _arrow(np.concatenate([batch.samples for batch in self._batches]))
         columns: dict[str, pa.Array] = {"sample": samples}
         for role, name, array in self._arrays():
@@ -86,7 +86,7 @@ class ProbeTable:
                 names = list(self._entries)
             for column, values in zip(names, arrays, strict=True):
                 free = column
-                while free in columns:  # as an input's column named `label`
+                while free in columns:  # such as an input's column named `label`
                     free += "_"
                 columns[free] = values
         if FORMATS[self._format].is_text:
@@ -94,7 +94,7 @@ class ProbeTable:
         return pa.table(columns)
 
     def layout(self) -> tuple[ProbeColumns, ...]:
-        """Return which columns of the table hold what."""
+        """Return the role of each column of the table."""
         found: list[ProbeColumns] = []
         first = 1
         for role, name, array in self._arrays():
@@ -105,7 +105,7 @@ class ProbeTable:
         return tuple(found)
 
     def _arrays(self) -> Iterator[tuple[Role, str, np.ndarray]]:
-        """Yield what the table holds beside the sample ids, in the order of its columns."""
+        """Yield the contents of the table except the sample ids, in the order of its columns."""
         batches = self._batches
         labels = [batch.labels for batch in batches if batch.labels is not None]
         if labels:
@@ -120,7 +120,7 @@ class ProbeTable:
 
 
 def _warn_of_formulas(columns: Mapping[str, pa.Array]) -> None:
-    """Warn of texts that a spreadsheet would take for formulas, which CSV cannot prevent."""
+    """Warn about texts that a spreadsheet would read as formulas, which CSV cannot prevent."""
     for name, texts in columns.items():
         if texts.type == pa.string():
             runs = pc.match_substring_regex(texts, r"^[=@\t\r]|^[+-]([^0-9.]|[0-9.]+[^0-9.eE])")
@@ -134,7 +134,7 @@ def _warn_of_formulas(columns: Mapping[str, pa.Array]) -> None:
 
 
 def _fits(array: np.ndarray, table_format: str) -> bool:
-    """Tell whether there are columns that hold an array."""
+    """Return whether an array can be stored in columns."""
     size = math.prod(array.shape[1:])
     if is_text(array) and array.ndim > 2:
         return False
@@ -142,7 +142,7 @@ def _fits(array: np.ndarray, table_format: str) -> bool:
 
 
 def _column_names(name: str, array: np.ndarray, table_format: str) -> list[str]:
-    """Return what the columns of an array would be called if it were the only one."""
+    """Return the names of an array's columns, without regard to other arrays."""
     if array.ndim == 1:
         return [name]
     narrow = array.ndim == 2 and array.shape[1] <= MAX_UNIT_COLUMNS
@@ -152,7 +152,7 @@ def _column_names(name: str, array: np.ndarray, table_format: str) -> list[str]:
 
 
 def _columns(array: np.ndarray, *, whole: bool) -> list[pa.Array]:
-    """Return an array as columns: a single one of whole samples, or one for each entry."""
+    """Return an array as columns: one of whole samples, or one for each entry."""
     if whole:
         tensors = np.ascontiguousarray(_plain(array))
         return [pa.FixedShapeTensorArray.from_numpy_ndarray(tensors)]
@@ -167,7 +167,7 @@ def _arrow(column: np.ndarray) -> pa.Array:
 
 
 def _plain(array: np.ndarray) -> np.ndarray:
-    """Return an array of a type that Arrow knows."""
+    """Return an array with a dtype that Arrow supports."""
     if array.dtype.name == "bfloat16":
         return array.astype("float32")
     return array.astype(array.dtype.newbyteorder("="), copy=False)

@@ -1,4 +1,4 @@
-"""The workbook of a run that is about to be published."""
+"""Writes the workbook of a run before it is published."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _PLAIN = ("summary", "probe")
 
 
 def add_workbook(publication: Publication, layers: Iterable[LayerRecord]) -> None:
-    """Write the workbook of a run's tables, as they are now, and warn of what does not fit.
+    """Write the workbook of a run's tables, and warn about tables that do not fit.
 
     Parameters
     ----------
     publication
-        Where the tables have been written, as Parquet.
+        The run's folder, with the tables as Parquet.
     layers
-        The record of what was captured; of a training, at its end.
+        The records of the layers; for a training, those at its end.
     """
     sheets = [
         Sheet(name, "", "", "", publication.staged(f"{name}.parquet"), f"{name}.parquet")

@@ -1,4 +1,4 @@
-"""Showing a probe to a model and publishing everything that comes out."""
+"""Shows a probe to a model and publishes all tables."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from runner.tensors import TensorSpec
 
 Progress = Callable[[int, int | None], None]
 
-# What may wait between the model and the disk: this much, so many batches at the most.
+# Limits of the queue between the model and the disk: in bytes, and in batches.
 _QUEUE_BYTES = 16 * 2**20
 _QUEUE_LENGTH = 64
 
@@ -58,15 +58,15 @@ def save(
     model
         Any Keras model.
     probe
-        What to show it.
+        The probe to show.
     target
         The run's folder: absent, or empty.
     header
-        What is known about the run already.
+        The known fields of the run's record.
     settings
-        How to show it and what to keep.
+        How to show the probe and which tensors to keep.
     progress
-        Called with the samples shown since the last call and their number, if known.
+        Called with the number of samples shown since the last call and their total, if known.
 
     Returns
     -------
@@ -76,10 +76,10 @@ def save(
     Raises
     ------
     InputError
-        If the probe, the selection, the size of the tables or the folder is wrong.
+        If the probe, the selection, the size of the tables or the folder is invalid.
     RunError
-        If the model fails, the disk is full, or another run got there first. Nothing
-        is published then.
+        If the model fails, the disk is full, or another run was published there first.
+        Nothing is published then.
     """
     with Saving(model, probe, target, header, settings) as saving:
         saving.show(progress=progress)
@@ -87,22 +87,22 @@ def save(
 
 
 class Saving:
-    """A run on its way to its folder: its probe is shown, then it is published.
+    """A run in progress: shows its probe, then publishes it.
 
-    Entering it shows the first batch, so that whatever does not fit is known before
-    anything is written; leaving it without having published leaves nothing.
+    Entering the context shows the first batch, so that errors are found before anything is
+    written; leaving it without publishing removes all files.
 
     Parameters
     ----------
     model, probe, target, header, settings
         As in `save`.
     showing
-        The same probe being shown to the same model already, if it is.
+        A showing of the same probe to the same model, if there is one already.
 
     Attributes
     ----------
     publication : Publication
-        Where files of any kind can be added to the run.
+        The folder to be published, to which further files can be added.
     showing : Showing
         The probe and the traced model.
     """
@@ -164,22 +164,22 @@ class Saving:
         renewed: bool = False,
         progress: Progress | None = None,
     ) -> None:
-        """Show the whole probe to the model; what was shown last is what the run is about.
+        """Show the whole probe to the model; the record describes the last showing.
 
         Parameters
         ----------
         checkpoint
-            The point of a training at which the model is; its tables get a folder of
+            The point of a training that the model has reached; its tables get a folder of
             their own.
         renewed
-            Whether the model has changed since it was shown anything.
+            Whether the model has changed since it was last shown a batch.
         progress
             As in `save`.
 
         Raises
         ------
         RunError
-            If the model or the disk fails, or the probe is not the same as before.
+            If the model or the disk fails, or the probe differs from the previous showing.
         """
         if renewed:
             self.showing.renew()
@@ -215,7 +215,7 @@ class Saving:
 
     @property
     def checkpoints(self) -> list[Checkpoint]:
-        """The points of a training that were captured."""
+        """The captured checkpoints of a training."""
         return [checkpoint for checkpoint, _ in self._shown if checkpoint is not None]
 
     def write(self, name: str, table: Any) -> None:
@@ -225,7 +225,7 @@ class Saving:
             write_table(sink, table, table_format)
 
     def publish(self, **known: Any) -> Path:
-        """Put the run in its place.
+        """Publish the run.
 
         Parameters
         ----------
@@ -235,13 +235,13 @@ class Saving:
         Raises
         ------
         RunError
-            If the disk is full or another run got there first.
+            If the disk is full or another run was published there first.
         """
         self.complete(**known)
         return self.publication.appear()
 
     def complete(self, **known: Any) -> None:
-        """Write what is left; the publication may appear then, after this was left too.
+        """Write all remaining files; the publication can then appear after this context ends.
 
         Parameters
         ----------
@@ -262,7 +262,7 @@ class Saving:
         self.publication.complete(self._record(**known).to_json())
 
     def _waiting_bytes(self) -> tuple[int, int]:
-        """Return the sizes of what the writer is given at once: a batch, and all weights."""
+        """Return the sizes of the writer's jobs: one batch, and all weights."""
         batch = sum(array.nbytes for array in self.showing.capture.first)
         return batch, 4 * self._model.count_params()
 
@@ -290,7 +290,7 @@ class Saving:
             )
 
     def _steps_summary(self) -> pa.Table:
-        """Return the summaries of all checkpoints below each other, the step first."""
+        """Return the summaries of all checkpoints in one table, with the step as first column."""
         rows = [
             (checkpoint.step, row)
             for checkpoint, tables in self._shown
@@ -302,7 +302,7 @@ class Saving:
 
     @cached_property
     def _layers(self) -> tuple[LayerRecord, ...]:
-        """What the run records of every layer; known when the tables are complete."""
+        """The records of all layers; known when the tables are complete."""
         tables = self._shown[-1][1]
         return records_of(self.showing, tables, self._header.variables)
 
@@ -370,7 +370,7 @@ def _logged(what: str, when: datetime | None = None) -> str:
 
 
 def _weights_hash(weights: list[np.ndarray]) -> str:
-    """Return the SHA-256 over the shapes, types and bytes of all weights, in Keras's order."""
+    """Return the SHA-256 of the shapes, dtypes and bytes of all weights, in Keras's order."""
     digest = hashlib.sha256()
     for value in weights:
         digest.update(f"{value.dtype.name}{value.shape}".encode())

@@ -1,4 +1,4 @@
-"""A probe being shown to a model, batch by batch."""
+"""Shows a probe to a model, batch by batch."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ class Settings:
     Attributes
     ----------
     selection
-        What to keep.
+        The tensors to keep.
     batch_size
-        Samples shown at once; more, where their values would round differently otherwise
+        Number of samples shown at once; increased where values would be rounded differently
         (see `runner.capture.batches.full_size`).
     training
         Whether the layers run as in training.
     format
-        Of the tables.
-    max_bytes
-        Tables estimated to be larger are refused.
-    times
-        How often the whole probe will be shown.
-    on_nan
-        Whether a run with values that are NaN or infinite is published in silence, with
-        a warning, or not at all.
+        Format of the tables.
+        max_bytes
+        Limit of the estimated size of the tables.
+        times
+        Number of times that the whole probe will be shown.
+        on_nan
+        Whether a run with values that are NaN or infinite is published silently, with a
+        warning, or not at all.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -66,12 +66,12 @@ class Settings:
 
     @classmethod
     def of(cls, capture: CaptureConfig, format: str) -> Settings:
-        """Return the settings of what is to be kept.
+        """Return the settings of a capture configuration.
 
         Raises
         ------
         InputError
-            If the format needs what is not installed.
+            If the format needs a package that is not installed.
         """
         check_installed(format)
         selection = Selection(
@@ -92,40 +92,40 @@ class Settings:
 
 
 class Showing:
-    """A probe being shown to a model.
+    """One showing of a probe to a model.
 
-    Making one shows the first batch: everything about the tables is then known but
-    their values, and nothing is written. It is shown as it was given, and then its samples
-    once more in other batches: whether their values stay the same decides how many are
-    shown at once from then on.
+    Its creation shows the first batch: everything about the tables except their values is then
+    known, and nothing is written. The batch is shown as given, and then its samples once more
+    in other batches: whether their values stay the same determines the batch size from then
+    on.
 
     Attributes
     ----------
     model, probe, settings
         As given.
     capture : Capture
-        The model, traced.
+        The traced model.
     first : list[numpy.ndarray or None]
         The values of ``capture.tensors`` for the first batch.
     rows : int or None
-        Samples in all, where that is known before the end.
+        Total number of samples, if known before the end.
     batch_size : int
-        Samples shown at once.
+        Number of samples shown at once.
     compared_sizes : tuple[int, ...]
-        How many samples the batches had in which those of the first were shown again;
-        none where that was not done: in training, and where layers keep a state.
+        Sizes of the batches in which the samples of the first were shown again; empty if that
+        was not done: in training mode, and for layers that keep a state.
     invariance : dict[TensorSpec, str or None]
-        How the values of each tensor held in those batches (see
+        How the values of each tensor compare between those batches (see
         `runner.capture.invariance.Findings`).
     mixed_by : str or None
-        Name of the first tensor whose values for a sample were found to depend on the
-        samples that it is shown with; with such a one no batch is filled up.
+        Name of the first tensor whose values for a sample depend on the other samples of its
+        batch; if there is one, no batch is padded.
 
     Raises
     ------
     InputError
-        If the probe is empty or the selection names nothing of the model, or the
-        tables would be too large.
+        If the probe is empty, the selection matches nothing in the model, or the tables would
+        be too large.
     RunError
         If the model cannot be called on the probe.
     """
@@ -139,7 +139,7 @@ class Showing:
         self.mixed_by: str | None = None
         self.compared_sizes: tuple[int, ...] = ()
         self.invariance: dict[TensorSpec, Invariance | None] = {}
-        # In training a sample changes what the others get: none is added.
+        # In training a sample changes the values of the others: none is added.
         self._pad = not settings.training
         self._begin()
         self._targets: Targets | None = None
@@ -147,7 +147,7 @@ class Showing:
             with left_alone(model):
                 shape = output_shape(model, self._first.inputs)
             self._targets = Targets(probe, getattr(model, "loss", None), shape)
-        self.batch_size = fixed or len(self._first)  # less, if the probe could not tell
+        self.batch_size = fixed or len(self._first)  # less, if the probe's length was unknown
         self._more = len(self._first) == asked if self.rows is None else self.rows > asked
         self.capture = Capture(
             model,
@@ -165,7 +165,7 @@ class Showing:
         self.check_size(self.rows or len(self._first.samples))
 
     def renew(self) -> None:
-        """Begin again from the first sample, with the model as it is now."""
+        """Start again at the first sample, with the current state of the model."""
         self._begin()
         self.capture.drop_lost()
         self.capture.refresh()
@@ -177,7 +177,7 @@ class Showing:
         return itertools.chain(self.capture.tensors, (spec for spec, _ in self.capture.weights))
 
     def summary(self) -> str:
-        """Return in one line how the values of samples held in other batches."""
+        """Return the comparison of the values of samples in other batches as one line."""
         if not self.compared_sizes:
             return "whether samples depend on their batch was not measured"
         found = list(self.invariance.values())
@@ -189,14 +189,14 @@ class Showing:
         )
 
     def check_size(self, rows: int) -> None:
-        """Refuse tables that are too large for `rows` samples."""
+        """Check that tables of `rows` samples are not too large, raise InputError otherwise."""
         settings = self.settings
         check_size(self.specs, rows, settings.format, settings.max_bytes, settings.times)
 
     def __iter__(self) -> Iterator[tuple[Batch, list[np.ndarray | None]]]:
         """Yield every batch with the values of ``capture.tensors`` for its samples.
 
-        In place of values is ``None`` from where a tensor was found to fit no table.
+        The values of a tensor are ``None`` once it was found to fit no table.
         """
         shown = 0
         for batch in itertools.chain([self._first], self._batches):
@@ -206,7 +206,7 @@ class Showing:
             if self.rows is None:
                 self.check_size(shown)
             yield batch, [array if array is None else array[:count] for array in arrays]
-            del arrays  # their memory is where the next ones go, if nobody else has them
+            del arrays  # their memory is reused for the next ones if nothing else refers to them
 
     def _begin(self) -> None:
         self._batches = self.probe.batches(self.batch_size)
@@ -226,7 +226,7 @@ class Showing:
         )
 
     def _find_samples(self) -> None:
-        """Leave out what only happens to be as long as the first batch."""
+        """Leave out tensors whose first axis has the length of the batch but is no sample axis."""
         reasons = self._comparison().findings().reasons
         self.capture.leave_out(
             {spec: reason for spec, reason in reasons.items() if spec in self.capture.fixed_axes}
@@ -234,7 +234,7 @@ class Showing:
         self.first = list(self.capture.first)
 
     def _compare(self) -> None:
-        """Find out whether the values of samples are their own, and show them accordingly."""
+        """Measure whether values depend on the batch, and choose the batch size accordingly."""
         comparison = self._comparison()
         findings = comparison.findings()
         self.capture.leave_out(findings.reasons)
@@ -251,13 +251,13 @@ class Showing:
                     UserWarning,
                     stacklevel=4,
                 )
-        elif findings.any_size:  # whatever was found: other weights are to get the same batches
+        elif findings.any_size:  # in any case: other weights must get the same batches
             size = full_size(len(self._first), self.capture.size)
             if size > len(self._first):
                 self._show_more(size, comparison)
 
     def _show_more(self, size: int, comparison: Comparison) -> None:
-        """Show so many samples at once from the first batch on."""
+        """Change the batch size, starting with the first batch."""
         self._batches = grouped(itertools.chain([self._first], self._batches), size)
         self.batch_size = size
         self._first = next(self._batches)
@@ -273,7 +273,7 @@ class Showing:
         return self.capture(self._padded(batch.inputs), self._compared(batch, row))
 
     def _compared(self, batch: Batch, row: int) -> np.ndarray | None:
-        """Return the targets of a batch that begins at a row, if gradients need them."""
+        """Return the targets of the batch that begins at a row, if gradients need them."""
         if self._targets is None:
             return None
         targets: np.ndarray = self._padded(self._targets.of(batch, row))

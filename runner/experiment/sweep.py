@@ -1,4 +1,4 @@
-"""Many jobs, one after another: those that differ in their seed alone share one model."""
+"""Runs the jobs of a sweep; jobs that differ only in their seed share one model."""
 
 from __future__ import annotations
 
@@ -31,24 +31,25 @@ if TYPE_CHECKING:
     from runner.experiment.showing import Showing
     from runner.model.redrawing import RedrawnModel
 
-# Runs whose files are complete while the disk has not confirmed them yet.
+# Number of complete runs that may wait for the disk to confirm their files.
 _WAITING = 16
 _PUBLISHERS = 4
 
 
 def run_jobs(task: Task) -> Iterator[tuple[Job, RunnerError | None]]:
-    """Run the jobs of a task, publish each by itself, and yield it when it is done.
+    """Run the jobs of a task and yield each when it is published, with its error, if any.
 
-    Beside it stands the error of a run that could not be published, not even as failed.
+    The error is that of a run that could not be published, not even as failed.
 
-    A job whose run is there already, made of the same and undamaged, is not run again. Another
-    run in its place is moved to ``.superseded``. One that fails is published as a record that
-    says why. When this is stopped, the runs that are complete are still published.
+    A job whose run exists already, complete and undamaged and made from the same experiment, is
+    not run again. Another run in its place is moved to ``.superseded``. A job that fails is
+    published as a record of its error. If the iteration is stopped, complete runs are still
+    published.
 
     Parameters
     ----------
     task
-        Jobs that differ in their seed alone.
+        Jobs that differ only in their seed.
     """
     batch = _Batch(is_shared=task.count > 1)
     waiting: deque[tuple[Job, Future[Path]]] = deque()
@@ -79,7 +80,7 @@ def _published(job: Job, appearing: Future[Path]) -> tuple[Job, RunnerError | No
 
 
 def _run(job: Job, run_id: str, sweep_id: str, batch: _Batch) -> Publication | None:
-    """Run one job; return what is left to appear."""
+    """Run one job; return its publication if that has yet to appear."""
     composition = job.composition
     if isinstance(composition, InputError):
         make_room(job.folder, run_id)
@@ -120,12 +121,12 @@ def _run(job: Job, run_id: str, sweep_id: str, batch: _Batch) -> Publication | N
 
 
 class _Batch:
-    """One model for many seeds, as long as each gets from it what building it would give.
+    """One model for many seeds, as long as each seed gives the same results as a new model.
 
     Attributes
     ----------
     alone_because
-        Why the jobs build a model each, if they have to.
+        Why each job has to build its own model, if so.
     """
 
     def __init__(self, *, is_shared: bool) -> None:
@@ -137,7 +138,7 @@ class _Batch:
         self._showing: Showing | None = None
 
     def showing(self, composition: Composition) -> Showing | None:
-        """Return the model with a job's weights; ``None`` if it must build one of its own."""
+        """Return the model with a job's weights; ``None`` if the job must build its own."""
         if not self._is_shared or self.alone_because is not None:
             return None
         common = composition.experiment.model_copy(update={"seed": 0, "name": None, "extra": {}})
@@ -181,7 +182,7 @@ class _Batch:
             self._check(composition)
 
     def _check(self, composition: Composition) -> None:
-        """Hold the second job's weights and first values to those of a model built for it."""
+        """Compare the second job's weights and first values with those of a model built for it."""
         from runner.experiment.showing import Showing
         from runner.model.building import build_model
 

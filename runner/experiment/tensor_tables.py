@@ -1,4 +1,4 @@
-"""The tables of everything that a probe brought forth when it was shown once."""
+"""The tables of all tensors captured in one showing of a probe."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from runner.tensors import OnNan, TensorSpec
 if TYPE_CHECKING:
     pass
 
-# For all tables together, to gather rows in before they are written.
+# Memory for the rows that wait to be written, for all tables together.
 _BUFFER_BYTES = 64 * 2**20
 _MAP_BUFFER_BYTES = 2**20
 
 
 class TensorTables:
-    """A table per captured tensor, all in one folder of a run.
+    """One table per captured tensor, all in one folder of a run.
 
     Parameters
     ----------
     publication
         The run.
     specs
-        The tensors that have a row per sample.
+        The tensors that have one row per sample.
     probe
-        What is shown.
+        The probe that is shown.
     table_format
         ``parquet``, ``csv`` or ``arrow``.
     on_nan
-        Whether values that are NaN or infinite are kept in silence, warned of or refused.
+        Whether values that are NaN or infinite are accepted, warned about or refused.
     folder
         Path inside the run, with ``/``; empty for the run's own folder.
 
     Attributes
     ----------
     summary : list
-        A row of statistics per tensor, there when the tables are complete.
+        One row of statistics per tensor, available when the tables are complete.
     rows : int
-        Samples written.
+        Number of samples written.
     hasher : ProbeHasher
-        Has seen every batch.
+        The hasher of every batch written.
     weights_sha256 : str
-        Hash over the weights of the model that was shown the probe.
+        Hash of the weights of the model that was shown the probe.
     """
 
     weights_sha256: str
@@ -79,7 +79,7 @@ class TensorTables:
         self._open: list[tuple[TableWriter, BinaryIO, RunningStatistics] | None] = []
 
     def open(self) -> None:
-        """Begin the tables."""
+        """Start the tables."""
         budgets = _buffers(self._specs, self._format)
         for spec, budget in zip(self._specs, budgets, strict=True):
             sink = self._begun(spec)
@@ -87,12 +87,12 @@ class TensorTables:
             self._open.append((writer, sink, RunningStatistics(spec)))
 
     def path(self, spec: TensorSpec) -> str:
-        """Return where a tensor's table is inside the run."""
+        """Return the path of a tensor's table inside the run."""
         name = file_name(spec, self._format)
         return f"{self.folder}/{name}" if self.folder else name
 
     def write(self, batch: Batch, arrays: Sequence[np.ndarray | None]) -> None:
-        """Write the values of one batch; a tensor that has none loses its table."""
+        """Write the values of one batch; the table of a tensor without values is dropped."""
         self.rows += len(batch.samples)
         self.hasher.update(batch)
         for place, (spec, array) in enumerate(zip(self._specs, arrays, strict=True)):
@@ -116,7 +116,7 @@ class TensorTables:
         Raises
         ------
         RunError
-            If values are NaN or infinite and must not be.
+            If values are NaN or infinite and ``on_nan`` refuses them.
         """
         for writer, sink, statistics in filter(None, self._open):
             writer.close()
@@ -151,10 +151,10 @@ class TensorTables:
 
 
 def _buffers(specs: Sequence[TensorSpec], table_format: str) -> list[int]:
-    """Share out the memory in which tables gather rows, so that all write as many at once.
+    """Divide the buffer memory among the tables, so that all write the same number of rows at once.
 
-    A column costs the same to begin however few rows follow; the one column of a map is
-    cheap, and a map gathers little.
+    Starting a column has a fixed cost, however few rows follow; the single column of a feature
+    map is cheap, so its buffer is small.
     """
     layouts = [layout_of(spec, table_format) for spec in specs]
     widths = [

@@ -32,7 +32,7 @@ class WriterThread(threading.Thread):
                 continue
             try:
                 job()
-            except BaseException as error:  # raised where somebody waits for it
+            except BaseException as error:  # raised by the next put or stop
                 self._error = error
                 self._dropping = True
 
