@@ -1,1 +1,1 @@
-"""From a declared model and a seed to a compiled Keras model."""
+"""Building a compiled Keras model from its declaration and a seed."""

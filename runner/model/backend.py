@@ -1,4 +1,4 @@
-"""TensorFlow and Keras: loaded without chatter, and how they compute."""
+"""Loads TensorFlow and Keras without their log output, and reads their settings."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from runner.errors import InputError
 
 @dataclass(frozen=True)
 class Backend:
-    """How Keras computes.
+    """The settings of Keras's computations.
 
     Attributes
     ----------
     name
         Keras's backend.
     intra_op_threads, inter_op_threads
-        Threads as set in TensorFlow; 0 where it chooses by itself.
+        Numbers of threads set in TensorFlow; 0 if TensorFlow chooses them.
     onednn
-        Whether oneDNN's kernels, which may round in another order, are on; ``None``
-        where TensorFlow does not tell.
+        Whether oneDNN's kernels, which may round in another order, are on; ``None`` if
+        TensorFlow does not report it.
     deterministic
-        Whether operations are restricted to deterministic ones.
+        Whether only deterministic operations are allowed.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Backend:
 
 
 def check_backend() -> None:
-    """Refuse another backend of Keras than TensorFlow, without importing Keras.
+    """Check that Keras's backend is TensorFlow, without importing Keras.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def check_backend() -> None:
 
 
 def _settings() -> Path:
-    """Return the file of Keras's settings, where Keras looks for it."""
+    """Return the path of Keras's settings file."""
     if "KERAS_HOME" in os.environ:
         return Path(os.environ["KERAS_HOME"]).expanduser() / "keras.json"
     home = Path("~").expanduser()
@@ -70,7 +70,7 @@ def _settings() -> Path:
 
 
 def _configured(file: Path) -> str:
-    """Return the backend that Keras's settings name, as Keras reads them."""
+    """Return the backend in Keras's settings, read as Keras reads them."""
     try:
         settings = json.loads(file.read_bytes())
     except (OSError, ValueError):
@@ -79,15 +79,15 @@ def _configured(file: Path) -> str:
 
 
 def load_backend() -> None:
-    """Import Keras on TensorFlow, once, without the log lines that come with it.
+    """Import Keras on TensorFlow, once, without its log lines.
 
-    TensorFlow's libraries write them straight to the process's stderr, before any level
-    can be set. If the import fails, they are shown after all.
+    TensorFlow's libraries write them directly to the process's stderr, before any level can be
+    set. If the import fails, they are shown.
 
     Raises
     ------
     InputError
-        As from `check_backend`.
+        As in `check_backend`.
     """
     check_backend()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -117,7 +117,7 @@ def _stderr_kept_back() -> Iterator[None]:
 
 @contextlib.contextmanager
 def deterministic() -> Iterator[None]:
-    """Restrict TensorFlow to operations that give the same bits every time inside the scope."""
+    """Allow only deterministic operations of TensorFlow inside the scope."""
     from tensorflow.python.framework import config
 
     before = config.is_op_determinism_enabled()
@@ -130,7 +130,7 @@ def deterministic() -> Iterator[None]:
 
 
 def read_backend() -> Backend:
-    """Return how Keras computes. Imports Keras and TensorFlow."""
+    """Return the settings of Keras's computations. Imports Keras and TensorFlow."""
     import keras
     import tensorflow as tf
     from tensorflow.python.framework import config
@@ -145,7 +145,7 @@ def read_backend() -> Backend:
 
 
 def _onednn() -> bool | None:
-    try:  # TensorFlow's only answer, in no public place
+    try:  # not available in TensorFlow's public API
         from tensorflow.python.util import _pywrap_util_port
     except ImportError:
         return None

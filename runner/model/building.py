@@ -1,4 +1,4 @@
-"""From a declared model to a built and compiled Keras model."""
+"""Builds and compiles a Keras model from its declaration."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from runner.tensors import InputSpec
 
 
 def build_model(config: ExperimentConfig) -> keras.Model:
-    """Build and compile the model of an experiment, its weights drawn from the seed.
+    """Build and compile the model of an experiment, with initial weights drawn from the seed.
 
-    Names that Keras generates do not depend on what the process built before.
+    Names that Keras generates do not depend on models built earlier in the process.
 
     Raises
     ------
     InputError
-        If a layer cannot take what it is given, a file cannot be loaded, or code that the
+        If a layer does not accept its inputs, a file cannot be loaded, or code that the
         configuration names cannot be imported.
     """
     keras.backend.clear_session()
@@ -73,12 +73,12 @@ def build_callbacks(config: TrainConfig, folder: Path) -> list[keras.callbacks.C
     config
         The training.
     folder
-        Where they write: their paths are relative to it.
+        The folder that their paths are relative to.
 
     Raises
     ------
     InputError
-        If Keras does not take an argument.
+        If Keras does not accept an argument.
     """
     callbacks = []
     for name, callback in config.callbacks.items():
@@ -90,7 +90,7 @@ def build_callbacks(config: TrainConfig, folder: Path) -> list[keras.callbacks.C
             given = arguments.get(key, signature and signature.optional.get(key))
             if isinstance(given, str):
                 arguments[key] = RunPath(folder, given)
-                if is_filled_in:  # checked already, but of a class of one's own
+                if is_filled_in:  # checked already, except for a custom class
                     refuse(field_problems(given, {}, f"{place}.{key}", complete=False))
                 else:
                     Path(arguments[key]).parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ def check_model(model: Any) -> None:
 def input_specs(model: keras.Model) -> tuple[InputSpec, ...]:
     """Return the inputs of a model; empty if they are known only after calling it.
 
-    A single input is called ``input``, since it is shown without a name.
+    A single input is named ``input``, since it is passed without a name.
     """
     inputs = getattr(model, "inputs", None) or []
     names = ["input"] if len(inputs) == 1 else [tensor.name for tensor in inputs]
@@ -128,7 +128,7 @@ def input_specs(model: keras.Model) -> tuple[InputSpec, ...]:
 
 
 def output_shape(model: keras.Model, inputs: Any) -> tuple[int | None, ...]:
-    """Return the axes of a model's one output for one sample, without computing it.
+    """Return the shape of a model's one output for one sample, without computing it.
 
     Raises
     ------
@@ -211,7 +211,7 @@ def _layer(node: LayerNode, name: str, seeding: Seeding) -> keras.Layer:
 
 
 def _class_of(class_name: str, namespace: str, place: str) -> Any:
-    """Return a class of Keras that a configuration may name, or one of a custom module."""
+    """Return a class by its name in a configuration, from Keras or a custom module."""
     keras_names = catalogue.load()
     name = keras_names.class_of(namespace, class_name)
     if name in keras_names.signatures[namespace] or not (
@@ -224,7 +224,7 @@ def _class_of(class_name: str, namespace: str, place: str) -> Any:
 
 
 def _object(class_name: str, arguments: Mapping[str, Any], namespace: str, place: str) -> Any:
-    """Make one object of Keras or of a custom module, and those in its arguments."""
+    """Create an object of Keras or of a custom module, and the objects in its arguments."""
     cls = _class_of(class_name, namespace, place)
     made = {key: _value(key, value, f"{place}.{key}") for key, value in arguments.items()}
     try:
@@ -245,7 +245,7 @@ def _value(key: str, value: Any, place: str) -> Any:
 
 
 def _called(layer: keras.Layer, arguments: Any, tensors: Mapping[str, Any], name: str) -> Any:
-    """Call a layer on tensors by name: one, a list of them, or keyword arguments."""
+    """Call a layer on named tensors: one, a list of them, or keyword arguments."""
     place = f"model.layers.{name}"
     if isinstance(arguments, Mapping):
         given: tuple[Any, ...] = ()
@@ -274,14 +274,14 @@ def _called(layer: keras.Layer, arguments: Any, tensors: Mapping[str, Any], name
 def _reraise_bug(error: Exception, cls: type) -> None:
     """Raise an error again if it comes from a bug in a custom class.
 
-    What Keras's own raise at arguments that they cannot take has no common class.
+    The errors that Keras raises for invalid arguments have no common class.
     """
     if not isinstance(error, (TypeError, ValueError)) and not cls.__module__.startswith("keras."):
         raise error
 
 
 def _check_fits(layer: keras.Layer, shape: tuple[int | None, ...], place: str) -> None:
-    """Refuse an input of the wrong rank, or one smaller than the layer's window."""
+    """Check that an input has the rank of the layer and is not smaller than its window."""
     kind = type(layer).__name__
     spec = layer.input_spec
     for limit, more in (
@@ -319,7 +319,7 @@ def _names(arguments: Any) -> list[str]:
 
 
 def _part(tensors: Mapping[str, Any], reference: str) -> Any:
-    """Return the tensor of a layer, or with ``lstm:1`` one part of what it returned."""
+    """Return the output tensor of a layer, or with ``lstm:1`` one part of its output."""
     name, _, part = reference.partition(":")
     found = tensors[name]
     if not part:
@@ -338,7 +338,7 @@ def _part(tensors: Mapping[str, Any], reference: str) -> Any:
 
 
 def _registered(class_name: str, place: str) -> Any:
-    """Return a class that a custom module registered, with or without its package."""
+    """Return a class registered by a custom module, with or without its package name."""
     objects = keras.saving.get_custom_objects()
     by_name = {name.rpartition(">")[2]: cls for name, cls in objects.items()} | objects
     if class_name not in by_name:
@@ -360,7 +360,7 @@ def _application(config: ApplicationModel) -> keras.Model:
     arguments = {"weights": None, **config.arguments}
     try:
         model = builder(**arguments)
-    except Exception as error:  # as for a layer
+    except Exception as error:  # any error, as for a layer
         raise InputError.of(
             "model", f"{config.class_name} cannot be made: {first_line(error)}"
         ) from error
@@ -384,7 +384,7 @@ def _from_function(config: FunctionModel) -> keras.Model:
 
 
 def _imported(module: str, place: str) -> Any:
-    """Import a module that the configuration names, from the working directory too."""
+    """Import a module named by the configuration, also from the working directory."""
     look_in_working_directory()
     try:
         return importlib.import_module(module)

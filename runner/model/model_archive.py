@@ -1,7 +1,7 @@
-"""What the file of a model or of weights holds, before Keras reads it.
+"""Checks the content of a file of a model or of weights before Keras reads it.
 
-Keras makes variables of the sizes that a file's configuration asks for, and reads arrays of
-the sizes that they claim; what is claimed is held to the size of the file first.
+Keras allocates the sizes declared in a file's configuration and in its arrays; the declared
+sizes are first compared with the size of the file.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from runner.errors import InputError, first_line
 from runner.preflight import readable
 from runner.regular_files import read_at_most, regular_file, what_it_is
 
-# What a file may unpack to: weights hardly shrink when they are compressed.
+# Limit of a file's unpacked size: weights can hardly be compressed.
 _UNPACKED_TIMES = 20
 _UNPACKED_BYTES = 100_000_000
-# Of configurations, which Python holds in many times their size.
+# Limit for configurations, which take many times their size in Python.
 _JSON_BYTES = 32_000_000
 _H5_SUFFIXES = (".h5", ".hdf5")
 
 
 def allowance(path: Path) -> int:
-    """Return how many bytes of weights a file of this size may stand for."""
+    """Return the maximum number of bytes of weights for a file of this size."""
     return max(_UNPACKED_TIMES * path.stat().st_size, _UNPACKED_BYTES)
 
 
 def model_file(given: str, place: str) -> Path:
-    """Return the path of a model's file, which is one that Keras may read.
+    """Return the path of a model's file after checking that Keras can read it safely.
 
     Raises
     ------
     InputError
-        If it is something else, damaged, or claims to be far more than it is; says what it is
-        and what to do.
+        If it is another kind of file, is damaged, or declares far more than its size; says
+        what it is and what to do.
     """
     path = regular_file(given, place)
     kind = what_it_is(path)
@@ -74,12 +74,12 @@ def model_file(given: str, place: str) -> Path:
 
 
 def weights_file(given: str, place: str) -> Path:
-    """Return the path of a file of weights that Keras may read.
+    """Return the path of a file of weights after checking that Keras can read it safely.
 
     Raises
     ------
     InputError
-        As `model_file` does.
+        As in `model_file`.
     """
     path = regular_file(given, place)
     kind = what_it_is(path)
@@ -102,7 +102,7 @@ def weights_file(given: str, place: str) -> Path:
 
 
 def _check_archive(path: Path, place: str) -> list[str]:
-    """Return the members of an archive, none of which is outside it or far more than it is."""
+    """Return the members of an archive; none may be outside it or far larger than the file."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -150,13 +150,13 @@ def _unpacked(
 def _opened(source: Any, path: Path, place: str) -> h5py.File:
     try:
         return h5py.File(source, "r")
-    except Exception as error:  # what HDF5 raises at a damaged file has no common class
+    except Exception as error:  # HDF5's errors for damaged files have no common class
         message = f"{path} cannot be loaded: its weights are damaged ({first_line(error)})"
         raise InputError.of(place, message, "copy or save it again") from error
 
 
 def _check_arrays(file: h5py.File, path: Path, place: str) -> None:
-    """Refuse arrays that stand in other files, or claim to be far more than this one."""
+    """Check that arrays are not in other files and do not declare far more than the file size."""
     claimed = 0
     for name, found in _objects(file):
         if isinstance(found, (h5py.ExternalLink, h5py.SoftLink)):
@@ -195,7 +195,7 @@ def _objects(file: h5py.File) -> Iterator[tuple[str, Any]]:
 
 
 def _shards(path: Path, place: str) -> list[str]:
-    """Return the files that a table of contents names, all beside it."""
+    """Return the files named in an index of weights, all in the same folder."""
     try:
         described = json.loads(read_at_most(path, _JSON_BYTES, place))
         values = described["weight_map"].values()

@@ -1,4 +1,4 @@
-"""Models and weights from files, which may come from anybody."""
+"""Loads models and weights from files, which may be untrusted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runner.errors import InputError, first_line
 from runner.model.model_archive import allowance, model_file, weights_file
 from runner.preflight import readable
 
-# Bytes of a value; of other types 4, those of a float32.
+# Bytes per value; 4 for other dtypes, as for float32.
 _WIDTHS = {
     "float64": 8,
     "int64": 8,
@@ -28,12 +28,12 @@ _WIDTHS = {
 
 
 def load_saved(config: SavedModel) -> keras.Model:
-    """Load a model from its file, none of whose code is run.
+    """Load a model from its file, without running any code in it.
 
     Raises
     ------
     InputError
-        If there is no such file, or it is not one that Keras loads in its safe mode.
+        If there is no such file, or Keras's safe mode does not load it.
     """
     path = model_file(config.path, "model.path")
     try:
@@ -41,8 +41,8 @@ def load_saved(config: SavedModel) -> keras.Model:
             model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except InputError:
         raise
-    except Exception as error:  # what a broken or hostile file raises has no common class
-        # Keras shows a layer's whole configuration before what is wrong with it.
+    except Exception as error:  # errors for broken or hostile files have no common class
+        # Keras shows a layer's whole configuration before the actual message.
         line = first_line(ValueError(str(error).rpartition("Exception encountered: ")[2]))
         advice = ""
         if "safe_mode" in line or "unsafe" in line.lower():
@@ -70,16 +70,16 @@ def load_weights(model: keras.Model, path: str, place: str) -> None:
     weights_file(path, place)
     try:
         model.load_weights(path)
-    except Exception as error:  # what a broken or hostile file raises has no common class
+    except Exception as error:  # errors for broken or hostile files have no common class
         raise InputError.of(place, f"{path} cannot be loaded: {first_line(error)}") from error
 
 
 @contextlib.contextmanager
 def _weights_no_larger_than(path: Path) -> Iterator[None]:
-    """Refuse weights that a file's configuration declares and the file cannot hold.
+    """Refuse weights that a file's configuration declares but that cannot fit in the file.
 
-    They are counted as layers ask for them, before any memory is taken. Keras may wrap what is
-    raised on the way or pass over it, so that the refusal is kept.
+    They are counted when layers create them, before memory is allocated. Keras may wrap or
+    suppress the error, so it is kept and raised at the end.
     """
     limit = allowance(path)
     declared = 0

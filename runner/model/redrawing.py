@@ -1,4 +1,4 @@
-"""A model whose initial weights can be redrawn from another seed without rebuilding it."""
+"""Redraws a model's initial weights from another seed without rebuilding it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from runner.config.experiment_config import ExperimentConfig
 from runner.model.building import build_model
 from runner.model.seeding import Seeding, drawing_from, global_seeds
 
-# Where Keras 3 takes the seed of an initializer or of a layer's random stream that is given
-# none: from Python's generator, one for each in the order in which they are made.
+# The function where Keras 3 gets the seed of an initializer or of a layer's random stream that
+# has none: from Python's generator, one for each in the order of their creation.
 _SEEDS = (1, 10**9)
 _MOST_SEEDS = 100_000
 
 
 class RedrawnModel:
-    """A compiled model that can be given the weights that another seed would give it.
+    """A compiled model whose initial weights can be redrawn from another seed.
 
-    An initializer without a seed took one from Python's generator when it was created. To redraw,
+    An initializer without a seed takes one from Python's generator when it is created. To redraw,
     it gets the seed at the same position of another seed's sequence. Whether a seed changes
-    anything else in a model can only be found by `difference`, which compares it with a model
-    that was built from that seed.
+    anything else in a model is only found by `difference`, which compares it with a model built
+    from that seed.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class RedrawnModel:
     Attributes
     ----------
     model : keras.Model
-        The model, compiled, its weights those of the seed drawn last.
+        The compiled model, with the weights of the last seed.
 
     Raises
     ------
@@ -78,7 +78,7 @@ class RedrawnModel:
         self._draw = tf.function(self._drawn, autograph=False)
 
     def redraw(self, seed: int) -> None:
-        """Give the model the initial weights, and the random streams, of another seed."""
+        """Set the model's initial weights and random streams to those of another seed."""
         if not self._can_redraw:
             return
         last = max(self._places.values(), default=-1)
@@ -87,14 +87,14 @@ class RedrawnModel:
         self._draw(tf.constant(drawn, tf.int64, (len(drawn),)), self._pairs(seed))
 
     def _pairs(self, seed: int) -> tf.Tensor:
-        """Return what the initializers draw with under ``tf_global``, in their order."""
+        """Return the seed pairs of the initializers under ``tf_global``, in order."""
         pairs = global_seeds(seed)
         next(pairs)
         drawn = [pairs.send(initializer.seed) for _, initializer in self._random]
         return tf.constant(drawn, tf.int64, (len(drawn), 2))
 
     def _drawn(self, seeds: tf.Tensor, pairs: tf.Tensor) -> None:
-        """Draw every random variable and assign it; traced once for all seeds."""
+        """Draw and assign every random variable; traced once for all seeds."""
         given = iter(tf.unstack(seeds, len(self._own_seeds)))
         one_by_one = iter(tf.unstack(pairs, len(self._random)))
         with contextlib.ExitStack() as stack:
@@ -109,7 +109,7 @@ class RedrawnModel:
             state.assign(tf.stack([next(given), 0]))
 
     def difference(self, built: keras.Model) -> str | None:
-        """Return the path of the first variable that differs in any bit from another model's."""
+        """Return the path of the first variable whose bits differ in another model, or ``None``."""
         ours, theirs = self.model.variables, built.variables
         if len(ours) != len(theirs):
             return "their number"
@@ -120,7 +120,7 @@ class RedrawnModel:
 
 
 class _Given(keras.random.SeedGenerator):  # type: ignore[misc]
-    """A seed that is known only when the graph runs."""
+    """A seed whose value is known only when the graph runs."""
 
     def __init__(self, seed: tf.Tensor) -> None:
         self._seed = seed
@@ -131,8 +131,8 @@ class _Given(keras.random.SeedGenerator):  # type: ignore[misc]
 
 @contextlib.contextmanager
 def _noting(made: list[tuple[Any, Any]]) -> Iterator[None]:
-    """Note which initializer made each variable."""
-    # Layers use a base class of keras.Variable in some versions: both begin here.
+    """Record which initializer made each variable."""
+    # Layers use a base class of keras.Variable in some versions: both use this constructor.
     kinds = [kind for kind in keras.Variable.__mro__ if kind.__module__.startswith("keras.")]
     [*_, owner] = [kind for kind in kinds if "__init__" in vars(kind)]
     before = owner.__init__

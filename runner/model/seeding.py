@@ -1,4 +1,4 @@
-"""How a seed becomes initial weights."""
+"""Draws initial weights from a seed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import tensorflow as tf
 
 Seeding = Literal["keras", "tf_global"]
 
-# TensorFlow folds seeds into this range, and never uses the pair (0, 0).
+# TensorFlow reduces seeds modulo this, and never uses the pair (0, 0).
 _SEED_MODULUS = 2**31 - 1
-_PHILOX = 1  # as TensorFlow numbers its algorithms
+_PHILOX = 1  # TensorFlow's number of the algorithm
 
 
 @contextlib.contextmanager
 def seeded(seed: int, seeding: Seeding) -> Iterator[None]:
-    """Draw the initial weights of every layer made and built inside from one seed.
+    """Draw the initial weights of every layer built inside the scope from one seed.
 
     Parameters
     ----------
@@ -30,9 +30,8 @@ def seeded(seed: int, seeding: Seeding) -> Iterator[None]:
     seeding
         ``keras``: ``keras.utils.set_random_seed(seed)`` and Keras's own draws, as in
         code written by hand. ``tf_global``: the n-th random initializer, in build
-        order, draws with the n-th op seed of TensorFlow's global generator, as
-        ``tf.random.set_seed(seed)`` meant before Keras 3; biases draw nothing, and
-        neither does Dropout.
+        order, draws with the n-th op seed of TensorFlow's global generator, as with
+        ``tf.random.set_seed(seed)`` before Keras 3; biases and Dropout draw nothing.
     """
     keras.utils.set_random_seed(seed)
     if seeding == "keras":
@@ -45,17 +44,17 @@ def seeded(seed: int, seeding: Seeding) -> Iterator[None]:
 
 
 class NoSeedGiven(int):
-    """The seed that Keras would have chosen for an initializer without one."""
+    """The seed that Keras chooses for an initializer without one."""
 
 
 def global_seeds(seed: int) -> Generator[tuple[int, int], int, None]:
-    """Generate the seeds that TensorFlow's global generator draws with.
+    """Generate the seeds that TensorFlow's global generator uses.
 
     Yields
     ------
     tuple[int, int]
         Op seed and global seed for the draw of an initializer whose own seed is sent, a
-        `NoSeedGiven` if it was given none. The first one yielded is for none.
+        `NoSeedGiven` if it has none. The first value yielded must be discarded.
     """
     op_seeds = random.Random(seed)
     pair = 0, 0
@@ -69,16 +68,16 @@ def global_seeds(seed: int) -> Generator[tuple[int, int], int, None]:
 
 @contextlib.contextmanager
 def drawing_from(pair_for: Callable[[int], Any]) -> Iterator[None]:
-    """Let Keras's initializers draw from TensorFlow's streams.
+    """Make Keras's initializers draw from TensorFlow's streams.
 
     Parameters
     ----------
     pair_for
-        Returns the op seed and the global seed for an initializer with this seed: two
-        numbers, or an int64 tensor of both.
+        Function that returns the op seed and the global seed for an initializer with this
+        seed: two numbers, or an int64 tensor of both.
     """
-    # Keras's initializers reach their draws through this one name of their module,
-    # so what an initializer computes around its draw stays Keras's own.
+    # Keras's initializers call their draws through this one name of their module, so the rest
+    # of an initializer's computation is unchanged.
     module: Any = sys.modules[keras.initializers.RandomUniform.__module__]
     keras_draws = module.random
     module.random = _tf_draws(pair_for)
@@ -89,7 +88,7 @@ def drawing_from(pair_for: Callable[[int], Any]) -> Iterator[None]:
 
 
 def draws_unseen(initializer: keras.initializers.Initializer) -> bool:
-    """Tell whether ``tf_global`` cannot know what an initializer draws."""
+    """Return whether ``tf_global`` cannot control the draws of an initializer."""
     return not type(initializer).__module__.startswith("keras.")
 
 
@@ -120,7 +119,7 @@ def _tf_draws(pair_for: Callable[[int], Any]) -> SimpleNamespace:
 
 
 def _drawn(kind: Callable[..., Any], shape: Any, dtype: Any, pair: Any) -> Any:
-    """Draw from the stream that a stateful op with these two seeds begins."""
+    """Draw from the stream of a stateful op with these two seeds."""
     op_seed, seed = tf.unstack(tf.cast(pair, tf.uint64))
     counter = tf.stack([tf.zeros((), tf.uint64), op_seed])
     return kind(

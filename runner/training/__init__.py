@@ -1,1 +1,1 @@
-"""Training a model, with a probe shown to it at chosen steps."""
+"""Training a model and capturing it at chosen steps."""

@@ -1,4 +1,4 @@
-"""The callback that shows a probe to a model during training."""
+"""A Keras callback that shows a probe to a model during training."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from runner.training.schedule import Schedule
 class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
     """Shows a probe at the scheduled steps of a training, and keeps the training history.
 
-    It must be the last callback: it then knows when another callback ends the training,
-    and captures the model as all of them leave it.
+    It must be the last callback: it can then see that another callback ended the training, and
+    captures the model after all other callbacks.
 
     Parameters
     ----------
     schedule
-        When.
+        The steps to capture.
     saving
-        Takes what comes out; entered already.
+        The run to write to; entered already.
     """
 
     def __init__(self, schedule: Schedule, saving: Saving | None = None) -> None:
@@ -38,12 +38,12 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
         self._batches = 0
         self._began = False
         if schedule.unit == "step":
-            # Not a method: for one Keras would wait for every batch, whatever is counted.
+            # Not a method: Keras would then synchronize after every batch, whatever the unit.
             self.on_train_batch_end = self._after_batch
 
     @property
     def step(self) -> int:
-        """Completed steps, in the unit of the schedule."""
+        """Number of completed steps, in the unit of the schedule."""
         return self._batches if self.schedule.unit == "step" else self.epoch
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -68,7 +68,7 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
         self.finish()
 
     def finish(self) -> None:
-        """Capture the model as it is now, as the last step."""
+        """Capture the model in its current state, as the last step."""
         assert self.saving is not None
         if self.schedule.only_last:
             self.saving.show(renewed=True)
@@ -81,9 +81,9 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
         Parameters
         ----------
         status
-            Of the run.
+            Status of the run.
         **data
-            What `runner.record.training_record.TrainingRecord` says of the data.
+            Fields of `runner.record.training_record.TrainingRecord` about the data.
         """
         assert self.saving is not None
         rows = max(map(len, self.history.values()), default=0)
@@ -107,7 +107,7 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _after_batch(self, batch: int, logs: Any = None) -> None:
         self._batches += 1
-        # That of an epoch's last batch waits for what other callbacks make of the epoch.
+        # The last batch of an epoch is captured after other callbacks have ended the epoch.
         if batch + 1 != self.params.get("steps") and not self.model.stop_training:
             self._capture_if_due()
 
@@ -117,6 +117,6 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _capture(self) -> None:
         assert self.saving is not None
-        # A callback behind this one may end a training that was not to end here.
+        # A callback after this one may end the training early.
         if self.step not in {checkpoint.step for checkpoint in self.saving.checkpoints}:
             self.saving.show(Checkpoint(self.step, self.epoch), renewed=True)

@@ -1,4 +1,4 @@
-"""Training a configured model, and publishing what was captured from it."""
+"""Trains a configured model and publishes the captured steps."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def fit_and_save(
     Parameters
     ----------
     model
-        Built and compiled from the configuration.
+        The model, built and compiled from the configuration.
     probe, target, header, settings
         As in `runner.experiment.saving.save`.
     config
-        With its ``train``.
-    progress
-        Called with the samples trained on since the last call, and their number.
+        The experiment, with its ``train``.
+        progress
+        Called with the number of samples trained on since the last call, and their total.
 
     Returns
     -------
@@ -57,11 +57,11 @@ def fit_and_save(
     Raises
     ------
     InputError
-        If data, targets, loss or the probe do not fit the model.
+        If the data, targets, loss or probe do not fit the model.
     RunError
         If the model or the disk fails.
     KeyboardInterrupt
-        When interrupted; with ``keep_partial``, after publishing the partial run.
+        If interrupted; with ``keep_partial``, after publishing the partial run.
     """
     train = config.train
     assert train is not None
@@ -74,7 +74,7 @@ def fit_and_save(
         callbacks = build_callbacks(train, saving.publication.make_room(_WRITTEN_BY_CALLBACKS))
         if progress is not None:
             callbacks.append(_Reporting(progress, data.rows))
-        # Not what building drew from: a layer more or less leaves the order of samples as it is.
+        # Not the stream used for building: adding a layer must not change the order of the samples.
         keras.utils.set_random_seed(config.seed)
         try:
             model.fit(
@@ -108,12 +108,12 @@ def fit_and_save(
 
 
 def times_shown(model: keras.Model, probe: Probe, train: TrainConfig) -> int:
-    """Return how often a training shows the probe, without training.
+    """Return the number of times that a training shows the probe, without training.
 
     Raises
     ------
     InputError
-        As `fit_and_save`.
+        As in `fit_and_save`.
     """
     schedule = Schedule(train.capture_at, train.every, train.unit)
     return _times(schedule, _read(model, probe, train), train)
@@ -136,7 +136,7 @@ def _read(model: keras.Model, probe: Probe, train: TrainConfig) -> TrainingData:
 
 
 def _times(schedule: Schedule, data: TrainingData, train: TrainConfig) -> int:
-    """Return how often the probe will be shown; refuse steps that will never be reached."""
+    """Return the number of showings; raise InputError for steps that are never reached."""
     rows = math.floor(data.rows * (1 - train.validation_split))
     batches = math.ceil(rows / train.batch_size)
     last = train.epochs * (batches if train.unit == "step" else 1)
@@ -158,7 +158,7 @@ def _as_file(model: keras.Model) -> bytes:
 
 
 class _Reporting(keras.callbacks.Callback):  # type: ignore[misc]
-    """Reports after each epoch how many samples were trained on."""
+    """Reports the number of samples trained on after each epoch."""
 
     def __init__(self, progress: Progress, rows: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The callback with which anybody's own training publishes a run."""
+"""A Keras callback that publishes a run from the user's own training."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from runner.training.schedule import Schedule, Unit
 
 
 class ActivationRecorder(Checkpoints):
-    """Shows a probe to a model while ``fit`` trains it, and publishes what comes out.
+    """Shows a probe to a model while ``fit`` trains it, and publishes the captured tensors.
 
-    Give it last among the callbacks: it then captures the model as the others leave it.
-    The model's weights, statistics, metrics and random streams are left alone, so that
-    the training goes as it would without. A training that does not come to its end
-    publishes nothing. The recorder can be given to one ``fit``.
+    It should be the last callback: it then captures the model after the others changed it.
+    The model's weights, statistics, metrics and random streams are not changed, so the
+    training gives the same result as without it. A training that does not finish publishes
+    nothing. A recorder can be used for only one ``fit``.
 
     Parameters
     ----------
     probe
-        What to show: as `runner.save_run` takes it, but a generator, which can be read
+        The inputs to show, as for `runner.save_run`, except a generator, which can be read
         only once.
     path
         The run's folder: absent, or empty.
     capture_at, every, unit
-        At which steps, as in the configuration's ``train``: ``capture_at=[0, 1, 5]``,
-        ``every=5``, ``unit="step"`` for batches. After every epoch, and before the first,
-        if neither is given. The last step is always captured.
+        The steps to capture, as in the configuration's ``train``: ``capture_at=[0, 1, 5]``,
+        ``every=5``, ``unit="step"`` for batches. By default after every epoch, and before
+        the first. The last step is always captured.
     sample_ids, labels, targets, name, config, include, exclude, kinds, reduce, dtype,
     batch_size, training, format, max_bytes, on_nan
         As in `runner.save_run`.
@@ -47,7 +47,7 @@ class ActivationRecorder(Checkpoints):
     Raises
     ------
     InputError
-        If the probe, a step or the folder is wrong; while training, if a pattern matches
+        If the probe, a step or the folder is invalid; while training, if a pattern matches
         no layer or the tables would be too large.
     RunError
         While training, if the model cannot be called on the probe or the disk is full.
@@ -116,7 +116,7 @@ class ActivationRecorder(Checkpoints):
         self._abandon: weakref.finalize[Any, Any] | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Trace the model and begin the run."""
+        """Trace the model and start the run."""
         if self.saving is not None:
             self.abandon()
             raise InputError.of(
@@ -129,7 +129,7 @@ class ActivationRecorder(Checkpoints):
         )
         saving = Saving(self.model, self._probe, self.path, header, self._settings)
         self.saving = saving.__enter__()
-        # Keras tells no callback that a training was given up.
+        # Keras does not notify callbacks when a training is aborted.
         self._abandon = weakref.finalize(self, saving.__exit__, None, None, None)
 
     def on_train_end(self, logs: Any = None) -> None:
@@ -139,6 +139,6 @@ class ActivationRecorder(Checkpoints):
         self.abandon()
 
     def abandon(self) -> None:
-        """Give up what is not published; nothing is left of it."""
+        """Discard the unpublished run and its files."""
         if self._abandon is not None:
             self._abandon()

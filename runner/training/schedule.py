@@ -1,4 +1,4 @@
-"""At which steps of a training the probe is shown."""
+"""The steps of a training at which the probe is shown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Schedule:
     every
         Interval between steps, starting at 0.
     unit
-        What is counted: epochs, or with ``step`` batches.
+        Unit of the steps: epochs, or with ``step`` batches.
 
     Raises
     ------
@@ -46,9 +46,9 @@ class Schedule:
         self.only_last = not moments and every is None
 
     def is_due(self, step: int) -> bool:
-        """Tell whether a step is captured."""
+        """Return whether a step is captured."""
         return step in self._at or (self._every is not None and step % self._every == 0)
 
     def times(self, last: int) -> int:
-        """Return how often the probe is shown in a training of so many steps."""
+        """Return the number of captures in a training of `last` steps."""
         return sum(map(self.is_due, range(last))) + 1

@@ -1,4 +1,4 @@
-"""The training data: a probe read into memory, with the targets of the loss."""
+"""Reads a probe into memory as training data, with the targets of the loss."""
 
 from __future__ import annotations
 
@@ -20,24 +20,23 @@ from runner.probe.probe_hash import ProbeHasher
 from runner.probe.targets import Targets
 
 _KEYS = "|".join(sorted({key for source in SOURCES.values() for key in source.model_fields}))
-# The keys of a probe, but no file that is called `probe.csv`.
+# Matches the keys of a probe, but not a file named `probe.csv`.
 _KEY = re.compile(rf"^probe(?=$|\.({_KEYS})\b)")
 _KEY_INSIDE = re.compile(rf"\bprobe(?=\.({_KEYS})\b)")
-# More samples than there are: the whole probe is one batch.
+# Larger than any number of samples: the whole probe is one batch.
 _ALL = 2**62
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Samples in memory, as ``fit`` takes them.
+    """Samples in memory, as passed to ``fit``.
 
     Attributes
     ----------
     source
-        Their source, in one line.
+        The source of the data, as one line.
     inputs
-        What the model is called on: an array of shape (sample, ...), or a mapping or
-        list of such.
+        Inputs of the model: an array of shape (sample, ...), or a mapping or list of arrays.
     targets
         Shape (sample, ...).
     """
@@ -64,12 +63,12 @@ def read_training_data(model: keras.Model, probe: Probe, place: str) -> Training
     probe
         Fitted to the model's inputs; read whole.
     place
-        The key that it comes from, for messages: ``probe`` or ``train.data``.
+        The configuration key, for messages: ``probe`` or ``train.data``.
 
     Raises
     ------
     InputError
-        If the loss cannot compare its targets or labels with the model's output.
+        If its targets or labels do not fit the loss and the model's output.
     """
     with placed(place):
         [whole] = probe.batches(_ALL)
@@ -84,7 +83,7 @@ def read_training_data(model: keras.Model, probe: Probe, place: str) -> Training
 
 @contextlib.contextmanager
 def placed(place: str) -> Iterator[None]:
-    """Say of problems with a probe under which key it was chosen."""
+    """Replace the key in errors about a probe by the key under which it was chosen."""
     try:
         yield
     except InputError as error:
