@@ -1,4 +1,4 @@
-"""Every layer's output, as tables: Keras models declared in YAML, run and saved."""
+"""Runs Keras models declared in YAML and saves the outputs of every layer as tables."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ _MODULES = {
 }
 
 
-# What imports Keras, on whatever backend it is set to.
+# Names whose modules import Keras, on its configured backend.
 _OF_KERAS = ("Activation", "ActivationRecorder", "capture_activations")
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is first used, so that ``import runner`` stays light."""
+    """Import a name when it is first used, so that ``import runner`` is fast."""
     if name not in _MODULES:
         raise AttributeError(f"module 'runner' has no attribute '{name}'")
     if name in _OF_KERAS:

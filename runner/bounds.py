@@ -1,4 +1,4 @@
-"""Types of what a record may say: no record that is read back says anything else."""
+"""Types of the values in a run's record, used to validate records when they are read."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field
 
 Count = Annotated[int, Field(ge=0, lt=2**62)]
-"""How many, which, or how many bytes."""
+"""A count, an index, or a number of bytes."""
 
 Shape = Annotated[tuple[Count, ...], Field(max_length=32)]
-"""The axes of a tensor; NumPy before 2 has no more than 32."""
+"""The shape of a tensor; NumPy before 2 allows at most 32 axes."""
 
 OpenShape = Annotated[tuple[Count | None, ...], Field(max_length=32)]
-"""The axes of an input, ``None`` for one of any length."""
+"""The shape of an input, ``None`` for an axis of any length."""
 
 RunId = Annotated[str, Field(pattern=r"^[0-9A-Za-z]{1,64}(-[0-9]{1,9})?$")]
-"""Of a run: that of an invocation, and the job's number in a sweep."""
+"""Id of a run: the id of an invocation, followed by the job's number in a sweep."""
 
 SweepId = Annotated[str, Field(pattern=r"^[0-9A-Za-z]{1,64}$")]
 
@@ -38,7 +38,7 @@ Moment = Annotated[
     AwareDatetime,
     Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC)),
 ]
-"""A time that every system can show in its own time zone."""
+"""A time with a time zone, in the range that every system can convert to local time."""
 
 TableFormat = Annotated[str, Field(pattern="^(parquet|csv|arrow)$")]
 
@@ -47,12 +47,12 @@ _NUMBERS = "bool|u?int(8|16|32|64)|b?float16|float32|float64"
 STORED_TYPE = f"^({_NUMBERS})$"
 
 StoredType = Annotated[str, Field(pattern=STORED_TYPE)]
-"""NumPy's names of the types that tables hold."""
+"""NumPy's names of the dtypes that tables can hold."""
 
 InputType = Annotated[
     str, Field(pattern=rf"^({_NUMBERS}|string|u?int4|float8_e(4m3fn|5m2)|complex(64|128))$")
 ]
-"""Those that an input of a model may have."""
+"""NumPy's names of the dtypes of a model's inputs."""
 
 ColumnType = Annotated[str, Field(pattern=rf"^({_NUMBERS}|string|complex(64|128))?$")]
-"""Those of a table's columns; empty where that is not known."""
+"""Data types of a table's columns; empty if unknown."""

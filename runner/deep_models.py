@@ -1,4 +1,4 @@
-"""Room on Python's stack for models that are deeper than its usual limit."""
+"""Raises Python's recursion limit for deep models."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
-# Keras takes a frame for each layer of a chain when it makes a model, and six for each level of
-# a nested one when it calls it. An endless recursion still ends in a RecursionError.
+# Keras uses one stack frame per layer of a chain when it builds a model, and six per level of a
+# nested model when it calls it. An endless recursion still ends in a RecursionError.
 _FRAMES = 10_000
 
 
 @contextlib.contextmanager
 def room_for_depth() -> Iterator[None]:
-    """Raise the limit of recursion inside the scope: to twice what it is, 10,000 at least."""
+    """Raise the recursion limit inside the scope to twice its value, at least 10,000."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(2 * before, _FRAMES))
     try:

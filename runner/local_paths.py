@@ -1,4 +1,4 @@
-"""Places to write to: on a file system, until object stores are there too."""
+"""Checks that an output path is on a file system, not a URL of an object store."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from pathlib import Path
 
 from runner.errors import InputError
 
-# A drive (C:/) has one letter; a path has lost the second slash already.
+# A drive (C:/) has one letter; `Path` reduces a URL's two slashes to one.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 
 
 def local_path(path: str | Path, place: str) -> Path:
-    """Return a path to write to.
+    """Return an output path after checking that it is not a URL.
 
     Parameters
     ----------
     path
-        As a person gave it.
+        The path as given by the user.
     place
-        The argument or key that it is.
+        The argument or key that it comes from.
 
     Raises
     ------
     InputError
-        If it is a URL: a folder would be made that is called ``s3:``.
+        If it is a URL, from which a folder named ``s3:`` would be made.
     """
     if match := _URL.match(str(path)):
         advice = "give a path of this machine, and copy the finished folder there"

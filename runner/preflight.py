@@ -1,4 +1,4 @@
-"""Estimates of the size of a run's tables, made before the run."""
+"""Estimates and limits the size of a run's tables before they are written."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from runner.tensors import FOLDERS, TensorSpec
 
 
 def estimated_bytes(spec: TensorSpec, rows: int, table_format: str) -> int:
-    """Return the estimated size of a table's values in bytes.
+    """Return the estimated size of the values of a table in bytes.
 
     Parameters
     ----------
     spec
         The tensor; bfloat16 is stored as float32.
     rows
-        Number of samples; not used for a weight, which is stored once.
+        Number of samples (a weight has none: its whole shape counts once).
     table_format
         ``parquet``, ``csv`` or ``arrow``.
     """
@@ -40,21 +40,22 @@ def estimated_bytes(spec: TensorSpec, rows: int, table_format: str) -> int:
 def check_size(
     specs: Iterable[TensorSpec], rows: int, table_format: str, limit: int, times: int = 1
 ) -> None:
-    """Check that tables take at most `limit` bytes, raise InputError otherwise.
+    """Check that the estimated size of the tables is at most `limit` bytes.
 
     Parameters
     ----------
     specs, rows, table_format
         As in `estimated_bytes`.
     limit
-        Largest estimated size of all tables together, in bytes.
+        In bytes.
     times
         Number of times that the tables are written: once per checkpoint of a training.
 
     Raises
     ------
     InputError
-        Which names the largest tables, ways to reduce them and the key of the limit.
+        If it is larger; names the largest tables, how to narrow them down and the key of the
+        limit.
     """
     sizes = {spec.name: times * estimated_bytes(spec, rows, table_format) for spec in specs}
     total = sum(sizes.values())
@@ -73,12 +74,12 @@ def check_size(
 
 
 def check_disk(needed: int, folder: Path) -> None:
-    """Check that the disk has room for the tables, raise RunError otherwise.
+    """Check that the disk has room for the tables.
 
     Raises
     ------
     RunError
-        Which names the needed and the free space.
+        If it has not; names the needed and the free space.
     """
     while not folder.exists():
         folder = folder.parent
@@ -90,7 +91,7 @@ def check_disk(needed: int, folder: Path) -> None:
 
 
 def readable(size: float) -> str:
-    """Return a size in bytes as text with a suitable unit, such as ``1.4 MB``."""
+    """Return a size in bytes as text with a suitable unit: ``1.4 MB``."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
@@ -99,10 +100,10 @@ def readable(size: float) -> str:
 
 
 def plan(specs: Iterable[TensorSpec], rows: int | None, table_format: str, times: int = 1) -> str:
-    """Return the tables that would be written and their sizes, as text with a line per table.
+    """Return the tables to be written and their sizes as text, one table per line.
 
-    `rows` is ``None`` if the number of samples is unknown until the probe is read; sizes are
-    then those of one sample. `times` is as in `check_size`.
+    If `rows` is unknown before the probe is read, sizes are those of one sample; `times` as in
+    `check_size`.
     """
     specs = list(specs)
     sizes = [times * estimated_bytes(spec, rows or 1, table_format) for spec in specs]

@@ -1,4 +1,4 @@
-"""Files that somebody names: whether one is there, is a regular file, and what it holds."""
+"""Checks and reads files named by the user: existence, regular file, kind of content."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ _NOT_REGULAR = {
 
 
 def regular_file(path: str | Path, place: str) -> Path:
-    """Return the path of a file that is there and is a regular file.
+    """Return the path of an existing regular file.
 
-    A pipe or a device can be read without end, or wait without end for a writer.
+    Reading a pipe or a device may never end, or wait forever for a writer.
 
     Parameters
     ----------
     path
-        As somebody wrote it; links are followed.
+        The path as given by the user; links are followed.
     place
-        Where it was written, for the error.
+        Where it was given, for the error.
 
     Raises
     ------
     InputError
-        If there is no such file (it names the folder it was looked up from), if it may not
-        be read, or if it is a folder, a pipe or a device.
+        If there is no such file (names the working directory), if it is not readable, or if it
+        is a folder, a pipe or a device.
     """
     try:
         mode = Path(path).stat().st_mode
@@ -83,7 +83,7 @@ def regular_file(path: str | Path, place: str) -> Path:
 
 
 def folder(path: str | Path, place: str) -> Path:
-    """Return the path of a folder that is there.
+    """Return the path of an existing folder.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def folder(path: str | Path, place: str) -> Path:
     Raises
     ------
     InputError
-        If there is no such folder; names the one it was looked up from.
+        If there is no such folder; names the working directory.
     """
     try:
         there = Path(path).is_dir()
@@ -107,7 +107,8 @@ def folder(path: str | Path, place: str) -> Path:
 def read_at_most(path: Path, limit: int, place: str) -> bytes:
     """Return the content of a small file.
 
-    What is read is counted, whatever size the file claims: those of ``/proc`` claim none.
+    The bytes are counted while reading, since the reported size may be wrong: files in ``/proc``
+    report 0.
 
     Parameters
     ----------
@@ -125,7 +126,7 @@ def read_at_most(path: Path, limit: int, place: str) -> bytes:
     """
     regular_file(path, place)
     try:
-        # Without blocking, should a pipe have taken the file's place since.
+        # Non-blocking, in case a pipe has replaced the file since.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         with os.fdopen(handle, "rb") as file:
             content = file.read(limit + 1)
@@ -139,19 +140,19 @@ def read_at_most(path: Path, limit: int, place: str) -> bytes:
 
 
 def binary_kind(path: Path) -> str | None:
-    """Return what kind of binary file it is; ``None`` if it may be text, or is of no known kind."""
+    """Return the kind of a binary file; ``None`` if it may be text, or its kind is unknown."""
     start = _start(path, 4096)
     kind = kind_of_bytes(start)
     return kind if re.search(rb"[\0-\x08]", start) or not start[:4].isascii() else None
 
 
 def what_it_is(path: Path) -> str:
-    """Return what a file is as far as its first bytes tell: ``it is a zip file``."""
+    """Return a phrase for the kind of a file, from its first bytes: ``it is a zip file``."""
     return f"it {begins(_start(path, 64))}"
 
 
 def kind_of_bytes(start: bytes) -> str | None:
-    """Return the kind of file that begins with these bytes, where it is known."""
+    """Return the kind of file that begins with these bytes, or ``None``."""
     if start[4:8] == b"TFL3":
         return "a TensorFlow Lite model"
     if start.startswith(b"PK\x03\x04") and b"[Content_Types].xml" in start[:64]:
@@ -160,7 +161,7 @@ def kind_of_bytes(start: bytes) -> str | None:
 
 
 def begins(start: bytes) -> str:
-    """Return what can be said of a file from its first bytes: ``is a zip file``."""
+    """Return a phrase that describes a file's first bytes: ``is a zip file``."""
     kind = kind_of_bytes(start)
     return f"is {kind}" if kind else f"begins with {start[:8]!r}" if start else "is empty"
 

@@ -1,4 +1,4 @@
-"""The formats that tables can be written in, and what each of them can hold."""
+"""The file formats of tables, and their properties."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ class TableFormat:
     Attributes
     ----------
     name
-        What the configuration calls it.
+        Name in the configuration.
     suffix
-        The end of a file's name.
+        Suffix of the file name.
     stored_as
-        The format of the files, which the record names and readers go by.
+        Format of the files, given in the record and used by readers.
     is_text
-        Whether it has text alone: no types, and a column for every number.
+        Whether the format is plain text: without types, and with one column per number.
     number_bytes
-        What a number takes on average in a text; ``None``: as many bytes as in memory.
+        Average size of a number as text; ``None``: as many bytes as in memory.
     begins_with
         Bytes at the beginning of each file, before the table.
     has_workbook
-        Whether the run also gets a workbook with a sheet for each table.
+        Whether the run also gets a workbook with one sheet per table.
     is_queried
-        Whether DuckDB reads the files itself.
+        Whether DuckDB reads the files directly.
     """
 
     name: str
@@ -40,11 +40,11 @@ class TableFormat:
 
 
 _PARQUET = TableFormat("parquet", ".parquet", "parquet", is_queried=True)
-# 12 bytes were measured on float32 in NumPy's shortest digits.
+# 12 bytes: measured on float32, printed by NumPy with the fewest exact digits.
 _CSV = TableFormat("csv", ".csv", "csv", is_text=True, number_bytes=12)
 
 WORKBOOK = "tables.xlsx"
-"""What the workbook of a run is called."""
+"""File name of a run's workbook."""
 
 FORMATS: dict[str, TableFormat] = {
     known.name: known
@@ -56,9 +56,9 @@ FORMATS: dict[str, TableFormat] = {
         replace(_PARQUET, name="xlsx", has_workbook=True),
     )
 }
-"""Every format by its name."""
+"""All formats by name."""
 
 STORED: dict[str, TableFormat] = {
     name: known for name, known in FORMATS.items() if known.stored_as == name
 }
-"""The formats that files are in; the others are written as one of these."""
+"""The formats of files; all other formats are stored as one of these."""

@@ -1,4 +1,4 @@
-"""What a tensor is called and looks like, without its values."""
+"""Names, shapes and other descriptions of tensors, without their values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Kind = Literal["activation", "weight", "pre_activation", "input", "gradient"]
 OnNan = Literal["keep", "warn", "fail"]
 
 Invariance = Literal["bitwise", "rounding", "none"]
-"""How a sample's values compare with those that it has in other batches."""
+"""The comparison of a sample's values with those in other batches."""
 
 FOLDERS: dict[Kind, str] = {
     "activation": "activations",
@@ -30,11 +30,11 @@ class InputSpec:
     Attributes
     ----------
     name
-        The input's name; ``input`` where a model has a single unnamed one.
+        Name of the input; ``input`` if a model has a single unnamed one.
     shape
-        Axes of one sample (no sample axis); ``None`` for an axis of any length.
+        Shape of one sample (no sample axis); ``None`` for an axis of any length.
     dtype
-        NumPy's name of the element type.
+        NumPy's name of the dtype.
     """
 
     name: Name
@@ -44,36 +44,36 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One captured tensor: everything a table needs to know before the values come.
+    """One captured tensor: everything about its table except the values.
 
     Attributes
     ----------
     name
-        Call path, with ``@k`` where the layer is called more than once and
-        ``:key`` for one part of a structured output; for a weight, its layer's
-        path and the weight's name (``hidden/kernel``). Unique within a kind.
+        Call path, with ``@k`` if the layer is called more than once and ``:key`` for one part
+        of a structured output; for a weight, its layer's path and the weight's name
+        (``hidden/kernel``). Unique within a kind.
     kind
-        What it is; decides the folder of its table.
+        Kind of the tensor, which determines the folder of its table.
     layer_path
         Path of the layer through its parents (``encoder/dense``).
     layer_class
         Name of the layer's class.
     call
-        Which call of the layer, counted from 0; ``None`` for a weight.
+        Index of the call of the layer, from 0; ``None`` for a weight.
     output
-        Which part of a structured output (``0``, ``state``); ``None`` for a plain one.
+        Key of the part of a structured output (``0``, ``state``); ``None`` for a plain one.
     shape
-        Axes of one sample; for a weight, all of its axes.
+        Shape of one sample; for a weight, its whole shape.
     dtype
-        NumPy's name of the element type as stored in memory (``bfloat16`` included).
+        NumPy's name of the dtype in memory (``bfloat16`` included).
     order
         Position of the layer among the calls of the model, from 0; numbers the file.
     reduction
-        How the tensor was reduced before it was stored (``mean``...), or ``None``.
+        Reduction applied before the tensor was stored (``mean``...), or ``None``.
     axes
-        What each axis of `shape` is: ``height``, ``width``, ``depth``, ``time``, ``position``,
-        ``channel``, ``unit``, ``head``, ``query``, ``key``, or ``i0``, ``i1``... where that is
-        not known; ``None`` where nothing is.
+        Name of each axis of `shape`: ``height``, ``width``, ``depth``, ``time``, ``position``,
+        ``channel``, ``unit``, ``head``, ``query``, ``key``, or ``i0``, ``i1``... for an unknown
+        axis; ``None`` if no axis is known.
     """
 
     name: Name
@@ -90,7 +90,7 @@ class TensorSpec:
 
     @property
     def unit_axis(self) -> int:
-        """Which axis of `shape` numbers the units: channels or units, the last if none is so."""
+        """Index of the unit or channel axis of `shape`; the last axis if there is none."""
         return unit_axis_of(self.axes, len(self.shape))
 
     @property
@@ -100,12 +100,12 @@ class TensorSpec:
 
     @property
     def per_sample(self) -> bool:
-        """Whether the tensor has a row per sample (all but weights)."""
+        """Whether the tensor has one row per sample (all but weights)."""
         return self.kind != "weight"
 
 
 def unit_axis_of(axes: tuple[str, ...] | None, rank: int) -> int:
-    """Return which of a sample's axes numbers its units, from 0; 0 for a single number."""
+    """Return the index of a sample's unit axis, from 0; 0 for a single number."""
     for name in ("channel", "unit"):
         if axes and name in axes:
             return axes.index(name)
@@ -114,7 +114,7 @@ def unit_axis_of(axes: tuple[str, ...] | None, rank: int) -> int:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A tensor that was asked for and cannot be captured.
+    """A requested tensor that cannot be captured.
 
     Attributes
     ----------

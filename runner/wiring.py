@@ -1,4 +1,4 @@
-"""What a layer was called on, without the values."""
+"""The inputs and arguments of layer calls, without the values."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from runner.bounds import Name
 
 @dataclass(frozen=True)
 class Wire:
-    """One tensor that a layer was called on.
+    """One input tensor of a layer call.
 
     Attributes
     ----------
     argument
-        The argument that it was: ``inputs``, ``query``; ``inputs.1`` in a list.
+        Name of the argument: ``inputs``, ``query``; ``inputs.1`` in a list.
     tensor
-        Name of the activation that it is; ``None`` where it is no layer's output.
+        Name of the activation that the tensor is; ``None`` if it is not a layer's output.
     model_input
-        Likewise which input of the model it is: a name, or a position in a list.
+        The model input that the tensor is: a name, or a position in a list; ``None`` if it is
+        not one.
     masked
-        Whether a mask of Keras came with it.
+        Whether the tensor has a Keras mask.
     place
-        Its place among several tensors, by which a captured input is named, where it has
-        no other name.
+        Its place among several tensors, which names a captured input without another name.
     derivation
-        How it was computed, where it is neither a layer's output nor an input of the model
-        (see `runner.capture.derivations`); ``None`` where that is not known.
+        How the tensor was computed, if it is neither a layer's output nor an input of the model
+        (see `runner.capture.derivations`); ``None`` if unknown.
     """
 
     argument: str
@@ -45,16 +45,16 @@ class CallWiring:
     Attributes
     ----------
     name
-        Call path: the name of its output, and of each part of that up to the ``:``.
+        Call path: the name of its output, and of each part of the output up to the ``:``.
     wires
-        The tensors that it was given, in the order of its arguments.
+        The input tensors, in the order of the arguments.
     settings
         Further arguments that are plain values: numbers, texts and lists of a few of them, a
         slice as ``{"slice": [start, stop, step]}``, an ellipsis as ``...``, and a constant of
         many numbers as ``{"shape": [...]}``.
     derivations
-        How the outputs of a layer that is not Keras's own were computed, each by its place in
-        a structured output, a plain one by an empty text (see `runner.capture.derivations`).
+        How the outputs of a custom layer were computed: place in a structured output, or an
+        empty text for a plain output, to derivation (see `runner.capture.derivations`).
     """
 
     name: Name
