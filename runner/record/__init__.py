@@ -1,1 +1,1 @@
-"""What is known about a run, and the folder that appears whole or not at all."""
+"""The record of a run, and the atomic publication of its folder."""

@@ -1,4 +1,4 @@
-"""Whether what a record says in one place fits what it says in another."""
+"""Checks that the parts of a record agree with each other."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from runner.record.record import RunRecord
 from runner.table_formats import STORED
 from runner.tables.layout import stored_dtype
 
-_MOST_ROW_VALUES = 2**31 - 1  # of one row: the length of Arrow's lists of a fixed size
+_MOST_ROW_VALUES = 2**31 - 1  # the longest fixed-size list of Arrow, which holds one row
 _MOST_PER_BYTE = 16
 _SLACK = 4096
 
 
 def contradictions(record: RunRecord) -> Iterator[tuple[str, str]]:
-    """Yield the key of everything that cannot be true of a run, and why.
+    """Yield each key whose value contradicts another part of the record, and the reason.
 
-    Each value of the record is of its type and within its bounds already.
+    The types and bounds of the values have already been checked.
     """
     yield from _outcome(record)
     yield from _layers(record)
@@ -36,7 +36,7 @@ def contradictions(record: RunRecord) -> Iterator[tuple[str, str]]:
 
 
 def _outcome(record: RunRecord) -> Iterator[tuple[str, str]]:
-    """Hold a completed run to its tables, and a failed one to its error."""
+    """Check that a completed run has tables, and that a failed run has an error."""
     if record.sweep is not None and "-" not in record.run_id:
         yield "run_id", f"a job of a sweep ends in -<number>, found '{record.run_id}'"
     failed = record.status == "FAILED"
@@ -80,7 +80,7 @@ def _is_alias(tensor: TensorRecord, owner: TensorRecord | None) -> bool:
 
 
 def _files(record: RunRecord) -> Iterator[tuple[str, str]]:
-    """Hold the files to be told apart, and tables to the format of the run."""
+    """Check that the names of files are unique and that tables are in the format of the run."""
     tables = {tensor.file for tensor in record.tensors}
     suffix = STORED[record.format].suffix
     for name in sorted(tables):
@@ -134,7 +134,7 @@ def _shown(record: RunRecord) -> Iterator[tuple[str, str]]:
 
 
 def _sizes(record: RunRecord, rows: int) -> Iterator[tuple[str, str]]:
-    """Hold shapes to what the files can hold, none of which is compressed."""
+    """Check that the files, which are uncompressed, are large enough for the tensors' shapes."""
     for tensor in record.tensors:
         index = 1 if tensor.per_sample else max(0, len(tensor.shape) - 1)
         size = prod(tensor.shape if tensor.per_sample else tensor.shape[-1:])

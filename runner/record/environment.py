@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-# Whatever can change a number, or how it is stored and read back.
+# Packages that can change a value, or how it is stored and read.
 _PACKAGES = (
     "activation-runner",
     "tensorflow",
@@ -31,7 +31,7 @@ class Git:
     Attributes
     ----------
     commit
-        Its hash; ``None`` before the first commit.
+        Hash of the commit; ``None`` before the first commit.
     dirty
         Whether a tracked file had uncommitted changes.
     remote
@@ -102,7 +102,7 @@ def _asked_git(directory: Path, *arguments: str) -> str | None:
             capture_output=True,
             encoding="utf-8",
             errors="replace",
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # only look, lock nothing
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # take no locks
             timeout=5,
         )
     except (OSError, subprocess.TimeoutExpired):

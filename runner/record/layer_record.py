@@ -1,4 +1,4 @@
-"""What a run records of each layer: its tensors and their files, and what it was called on."""
+"""The record of a layer: its tensors, their files and its calls."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class TensorRecord(TensorSpec):
     Attributes
     ----------
     file
-        Path inside the run's folder, with ``/``.
+        Path of the file inside the run's folder, with ``/``.
     bytes, sha256
-        Size and hash of the file.
+        Size and SHA-256 of the file.
     alias_of
-        Name of the tensor that this is the very same as, and whose file it shares;
-        ``None`` where the file is its own.
+        Name of the tensor that this one is an alias of, and whose file it shares; ``None`` if
+        it has its own file.
     invariance
-        How the values of a sample compared with those it had in batches of other samples, in
-        another order and of another size: ``bitwise`` identical, ``rounding`` (identical but
-        for rounding: up to the square root of the type's precision, relative to the tensor's
-        largest value), or ``none`` (they depend on the other samples). ``None`` where this was
-        not measured: for weights, in training, where layers keep a state, and where values
-        differ each time that the same batch is shown.
+        Whether the values of a sample were the same in batches of other samples, in another
+        order and of another size: ``bitwise`` identical, ``rounding`` (identical up to
+        rounding: up to the square root of the type's precision, relative to the tensor's
+        largest value), or ``none`` (they depend on the other samples). ``None`` if this was
+        not measured: for weights, in training, if layers keep a state, and if values differ
+        each time the same batch is shown.
     """
 
     file: FileName
@@ -48,7 +48,7 @@ class TensorRecord(TensorSpec):
         alias_of: str | None = None,
         invariance: Invariance | None = None,
     ) -> TensorRecord:
-        """Return the record of a tensor that was written to `file`."""
+        """Return the record of a tensor whose table is `file`."""
         own = {**vars(spec), **vars(digest), "alias_of": alias_of, "invariance": invariance}
         return cls(file=file, **own)
 
@@ -60,24 +60,24 @@ class LayerRecord:
     Attributes
     ----------
     path
-        Its layer path.
+        Path of the layer.
     layer_class
-        Name of its class.
+        Name of the layer's class.
     order
-        Position of its first call among the calls of the model; ``None`` if never called.
+        Position of the first call among the calls of the model; ``None`` if never called.
     tensors
-        What was captured of it, weights last.
+        Captured tensors of the layer, weights last.
     reason
-        Why none of its outputs was captured; ``None`` where one was.
+        Reason why none of the outputs was captured; ``None`` if one was.
     no_gradient
-        Why one of its outputs has no gradient, where gradients were asked for.
+        Reason why an output has no gradient, if gradients were requested.
     arguments
-        What it was made with, as far as that decides its arithmetic; ``None`` for a layer
-        that is not Keras's own.
+        Constructor arguments that affect the layer's arithmetic; ``None`` for layers that are
+        not Keras's own.
     calls
-        What it was called on, call by call; empty inside the loop of a recurrent layer.
+        Inputs of each call; empty inside the loop of a recurrent layer.
     left_out
-        Each of its tensors that was asked for and has no table, with the reason.
+        Requested tensors of the layer that have no table, each with the reason.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""Which columns of the probe's table hold what."""
+"""The layout of the probe's table."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class ProbeColumns:
     Attributes
     ----------
     role
-        What the array is.
+        Role of the array.
     name
-        Name of the input; ``label`` or ``target`` for the others.
+        Name of the input; ``label`` or ``target`` for other roles.
     first
-        Position of its first column; that of ``sample`` is 0.
+        Position of the first column; the column ``sample`` has position 0.
     count
-        How many columns it takes: one for each entry of a sample in C order, or a single
-        one whose cells hold all of them.
+        Number of columns: one per entry of a sample in C order, or a single column whose
+        cells hold all entries.
     shape
-        Axes of one sample.
+        Shape of one sample.
     dtype
         NumPy's name of the element type in the table; ``string`` for text.
     """
@@ -53,19 +53,19 @@ def unrecorded_layout(
     has_targets: bool,
     table_format: str,
 ) -> tuple[ProbeColumns, ...]:
-    """Return the layout of a table that was written before layouts were recorded.
+    """Return the layout of a table from a run that did not record it.
 
-    Its columns stand in the order ``sample``, ``label``, targets, inputs as recorded. An
-    axis of unknown length takes the columns that are spelled like the input.
+    The columns are in the order ``sample``, ``label``, targets, recorded inputs. An input with
+    an axis of unknown length takes the columns whose names begin with its name.
 
     Parameters
     ----------
     columns
-        The table's columns.
+        Columns of the table.
     inputs
-        The inputs that the table holds, in the order of the record.
+        Inputs that the table holds, in the order of the record.
     has_labels, has_targets
-        Whether the samples carry them.
+        Whether the samples have labels, and targets.
     table_format
         ``parquet``, ``csv`` or ``arrow``.
     """

@@ -1,4 +1,4 @@
-"""A run's folder appears whole or not at all."""
+"""Atomic publication of a run's folder: it is complete or absent."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ RECORD = "run.json"
 
 @dataclass(frozen=True)
 class FileDigest:
-    """What was written to one file.
+    """The size and hash of a file's content.
 
     Attributes
     ----------
     bytes
-        Its size.
+        Size in bytes.
     sha256
-        Hash of its content, in hexadecimal.
+        SHA-256 of the content, in hexadecimal.
     """
 
     bytes: Count
@@ -41,12 +41,12 @@ class FileDigest:
 
     @classmethod
     def of(cls, path: Path) -> FileDigest:
-        """Return that of a file on the disk.
+        """Return the size and hash of a file on the disk.
 
         Raises
         ------
         OSError
-            If it cannot be read.
+            If the file cannot be read.
         """
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256")
@@ -57,12 +57,12 @@ class FileDigest:
 
 
 def check_target(target: Path) -> None:
-    """Refuse a folder that a run cannot be published to.
+    """Check that a run can be published to a folder.
 
     Raises
     ------
     InputError
-        If `target` is not empty, or neither an empty folder nor absent.
+        If `target` is neither absent nor an empty folder.
     """
     try:
         empty = next(target.iterdir(), None) is None
@@ -81,12 +81,12 @@ def check_target(target: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents.
+    """Create a folder and its parents.
 
     Raises
     ------
     InputError
-        If the file system does not let us.
+        If the file system does not allow it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -100,26 +100,25 @@ def make_folder(folder: Path) -> None:
 class Publication:
     """Files that become one folder in a single step.
 
-    They are staged in a sibling of the target. Leaving the context before all files are
-    there removes it.
+    They are staged in a sibling folder of the target, which is removed if the context ends
+    before the files are complete.
 
     Parameters
     ----------
     target
-        The folder to be: absent, or empty.
+        Folder to publish: absent, or empty.
 
     Attributes
     ----------
     target : Path
-        The folder, absolute.
+        Absolute path of the folder.
     files : dict[str, FileDigest]
-        Every file written and closed, by its path inside the folder (with ``/``).
+        Digests of all files written and closed, by path inside the folder (with ``/``).
 
     Raises
     ------
     InputError
-        On entering, if `target` holds something already or its parent cannot be
-        written to.
+        On entering, if `target` is not empty or its parent cannot be written to.
     """
 
     _staging: Staging
@@ -152,29 +151,28 @@ class Publication:
             self.discard()
 
     def discard(self) -> None:
-        """Remove what was staged."""
+        """Remove the staged files."""
         for file in self._open:
             file.abandon()
         self._staging.remove()
 
     def open(self, name: str) -> BinaryIO:
-        """Begin a file, to be closed before publishing.
+        """Open a new file, which must be closed before publishing.
 
         Parameters
         ----------
         name
-            Its path inside the folder, with ``/``.
+            Path of the file inside the folder, with ``/``.
 
         Returns
         -------
         BinaryIO
-            To write to. What it is given is hashed on the way.
+            Writable file, which hashes its content while writing.
 
         Raises
         ------
         RunError
-            From the writing and closing as well, if the disk does not take it; the
-            message names the file.
+            If opening, writing or closing fails; the message names the file.
         """
         with _named(name):
             folder = name.rpartition("/")[0]
@@ -186,7 +184,7 @@ class Publication:
         return file  # type: ignore[return-value]  # typeshed's io classes are no BinaryIO
 
     def remove(self, name: str) -> None:
-        """Take back a closed file."""
+        """Remove a closed file."""
         with _named(name):
             (self._staging.path / name).unlink()
         del self.files[name]
@@ -197,25 +195,25 @@ class Publication:
             file.write(data)
 
     def staged(self, name: str) -> Path:
-        """Return where a file that was written is until the folder appears."""
+        """Return the path of a written file before publication."""
         return self._staging.path / name
 
     def make_room(self, name: str) -> Path:
-        """Return a folder inside the one to be, where others may write until `take_in`."""
+        """Return a folder inside the staged one, where other code may write until `take_in`."""
         folder = self._staging.path / name
         with _named(name):
             folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def take_in(self, name: str) -> None:
-        """Count the files that others have written to a folder as files of the run.
+        """Add the files that other code has written to a folder to the files of the run.
 
-        A folder without any is removed.
+        An empty folder is removed.
 
         Raises
         ------
         RunError
-            If one cannot be read, or is a link to what need not be in the run.
+            If a file cannot be read, or is a link.
         """
         folder = self._staging.path / name
         found = sorted(folder.rglob("*"))
@@ -232,13 +230,13 @@ class Publication:
                 self.files[inside] = FileDigest.of(path)
 
     def complete(self, record: bytes) -> None:
-        """Write ``run.json``, the last file; nothing can be added then."""
+        """Write ``run.json``, the last file."""
         assert all(file.closed for file in self._open), "a file is still open"
         self.write(RECORD, record)
         self._complete = True
 
     def publish(self, record: bytes) -> Path:
-        """Complete the folder and put it in its place.
+        """Complete the folder and move it to the target.
 
         Parameters
         ----------
@@ -253,15 +251,15 @@ class Publication:
         Raises
         ------
         RunError
-            As from `appear`.
+            As in `appear`.
         """
         self.complete(record)
         return self.appear()
 
     def appear(self) -> Path:
-        """Put the completed folder in its place, once it is safe on the disk.
+        """Move the completed folder to the target, after flushing it to the disk.
 
-        If that fails, what was staged is removed.
+        If that fails, the staged files are removed.
 
         Returns
         -------
@@ -271,7 +269,7 @@ class Publication:
         Raises
         ------
         RunError
-            If the disk does not take it, or another run was published there in the
+            If writing to the disk fails, or another run was published there in the
             meantime.
         """
         assert self._complete, "the folder is not complete"
@@ -284,12 +282,12 @@ class Publication:
         except BaseException:
             self.discard()
             raise
-        if inside:  # the folder that we stood in is gone: stand in its successor
+        if inside:  # the working directory was replaced: change to the new one
             os.chdir(self.target)
         return self.target
 
     def _confirm(self) -> None:
-        """Wait until the new name is on the disk; take it back if that cannot be known."""
+        """Flush the new name to the disk; undo the move if that fails."""
         if os.name != "nt":
             try:
                 _sync(self.target.parent)
@@ -302,7 +300,7 @@ class Publication:
         for name in self.files:
             with _named(name):
                 _sync(self._staging.path / name)
-        if os.name != "nt":  # Windows opens no folder
+        if os.name != "nt":  # Windows cannot open folders
             with _named(str(self.target)):
                 for folder, _, _ in os.walk(self._staging.path):
                     _sync(folder)
@@ -345,7 +343,7 @@ class _StagedFile(io.BufferedIOBase):
 
 @contextlib.contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Say which file or folder the system did not take."""
+    """Turn an OSError into a RunError that names the file or folder."""
     try:
         yield
     except OSError as error:
@@ -355,7 +353,7 @@ def _named(name: str) -> Iterator[None]:
 
 
 def _rename(staging: Path, target: Path) -> None:
-    if os.name == "nt":  # Windows renames onto nothing, not even an empty folder
+    if os.name == "nt":  # Windows does not rename onto an empty folder
         with contextlib.suppress(OSError):
             target.rmdir()
     try:
@@ -369,9 +367,9 @@ def _rename(staging: Path, target: Path) -> None:
 
 
 def _sync(path: str | Path) -> None:
-    """Wait until a file or folder is on the disk.
+    """Flush a file or folder to the disk.
 
-    The system keeps an error of its writing back for whoever opens the file next.
+    An earlier write error is reported to the next process that opens the file.
     """
     handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:

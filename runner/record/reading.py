@@ -1,4 +1,4 @@
-"""A record read back: what it says is of its type, within bounds and consistent."""
+"""Reading of records, with checks of types, bounds and consistency."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from runner.record.record import DIGEST, SCHEMA_VERSION, RunRecord, sealed
 from runner.record.run_folder import file_of_run
 
 MAX_RECORD_BYTES: Final = 64 * 2**20
-"""Of a ``run.json`` that is read, unless the environment variable RUNNER_MAX_RECORD says more.
+"""Maximum size of a ``run.json``; the environment variable RUNNER_MAX_RECORD overrides it.
 
-A record takes some six times its size in memory; that of a model of 10,000 layers has 10 MB.
+A record takes about six times its size in memory; for a model of 10,000 layers it has 10 MB.
 """
 
 _LIMIT = "RUNNER_MAX_RECORD"
@@ -31,7 +31,7 @@ def read_record(folder: Path) -> RunRecord:
     Raises
     ------
     DamagedError
-        If there is none, if it is not a regular file inside the folder, or as from
+        If there is no record, it is not a regular file inside the folder, or as in
         `parsed_record`.
     """
     path = folder / RECORD
@@ -55,20 +55,20 @@ def read_record(folder: Path) -> RunRecord:
 
 
 def parsed_record(text: bytes, place: str) -> RunRecord:
-    """Return the record that a text holds.
+    """Return the record parsed from a text.
 
     Parameters
     ----------
     text
         Content of a ``run.json``.
     place
-        Where it was found, for messages.
+        Path of the file, for messages.
 
     Raises
     ------
     DamagedError
-        If it is no record, one of another version, one that was changed after it was
-        written, or one that contradicts itself.
+        If the text is not a record, or the record has another version, was changed after it
+        was written, or contradicts itself.
     """
     try:
         record = _ADAPTER.validate_json(text)

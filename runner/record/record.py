@@ -1,4 +1,4 @@
-"""The record of a run: what was run, on what, and which files hold what came out."""
+"""The record of a run: the content of ``run.json``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from runner.tensors import InputSpec
 SCHEMA_VERSION: Final = 1
 
 DIGEST = b'  "record_sha256": "'
-"""What stands in the text of a record before its own hash."""
+"""The text of a record just before its own hash."""
 
 Status = Literal["COMPLETED", "FAILED", "INTERRUPTED"]
 
@@ -48,13 +48,13 @@ class ModelRecord:
     Attributes
     ----------
     model_class
-        Name of its class.
+        Name of the model's class.
     weights
-        How many numbers its weights hold.
+        Number of values in all weights.
     outputs
-        Names of its outputs' tensors, empty where they could not be told.
+        Names of the tensors of the outputs; empty if unknown.
     sha256
-        Hash over all its weights before the probe was shown.
+        SHA-256 over all weights before the probe was shown.
     """
 
     model_class: str
@@ -65,46 +65,47 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class ProbeRecord:
-    """The inputs shown to the model.
+    """The probe shown to the model.
 
     Attributes
     ----------
     source
-        Where they came from, in one line.
+        Source of the samples, in one line.
     rows
-        How many samples.
+        Number of samples.
     inputs
-        Name, shape and dtype of each.
+        Name, shape and dtype of each input.
     sample_type
         Type of the sample ids.
     has_labels, has_targets
-        Whether samples carry them.
+        Whether the samples have labels, and targets.
     sha256
-        Hash over all values.
+        SHA-256 over all input values.
     sample_ids_sha256
-        Hash over the sample ids in their order.
+        SHA-256 over the sample ids in their order.
     file
-        Name of the file that holds sample ids, labels, targets and inputs.
+        Name of the file with the sample ids, labels, targets and inputs.
     has_inputs
-        Whether it does hold the inputs: not those too large, or too wide for the format.
+        Whether the file contains the inputs; they are left out if they are too large, or too
+        wide for the format.
     columns
-        Which columns of that file hold what; ``None`` in records older than this key.
+        Layout of the file; ``None`` in records older than this key.
     picture
-        Height and width of the picture whose pixels the one vector of a sample holds, row by
-        row; ``None`` for all else.
+        Height and width of the picture, if each sample is one vector of its pixels, row by
+        row; ``None`` otherwise.
     notes
-        What of the source was not shown, or not whole.
+        Parts of the source that were not shown, or not completely.
     training
-        Whether the layers ran as in training when they were shown.
+        Whether the layers ran in training mode.
     mixed_by
-        Name of the first tensor whose values for a sample were found to depend on the samples
-        that it was shown with. ``None`` where there is none, and where it was not measured.
+        Name of the first tensor whose values for a sample depended on the other samples of
+        its batch. ``None`` if there is none, or if it was not measured.
     batch_size
-        How many samples were shown at once; the last batch was filled up to as many, but in
-        training and where samples depend on each other.
+        Number of samples per batch; the last batch was padded to this size, except in
+        training and if samples depend on each other.
     compared_sizes
-        How many samples the batches had in which those of the first batch were shown again, to
-        measure the tensors' `invariance`; empty where it was not measured.
+        Sizes of the batches in which the samples of the first batch were shown again, to
+        measure the `invariance` of the tensors; empty if it was not measured.
     """
 
     source: str
@@ -128,16 +129,16 @@ class ProbeRecord:
 
 @dataclass(frozen=True)
 class Headline:
-    """The statistics of a run in four numbers.
+    """Four key statistics of a run.
 
     Attributes
     ----------
     tensors
-        How many were captured per sample, aliases apart.
+        Number of tensors captured per sample, without aliases.
     dead_units
-        How many of their units were 0 for every sample.
+        Number of their units that were 0 for every sample.
     nan, inf
-        How many values were NaN, and how many infinite.
+        Number of NaN, and of infinite values.
     """
 
     tensors: Count
@@ -148,58 +149,58 @@ class Headline:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """Everything known about a run apart from its tables; the content of ``run.json``.
+    """The record of a run: all facts except its tables; the content of ``run.json``.
 
     Attributes
     ----------
     run_id
         Eight hexadecimal characters; ``<sweep>-<job>`` for a job of a sweep.
     name
-        The name given to the run, if any.
+        Name given to the run, if any.
     status
-        Whether it came to its end; INTERRUPTED is a training of which what there was by
-        then was kept.
+        Outcome of the run; INTERRUPTED is a training that was stopped and kept.
     error
-        What stopped it; ``None`` for a completed run.
+        Error that stopped the run; ``None`` if it did not fail.
     started, ended
-        When, in UTC.
+        Time of the start and the end, in UTC.
     seconds
-        How long it took.
+        Duration of the run.
     sweep
-        Id of the sweep that it belongs to, if any.
+        Id of the sweep that the run belongs to, if any.
     config
-        The configuration as composed, ``${oc.env:NAME}`` left as text.
+        Composed configuration, with ``${oc.env:NAME}`` left as text.
     overrides
-        What the command line changed.
+        Overrides given on the command line.
     seed, seeding
-        The seed and how weights were drawn from it; ``None`` for a model made by hand.
+        Seed, and the method by which weights were drawn from it; ``None`` for a model built
+        in Python.
     format
-        Of the tables.
+        Format of the tables.
     environment, backend
-        What it ran on; no backend where it failed before one was loaded.
+        Environment of the run; no backend if the run failed before one was loaded.
     model, probe
-        What was shown to what; ``None`` where it failed before.
+        Model and probe of the run; ``None`` if the run failed before.
     layers
-        Every layer of the model in call order.
+        All layers of the model in call order.
     own_build_because
-        Why a job of a sweep did not share one built model with those that differ in their
-        seed alone; ``None`` where it did, and outside sweeps.
+        Reason why a job of a sweep built its own model instead of sharing one with jobs that
+        differ only in their seed; ``None`` if it shared one, and outside sweeps.
     fingerprint
-        SHA-256 over what the run was made of: its resolved configuration, the files that
-        it names and the versions of packages.
+        SHA-256 over the resolved configuration, the files that it names and the versions of
+        packages.
     training
-        How the model was trained; ``None`` where it was not.
+        Training of the model; ``None`` if it was not trained.
     steps
-        The checkpoints of the training in their order, the last of which is what `layers`
-        are about; empty where only the trained model was captured.
+        Checkpoints of the training in order, the last of which `layers` describes; empty if
+        only the trained model was captured.
     files
-        The digests of the files that hold no captured tensor.
+        Digests of the files other than tables of tensors.
     headline
-        Statistics over all tables; ``None`` for a failed run.
+        Key statistics over all tables; ``None`` for a failed run.
     schema_version
         Version of this structure.
     record_sha256
-        SHA-256 over the bytes of the file up to this value.
+        SHA-256 over the bytes of the file before this value.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -237,7 +238,7 @@ class RunRecord:
 
     @property
     def digests(self) -> dict[str, FileDigest]:
-        """The size and hash of every file but the record, by its path in the folder."""
+        """The size and hash of every file except the record, by path in the folder."""
         tables = {tensor.file: FileDigest(tensor.bytes, tensor.sha256) for tensor in self.tensors}
         steps = {
             f"{step.folder}/{name}": digest
@@ -248,7 +249,7 @@ class RunRecord:
 
     @property
     def last_figures(self) -> dict[str, float | None]:
-        """The figures of a training after its last epoch."""
+        """The figures of the training after the last epoch."""
         history = {} if self.training is None else self.training.history
         return {name: values[-1] for name, values in history.items()}
 
@@ -266,16 +267,16 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class Header:
-    """What is known about a run before anything is shown to its model.
+    """The facts about a run that are known before its model is shown the probe.
 
     Attributes
     ----------
     run_id, name, sweep, config, overrides, seed, seeding, own_build_because, fingerprint, started
         As in `RunRecord`.
     files, variables
-        Further files of the run's folder, by their path in it, and environment variables used.
+        Additional files of the run's folder by path, and the environment variables used.
     began
-        Seconds of a clock that nobody sets, at the same moment as `started`.
+        Time of a monotonic clock in seconds, at the same moment as `started`.
     """
 
     run_id: str
@@ -295,8 +296,7 @@ class Header:
     def record(self, table_format: str, **known: Any) -> RunRecord:
         """Return the record of a run that ends now.
 
-        The time between its beginning and its end is right even if the system's clock is set
-        in between.
+        The duration is correct even if the system clock is set in between.
         """
         seconds = time.monotonic() - self.began
         ended = self.started + timedelta(seconds=seconds)
@@ -320,7 +320,7 @@ class Header:
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON has for a part of a record, or a value that Python code configured."""
+    """Return a JSON-compatible form of a part of a record, or of a value set from Python."""
     if dataclasses.is_dataclass(value):
         return vars(value)
     if isinstance(value, datetime):
@@ -331,5 +331,5 @@ def _plain(value: Any) -> Any:
 
 
 def sealed(start: bytes) -> bytes:
-    """Return the whole of a record whose text is written up to its own hash."""
+    """Return the complete text of a record, given the text before its own hash."""
     return start + hashlib.sha256(start).hexdigest().encode() + b'"\n}\n'

@@ -1,4 +1,4 @@
-"""The files of a run's folder, opened in one way: nothing outside it, no pipe and no device."""
+"""Safe access to the files of a run's folder: only regular files inside the folder."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from pathlib import Path
 from runner.errors import DamagedError
 from runner.record.publication import FileDigest
 
-_AT_ONCE = 1 << 20  # bytes that are read with one call
+_AT_ONCE = 1 << 20  # size in bytes up to which a file is read in one call
 
 
 def file_of_run(folder: Path, name: str) -> Path:
-    """Return a file of a run by its path in the run's folder.
+    """Return the path of a file of a run, given its path in the run's folder.
 
-    Every file of a run is opened by the path that this returned.
+    All files of a run are opened by paths from this function.
 
     Parameters
     ----------
     folder
-        The run's folder.
+        Folder of the run.
     name
-        The file's path in it, with ``/``.
+        Path of the file in the folder, with ``/``.
 
     Raises
     ------
     DamagedError
-        If it is not there, may not be read, is not a regular file, or is outside the
-        folder: by its name, or because it or a folder on the way is a link to there.
+        If the file is missing, not readable, not a regular file, or outside the folder: by
+        its name, or through a link.
     """
     path = folder / name
     if why := _unfit(folder, name):
@@ -39,16 +39,16 @@ def file_of_run(folder: Path, name: str) -> Path:
 
 
 def file_damage(folder: Path, name: str, digest: FileDigest) -> str:
-    """Return how a file of a run differs from what was written; empty if it does not.
+    """Return a description of the damage of a file of a run; empty if there is none.
 
-    A file of another size is not read.
+    A file of the wrong size is not read.
 
     Parameters
     ----------
     folder, name
         As in `file_of_run`.
     digest
-        Of what was written.
+        Recorded digest of the file.
     """
     if why := _unfit(folder, name):
         return why
@@ -68,9 +68,9 @@ def file_damage(folder: Path, name: str, digest: FileDigest) -> str:
 
 
 def _unfit(folder: Path, name: str) -> str:
-    """Return why a file must not be opened; empty where it may.
+    """Return the reason why a file must not be opened; empty if it may be.
 
-    A sweep has a hundred thousand files, so paths are text here: `Path` takes longer than the disk.
+    Paths are text here because a sweep can have 100,000 files, and `Path` is slower than the disk.
     """
     if _is_outside(name):
         return "names a file outside the run"

@@ -1,4 +1,4 @@
-"""Folders that are not yet what they are to be: each belongs to a process, and goes with it."""
+"""Temporary folders for staging: each belongs to a process and is removed with it."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows locks no folders: what a killed process leaves there stays
+except ImportError:  # Windows cannot lock folders: those of killed processes stay
     fcntl = None  # type: ignore[assignment]
 
-_NAME_LIMIT = 255  # bytes of one name, on all common file systems
+_NAME_LIMIT = 255  # bytes per name, on all common file systems
 
 
 class Staging:
-    """A new folder beside a target, locked for as long as this process lives and holds it.
+    """A new folder beside a target, locked by this process until it is released.
 
-    Its name begins with a dot and says which process on which machine it belongs to. What
-    processes of this machine that are gone have left beside the target is removed first.
-    What this process still holds when it ends is removed then.
+    Its name begins with a dot and contains the machine and the process that own it. Folders
+    beside the target that were left by dead processes of this machine are removed first.
+    Folders that are still held when the process exits are removed at exit.
 
     Parameters
     ----------
     target
-        What the folder is to become; its parent exists.
+        Path that the folder will be renamed to; its parent exists.
 
     Attributes
     ----------
     path : Path
-        The folder.
+        Path of the folder.
 
     Raises
     ------
     OSError
-        If the file system does not let us make it.
+        If the folder cannot be created.
     """
 
     def __init__(self, target: Path) -> None:
@@ -58,18 +58,18 @@ class Staging:
             with contextlib.suppress(FileNotFoundError, BlockingIOError):
                 self._lock = locked(self.path)
                 return
-            # Another process took the folder for an orphan before it was locked.
+            # Another process removed the folder as an orphan before it was locked.
 
     def remove(self) -> None:
-        """Remove the folder with all that is in it, as far as it goes."""
+        """Remove the folder and its content, ignoring errors."""
         shutil.rmtree(self.path, ignore_errors=True)
         self.release()
 
     def release(self) -> None:
-        """Let go of the folder: it is what it was to be, or gone."""
+        """Release the lock of the folder, after it was renamed or removed."""
         _held.discard(self)
         if self._lock is not None:
-            with contextlib.suppress(OSError):  # it is closed whatever the system reports
+            with contextlib.suppress(OSError):  # it is closed even on an error
                 os.close(self._lock)
             self._lock = None
 
@@ -80,7 +80,7 @@ _held: set[Staging] = set()
 
 @atexit.register
 def _remove_held() -> None:
-    # A signal can stop Python between any two steps, so also between a folder and its `with`.
+    # A signal can stop Python before the `with` block that would remove a folder.
     for staging in [held for held in _held if f".{os.getpid()}." in held.path.name]:
         staging.remove()
 
@@ -106,14 +106,14 @@ def _remove_orphans(parent: Path) -> None:
 
 
 def locked(folder: Path) -> int | None:
-    """Lock a folder until the returned handle is closed; ``None`` where that is unknown.
+    """Lock a folder until the returned handle is closed; ``None`` if locking is not supported.
 
     Raises
     ------
     FileNotFoundError
-        If it is not there, or not any more.
+        If the folder does not exist.
     BlockingIOError
-        If another process has locked it.
+        If another process holds the lock.
     """
     if fcntl is None:
         return None
@@ -125,7 +125,7 @@ def locked(folder: Path) -> int | None:
             folder.stat()
         except (FileNotFoundError, BlockingIOError):
             raise
-        except OSError:  # another user's, or on a network file system that locks no folders
+        except OSError:  # owned by another user, or on a network file system without locks
             return None
         undo.pop_all()
     return handle

@@ -1,4 +1,4 @@
-"""The record of a training: what was captured along its way, and how it went."""
+"""The record of a training: its checkpoints and figures."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from runner.record.publication import FileDigest
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A point of a training at which the model was shown the probe.
+    """A point of the training at which the model is shown the probe.
 
     Attributes
     ----------
     step
-        Epochs, or with ``unit: step`` batches, that were behind it.
+        Number of completed epochs, or of batches with ``unit: step``.
     epoch
-        Epochs that were behind it.
+        Number of completed epochs.
     """
 
     step: int
@@ -26,26 +26,27 @@ class Checkpoint:
 
     @property
     def folder(self) -> str:
-        """Where its tables are, inside the run."""
+        """Path of the checkpoint's tables inside the run."""
         return f"steps/{self.step}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepRecord:
-    """What was captured at one checkpoint of a training.
+    """The record of one checkpoint of a training.
 
-    Its tensors are those of the record's layers, which point to the files of the last one.
+    The tensors are the same as in the record's layers, which refer to the files of the last
+    checkpoint.
 
     Attributes
     ----------
     step, epoch
         As in `Checkpoint`.
     folder
-        Path of its tables inside the run.
+        Path of the checkpoint's tables inside the run.
     sha256
-        Hash over all weights of the model as it was then.
+        SHA-256 over all weights of the model at the checkpoint.
     files
-        The digests of its tables, by their path in `folder`.
+        Digests of the tables, by path in `folder`.
     """
 
     step: Count
@@ -57,24 +58,24 @@ class StepRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRecord:
-    """How the model was trained.
+    """The record of a training.
 
     Attributes
     ----------
     epochs
-        How many it was trained for.
+        Number of epochs.
     unit
-        What steps count: ``epoch`` or ``step``, a batch.
+        Unit of steps: ``epoch``, or ``step`` (a batch).
     history
-        Name of a figure (``loss``, ``val_accuracy``) to its value after each epoch; ``None``
-        stands for what is no finite number.
+        Values of each figure (``loss``, ``val_accuracy``) after each epoch; ``None`` for a
+        value that is not finite.
     data
-        Where the samples come from that it was trained on, in one line; ``None`` where
-        only whoever called ``fit`` knows.
+        Source of the training samples, in one line; ``None`` if unknown, because ``fit`` was
+        called from Python.
     rows
-        How many, those to validate on included.
+        Number of samples, including those for validation.
     sha256, targets_sha256
-        Hashes over their inputs, as of a probe, and over what the loss compared with.
+        SHA-256 over the inputs, as for a probe, and over the targets of the loss.
     """
 
     epochs: Count
