@@ -1,1 +1,1 @@
-"""Values as Arrow columns in files, and back."""
+"""Writing and reading of tables."""

@@ -1,4 +1,4 @@
-"""Arrays as Arrow columns, and back."""
+"""Conversion between arrays and Arrow columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runner.tables.layout import Layout, check_csv_width, unit_places
 from runner.tensors import TensorSpec
 
 SCHEMA_VERSION = 1
-"""Of a table's columns and of what its metadata say; raised when either changes meaning."""
+"""Version of a table's columns and metadata; incremented when either changes meaning."""
 
 
 _FEW_ROWS = 10_000
@@ -29,17 +29,17 @@ def value_type(layout: Layout) -> pa.DataType:
 
 
 def schema_of(spec: TensorSpec, layout: Layout, index: Sequence[pa.Field]) -> pa.Schema:
-    """Return the columns of a tensor's table, with the tensor's description as metadata.
+    """Return the schema of a tensor's table, with the tensor's description as metadata.
 
-    NumPy's NaN is a value, not a missing value, so no column is nullable. (Parquet then
-    keeps no definition levels either, which makes it almost three times as fast.)
+    NaN is a value, not a missing value, so no column is nullable. (Parquet then stores no
+    definition levels, which makes it almost three times as fast.)
 
     Parameters
     ----------
     spec, layout
         The tensor and its layout.
     index
-        The columns before the values.
+        Fields of the columns before the values.
     """
     kind = value_type(layout)
     values = [pa.field(name, kind, nullable=False) for name in layout.value_columns()]
@@ -54,13 +54,13 @@ def schema_of(spec: TensorSpec, layout: Layout, index: Sequence[pa.Field]) -> pa
 
 
 def room_for(rows: int, layout: Layout) -> np.ndarray:
-    """Return room for rows, ordered in memory as the file will have them."""
+    """Return an empty array for rows, in the memory order of the file."""
     order: Literal["C", "F"] = "F" if layout.column is None else "C"
     return np.empty((rows, layout.row_size), layout.cell, order=order)
 
 
 def copy_rows(rows: np.ndarray, place: np.ndarray) -> None:
-    """Copy in strips, since a transpose that outgrows the cache takes twice as long.
+    """Copy rows in strips, since a transpose larger than the cache takes twice as long.
 
     Sixteen rows of float32 are a cache line in each column.
     """
@@ -77,7 +77,7 @@ def to_columns(rows: np.ndarray, layout: Layout) -> list[pa.Array]:
     rows
         Shape (rows, layout.row_size), contiguous along the axis that becomes a column.
     layout
-        Which columns there are.
+        Layout of the table.
     """
     if layout.column is None:
         return [pa.array(rows[:, unit]) for unit in range(layout.row_size)]
@@ -86,20 +86,20 @@ def to_columns(rows: np.ndarray, layout: Layout) -> list[pa.Array]:
 
 
 def to_array(table: pa.Table, layout: Layout) -> np.ndarray:
-    """Return columns of values as an array.
+    """Return the array that columns of values hold.
 
     Parameters
     ----------
     table
-        Some or all of the columns that hold values, and no other.
+        Table of some or all of the columns of values, without other columns.
     layout
-        That of the whole table.
+        Layout of the whole table.
 
     Returns
     -------
     ndarray
-        Shape (rows, columns), or (rows, layout.row_size) of tensors. Those share the
-        table's memory if they are in one piece and not bits.
+        Shape (rows, columns), or (rows, layout.row_size) for a column of tensors, which shares
+        the table's memory if it is a single chunk and not boolean.
     """
     if layout.column is None:
         columns = np.empty((table.num_columns, len(table)), layout.cell)
@@ -110,12 +110,12 @@ def to_array(table: pa.Table, layout: Layout) -> np.ndarray:
 
 
 def flattened(table: pa.Table) -> pa.Table:
-    """Return a table that CSV can hold: one column per entry of a tensor, float16 as float32.
+    """Return a table for CSV: one column per entry of a tensor, float16 as float32.
 
     Raises
     ------
     InputError
-        If a tensor has more entries than CSV takes columns.
+        If a tensor has more entries than the maximum number of CSV columns.
     """
     columns: dict[str, pa.Array | pa.ChunkedArray] = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
@@ -138,7 +138,7 @@ def flattened(table: pa.Table) -> pa.Table:
 def _flat(tensors: pa.ChunkedArray) -> np.ndarray:
     """Return the values of a column of tensors, one tensor after another."""
     chunks = [
-        chunk.storage.flatten().to_numpy(zero_copy_only=False)  # only bits are copied
+        chunk.storage.flatten().to_numpy(zero_copy_only=False)  # copies only booleans
         for chunk in tensors.chunks
     ]
     if len(chunks) == 1:
@@ -148,14 +148,14 @@ def _flat(tensors: pa.ChunkedArray) -> np.ndarray:
 
 @functools.lru_cache(64)
 def columns_of(row_shape: tuple[int, ...], units: tuple[str, ...]) -> pd.Index:
-    """Return the columns of a frame: units, those of a map as its coordinates.
+    """Return the columns of a data frame: units, or the coordinates of a map.
 
     Parameters
     ----------
     row_shape
-        Axes of a row.
+        Shape of a row.
     units
-        As in `Layout.unit_names`, all or some of them.
+        All or some of `Layout.unit_names`.
     """
     if len(row_shape) <= 1:
         return pd.Index(units)
@@ -166,13 +166,13 @@ def columns_of(row_shape: tuple[int, ...], units: tuple[str, ...]) -> pd.Index:
 
 
 def index_of(table: pa.Table) -> pd.Index:
-    """Return the index of a frame from the columns that are to be its levels."""
+    """Return the index of a data frame, whose levels are the columns of a table."""
     if table.num_columns == 1 and len(table) <= _FEW_ROWS:
         [name], column = table.column_names, table.column(0)
         if pa.types.is_string(column.type):
             texts: pd.Index = pd.Index(column.to_pandas(), name=name)
             return texts
-        # Runs of a sweep have the same sample ids: pandas looks at them once.
+        # Runs of a sweep have the same sample ids: the index is cached.
         own: pd.Index = _index_of_integers(name, column.to_numpy().tobytes())[:]
         return own
     index: pd.Index = table.to_pandas().set_index(table.column_names).index

@@ -1,7 +1,7 @@
-"""Whether a table's file is as Runner writes it: nothing compressed, nothing told once for many.
+"""Checks that a table's file does not expand in memory: no compression, no repeated values.
 
-Read into memory, such a file takes a few times its size. Any other can take a thousand times
-that, and says so only once it is read.
+Runner writes such files, which take a few times their size in memory. Other files can take a
+thousand times their size, which shows only while they are read.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from pyarrow import parquet as pq
 
 from runner.errors import DamagedError, first_line
 
-_PLAIN_ENCODINGS = {"PLAIN", "RLE", "BIT_PACKED"}  # the latter two of bits and levels
+_PLAIN_ENCODINGS = {"PLAIN", "RLE", "BIT_PACKED"}  # the last two for booleans and levels
 _RECORD_BATCH = 3
 _END = b"ARROW1"
 
 _SMALL = 4096
-"""Of a Parquet file of so many bytes nothing large can come, and sweeps have many thousands."""
+"""Size in bytes up to which a Parquet file is not checked; sweeps have many small files."""
 
 _MOST_COLUMNS = 100_000
 _LONGEST_HEADER = 4 << 20
 
 
 def check_expansion(path: Path, format: str, rows: int) -> None:
-    """Refuse a table that could take far more memory than its file has bytes.
+    """Check that a table cannot take far more memory than the size of its file.
 
     Parameters
     ----------
     path
-        Its file.
+        Path of the table's file.
     format
         A key of `runner.table_formats.FORMATS`.
     rows
-        How many it must have.
+        Number of rows that the table must have.
 
     Raises
     ------
     DamagedError
-        If it is compressed, encoded, or has other rows.
+        If the table is compressed or encoded, or has another number of rows.
     """
     try:
         if format == "csv":
@@ -66,7 +66,7 @@ def _check_rows(path: Path, expected: int, found: int) -> None:
 
 
 def _check_columns(path: Path, metadata: pq.FileMetaData) -> None:
-    """Refuse columns of a Parquet file that are compressed or encoded."""
+    """Check that no column of a Parquet file is compressed or encoded."""
     total = 0
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
@@ -92,7 +92,7 @@ def _check_csv(path: Path) -> None:
 
 
 def _arrow_rows(path: Path) -> int:
-    """Return how many rows a file has, none of which points outside of it."""
+    """Return the number of rows of an Arrow file, after validating its batches."""
     rows = 0
     with ipc.open_file(pa.memory_map(str(path))) as file:
         for number in range(file.num_record_batches):
@@ -103,7 +103,7 @@ def _arrow_rows(path: Path) -> int:
 
 
 def _check_blocks(path: Path) -> None:
-    """Refuse an Arrow file with compressed buffers or dictionaries."""
+    """Check that an Arrow file has no compressed buffers and no dictionaries."""
     with path.open("rb") as file:
         end = file.seek(-10, os.SEEK_END)
         length, mark = struct.unpack("<i6s", file.read(10))
@@ -115,20 +115,20 @@ def _check_blocks(path: Path) -> None:
             raise _refused(path, "dictionaries")
         start, count = footer.vector(3)
         for number in range(count):
-            # A block: where its message is, and how long its metadata and its body are.
+            # A block: the offset of its message, and the lengths of its metadata and body.
             where, long = struct.unpack_from("<qi", footer.data, start + 24 * number)
             if not 8 < long <= end or not 0 <= where <= end:
                 raise _refused(path, "a block outside the file")
             file.seek(where)
             (marker,) = struct.unpack("<i", file.read(4))
-            # Before Arrow 0.15 a message began with its length, without a marker.
+            # Before Arrow 0.15, a message began with its length, without a marker.
             message = _Flat.root(file.read(long - 4)[4 if marker == -1 else 0 :])
             if message.byte(1) != _RECORD_BATCH or message.child(2).has(3):
                 raise _refused(path, "compressed buffers")
 
 
 class _Flat:
-    """A table of FlatBuffers, in which Arrow describes its files.
+    """A table of FlatBuffers, the format of Arrow's metadata.
 
     The layout is that of https://flatbuffers.dev/internals: a table begins with the distance
     back to its list of fields, which are counted from the table's beginning.
@@ -157,7 +157,7 @@ class _Flat:
         return _Flat(self.data, self._followed(field))
 
     def vector(self, field: int) -> tuple[int, int]:
-        """Return where the entries of a list begin, and how many there are."""
+        """Return the offset of the entries of a list, and their number."""
         if not self.has(field):
             return 0, 0
         place = self._followed(field)

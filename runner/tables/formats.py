@@ -1,4 +1,4 @@
-"""Table files in each of the formats, without a thought of what the tables hold."""
+"""Writing and reading of table files in each format, independent of their content."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from runner.table_formats import FORMATS
 
 _OUTPUT_BUFFER = 1 << 16
 
-# Dictionaries and statistics cost more than the writing itself and give nothing for figures
+# Dictionaries and statistics take longer than the writing itself, and are useless for values
 # that hardly repeat.
 _PARQUET_OPTIONS: dict[str, Any] = {
     "use_dictionary": False,
@@ -28,27 +28,27 @@ _PARQUET_OPTIONS: dict[str, Any] = {
     "write_batch_size": 1 << 16,
 }
 
-_SMALL = 1 << 20  # bytes of a file that one thread reads sooner than several
+_SMALL = 1 << 20  # size in bytes up to which one thread is faster than several
 
-_PARQUET_BUFFER = 1 << 16  # of each column
+_PARQUET_BUFFER = 1 << 16  # bytes per column
 
-# A row of the most columns that CSV takes must fit into one.
+# A row with the maximum number of CSV columns must fit into one block.
 _CSV_BLOCK = 8 << 20
 
 _CSV_CELL = re.compile(r'("(?:[^"]|"")*"|[^",\n]*)([,\n])')
 
 
 class TableFile:
-    """A table being written, a group of rows at a time.
+    """Writer of a table, one group of rows at a time.
 
-    A file that is dropped before it is finished stays as it is.
+    A file that is not finished stays incomplete.
 
     Parameters
     ----------
     sink
-        Where the bytes go; it is not closed. Its ``write`` takes any bytes-like object.
+        File to write to, which is not closed. Its ``write`` takes any bytes-like object.
     schema
-        The table's columns and metadata.
+        Columns and metadata of the table.
     format
         A key of `runner.table_formats.FORMATS`.
     """
@@ -56,8 +56,8 @@ class TableFile:
     def __init__(self, sink: BinaryIO, schema: pa.Schema, format: str) -> None:
         self._schema = schema
         self._sink = _Sink(sink)
-        # A wide table has thousands of small pieces; each call into Python may wait for the
-        # thread that computes the model.
+        # A wide table has thousands of small pieces, and each call into Python may wait for
+        # the thread that computes the model.
         self._output = pa.BufferedOutputStream(pa.PythonFile(self._sink, mode="w"), _OUTPUT_BUFFER)
         stored = FORMATS[format].stored_as
         self._output.write(FORMATS[format].begins_with)
@@ -73,7 +73,7 @@ class TableFile:
         self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
 
     def finish(self) -> None:
-        """Write what belongs at the end."""
+        """Finish the file."""
         self._writer.close()
         self._output.flush()
         self._sink.release()
@@ -83,10 +83,10 @@ class TableFile:
 
 
 class _Sink:
-    """A sink that can be taken back.
+    """A sink that can be detached from Arrow.
 
-    Arrow finishes and closes a file of its own accord when it is dropped, even if that
-    is because of an error, and even if the error was the sink's.
+    Arrow finishes and closes a file when its writer is deleted, even after an error, and even
+    after an error of the sink.
     """
 
     closed = False
@@ -101,13 +101,13 @@ class _Sink:
             self._sink = sink  # only if it did not fail
 
     def flush(self) -> None:
-        """Leave it to the sink's owner."""
+        """Do nothing: the owner of the sink flushes it."""
 
     def close(self) -> None:
-        """Leave it to the sink's owner."""
+        """Do nothing: the owner of the sink closes it."""
 
     def release(self) -> None:
-        """Let nothing more through."""
+        """Ignore all further writes."""
         self._sink = None
 
 
@@ -118,32 +118,32 @@ def read_file(
     types: Mapping[str, pa.DataType] | None = None,
     every: Sequence[str] | None = None,
 ) -> pa.Table:
-    """Read columns of a table that `TableFile` wrote.
+    """Return columns of a table written by `TableFile`.
 
     Parameters
     ----------
     path
-        Its file. An Arrow file is mapped, not read.
+        Path of the table's file. An Arrow file is memory-mapped.
     format
         A key of `runner.table_formats.FORMATS`.
     columns
-        What to read, or ``None`` for all.
+        Columns to read; default: all.
     types
-        The types that columns must have; CSV is read as these. Without one, a CSV
-        column is text if it is quoted, and otherwise what it looks like.
+        Types that columns must have; CSV is parsed as these. A CSV column without a type is
+        text if it is quoted, otherwise its type is inferred.
     every
-        All the columns that the file must have, or ``None`` if that is left open.
+        Names of all columns that the file must have; ``None`` to accept any.
 
     Raises
     ------
     DamagedError
-        If the file is missing, damaged, or not as it must be.
+        If the file is missing or damaged, or its columns or types differ from the expected.
     """
     types = types or {}
     with _damage_named(path, format):
         if format == "parquet":
-            # Not read_table: it takes a folder named lr=0.1 for a column. Given a path, Arrow
-            # looks for a file system first, which takes as long as to read a small table.
+            # Not read_table: it takes a folder named lr=0.1 for a column. Not a path: Arrow
+            # would look for a file system first, which takes as long as reading a small table.
             with pa.memory_map(str(path)) as source, pq.ParquetFile(source) as file:
                 _check_columns(path, file.schema_arrow.names, columns, every)
                 table = file.read(columns, use_threads=source.size() > _SMALL)
@@ -165,23 +165,23 @@ def read_pieces(
     types: Mapping[str, pa.DataType] | None = None,
     every: Sequence[str] | None = None,
 ) -> Iterator[pa.Table]:
-    """Yield columns of a table, some rows at a time.
+    """Yield columns of a table in pieces of several rows.
 
-    Memory does not grow with the file.
+    Memory use does not grow with the size of the file.
 
     Parameters
     ----------
     path, format, types, every
         As in `read_file`.
     columns
-        What to read.
+        Columns to read.
     rows
-        How many at most.
+        Maximum number of rows per piece.
 
     Raises
     ------
     DamagedError
-        If the file is missing, damaged, or not as it must be.
+        As in `read_file`.
     """
     types = types or {}
     with _damage_named(path, format):
@@ -199,9 +199,9 @@ def _groups(
     types: Mapping[str, pa.DataType],
     every: Sequence[str] | None,
 ) -> Iterator[pa.Table]:
-    """Yield rows as the file gives them: batches, groups, or what blocks of text hold."""
+    """Yield the rows of a file in its own pieces: batches, row groups or blocks of text."""
     if format == "parquet":
-        # With a buffer, a group of rows is read as it is needed, however large it is.
+        # With a buffer, a row group is read as needed, however large it is.
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=_PARQUET_BUFFER) as file:
             _check_columns(path, file.schema_arrow.names, columns, every)
             for batch in file.iter_batches(rows, columns=list(columns)):
@@ -221,9 +221,9 @@ def _groups(
 
 @contextlib.contextmanager
 def _damage_named(path: Path, format: str) -> Iterator[None]:
-    """Say of a file that cannot be read that it is missing or damaged.
+    """Turn errors of reading a file into a DamagedError: it is missing or damaged.
 
-    Too little memory says nothing about the file, and passes.
+    A MemoryError is passed on, since it does not mean that the file is damaged.
     """
     try:
         yield
@@ -232,7 +232,7 @@ def _damage_named(path: Path, format: str) -> Iterator[None]:
     except MemoryError:
         raise
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        if os.strerror(errno.ENOMEM) in str(error):  # of a file to be mapped; Arrow sets no errno
+        if os.strerror(errno.ENOMEM) in str(error):  # from mapping a file; Arrow sets no errno
             raise MemoryError(first_line(error)) from error
         raise DamagedError.of(
             str(path), f"expected a {format} table, found a damaged file ({first_line(error)})"
@@ -241,12 +241,12 @@ def _damage_named(path: Path, format: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def whole_in_memory(path: Path, tensor: str) -> Iterator[None]:
-    """Name the tensor that is read as a whole where memory is too small for that.
+    """Turn a MemoryError into an OutOfMemoryError that names the tensor being read.
 
     Raises
     ------
     OutOfMemoryError
-        Instead of a `MemoryError` raised inside.
+        If a `MemoryError` is raised in the context.
     """
     try:
         yield
@@ -258,7 +258,7 @@ def whole_in_memory(path: Path, tensor: str) -> Iterator[None]:
 
 
 def _check_values(path: Path, table: pa.Table, types: Mapping[str, pa.DataType]) -> None:
-    """Refuse columns of other types than they must have, and missing values."""
+    """Check that columns have the expected types and no missing values."""
     for field, column in zip(table.schema, table.columns, strict=True):
         expected = types.get(field.name, field.type)
         if field.type != expected:
@@ -274,7 +274,7 @@ def _check_values(path: Path, table: pa.Table, types: Mapping[str, pa.DataType])
 def _check_columns(
     path: Path, names: list[str], columns: Sequence[str] | None, every: Sequence[str] | None
 ) -> None:
-    """Refuse a file whose columns are others than they must be."""
+    """Check that a file has the expected columns."""
     known = set(names)
     missing = [name for name in every or columns or () if name not in known]
     if missing:
@@ -284,13 +284,13 @@ def _check_columns(
 
 
 def _some(names: Sequence[str]) -> str:
-    """Return what columns there are, in a few words."""
+    """Return a short description of columns: their number and some of their names."""
     shown = ", ".join([*names[:3], "...", names[-1]] if len(names) > 4 else names)
     return f"{len(names):,} columns ({shown})"
 
 
 def _csv_columns(path: Path) -> dict[str, bool]:
-    """Return the columns of a CSV file, and for each whether it is quoted, that is, text."""
+    """Return the columns of a CSV file, and whether each is quoted and thus text."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         names = [cell.strip('"') for cell in file.readline().rstrip("\n").split(",")]
         start = file.read(1 << 22)
@@ -309,7 +309,7 @@ def _csv_options(
     types: Mapping[str, pa.DataType],
     every: Sequence[str] | None,
 ) -> dict[str, Any]:
-    """Return how to read a CSV file that has the columns that it must have."""
+    """Return the options for reading a CSV file, after checking its columns."""
     quoted = _csv_columns(path)
     _check_columns(path, list(quoted), columns, every)
     text = {name: pa.string() for name, is_text in quoted.items() if is_text}

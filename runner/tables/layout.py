@@ -14,10 +14,10 @@ from runner.table_formats import FORMATS
 from runner.tensors import FOLDERS, TensorSpec
 
 MAX_UNIT_COLUMNS = 4096
-"""Above this many units one column holds the whole row: wide files get slow."""
+"""Maximum number of columns for units; wider rows are stored in one column, which is faster."""
 
 MAX_CSV_COLUMNS = 16_384
-"""CSV has no cell for an array, so every unit is a column; spreadsheets stop here too."""
+"""Maximum number of columns of CSV, which cannot store arrays; also the limit of spreadsheets."""
 
 _PLAIN_NAME = re.compile(r"[a-z0-9_@/:-]{1,80}")
 _UNSAFE = re.compile(r"[^a-z0-9_@-]")
@@ -25,21 +25,21 @@ _UNSAFE = re.compile(r"[^a-z0-9_@-]")
 
 @dataclass(frozen=True)
 class Layout:
-    """The columns of one tensor's table.
+    """The layout of one tensor's table.
 
     Attributes
     ----------
     index
-        Columns that number a weight's rows (``i0``, ``i1``...): all its axes but
-        the last. Empty where rows are samples.
+        Index columns of a weight (``i0``, ``i1``...), one per axis except the last. Empty if
+        rows are samples.
     row_shape
-        Axes of one row: those of a sample, or a weight's last axis.
+        Shape of one row: of a sample, or of a weight's last axis.
     column
-        The one column that holds a whole row (``activation``, whatever the kind: an
-        alias of another kind shares the file), or ``None`` where every unit has a
-        column of its own.
+        Name of the single column that holds a whole row (``activation`` for all kinds, since
+        an alias of another kind shares the file), or ``None`` if every unit has its own
+        column.
     cell
-        Element type in the file: as stored, but float32 for float16 in CSV.
+        Element type in the file: the stored dtype, but float32 for float16 in CSV.
     """
 
     index: tuple[str, ...]
@@ -53,22 +53,21 @@ class Layout:
         return prod(self.row_shape)
 
     def unit_names(self) -> list[str]:
-        """Return a name for each value of a row, in C order: ``u3``, or ``u0_1_2`` of a map."""
+        """Return the names of the values of a row, in C order: ``u3``, or ``u0_1_2`` for a map."""
         return [f"u{place}" for place in unit_places(self.row_shape or (1,))]
 
     def value_columns(self) -> list[str]:
-        """Return the columns that hold values, in the order of the file."""
+        """Return the names of the columns of values, in the order of the file."""
         return self.unit_names() if self.column is None else [self.column]
 
 
 def layout_of(spec: TensorSpec, format: str) -> Layout:
-    """Return how a tensor's table is laid out in a format.
+    """Return the layout of a tensor's table in a format.
 
     Raises
     ------
     InputError
-        For an unknown format, for a row too wide for CSV, and for a dtype that
-        tables cannot hold.
+        If the format is unknown, a row is too wide for CSV, or tables cannot hold the dtype.
     """
     if format not in FORMATS:
         advice = suggest(format, FORMATS) or f"the formats are {', '.join(FORMATS)}"
@@ -81,7 +80,7 @@ def layout_of(spec: TensorSpec, format: str) -> Layout:
         check_csv_width(spec.name, size)
         if cell == np.float16:
             cell = np.dtype(np.float32)
-    # A fixed-size list of no values is what Parquet readers agree on least: no column at all.
+    # Parquet readers disagree on fixed-size lists of length 0, so there is no column then.
     wide = (
         FORMATS[format].is_text or size == 0 or (len(row_shape) <= 1 and size <= MAX_UNIT_COLUMNS)
     )
@@ -90,17 +89,17 @@ def layout_of(spec: TensorSpec, format: str) -> Layout:
 
 
 def unit_places(shape: tuple[int, ...]) -> list[str]:
-    """Return what stands for each value of an array in column names, in C order: ``0_1_2``."""
+    """Return the index of each value of an array as in column names, in C order: ``0_1_2``."""
     return ["_".join(map(str, place)) for place in np.ndindex(shape)]
 
 
 def check_csv_width(name: str, columns: int) -> None:
-    """Refuse what has more columns than CSV takes.
+    """Check that a tensor does not have too many columns for CSV.
 
     Raises
     ------
     InputError
-        Naming the tensor, its columns and the formats that hold it.
+        If it has; names the tensor, its columns and the formats that can hold it.
     """
     if columns > MAX_CSV_COLUMNS:
         raise InputError.of(
@@ -111,12 +110,12 @@ def check_csv_width(name: str, columns: int) -> None:
 
 
 def stored_dtype(spec: TensorSpec) -> np.dtype[np.generic]:
-    """Return the element type in which a tensor is stored: its own, float32 for bfloat16.
+    """Return the element type in which a tensor is stored: its own dtype, or float32 for bfloat16.
 
     Raises
     ------
     InputError
-        For a dtype that tables cannot hold (complex numbers, text).
+        If tables cannot hold the dtype (complex numbers, text).
     """
     name = "float32" if spec.dtype == "bfloat16" else spec.dtype
     try:
@@ -135,9 +134,9 @@ def stored_dtype(spec: TensorSpec) -> np.dtype[np.generic]:
 def file_name(spec: TensorSpec, format: str) -> str:
     """Return the path of a tensor's table inside a run, such as ``activations/00_hidden.parquet``.
 
-    No two tensors of a run share a file name, not even on file systems that ignore letter
-    case or the form of an accent: a name that is not safe as a file name gets a digest of
-    itself. The leading number avoids the reserved names of Windows.
+    File names are unique in a run, even on file systems that ignore letter case or Unicode
+    normalization: a digest is appended to names that are not safe as file names. The leading
+    number avoids the reserved names of Windows.
     """
     if _PLAIN_NAME.fullmatch(spec.name):
         slug = spec.name.replace("/", ".").replace(":", "+")

@@ -1,4 +1,4 @@
-"""Tables that hold no captured tensor (the probe, the summary), in files and back."""
+"""Writing and reading of tables other than those of tensors (the probe, the summary)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from runner.tables.tables import SAMPLE_TYPES, SampleType
 
 
 def write_table(sink: BinaryIO, table: pa.Table, format: str) -> None:
-    """Write a plain table (the probe, the summary); the sink is not closed.
+    """Write a plain table (the probe, the summary), without closing the sink.
 
-    CSV gets a column per entry of a column of tensors: ``input0_1_2`` of ``input``.
+    In CSV, a column of tensors is split into a column per entry: ``input0_1_2`` of ``input``.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def write_table(sink: BinaryIO, table: pa.Table, format: str) -> None:
 
 
 def read_samples(path: Path, format: str, sample_type: SampleType) -> np.ndarray:
-    """Return the sample ids of a table, which are of the type that its record says.
+    """Return the sample ids of a table, which have the recorded type.
 
     Returns
     -------
@@ -53,21 +53,21 @@ def read_samples(path: Path, format: str, sample_type: SampleType) -> np.ndarray
 
 
 def read_table(path: Path, format: str, types: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """Return a plain table that `write_table` wrote; a tensor is an array in its cell.
+    """Return a plain table written by `write_table`; tensors are arrays in cells.
 
     Parameters
     ----------
     path
-        Its file.
+        Path of the table's file.
     format
         A key of `runner.table_formats.FORMATS`.
     types
-        Columns that it must have, and Arrow's names of their types.
+        Required columns, and Arrow's names of their types.
 
     Raises
     ------
     InputError
-        If the file is missing or damaged, or lacks one of these columns.
+        If the file is missing or damaged, or lacks a required column.
     """
     expected = {name: pa.type_for_alias(kind) for name, kind in (types or {}).items()}
     table = read_file(path, format, types=expected)

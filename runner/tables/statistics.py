@@ -1,4 +1,4 @@
-"""Statistics of a tensor, kept up while its values stream by."""
+"""Statistics of a tensor, computed from a stream of its values."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from runner.errors import some
 from runner.tensors import TensorSpec
 
 _CHUNK = 32_768
-"""Values looked at together: few enough that all passes over them stay in cache."""
+"""Number of values processed at a time, few enough to stay in the cache."""
 
 _FOLDS = 16
-"""Rows laid over each other before zeros are looked for: few channels make short rows."""
+"""Number of rows combined before the search for zeros, since few channels make short rows."""
 
 _SUMMARY = pa.schema(
     [
@@ -40,33 +40,31 @@ _SUMMARY = pa.schema(
 
 
 SUMMARY = {field.name: str(field.type) for field in _SUMMARY}
-"""The columns of a summary, and Arrow's names of their types."""
+"""Columns of a summary, and Arrow's names of their types."""
 
 
 class RunningStatistics:
-    """One pass over a tensor that comes in batches.
+    """Statistics of a tensor, updated batch by batch.
 
-    ``min``, ``max``, ``mean`` and ``std`` (of the population) are those of the
-    finite values, in float64, and NaN where there are none. ``zeros`` is the share
-    of all values that are exactly 0. A unit is an entry of the spec's unit axis (a
-    channel of a map); it is dead if it is exactly 0 for every sample at every position.
-    Before the first value, no unit is dead.
+    ``min``, ``max``, ``mean`` and ``std`` (of the population) are computed in float64 over the
+    finite values; they are NaN if there are none. ``zeros`` is the share of all values that are
+    exactly 0. A unit is an entry of the spec's unit axis (a channel of a map); it is dead if it
+    is exactly 0 for every sample at every position. Without values, no unit is dead.
 
     Batches are merged by the pairwise update of Chan, Golub and LeVeque,
     "Updating formulae and a pairwise algorithm for computing sample variances"
-    (1979), so that the figures do not depend on how the values were batched
-    beyond rounding.
+    (1979), so that the batch size affects the statistics only by rounding.
 
     Parameters
     ----------
     spec
-        The tensor whose values will come.
+        Description of the tensor.
     """
 
     def __init__(self, spec: TensorSpec) -> None:
         self.spec = spec
         self._units = spec.shape[spec.unit_axis] if spec.shape else 1
-        # Values of one unit that stand side by side: more than one where its axis is not the last.
+        # Adjacent values of one unit: more than one if the unit axis is not the last.
         self._run = prod(spec.shape[spec.unit_axis + 1 :])
         self._position = 0
         self._silent = np.ones(self._units, dtype=bool)
@@ -81,29 +79,29 @@ class RunningStatistics:
         self._is_zero = np.empty(rows * whole, dtype=bool)
 
     def update(self, values: np.ndarray) -> None:
-        r"""Take in more values.
+        r"""Add values.
 
         Parameters
         ----------
         values
-            Shape (samples, \*shape) of any number of samples; a weight as it is.
+            Shape (samples, \*shape) with any number of samples; or the shape of the weight.
         """
         if values.size == 0:
             return
         flat = values.reshape(-1)
         self._total += flat.size
-        # float64 has no room for the sums of values near its own limit: they come out as inf.
+        # Sums of values near the limit of float64 overflow to inf.
         with np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, flat.size, self._float64.size):
                 self._position = start // self._run  # every update begins with a whole sample
                 self._update_chunk(flat[start : start + self._float64.size])
 
     def _update_chunk(self, chunk: np.ndarray) -> None:
-        """Take in values that fit the buffers, whole runs over the last axis or of one unit."""
+        """Add values that fit the buffers: whole runs over the last axis, or of one unit."""
         wide = self._float64[: chunk.size]
         np.copyto(wide, chunk)
         if chunk.dtype not in (np.float32, np.float64):
-            chunk = wide  # what is narrower or an integer reduces faster there
+            chunk = wide  # faster for integers and narrower floats
         is_zero = self._is_zero[: chunk.size]
         np.equal(chunk, 0, out=is_zero)
         self._zeros += int(np.count_nonzero(is_zero))
@@ -132,10 +130,10 @@ class RunningStatistics:
         np.logical_and.at(self._silent, units, runs)
 
     def _merge(self, values: np.ndarray) -> None:
-        """Merge the moments of finite values, which are centred in place."""
+        """Merge the moments of finite values, centring the values in place."""
         mean = float(values.sum()) / values.size
         values -= mean
-        # Not np.dot: BLAS would take the cores that the model is computing on.
+        # Not np.dot: BLAS would use the cores on which the model runs.
         squares = float(np.einsum("i,i->", values, values))
         count = self._count + values.size
         delta = mean - self._mean
@@ -144,7 +142,7 @@ class RunningStatistics:
         self._count = count
 
     def row(self) -> dict[str, str | int | float]:
-        """Return the tensor's row of the summary."""
+        """Return the row of the summary for the tensor."""
         spec = self.spec
         seen = self._count > 0
         return {
@@ -167,12 +165,12 @@ class RunningStatistics:
 
 
 def not_finite(rows: Iterable[Mapping[Any, Any]]) -> str:
-    """Return how many values are no numbers, and of which tensors; empty if there are none.
+    """Return a message with the counts of NaN and infinite values; empty if there are none.
 
     Parameters
     ----------
     rows
-        Of the summary.
+        Rows of the summary.
     """
     found = [row for row in rows if row["nan"] or row["inf"]]
     if not found:
@@ -183,7 +181,7 @@ def not_finite(rows: Iterable[Mapping[Any, Any]]) -> str:
 
 
 def summary_table(rows: Iterable[Mapping[str, str | int | float]]) -> pa.Table:
-    """Return the rows of several tensors as one table; NaN stays NaN, never null."""
+    """Return the summary of several tensors as a table, in which NaN is not null."""
     kept = list(rows)
     return pa.table(
         {field.name: [row[field.name] for row in kept] for field in _SUMMARY}, schema=_SUMMARY

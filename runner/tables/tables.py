@@ -1,4 +1,4 @@
-"""Arrays to tables in files, and back, to the last bit."""
+"""Lossless writing and reading of tensors as tables."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ _BLOCK_BYTES = 16 << 20
 
 
 class TableWriter:
-    """The table of one tensor that comes in batches of samples.
+    """Writer of the table of one tensor, batch by batch.
 
-    Rows are gathered into groups of up to `buffer_bytes`, since a reader pays for
-    every group and the writer for every column of one. A batch that is a group on
-    its own is written as it is. Dropped without `close`, the file stays unfinished.
+    Rows are collected into groups of up to `buffer_bytes`, since every group costs the reader
+    time, and every column of a group the writer. A batch of at least that size is written
+    directly. Without `close`, the file stays incomplete.
 
-    In CSV, sample ids stand as they are, a leading ``=`` included: an id is what
-    joins a row to the user's own data, so it is not rewritten for spreadsheets.
+    In CSV, sample ids are written unchanged, even with a leading ``=``: ids join rows to the
+    user's own data, so they are not escaped for spreadsheets.
 
     Parameters
     ----------
     sink
-        Where the bytes go; it is not closed. Its ``write`` takes any bytes-like object.
+        File to write to, which is not closed. Its ``write`` takes any bytes-like object.
     spec
-        The tensor, one with a row per sample.
+        Description of the tensor, which has a row per sample.
     format
         A key of `runner.table_formats.FORMATS`.
     sample_type
-        What sample ids are: ``int64`` or ``string``.
+        Type of the sample ids: ``int64`` or ``string``.
     buffer_bytes
-        Memory for the rows that wait for their group to fill.
+        Memory for the rows of an incomplete group.
 
     Raises
     ------
@@ -89,13 +89,13 @@ class TableWriter:
         samples
             Shape (samples,): int64, or objects that are text.
         values
-            Shape (samples, \*spec.shape), of `spec.dtype`. Not kept: the caller may
-            use the memory again.
+            Shape (samples, \*spec.shape), of `spec.dtype`. Copied, so the caller may
+            reuse the memory.
 
         Raises
         ------
         ValueError
-            If `values` are not what the tensor's spec promised.
+            If shape or dtype of `values` do not match the spec.
         """
         _check(self.spec, values, (len(samples), *self.spec.shape))
         rows = values.reshape(len(samples), self._layout.row_size)
@@ -111,13 +111,13 @@ class TableWriter:
         self._rows += len(rows)
 
     def close(self) -> None:
-        """Write what waits and finish the file."""
+        """Write the remaining rows and finish the file."""
         self._flush()
         self._group = None
         self._file.finish()
 
     def _arranged(self, rows: np.ndarray) -> np.ndarray:
-        """Return rows as they must lie in memory: themselves, if they already do."""
+        """Return rows in the memory order of the file, without a copy if possible."""
         if self._layout.column is not None:
             return np.ascontiguousarray(rows, self._layout.cell)
         arranged = room_for(len(rows), self._layout)
@@ -140,12 +140,12 @@ def write_weight(sink: BinaryIO, spec: TensorSpec, value: np.ndarray, format: st
     Parameters
     ----------
     sink
-        Where the bytes go; it is not closed.
+        File to write to, which is not closed.
     spec
-        The weight.
+        Description of the weight.
     value
-        Shape spec.shape, of `spec.dtype`. A row per entry of all axes but the last,
-        which number it in the columns ``i0``, ``i1``...
+        Shape spec.shape, of `spec.dtype`. The table has a row per entry of all axes but the
+        last, whose indices are in the columns ``i0``, ``i1``...
     format
         A key of `runner.table_formats.FORMATS`.
 
@@ -154,7 +154,7 @@ def write_weight(sink: BinaryIO, spec: TensorSpec, value: np.ndarray, format: st
     InputError
         If the format cannot hold the weight.
     ValueError
-        If `value` is not what the weight's spec promised.
+        If shape or dtype of `value` do not match the spec.
     """
     _check(spec, value, spec.shape)
     layout = layout_of(spec, format)
@@ -175,33 +175,33 @@ def read_frame(
     columns: Sequence[str] | None = None,
     rows: int | None = None,
 ) -> pd.DataFrame:
-    """Return a tensor's table for pandas.
+    """Return a tensor's table as a data frame.
 
     Parameters
     ----------
     path
-        The table's file.
+        Path of the table's file.
     spec
-        The tensor that it holds.
+        Description of the tensor.
     format
         A key of `runner.table_formats.FORMATS`.
     columns
-        Units to read (``u3``; ``u0_1_2`` of a map), or ``None`` for all of them.
+        Units to read (``u3``; ``u0_1_2`` of a map); default: all.
     rows
-        How many samples the table must have, where that is known.
+        Number of samples that the table must have, if known.
 
     Returns
     -------
     DataFrame
         A row per sample (index ``sample``) or per entry of a weight's leading axes
-        (``i0``...). The columns are ``u0``...; those of a map are its coordinates, a
-        MultiIndex.
+        (``i0``...). The columns are ``u0``..., or for a map a MultiIndex of its
+        coordinates.
 
     Raises
     ------
     InputError
-        If the file is missing, damaged or not that of the tensor, if a unit is
-        unknown, or if there are more units than a frame is good for.
+        If the file is missing, damaged or of another tensor, a unit is unknown, or there
+        are too many units for a data frame.
     """
     layout = layout_of(spec, format)
     size = layout.row_size if columns is None else len(columns)
@@ -235,27 +235,26 @@ def read_array(path: Path, spec: TensorSpec, format: str, rows: int | None = Non
     Parameters
     ----------
     path
-        The table's file.
+        Path of the table's file.
     spec
-        The tensor that it holds.
+        Description of the tensor.
     format
         A key of `runner.table_formats.FORMATS`.
     rows
-        How many samples the table must have, where that is known.
+        Number of samples that the table must have, if known.
 
     Returns
     -------
     ndarray
-        Shape (samples, \*spec.shape), or spec.shape of a weight, of the dtype as
-        stored. Of an Arrow file, a map in a single group of rows stays on disk and is
-        read-only.
+        Shape (samples, \*spec.shape), or spec.shape for a weight, of the stored dtype. A map
+        in an Arrow file with a single group of rows is memory-mapped and read-only.
 
     Raises
     ------
     InputError
-        If the file is missing, damaged or not that of the tensor.
+        If the file is missing, damaged or of another tensor.
     OutOfMemoryError
-        A `MemoryError`, if it is larger than memory.
+        If the tensor does not fit into memory; it is a `MemoryError`.
     """
     layout = layout_of(spec, format)
     stored = layout.value_columns()
@@ -268,7 +267,7 @@ def read_array(path: Path, spec: TensorSpec, format: str, rows: int | None = Non
 def read_blocks(
     path: Path, spec: TensorSpec, format: str, rows: int | None = None
 ) -> Iterator[np.ndarray]:
-    r"""Yield a tensor's rows, some at a time.
+    r"""Yield the rows of a tensor in blocks.
 
     Parameters
     ----------
@@ -278,12 +277,12 @@ def read_blocks(
     Yields
     ------
     ndarray
-        Shape (rows, \*spec.shape) as stored; of a weight (all other axes, last axis).
+        Shape (rows, \*spec.shape), of the stored dtype; for a weight (other axes, last axis).
         Raises as `read_array` does.
     """
     layout = layout_of(spec, format)
     most = max(1, _BLOCK_BYTES // max(1, layout.row_size * layout.cell.itemsize))
-    if not layout.row_size:  # no column tells how many rows there are
+    if not layout.row_size:  # without columns, the number of rows is unknown
         values = read_array(path, spec, format, rows)
         lines = len(values) if spec.per_sample else prod(spec.shape[:-1])
         yield values.reshape(lines, *layout.row_shape)
@@ -299,7 +298,7 @@ def read_blocks(
 
 
 def _check(spec: TensorSpec, values: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Refuse values that are not what their spec promised."""
+    """Check that shape and dtype of values match the spec, raise ValueError otherwise."""
     if values.shape != shape or values.dtype.name != spec.dtype:
         raise ValueError(
             f"{spec.name}: expected {spec.dtype} of shape {shape}, "
@@ -308,7 +307,7 @@ def _check(spec: TensorSpec, values: np.ndarray, shape: tuple[int, ...]) -> None
 
 
 def _index_columns(spec: TensorSpec, layout: Layout) -> list[str]:
-    """Return the columns that stand before the values."""
+    """Return the names of the columns before the values."""
     return ["sample"] if spec.per_sample else list(layout.index)
 
 
@@ -320,7 +319,7 @@ def _read(
     columns: Sequence[str],
     rows: int | None,
 ) -> pa.Table:
-    """Read columns of a tensor's table, and those before the values, if the file is its own."""
+    """Return columns of a tensor's table with its index columns, after checking the file."""
     index = _index_columns(spec, layout)
     every = [*index, *layout.value_columns()]
     types = dict.fromkeys(layout.index, pa.int64()) | dict.fromkeys(columns, value_type(layout))
@@ -330,7 +329,7 @@ def _read(
 
 
 def _check_rows(path: Path, spec: TensorSpec, layout: Layout, found: int, rows: int | None) -> None:
-    """Refuse a table of more or fewer rows than the tensor has."""
+    """Check that a table has the expected number of rows, raise InputError otherwise."""
     expected = rows if spec.per_sample else prod(spec.shape[: len(layout.index)])
     if expected not in (None, found):
         wrong = f"expected {expected:,} rows of '{spec.name}', found {found:,}"

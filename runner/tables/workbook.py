@@ -1,4 +1,4 @@
-"""A workbook for Excel with a sheet for each table of a run: a copy for people to read."""
+"""An Excel workbook with a sheet per table of a run, as a copy for people to read."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from runner.table_formats import FORMATS
 from runner.tables.columns import flattened
 
 MAX_ROWS = 1_048_576
-"""Of a sheet, the names of the columns included."""
+"""Maximum number of rows of a sheet, including the header."""
 MAX_COLUMNS = 16_384
 MAX_TITLE = 31
 MAX_TEXT = 32_767
-"""Characters in a cell."""
+"""Maximum number of characters in a cell."""
 MAX_CELLS = 10_000_000
-"""Of a workbook; Excel takes minutes to open more."""
+"""Maximum number of cells of a workbook; Excel takes minutes to open more."""
 
 _CONTENTS = "contents"
 _EXACT_INTEGERS = 2**53
@@ -37,18 +37,18 @@ _FORBIDDEN = re.compile(r"[\[\]:*?/\\\0-\x1f]")
 
 @dataclass(frozen=True)
 class Sheet:
-    """One table for the workbook.
+    """A table to include in the workbook.
 
     Attributes
     ----------
     name
-        Of the table: that of a tensor, or ``probe``...
+        Name of the table: of its tensor, or ``probe``...
     kind, shape, dtype
-        What it holds, for the list of contents.
+        Description of the table, for the list of contents.
     path
-        Its Parquet file.
+        Path of the Parquet file.
     file
-        That file's path in the run.
+        Path of the file in the run.
     """
 
     name: str
@@ -60,12 +60,12 @@ class Sheet:
 
 
 def check_installed(table_format: str) -> None:
-    """Refuse a format whose workbook could not be written in the end.
+    """Check that the workbook of a format can be written.
 
     Raises
     ------
     InputError
-        If XlsxWriter is missing; says what to type.
+        If XlsxWriter is missing.
     """
     has_workbook = table_format in FORMATS and FORMATS[table_format].has_workbook
     if has_workbook and importlib.util.find_spec("xlsxwriter") is None:
@@ -75,25 +75,25 @@ def check_installed(table_format: str) -> None:
 
 
 def workbook_of(sheets: Iterable[Sheet]) -> tuple[bytes, list[str]]:
-    """Return a workbook and the names of the tables that do not fit into it.
+    """Return a workbook, and the names of the tables that do not fit into it.
 
-    Its first sheet lists the tables and says of each in which sheet it is, or why in none.
-    Tensors are flattened to a column for each number, as in CSV. A cell holds a number of at
-    most 16 significant digits, which is exact up to float32; NaN and the infinities, which
-    Excel has no numbers for, are the texts ``nan``, ``inf`` and ``-inf``, and so are integers
-    beyond 2**53. No text is a formula. The same tables give the same bytes.
+    The first sheet lists the tables with their sheets, or the reasons why they have none.
+    Tensors are flattened to a column per number, as in CSV. A cell holds a number of at most
+    16 significant digits, which is exact up to float32. NaN and the infinities, which Excel
+    does not support, are the texts ``nan``, ``inf`` and ``-inf``; integers beyond 2**53 are
+    texts too. No text is a formula. The same tables give the same bytes.
 
     Parameters
     ----------
     sheets
-        The tables, in order.
+        Tables, in order.
     """
     xlsxwriter: Any = importlib.import_module("xlsxwriter")
     data = io.BytesIO()
     options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
     left_out: list[str] = []
     with xlsxwriter.Workbook(data, options) as workbook:
-        workbook.set_properties({"created": datetime(1980, 1, 1)})  # has no zone
+        workbook.set_properties({"created": datetime(1980, 1, 1)})  # without a time zone
         contents = workbook.add_worksheet(_CONTENTS)
         header = ("table", "kind", "shape", "dtype", "sheet", "file")
         _write_row(contents, 0, header)
@@ -115,7 +115,7 @@ def workbook_of(sheets: Iterable[Sheet]) -> tuple[bytes, list[str]]:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """Return how many rows and flat columns a table has."""
+    """Return the numbers of rows and of flattened columns of a table."""
     with pq.ParquetFile(path) as file:
         widths = [
             math.prod(field.type.shape) if isinstance(field.type, pa.FixedShapeTensorType) else 1
@@ -125,7 +125,7 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 def _unfit(rows: int, columns: int, room: int) -> str:
-    """Return why a table does not fit; empty if it does."""
+    """Return the reason why a table does not fit; empty if it fits."""
     if rows > MAX_ROWS:
         return f"no sheet: {rows:,} rows, Excel takes {MAX_ROWS:,}"
     if columns > MAX_COLUMNS:
@@ -136,9 +136,9 @@ def _unfit(rows: int, columns: int, room: int) -> str:
 
 
 def _title(name: str, taken: Collection[str]) -> str:
-    """Return the title of a sheet: as Excel allows it, and not taken whatever the case."""
+    """Return a valid sheet title that is unique regardless of case."""
     plain = _FORBIDDEN.sub(".", name).strip("'") or "table"
-    if plain.casefold() == "history":  # which Excel keeps for itself
+    if plain.casefold() == "history":  # a name reserved by Excel
         plain += "."
     title, number = plain[:MAX_TITLE], 2
     while title.casefold() in taken:
@@ -181,7 +181,7 @@ def _cells(column: pa.ChunkedArray) -> Iterator[str | bool | int | float]:
     kind = column.type
     if pa.types.is_floating(kind):
         values = column.to_numpy()
-        # As float32's own digits: 0.1 rather than 0.10000000149011612.
+        # The shortest digits of the narrow type: 0.1 rather than 0.10000000149011612.
         plain = values.astype(str).astype("float64") if values.itemsize < 8 else values
         for value in np.atleast_1d(plain).tolist():
             yield value if math.isfinite(value) else str(value)
