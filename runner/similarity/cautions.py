@@ -15,7 +15,7 @@ DOMINANT = 0.5
 """Share of a layer's variance above which one sample decides the value."""
 
 SWAYED = ("cka_biased", "svcca", "procrustes")
-"""The measures that it does decide: one sample that two layers share makes them alike."""
+"""Measures that one sample can decide: an outlier shared by two layers makes them similar."""
 
 _SHOWN = 3
 
@@ -26,9 +26,9 @@ def warn_of(metric: str, pairs: pd.DataFrame, remarks: Sequence[str]) -> None:
     Parameters
     ----------
     metric
-        The similarity measure.
+        Name of the similarity measure.
     pairs
-        As `runner.similarity.pairs.compare_layers` returns them.
+        Pairs as returned by `runner.similarity.pairs.compare_layers`.
     remarks
         Warnings about single layers.
     """
@@ -46,7 +46,7 @@ def _few(pairs: pd.DataFrame) -> str:
 
 
 def _spanned(metric: str, pairs: pd.DataFrame) -> str:
-    """Describe the pairs in which a layer has enough units to fit any values of its samples."""
+    """Describe the pairs in which a layer has enough units to fit any values of the samples."""
     if metric not in ("cca", "svcca"):
         return ""
     widest = pairs[["width_a", "width_b"]].max(axis=1)
@@ -64,7 +64,7 @@ def _biased(metric: str, pairs: pd.DataFrame) -> str:
     """Describe the score of independent noise where there are more units than samples."""
     if metric != "cka_biased":
         return ""
-    # Of independent noise, the expected product of Gram matrices over their expected norms.
+    # For independent noise: the expected product of Gram matrices over their expected norms.
     of_a, of_b = (pairs[key] / (pairs[key] + pairs["n"]) for key in ("width_a", "width_b"))
     wide = pairs[["width_a", "width_b"]].max(axis=1) > pairs["n"]
     if not wide.any():

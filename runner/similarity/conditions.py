@@ -70,7 +70,7 @@ def kept_directions(singular: np.ndarray, tolerance: float, variance: float) -> 
     """
     real = singular[singular > tolerance * singular[0]]
     held = np.cumsum(np.square(real / singular[0]))
-    # What is asked for may be missed by rounding alone.
+    # The sum may fall short of the requested share due to rounding.
     enough = variance * held[-1] * (1 - 8 * _EPS)
     return int(np.searchsorted(held, enough)) + 1
 
@@ -84,7 +84,7 @@ def rounding(dtype: np.dtype[np.generic], samples: int) -> float:
         Type in which the layer was stored. Its rounding makes linearly dependent units (the
         outputs of a softmax) look independent.
     samples
-        Number of samples: the decomposition rounds as well.
+        Number of samples, which determines the rounding of the decomposition.
     """
     stored = float(np.finfo(str(dtype)).eps) if dtype.kind == "f" else 0.0
     return max(10 * stored, samples * _EPS)

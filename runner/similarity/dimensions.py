@@ -10,7 +10,7 @@ from runner.similarity.moments import JointMoments
 from runner.similarity.representation import Representation, side_by_side
 
 _MOST_UNITS = 4096
-"""Whose covariance is decomposed, in half a minute or so."""
+"""Largest number of units whose covariance is decomposed, which takes about half a minute."""
 
 _NEAR = 0.01
 
@@ -67,9 +67,9 @@ def principal_variances(layer: Representation, units: int) -> np.ndarray | None:
     Parameters
     ----------
     layer
-        Its values.
+        Values of the layer.
     units
-        How many there are: each position of a map is an observation of all units.
+        Number of units; each position of a map is an observation of all units.
 
     Returns
     -------

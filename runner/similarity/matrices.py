@@ -1,4 +1,4 @@
-"""Pairs as the matrices that people look at: runs by runs, or layers by layers."""
+"""Pairs of layers arranged as matrices: runs by runs, or layers by layers."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import numpy as np
 import pandas as pd
 
 MOST_RUNS = 4
-"""Up to so many runs, every two have a matrix of layers of their own."""
+"""Largest number of runs for which each pair of runs has its own matrix of layers."""
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """How alike each row is to each column.
+    """Similarity of each row to each column.
 
     Attributes
     ----------
     rows, columns
         Names of layers, or ids of runs.
     values
-        Shape (row, column); NaN where nothing was compared.
+        Shape (row, column); NaN if a pair was not compared.
     layer
-        The layer that is compared between runs; ``None`` where layers are.
+        Layer that is compared between runs; ``None`` if layers are compared.
     runs
-        The run of the rows' layers, and of the columns'; ``None`` where runs are compared, and
-        where every value is a mean.
+        Runs of the rows' and of the columns' layers; ``None`` if runs are compared or the
+        values are means.
     averaged
-        How many pairs of runs a value is the mean of; 1 where it is of a single one.
+        Number of pairs of runs that a value is the mean of; 1 if it is not a mean.
     """
 
     rows: tuple[str, ...]
@@ -41,22 +41,22 @@ class Matrix:
 
 
 def matrices_of(pairs: pd.DataFrame) -> list[Matrix]:
-    """Return the matrices that pairs of layers make.
+    """Return pairs of layers as matrices.
 
-    Of single layers in different runs: for each layer, runs by runs. Otherwise layers by
-    layers, as in Kornblith, Norouzi, Lee, Hinton, "Similarity of Neural Network
-    Representations Revisited" (2019, arXiv 1905.00414): for each two runs where there are
-    few; for more runs of the same layers, one of the means over all pairs of different runs.
+    If each layer is only compared with itself in other runs: for each layer, runs by runs.
+    Otherwise layers by layers, as in Kornblith, Norouzi, Lee, Hinton, "Similarity of Neural
+    Network Representations Revisited" (2019, arXiv 1905.00414): one matrix for each pair of
+    few runs; for more runs of the same layers, one of the means over all pairs of runs.
 
     Parameters
     ----------
     pairs
-        As `runner.similarity.pairs.compare_layers` returns them.
+        Pairs as returned by `runner.similarity.pairs.compare_layers`.
 
     Returns
     -------
     list[Matrix]
-        None where many runs have different layers.
+        Empty if many runs have different layers.
     """
     if bool((pairs["layer_a"] == pairs["layer_b"]).all()):
         return [
@@ -92,7 +92,7 @@ def _matrix(
     runs: tuple[str, str] | None = None,
     averaged: int = 1,
 ) -> Matrix:
-    """Return a symmetric matrix, of means where a pair of names comes more than once."""
+    """Return a symmetric matrix; a pair of names that occurs more than once is averaged."""
     a, b = pairs[f"{key}_a"], pairs[f"{key}_b"]
     names = list(dict.fromkeys([*a.unique(), *b.unique()]))
     found = pairs["value"].to_numpy()
@@ -103,13 +103,13 @@ def _matrix(
         np.add.at(total, (one, other), found[there])
         np.add.at(count, (one, other), 1)
     with np.errstate(invalid="ignore"):
-        values = total / count  # NaN where there is none
+        values = total / count  # NaN if there is no value
     return Matrix(tuple(names), tuple(names), values, layer, runs, averaged)
 
 
 def _layers(pairs: pd.DataFrame, run: str) -> list[str]:
     own = [pairs[f"layer_{side}"][pairs[f"run_{side}"] == run].unique() for side in "ab"]
-    # As the second of its pairs a layer comes after all that are before it.
+    # Pairs are in layer order, so second layers occur in that order too.
     return list(dict.fromkeys([*own[0], *own[1]]))
 
 

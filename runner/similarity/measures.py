@@ -27,16 +27,16 @@ from runner.similarity.conditions import (
 from runner.similarity.signatures import Signature, cosine
 
 NEIGHBOURS = 10
-"""How many nearest neighbours of a sample `knn_jaccard` looks at."""
+"""Number of nearest neighbours of a sample in `knn_jaccard`."""
 
 SVCCA_VARIANCE = 0.99
 """Share of a layer's variance that `svcca` keeps."""
 
 _BLOCK_VALUES = 1 << 22
-"""Values of a layer that are centred at a time: some are far wider than memory is."""
+"""Number of values of a layer that are centred at a time, to bound the memory."""
 
 _DECIMALS = 12
-"""Correlations that agree so far are a tie: what differs beyond is rounding."""
+"""Correlations that are equal to this number of decimals are ties; the rest is rounding."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,7 @@ def svcca(x: np.ndarray, y: np.ndarray) -> float:
     """Return the singular vector canonical correlation of two layers.
 
     `mean_cca` of each layer's first principal directions, as many as hold 99 % of its
-    variance. Unchanged by rotation, isotropic scaling,
-    shift and unit order.
+    variance. Unchanged by rotation, isotropic scaling, shift and unit order.
 
     Source: Raghu, Gilmer, Yosinski, Sohl-Dickstein, "SVCCA: Singular Vector Canonical
     Correlation Analysis for Deep Learning Dynamics and Interpretability" (2017, arXiv
@@ -216,7 +215,7 @@ def _check_values(x: np.ndarray) -> None:
 
 
 def _centred_blocks(x: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield x in float64 about its mean, some units at a time, scaled so that none overflows."""
+    """Yield centred x in float64, some units at a time, scaled so that products do not overflow."""
     _check_values(x)
     scale = max(abs(float(x.max())), abs(float(x.min())))
     units = max(1, _BLOCK_VALUES // len(x))
@@ -251,7 +250,7 @@ def _gram_signature(x: np.ndarray, *, debiased: bool) -> Signature:
     centred = centred_gram(x) if wide else _centred(x).T
     own = np.diag(centred) if wide else np.square(centred).sum(axis=0)
     whole = float(own.sum())
-    # U-centring adds the same to a row of the matrix, and to the column of the same sample.
+    # U-centring adds one number per sample to its row, and the same to its column.
     added = own / (n - 2) - whole / (2 * (n - 1) * (n - 2)) if debiased else np.zeros(n)
     if wide:
         centred += added[:, None] + added
@@ -266,7 +265,7 @@ def _gram_bytes(samples: int, units: int) -> int:
 
 
 def _strip_of_products(units: np.ndarray, debiased: bool, start: int, end: int) -> np.ndarray:
-    """Multiply units whose last two rows are what is added, and ones."""
+    """Return a strip of the Gram matrix; the last two rows of `units` are for U-centring."""
     rows = units[:, start:end].T.copy()
     rows[:, -2:] = rows[:, :-3:-1]
     return _counted_once(rows @ units[:, start:], debiased)
@@ -277,14 +276,14 @@ def _strip_of_gram(gram: np.ndarray, debiased: bool, start: int, end: int) -> np
 
 
 def _counted_once(strip: np.ndarray, debiased: bool) -> np.ndarray:
-    """Scale the entries so that each pair of samples, which the matrix holds twice, counts once."""
+    """Scale a strip so that each pair of samples, which the matrix holds twice, counts once."""
     strip[:, : len(strip)] *= _weights(len(strip), debiased)
     return strip
 
 
 @cache
 def _weights(rows: int, debiased: bool) -> np.ndarray:
-    # A sample's product with itself is there once, so it counts by half, or not at all.
+    # A sample's product with itself occurs once, so its weight is a half, or 0 if debiased.
     return np.triu(np.ones((rows, rows)), 1) + np.eye(rows) * (0 if debiased else np.sqrt(0.5))
 
 
@@ -301,7 +300,7 @@ def _mean_correlation(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _configuration(x: np.ndarray) -> np.ndarray:
-    """Return a centred layer of norm 1, rotated into as few dimensions as it needs."""
+    """Return a centred layer of norm 1, rotated into as few dimensions as possible."""
     x = _centred(x)
     x /= np.linalg.norm(x)
     return np.asarray(np.linalg.qr(x.T, mode="r")).T if x.shape[1] > len(x) else x
@@ -312,12 +311,12 @@ def _angle(x: np.ndarray, y: np.ndarray) -> float:
         x, y = y, x
     left, _, right = np.linalg.svd(x.T @ y, full_matrices=False)
     rotated = (x @ left) @ right
-    # Not the arc cosine, which loses half of the digits near 0.
+    # The arc cosine would lose half of the digits near 0.
     return float(2 * np.arctan2(np.linalg.norm(rotated - y), np.linalg.norm(rotated + y)))
 
 
 def _ranked_dissimilarities(x: np.ndarray) -> Signature:
-    """Return the ranks of all pairs' dissimilarities, about their mean."""
+    """Return the centred ranks of the dissimilarities of all pairs of samples."""
     check_samples(len(x), 3)
     _check_values(x)
     _refuse_rows((x == x[:, :1]).all(axis=1), "has the same value in every unit")
@@ -329,7 +328,7 @@ def _ranked_dissimilarities(x: np.ndarray) -> Signature:
     _, places, ties = np.unique(correlations, return_inverse=True, return_counts=True)
     if len(ties) == 1:
         raise UndefinedError("has all samples at the same distance from each other")
-    # Descending, since what correlates more is less dissimilar; ties share their mean rank.
+    # Descending, since a higher correlation is a lower dissimilarity; ties share their mean rank.
     ranks = (len(correlations) - np.cumsum(ties) + (ties + 1) / 2)[places.reshape(-1)]
     ranks -= ranks.mean()
     return Signature(len(x), partial(_strip_of_pairs, ranks, len(x)))
@@ -383,4 +382,4 @@ MEASURES: dict[str, Measure] = {
     "rsa": Measure(_ranked_dissimilarities, cosine, True, _pairs_bytes, samples_squared=True),
     "knn": Measure(_nearest, _mean_jaccard, samples_squared=True),
 }
-"""Every measure by the name that ``metric=`` takes."""
+"""All measures, by the names that ``metric=`` takes."""

@@ -19,7 +19,7 @@ from runner.similarity.conditions import (
 )
 from runner.similarity.measures import SVCCA_VARIANCE
 
-_STRIP = 512  # features whose products are summed at a time
+_STRIP = 512  # number of features whose products are summed at a time
 
 
 class JointMoments:
@@ -49,7 +49,7 @@ class JointMoments:
         self._parts = [slice(*ends) for ends in pairwise(ends)]
         self.count = 0
         self.mean = np.zeros(ends[-1])
-        self._upper = np.zeros((ends[-1], ends[-1]))  # of the scatter, strip by strip
+        self._upper = np.zeros((ends[-1], ends[-1]))  # of the scatter, filled by strips
         self._least = np.full(ends[-1], np.inf)
         self._most = np.full(ends[-1], -np.inf)
 
@@ -62,14 +62,14 @@ class JointMoments:
             One per layer, of shape (samples, features).
         """
         rows = len(blocks[0])
-        # One row more than there are samples: it merges the means in the same product.
+        # One extra row merges the means in the same product.
         block = np.empty((rows + 1, len(self.mean)))
         samples = block[:rows]
         np.concatenate(blocks, axis=1, out=samples)
         np.minimum(self._least, samples.min(axis=0), out=self._least)
         np.maximum(self._most, samples.max(axis=0), out=self._most)
         total = self.count + rows
-        with np.errstate(invalid="ignore"):  # infinity less infinity: `check` refuses it
+        with np.errstate(invalid="ignore"):  # infinity - infinity, which `check` refuses
             mean = samples.mean(axis=0)
             samples -= mean
             shift = mean - self.mean
@@ -86,7 +86,7 @@ class JointMoments:
         if x > y:
             return self.between(y, x).T
         found = self._upper[self._parts[x], self._parts[y]]
-        if x == y:  # below the diagonal a strip is only begun
+        if x == y:  # the part below the diagonal is incomplete
             found = np.triu(found)
             found += np.triu(found, 1).T
         return found
@@ -109,7 +109,7 @@ class JointMoments:
         Parameters
         ----------
         blocks
-            The same blocks that `update` was given.
+            The same blocks that were passed to `update`.
 
         Returns
         -------
@@ -134,7 +134,7 @@ class LayerMoments:
     Attributes
     ----------
     scatter
-        Of its features, of shape (units, units).
+        Scatter of the layer's features, of shape (units, units).
     squares
         Squared distance of each sample from the mean, shape (samples,).
     dtype
@@ -202,7 +202,7 @@ def _whitening(layer: LayerMoments, *, variance: float) -> np.ndarray:
     """Return the matrix that maps features to uncorrelated ones with unit scatter."""
     values, vectors = np.linalg.eigh(layer.scatter)
     singular = np.sqrt(np.clip(values[::-1], 0, None))
-    # A square keeps half of the digits.
+    # The eigenvalues are squares, which keep half of the digits.
     least = np.sqrt(len(values) * np.finfo(np.float64).eps)
     tolerance = max(rounding(layer.dtype, len(layer.squares)), float(least))
     count = kept_directions(singular, tolerance, variance)
@@ -238,4 +238,4 @@ MOMENT_MEASURES: dict[str, MomentMeasure] = {
     "svcca": MomentMeasure(partial(_whitening, variance=SVCCA_VARIANCE), _mean_correlation),
     "procrustes": MomentMeasure(_norm, _angle),
 }
-"""The measures that need no more than moments; exact, but for angles below 1e-7."""
+"""Measures that can be computed from moments; exact except for angles below 1e-7."""

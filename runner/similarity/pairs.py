@@ -1,4 +1,4 @@
-"""All pairs of layers, compared by one measure."""
+"""Comparison of all pairs of layers by one measure."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from runner.similarity.triangle import Triangle, pair_count
 Metric = str | Callable[[np.ndarray, np.ndarray], float]
 
 MAX_SAMPLES = 2000
-"""Samples that measures which compare each with each other are given."""
+"""Largest number of samples for measures that compare each sample with every other."""
 
 _CHUNK_BYTES = 2 << 30
-"""For what is kept of layers at a time."""
+"""Memory for the prepared layers that are kept at a time."""
 
 _CHUNK_UNITS = 4096
-"""Whose covariance is kept at a time, if it is not that of a single layer."""
+"""Number of units whose covariance is kept at a time; a single layer may have more."""
 
 _FEW_SAMPLES = 2048
-"""Up to so many samples, their Gram matrix is cheaper than the units' covariance."""
+"""Largest number of samples for which the Gram matrix is cheaper than the covariance."""
 
 _MOST_BYTES = 8 << 30
-"""For one pair; more is refused."""
+"""Memory limit for one pair."""
 
 _PAIR_BYTES = 84
-"""What a row of the result takes, measured with what its making takes beside it."""
+"""Memory for a row of the result, measured including temporary memory."""
 
 _PRODUCT_ROWS = 1024
-"""Layers that are multiplied with all others at a time."""
+"""Number of layers that are multiplied with all others at a time."""
 
 MAX_BYTES = 4 << 30
-"""For all pairs; more is refused."""
+"""Memory limit for all pairs."""
 
 
 def compare_layers(
@@ -55,7 +55,7 @@ def compare_layers(
     max_bytes: int = MAX_BYTES,
     progress: Progress = silent,
 ) -> pd.DataFrame:
-    """Compare every two layers of each group.
+    """Compare all pairs of layers of each group.
 
     Parameters
     ----------
@@ -65,23 +65,22 @@ def compare_layers(
         A key of `runner.similarity.measures.MEASURES`, or a function of two arrays of
         shape (samples, units) that returns a float.
     samples
-        At most so many are given to ``rsa`` and ``knn``, which compare each with each
-        other: if there are more, a sample of them drawn with `seed`.
+        Largest number of samples for ``rsa`` and ``knn``, which compare each sample with
+        every other; if there are more, a random subset is used.
     seed
-        Of that sample.
+        Seed of the random subset.
     max_bytes
-        How much memory the rows of the result may take; more is refused before anything
-        is read.
+        Memory limit for the rows of the result, checked before anything is read.
     progress
-        Called with what is being counted, how many are done, and how many there are.
+        Called with the unit that is counted, the number done, and the total.
 
     Returns
     -------
     pandas.DataFrame
         A row per pair, each pair once, in the order of the layers: ``run_a``, ``layer_a``,
         ``run_b``, ``layer_b``, ``metric``, ``value``, ``n`` (samples), ``width_a``,
-        ``width_b`` (values of a sample) and ``note``: why a value is NaN, or which
-        samples it is of.
+        ``width_b`` (values of a sample) and ``note``: the reason why a value is NaN, or the
+        samples that were used.
 
     Raises
     ------
@@ -101,7 +100,7 @@ def compare_layers(
         part = {key: column[start:end] for key, column in columns.items()}
         every += _compare_group(part, name, measure, layers, samples, seed, counted)
         start = end
-    # Without a copy, which would take as much again.
+    # Without a copy, which would double the memory.
     frame = pd.DataFrame({key: _as_it_is(column) for key, column in columns.items()}, copy=False)
     warn_of(name, frame, every)
     return frame
@@ -120,7 +119,7 @@ def _check_count(groups: Sequence[Sequence[Representation]], count: int, max_byt
 
 
 def _columns(count: int) -> dict[str, np.ndarray]:
-    """Return room for so many pairs: text is shared, so that a row takes a pointer for each."""
+    """Return empty columns for `count` pairs; texts are shared, at one pointer per row."""
     kinds = {
         "run_a": object, "layer_a": object, "run_b": object, "layer_b": object,
         "metric": object, "value": np.float64, "n": np.int64, "width_a": np.int64,
@@ -151,7 +150,7 @@ def _compare_group(
     seed: int,
     counted: Counted,
 ) -> list[str]:
-    """Fill in the pairs of one group; return what is to be said of single layers."""
+    """Fill in the pairs of one group and return the warnings about single layers."""
     used = given = layers[0].samples
     rows = None
     about = ""
@@ -184,12 +183,12 @@ def _compare_group(
 
 
 def _by_moments(name: str, layers: Sequence[Representation], samples: int) -> bool:
-    """Tell whether a pair is compared by sums over samples, which many samples make cheaper.
+    """Return whether pairs are compared by sums over samples, cheaper for many samples.
 
     Raises
     ------
     InputError
-        If a pair is too large either way.
+        If a pair is too large in both ways.
     """
     widest = max(layers, key=lambda layer: layer.width)
     width = widest.width
@@ -219,7 +218,7 @@ def _from_values(
     rows: np.ndarray | None,
     counted: Counted,
 ) -> dict[int, str]:
-    """Fill in the values of all pairs from the layers themselves; return remarks on layers."""
+    """Fill in the values of all pairs from the layers' values and return remarks on layers."""
     remarks: dict[int, str] = {}
 
     def prepared(places: Sequence[int]) -> dict[int, Any]:
@@ -266,7 +265,7 @@ def _multiply(
     left: Mapping[int, Signature],
     right: Mapping[int, Signature],
 ) -> None:
-    """Fill in the inner products of two chunks, and the norms of the layers of one."""
+    """Fill in the inner products of two chunks, and the norms if they are the same chunk."""
     across = np.array(list(right), np.int64)
     places = list(left)
     for start in range(0, len(places), _PRODUCT_ROWS):
@@ -287,7 +286,7 @@ def _refuse_rounding(
     norms: np.ndarray,
     remarks: dict[int, str],
 ) -> None:
-    """Take the value away from layers whose product with themselves is rounding alone."""
+    """Set the norms of layers to NaN whose product with themselves is only rounding."""
     for place, signature in signatures.items():
         try:
             signature.check(float(norms[place]))
@@ -299,7 +298,7 @@ def _refuse_rounding(
 def _from_moments(
     triangle: Triangle, name: str, layers: Sequence[Representation], counted: Counted
 ) -> dict[int, str]:
-    """Fill in the values of all pairs from sums over samples; return remarks on layers."""
+    """Fill in the values of all pairs from sums over samples and return remarks on layers."""
     remarks: dict[int, str] = {}
     measure = MOMENT_MEASURES[name]
     chunks = list(_chunks([layer.width for layer in layers], _CHUNK_UNITS))
@@ -331,7 +330,7 @@ def _from_moments(
 
 
 def _summed(layers: Sequence[Representation]) -> tuple[JointMoments, list[LayerMoments]]:
-    """Return the moments of layers together, and of each, from two passes over them."""
+    """Return the joint moments of layers, and those of each layer, in two passes."""
     joint = JointMoments([layer.width for layer in layers])
     for blocks in side_by_side(layers):
         joint.update(blocks)
@@ -344,11 +343,11 @@ def _summed(layers: Sequence[Representation]) -> tuple[JointMoments, list[LayerM
 
 
 def _dominated(layer: Representation, share: float) -> str:
-    return f"{share:.0%} of the variance in {layer} is one sample's"
+    return f"{share:.0%} of the variance in {layer} comes from one sample"
 
 
 def _chunks(sizes: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Yield places of neighbours whose sizes add up to at most so much, or of a single one."""
+    """Yield runs of consecutive indices whose sizes sum to at most `most`, or single indices."""
     chunk: list[int] = []
     held = 0
     for place, size in enumerate(sizes):

@@ -1,11 +1,11 @@
-"""How far a comparison of many layers is."""
+"""Progress of a comparison of many layers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is counted (``layers`` or ``pairs``), how many are done, and of how many."""
+"""Called with the unit that is counted (``layers`` or ``pairs``), the number done, the total."""
 
 
 def silent(_what: str, _done: int, _total: int) -> None:
@@ -13,14 +13,14 @@ def silent(_what: str, _done: int, _total: int) -> None:
 
 
 class Counted:
-    """Counts what is done and reports it.
+    """Counts layers and pairs and reports the progress.
 
     Parameters
     ----------
     progress
-        Whom to report it to.
+        Function to report to.
     pairs
-        How many pairs there are.
+        Number of pairs in total.
     """
 
     def __init__(self, progress: Progress, pairs: int) -> None:
@@ -29,10 +29,10 @@ class Counted:
         self._done = 0
 
     def read(self, layers: int, total: int) -> None:
-        """Report that so many layers of those that fit into memory together are read."""
+        """Report the number of layers read, of those that fit into memory together."""
         self._progress("layers", layers, total)
 
     def compared(self, pairs: int) -> None:
-        """Report that so many pairs more are compared."""
+        """Report that `pairs` more pairs are compared."""
         self._done += pairs
         self._progress("pairs", self._done, self._pairs)

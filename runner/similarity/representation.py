@@ -28,7 +28,7 @@ class Representation:
     read_blocks
         Yields the values in the same shape, some samples at a time.
     unit_run
-        How many values of one unit stand side by side: 1 where units are the last axis.
+        Number of consecutive values of one unit; 1 if units are the last axis.
     """
 
     run: str
@@ -49,7 +49,7 @@ class Representation:
         Parameters
         ----------
         rows
-            Positions of the samples, ascending; all if not given.
+            Positions of the samples, ascending; by default all.
         """
         if rows is None:
             return self.read().reshape(self.samples, self.width)

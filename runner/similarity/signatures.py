@@ -1,4 +1,4 @@
-"""Layers as long vectors that are computed, multiplied and dropped one strip at a time."""
+"""Layers as long vectors, computed and multiplied strip by strip to save memory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Signature:
     whole: float | None = None
 
     def check(self, norm: float) -> None:
-        """Check that more than rounding remains of a vector.
+        """Check that a vector is more than rounding.
 
         Raises
         ------
@@ -91,7 +91,7 @@ def cosine(one: Signature, other: Signature) -> float:
 
 
 class _SideBySide:
-    """Vectors as the rows of a matrix, one strip of its columns at a time in the same memory."""
+    """Matrix with vectors as rows, read by strips of columns into the same memory."""
 
     def __init__(self, signatures: Sequence[Signature]) -> None:
         self._signatures = signatures
@@ -100,7 +100,7 @@ class _SideBySide:
     def strip(self, start: int, end: int) -> np.ndarray:
         first = self._signatures[0].strip(start, end).reshape(-1)
         size = len(self._signatures) * len(first)
-        if size > self._room.size:  # once: the first strip is the longest
+        if size > self._room.size:  # happens once, since the first strip is the longest
             self._room = np.empty(size)
         rows = self._room[:size].reshape(len(self._signatures), len(first))
         rows[0] = first

@@ -1,4 +1,4 @@
-"""A value for every pair of many, each pair once, without the matrix that has it twice."""
+"""A symmetric matrix stored as its upper triangle, so that each pair is held once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def pair_count(count: int) -> int:
-    """Return how many pairs there are of so many."""
+    """Return the number of pairs of `count` items."""
     return count * (count - 1) // 2
 
 
@@ -18,9 +18,9 @@ class Triangle:
     Parameters
     ----------
     values
-        Shape (pairs,): where the values are put. NaN until then.
+        Array of shape (pairs,) that the values are written to, filled with NaN first.
     count
-        How many rows the matrix has.
+        Number of rows of the matrix.
     """
 
     def __init__(self, values: np.ndarray, count: int) -> None:
@@ -29,14 +29,14 @@ class Triangle:
         values[:] = np.nan
 
     def row(self, place: int) -> slice:
-        """Return where the pairs of one with all after it stand."""
+        """Return the slice of the pairs of a row with all rows after it."""
         start = place * (2 * self._count - place - 1) // 2
         return slice(start, start + self._count - place - 1)
 
     def put(self, one: int, other: int, value: float) -> None:
-        """Set the value of a pair, the earlier first."""
+        """Set the value of a pair, where `one` is before `other`."""
         self.values[self.row(one).start + other - one - 1] = value
 
     def between(self, left: Sequence[int], right: Sequence[int]) -> int:
-        """Return how many pairs there are of two groups that are the same or share none."""
+        """Return the number of pairs between two groups that are identical or disjoint."""
         return pair_count(len(left)) if left is right else len(left) * len(right)
