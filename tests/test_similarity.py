@@ -248,7 +248,7 @@ def test_one_sample_that_decides_is_named(
     values = np.random.default_rng(0).normal(size=(2, 100, 8))
     values[:, 7] += 1000
     group = [held("a", values[0]), held("b", values[1])]
-    with pytest.warns(UserWarning, match=f"{metric}: 99% of the variance in a of run comes from one samp"):
+    with pytest.warns(UserWarning, match=f"{metric}: 99% of the variance in a of run comes from"):
         found = compare_layers([group], metric)
     assert abs(found["value"][0] - (0 if metric == "procrustes" else 1)) < 0.2
     assert abs(compare_layers([group])["value"][0]) < 0.1  # debiased, it is not moved
