@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 import runner
+from runner.errors import RunError
 
 # Keras warns of models that have no build().
 pytestmark = pytest.mark.filterwarnings("ignore:.*unbuilt state")
@@ -338,3 +339,60 @@ def test_few_samples_of_a_large_model_are_not_filled_up() -> None:
     model = keras.Model(given, layers.Dense(2, name="out")(layers.GlobalMaxPooling2D()(hidden)))
     run = runner.save_run(model, random(3, 128, 128, 3), "mine")
     assert (run.record.probe.batch_size, run.record.probe.compared_sizes) == (3, (4, 1))
+
+
+class _Written(keras.Model):
+    """Its code says how many samples a batch has."""
+
+    def __init__(self, part: Any) -> None:
+        super().__init__()
+        self.first, self.last = layers.Dense(8, name="first"), layers.Dense(2, name="last")
+        self.part = part
+
+    def call(self, x: Any) -> Any:
+        return self.last(self.part(self.first(x)))
+
+
+_PARTS = {
+    "reshape": lambda x: ops.reshape(x, (4, 8)),
+    "rows": lambda x: ops.reshape(x, (8, 4)),
+    "add": lambda x: x + np.ones((4, 8), "float32"),
+    "stack": lambda x: ops.stack([x, ops.zeros((4, 8))], axis=1),
+    "concatenate": lambda x: ops.concatenate([x, ops.zeros((4, 2))], axis=-1),
+    "einsum": lambda x: ops.einsum("bi,bj->bij", x, ops.ones((4, 3))),
+}
+
+
+@pytest.mark.parametrize("part", _PARTS)
+def test_a_batch_size_that_only_the_code_knows_is_named(part: str) -> None:
+    model, x = _Written(_PARTS[part]), random(10, 6)
+    with pytest.raises(RunError) as raised:
+        runner.capture_activations(model, x)
+    said = "its code is made for batches of 4: set capture.batch_size=4 (in Python: batch_size=4)"
+    assert str(raised.value).endswith(f"; {said}")
+    assert "\n" not in str(raised.value)
+    assert "[Op:" not in str(raised.value)
+    assert "first" in runner.capture_activations(model, x, batch_size=4)
+    with pytest.raises(RunError, match="batch_size=4 and show it 4 samples or more"):
+        runner.capture_activations(_Written(_PARTS[part]), x[:3])
+
+
+@pytest.mark.parametrize(
+    "part", [lambda x: ops.reshape(x, (-1, 7)), lambda x: x + np.ones((5, 7), "float32")]
+)
+def test_a_wrong_width_is_not_taken_for_a_batch_size(part: Any) -> None:
+    said = "; if its code fixes how many samples a batch has, set capture.batch_size to that num"
+    with pytest.raises(RunError, match=said):
+        runner.capture_activations(_Written(part), random(10, 6))
+
+
+@pytest.mark.parametrize("rows", [3, 4, 10])
+def test_a_model_whose_inputs_fix_the_batch_size_needs_no_key(rows: int) -> None:
+    given = keras.Input(batch_shape=(4, 6))
+    reshaped = ops.reshape(layers.Dense(8, name="first")(given), (4, 2, 4))
+    model = keras.Model(given, layers.Dense(2, name="last")(reshaped))
+    x = random(rows, 6)
+    found = runner.capture_activations(model, x)
+    shown = np.concatenate([model(np.resize(x[at : at + 4], (4, 6))) for at in range(0, rows, 4)])
+    np.testing.assert_allclose(found["last"].value, shown[:rows], rtol=1e-5, atol=1e-6)
+    assert runner.save_run(model, x, "mine").record.probe.rows == rows

@@ -5,8 +5,20 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
 
+import keras
+import numpy as np
+
+from runner.capture.batches import count_samples, taken
+from runner.capture.state import first_call
 from runner.errors import InputError, RunError, RunnerError
+
+# Of the batch sizes that an error may mean, so many are tried, none of them much larger than
+# the batch that failed.
+_TRIED = 8
+_TIMES, _SMALL = 4, 64
 
 
 @contextlib.contextmanager
@@ -36,9 +48,81 @@ def in_one_line(error: Exception) -> str:
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip() or type(error).__name__
     if "\n\t [[" in text:  # an error in a graph begins with the position in its code
         text = text.partition("\n\t [[")[0].rpartition("\n")[2]
+    text = re.sub(r"\{\{function_node .*?\}\} ", "", text)
     # Keras surrounds the message with the layer, reported elsewhere, and a long context.
     text = re.sub(r"^(Exception encountered when calling \S+\.call\(\)\.\s+)+", "", text)
     for rest in ("\n\nArguments received by ", "\n\t; NodeDef: "):
         text = text.partition(rest)[0]
-    text = " ".join(text.split())
+    text = re.sub(r" \[Op:\w+\]( name:.*)?$", "", " ".join(text.split()))
     return text if len(text) <= 300 else f"{text[:297]}..."
+
+
+def batch_size_advice(error: RunError, model: keras.Model, inputs: Any, rows: int | None) -> str:
+    """Return what to set where a model's own code is made for another batch size.
+
+    The numbers in the error's message are tried, since one of the shapes in it is usually the
+    one that the code expects.
+
+    Parameters
+    ----------
+    error
+        Raised for the first batch.
+    model, inputs
+        The model, and that batch.
+    rows
+        Samples in all, where that is known.
+
+    Returns
+    -------
+    str
+        Names the key and the size, where that was found; empty where the error has nothing
+        to do with the size of the batch.
+    """
+    count = count_samples(inputs)
+    numbers = [int(number) for number in re.findall(r"(?<![\w.])\d+(?![\w.])", str(error))]
+    if not any(number % count == 0 for number in numbers if number):
+        return ""  # the batch is in none of its shapes
+    size = next(
+        (size for size in _sizes(numbers, count) if _is_made_for(model, inputs, size)), None
+    )
+    if size is None:
+        return (
+            "if its code fixes how many samples a batch has, set capture.batch_size to that number "
+            "(in Python: batch_size)"
+        )
+    advice = f"its code is made for batches of {size}: set capture.batch_size={size}"
+    if rows is not None and rows < size:
+        advice += f" and show it {size} samples or more"
+    return f"{advice} (in Python: batch_size={size})"
+
+
+def _sizes(numbers: list[int], count: int) -> list[int]:
+    """Return the batch sizes that numbers in an error may mean, the likeliest first."""
+    # A reshape says how many values it was given and how many it expects: 80 of 10 samples
+    # and 32 are 4 samples.
+    scaled = [Fraction(other * count, number) for number in numbers if number for other in numbers]
+    found = [*numbers, *(int(size) for size in scaled if size.denominator == 1)]
+    largest = max(_TIMES * count, _SMALL)
+    sizes = dict.fromkeys(size for size in found if 0 < size <= largest and size != count)
+    return list(sizes)[:_TRIED]
+
+
+def _is_made_for(model: keras.Model, inputs: Any, size: int) -> bool:
+    """Tell whether a model takes batches of this size and no others.
+
+    A row per sample shows that too: where the width of a layer is wrong, some batches happen
+    to hold as many values as a reshape expects.
+    """
+    rows = _output_rows(model, inputs, size)
+    return rows == {size} or (rows is not None and _output_rows(model, inputs, 2 * size) is None)
+
+
+def _output_rows(model: keras.Model, inputs: Any, size: int) -> set[int] | None:
+    """Return how many rows a model puts out for a batch; ``None`` if it does not take it."""
+    batch = taken(inputs, np.resize(np.arange(count_samples(inputs)), size))
+    try:
+        with first_call(model):
+            outputs = keras.tree.flatten(model(batch, training=False))
+    except Exception:  # as from any forward pass
+        return None
+    return {output.shape[0] if output.shape else 0 for output in outputs}

@@ -19,11 +19,12 @@ from runner.capture.batches import (
     padded,
 )
 from runner.capture.capture import Capture
+from runner.capture.failures import batch_size_advice
 from runner.capture.invariance import Comparison
 from runner.capture.selection import Selection
 from runner.capture.state import left_alone
 from runner.config.experiment_config import CaptureConfig
-from runner.errors import InputError
+from runner.errors import InputError, RunError
 from runner.model.building import output_shape
 from runner.preflight import check_size
 from runner.probe.probe import Batch, Probe, grouped
@@ -149,13 +150,20 @@ class Showing:
             self._targets = Targets(probe, getattr(model, "loss", None), shape)
         self.batch_size = fixed or len(self._first)  # less, if the probe's length was unknown
         self._more = len(self._first) == asked if self.rows is None else self.rows > asked
-        self.capture = Capture(
-            model,
-            self._padded(self._first.inputs),
-            settings.selection,
-            training=settings.training,
-            targets=self._compared(self._first, 0),
-        )
+        inputs = self._padded(self._first.inputs)
+        try:
+            self.capture = Capture(
+                model,
+                inputs,
+                settings.selection,
+                training=settings.training,
+                targets=self._compared(self._first, 0),
+            )
+        except RunError as error:
+            advice = batch_size_advice(error, model, inputs, self.rows)
+            if not advice:
+                raise
+            raise RunError(f"{error}; {advice}") from error
         self.first: list[Any] = list(self.capture.first)
         if self.capture.tensors and not has_states(model):
             if not settings.training:
