@@ -1,1 +1,1 @@
-"""The inputs shown to a model, from wherever they come."""
+"""Probes: the inputs shown to a model, from all sources."""

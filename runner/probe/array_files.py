@@ -1,4 +1,4 @@
-"""Probes in NumPy's files."""
+"""Probes from NumPy files."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from runner.probe.memory_sources import array_probe
 from runner.probe.probe import Probe
 from runner.regular_files import begins, regular_file, what_it_is
 
-# Rows of a memory-mapped array that are read at once.
+# Size of the blocks in which a memory-mapped array is read.
 _BLOCK_BYTES = 16 * 2**20
-# Members of an .npz that are not inputs.
+# Names of the members of an .npz that are not inputs.
 _IDS, _LABELS, _TARGETS = "id", "label", "target"
 _HEADER_BYTES = 64 * 2**10
-# An archive may unpack to so much, or to so many times its size.
+# An archive may unpack to this size, or to this multiple of its own size.
 _UNPACKED_BYTES, _UNPACKED_TIMES = 2**30, 200
 
 
 def npy(config: NpyConfig) -> Probe:
-    """Return one array, memory-mapped and read in blocks."""
+    """Return the probe of one array, memory-mapped and read in blocks."""
     array = _mapped(config.path, "probe.path", config.max_bytes)
     beside = {
         key: _mapped(path, f"probe.{key}", config.max_bytes)
@@ -50,7 +50,7 @@ def npy(config: NpyConfig) -> Probe:
 
 
 def npz(config: NpzConfig) -> Probe:
-    """Return the arrays of an ``.npz``: inputs by name, and ``id``, ``label``, ``target``."""
+    """Return the probe of an ``.npz``: inputs by name, and ``id``, ``label``, ``target``."""
     path = regular_file(config.path, "probe.path")
     arrays: dict[str, np.ndarray] = {}
     try:
@@ -77,7 +77,7 @@ def npz(config: NpzConfig) -> Probe:
             ) from error
         raise InputError.of("probe.path", f"{path} is no .npz file: {kind}") from error
     except (RuntimeError, NotImplementedError) as error:
-        # What the zip format allows and NumPy never writes: a password, another compression.
+        # Allowed by the zip format, but never written by NumPy: passwords, other compressions.
         raise InputError.of("probe.path", f"{path} cannot be read: {error}") from error
     ids, labels, targets = (arrays.pop(name, None) for name in (_IDS, _LABELS, _TARGETS))
     if not arrays:
@@ -87,7 +87,7 @@ def npz(config: NpzConfig) -> Probe:
 
 
 def _check_unpacked(path: Path, archive: zipfile.ZipFile) -> None:
-    """Refuse an archive that unpacks to far more than it is, before it is unpacked."""
+    """Check that an archive does not unpack to far more than its size, before unpacking it."""
     size, unpacked = path.stat().st_size, sum(member.file_size for member in archive.infolist())
     if unpacked > max(_UNPACKED_BYTES, _UNPACKED_TIMES * size):
         raise InputError.of(
@@ -117,21 +117,21 @@ def _read(file: IO[bytes], name: str, size: int, limit: int) -> np.ndarray:
 def _header(
     file: IO[bytes], name: str, size: int, limit: int
 ) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read an array's header and check what it declares before anything is allocated."""
+    """Return an array's shape, order and dtype, checked before any memory is allocated."""
     start = file.read(12)
     if not start.startswith(npy_format.MAGIC_PREFIX):
         raise InputError.of("probe.path", f"{name} is no .npy array: it {begins(start)}")
     read = {b"\1\0": npy_format.read_array_header_1_0, b"\2\0": npy_format.read_array_header_2_0}
     if start[6:8] not in read:
         raise InputError.of("probe.path", f"{name} is of an unknown version, or cut short")
-    # NumPy itself reads a header as long as it claims to be, be it 4 GiB.
+    # NumPy reads headers of any declared length, up to 4 GiB.
     ends = 10 if start[6] == 1 else 12
     length = int.from_bytes(start[8:ends], "little")
     if length > _HEADER_BYTES:
         raise InputError.of("probe.path", f"{name} has a header of {readable(length)}")
     try:
         text = start[8:] + file.read(length + ends - len(start))
-        with warnings.catch_warnings():  # that Python 2 wrote it changes nothing
+        with warnings.catch_warnings():  # about files written by Python 2
             warnings.simplefilter("ignore")
             shape, fortran, dtype = read[start[6:8]](io.BytesIO(text))
     except (ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:

@@ -1,4 +1,4 @@
-"""Columns of numbers as Arrow holds them, as NumPy arrays."""
+"""Conversion of Arrow columns of numbers to NumPy arrays."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ READ_AS_NAN = "set probe.allow_nan=true to read it as NaN"
 
 
 class CellError(Exception):
-    """A cell that cannot be shown to a model.
+    """Raised for a cell that cannot be shown to a model.
 
     Parameters
     ----------
     row
-        Counted from 0 within what was given.
+        Row of the cell, counted from 0 within the given table.
     message, advice
         As in `runner.errors.Problem`.
 
     Attributes
     ----------
     column
-        Its name, once known.
+        Name of the column, once known.
     """
 
     def __init__(self, row: int, message: str, advice: str = "") -> None:
@@ -40,7 +40,7 @@ class CellError(Exception):
 
 
 def why_not_numbers(kind: pa.DataType) -> str | None:
-    """Return what a column of some type holds instead of numbers; ``None`` if it is numbers."""
+    """Return a description of a type that is not numeric; ``None`` for numeric types."""
     if isinstance(kind, pa.BaseExtensionType):
         return why_not_numbers(kind.storage_type)
     if pa.types.is_dictionary(kind) or is_array(kind):
@@ -59,7 +59,7 @@ def why_not_numbers(kind: pa.DataType) -> str | None:
 
 
 def is_array(kind: pa.DataType) -> bool:
-    """Tell whether a cell of this type holds several values: a list or a tensor."""
+    """Return whether a cell of this type holds several values: a list or a tensor."""
     if isinstance(kind, pa.BaseExtensionType):
         return is_array(kind.storage_type)
     return bool(
@@ -72,25 +72,25 @@ def is_array(kind: pa.DataType) -> bool:
 
 
 def is_integer(kind: pa.DataType) -> bool:
-    """Tell whether a column of this type holds whole numbers, as far as int64 goes."""
+    """Return whether a column of this type holds integers in the range of int64."""
     if pa.types.is_dictionary(kind):
         return is_integer(kind.value_type)
     return bool(pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale <= 0))
 
 
 def matrix(table: pa.Table, names: Sequence[str], *, allow_nan: bool) -> np.ndarray:
-    """Return columns of single numbers side by side.
+    """Return columns of single numbers as one array.
 
     Returns
     -------
     numpy.ndarray
-        Shape (row, column), in the type that holds them all.
+        Shape (row, column), in the common dtype of the columns.
 
     Raises
     ------
     CellError
-        For a missing value where NaN is not allowed, and for an integer that the common
-        type does not hold.
+        If a value is missing and NaN is not allowed, or the common dtype cannot represent an
+        integer.
     """
     arrays = [array(table, name, allow_nan=allow_nan) for name in names]
     dtype = np.result_type(*arrays)
@@ -104,17 +104,17 @@ def matrix(table: pa.Table, names: Sequence[str], *, allow_nan: bool) -> np.ndar
 
 
 def array(table: pa.Table, name: str, *, allow_nan: bool) -> np.ndarray:
-    """Return the values of one column.
+    """Return one column as an array.
 
     Returns
     -------
     numpy.ndarray
-        Shape (row,), or (row, ...) of a column of lists or tensors. A missing value is NaN.
+        Shape (row,), or (row, ...) for a column of lists or tensors. Missing values are NaN.
 
     Raises
     ------
     CellError
-        As in `matrix`, and for lists of different lengths.
+        As in `matrix`, or if lists have different lengths.
     """
     column = table.column(name)
     if pa.types.is_floating(column.type) and (allow_nan or not column.null_count):

@@ -1,4 +1,4 @@
-"""Which columns of a table are ids, labels, targets and inputs, and the probe that they make."""
+"""The roles of a table's columns (ids, labels, targets, inputs), and the probe of a table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from runner.probe.probe import Batch, Probe
 from runner.probe.sample_ids import ColumnGatherer, Locate, SampleColumn, joined
 from runner.tensors import InputSpec
 
-# Every name is compared with the others and read by itself: a table this wide is an array.
+# Columns are checked and read one by one; a table wider than this should be an array.
 MAX_COLUMNS = 100_000
 _UNIT = re.compile(r"u\d+(_\d+)*")
 _RESET = "give each sample its own id (in pandas: reset_index), or name a column in probe.id_column"
@@ -26,32 +26,32 @@ Tables = Callable[[Sequence[str]], Iterator[pa.Table]]
 
 
 class ColumnRoles:
-    """What each column of a table is read as.
+    """The roles of the columns of a table.
 
     Parameters
     ----------
     config
-        What the configuration names.
+        Configuration of the probe.
     names
-        All columns.
+        Names of all columns.
     source
-        The table, in one line for people.
+        Description of the table in one line, for messages.
     index
-        Columns that hold a DataFrame's index, never inputs unless they are named.
+        Columns that hold a DataFrame's index; they are inputs only if named as such.
     index_ids
-        Those of them that are the samples' ids unless others are named.
+        Columns of `index` that are the sample ids, unless the configuration names others.
     locate
         As in `runner.probe.probe.Probe`.
 
     Attributes
     ----------
     ids, labels, targets, inputs
-        Columns.
+        Names of the columns in each role.
 
     Raises
     ------
     InputError
-        If a column that is named is not there, or none is left for the inputs.
+        If a named column does not exist, or no column is left for the inputs.
     """
 
     def __init__(
@@ -88,17 +88,17 @@ class ColumnRoles:
 
     @property
     def texts(self) -> list[str]:
-        """Columns that are ids or labels, and may be text."""
+        """Names of the columns that are ids or labels, and may be text."""
         return [*self.ids, *([] if self.label is None else [self.label])]
 
     @property
     def numbers(self) -> list[str]:
-        """Columns that must be numbers."""
+        """Names of the columns that must be numbers."""
         return [*self.inputs, *self.targets]
 
     @property
     def advice(self) -> str:
-        """What to do about a column that holds no numbers."""
+        """Advice for a column that does not hold numbers."""
         if self._config.input_columns is None:
             return "name the inputs in probe.input_columns"
         return "show text from probe=npz or probe=function"
@@ -116,20 +116,20 @@ class ColumnRoles:
 
 
 class TableProbe:
-    """A table's columns, read in pieces, as a probe.
+    """A probe from the columns of a table, read in pieces.
 
     Parameters
     ----------
     roles
-        What the columns are.
+        Roles of the columns.
     schema
-        The types of the columns that are numbers.
+        Types of the columns that are numbers.
     tables
-        Returns the rows of some columns from the first, in pieces.
+        Function that returns the rows of some columns, in pieces from the first row.
     allow_nan
-        Whether a missing number is read as NaN.
+        Whether missing numbers are read as NaN.
     max_bytes
-        Ids and labels, which are kept, may take no more.
+        Maximum memory for ids and labels, which are kept.
     """
 
     def __init__(
@@ -157,17 +157,17 @@ class TableProbe:
     ) -> Probe:
         """Return the probe.
 
-        Ids and labels are read first: whether all are whole numbers, and whether an id is
-        there twice, only the last row can tell. They fit in memory where the rest need not.
+        Ids and labels are read first and kept in memory, since only all rows show whether they
+        are integers and whether ids are unique.
 
         Parameters
         ----------
         rows
-            How many there are, where that is known; all are read once if it is not.
+            Number of rows, if known; otherwise the table is read once to count them.
         ids
-            The sample ids where no column holds them; counted from 0 if not given.
+            Sample ids if no column holds them; default: row numbers from 0.
         integers
-            As in `runner.probe.probe.Probe`; by default what the columns' types say.
+            As in `runner.probe.probe.Probe`; default: derived from the types of the columns.
         """
         roles = self._roles
         gathered: dict[str, SampleColumn] = {}
@@ -199,7 +199,7 @@ class TableProbe:
 
     def _gathered(self) -> tuple[int, dict[str, SampleColumn]]:
         roles = self._roles
-        look = roles.locate is not None  # a text tells numbers by their look alone
+        look = roles.locate is not None  # in a text file, numbers have no type
         gatherers = {
             name: ColumnGatherer(
                 name, roles.source, self._max_bytes, look=look, locate=roles.locate
@@ -214,7 +214,7 @@ class TableProbe:
         return rows, {name: gatherer.values() for name, gatherer in gatherers.items()}
 
     def _first(self) -> Any:
-        """Return the inputs of the first row, which tell what all are like."""
+        """Return the inputs of the first row, which define shapes and dtypes."""
         names = self._roles.inputs
         if self._wide.intersection(names):
             for table in self._tables(names):
@@ -256,7 +256,7 @@ class TableProbe:
 
     @contextlib.contextmanager
     def _placed(self, start: int) -> Iterator[None]:
-        """Say of a cell where it stands in the file."""
+        """Turn a CellError into an InputError with the position in the file."""
         try:
             yield
         except CellError as error:
@@ -269,7 +269,7 @@ class TableProbe:
 
 
 def _is_table_of_units(names: Sequence[str]) -> bool:
-    """Tell whether a table is one that Runner wrote of a layer: samples and their units."""
+    """Return whether a table is one that Runner wrote for a layer: samples and their units."""
     if list(names) == ["sample", "activation"]:
         return True
     return len(names) > 1 and names[0] == "sample" and all(map(_UNIT.fullmatch, names[1:]))

@@ -1,4 +1,4 @@
-"""Probes in text tables: CSV and its kin, one sample a row."""
+"""Probes from CSV and similar text tables, one sample per row."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from runner.regular_files import regular_file
 
 _INTEGER = r"^[ \t]*[+-]?[0-9]+[ \t]*$"
 _THOUSANDS = re.compile(r"\s*[+-]?\d{1,3}([,.' \u00a0\u202f])\d{3}(\1\d{3})*([.,]\d+)?\s*")
-# Integers with fewer digits have a float64 of their own.
+# Integers with up to this many digits are exact in float64.
 _EXACT_DIGITS = 15
 
 
 def read_csv(config: CsvConfig) -> Probe:
-    """Return a text table, read in blocks of a megabyte, of which Arrow holds some ahead."""
+    """Return the probe of a text table, read in blocks of 1 MiB; Arrow reads some blocks ahead."""
     path = regular_file(config.path, "probe.path")
     return _CsvProbe(TextTable(path, config), config).probe()
 
@@ -62,7 +62,7 @@ class _CsvProbe:
             raise self._diagnosed(error) from error
 
     def _read(self, types: dict[str, pa.DataType], missing: Sequence[str]) -> Iterator[pa.Table]:
-        """Yield the rows of some columns, each in its type."""
+        """Yield the rows of some columns in the given types."""
         text = self._text
         place = {name: str(column) for column, name in reversed([*enumerate(text.names)])}
         with text.open() as file:
@@ -90,12 +90,14 @@ class _CsvProbe:
                 yield pa.table(batch).rename_columns(list(types))
 
     def _integer_columns(self) -> Sequence[bool]:
-        """Return which inputs are written as integers throughout; read when one is rounded.
+        """Return for each input whether it is written as integers in all rows.
+
+        This reads the file again, so it is called only if a value may be rounded.
 
         Raises
         ------
         InputError
-            If one of them is no float64.
+            If float64 cannot represent one of the integers.
         """
         if self._integers is None:
             inputs = self._roles.inputs
@@ -122,7 +124,7 @@ class _CsvProbe:
         return self._integers
 
     def _diagnosed(self, error: Exception) -> InputError:
-        """Find the row that the fast reader stumbled over."""
+        """Return the error that names the row and column on which the fast reader failed."""
         text, numbers = self._text, self._roles.numbers
         columns = [(name, text.names.index(name)) for name in numbers]
         try:
@@ -181,7 +183,7 @@ def _all_integers(column: pa.ChunkedArray) -> bool:
 
 
 def _rounded_row(column: pa.ChunkedArray) -> int | None:
-    """Return the first row whose integer is no float64."""
+    """Return the first row whose integer float64 cannot represent; ``None`` if there is none."""
     long = pc.greater(pc.binary_length(pc.utf8_trim_whitespace(column)), _EXACT_DIGITS)
     for row in np.flatnonzero(long.to_numpy()).tolist():
         cell = column[row].as_py()

@@ -1,4 +1,4 @@
-"""Pictures decoded and resized as Keras does it: by TensorFlow. Imports it."""
+"""Decoding and resizing of pictures as in Keras, with TensorFlow; imports it."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from runner.errors import InputError
 
 Fit = Literal["stretch", "crop", "pad"]
 
-# The formats that `keras.utils.image_dataset_from_directory` takes, by Pillow's name, and
-# the channels that TensorFlow can give. (A BMP holds its pixels as they are.)
+# The formats of `keras.utils.image_dataset_from_directory`, by Pillow's name, and the numbers
+# of channels that TensorFlow supports. (BMP is left to Pillow, since it stores plain pixels.)
 _DECODED: dict[str, tuple[int, ...]] = {
     "JPEG": (1, 3),
-    "MPO": (1, 3),  # a JPEG with further pictures behind it
+    "MPO": (1, 3),  # a JPEG followed by further pictures
     "PNG": (1, 3, 4),
     "GIF": (3,),
 }
 
-# These leave a picture as it is that has the size already; the others blur or sharpen it.
+# These do not change a picture that already has the size; the others blur or sharpen it.
 _KEEPING = ("bilinear", "nearest", "area")
 
 
 def decoded(data: bytes, kind: str, mode: str, channels: int) -> np.ndarray | None:
-    """Decode a picture as Keras does.
+    """Return the pixels of a picture, decoded as in Keras.
 
     Parameters
     ----------
     data
-        The file's content.
+        Content of the file.
     kind, mode
-        Its format and its colours, by Pillow's names.
+        Format and colour mode, by Pillow's names.
     channels
-        1, 3 or 4.
+        Number of channels: 1, 3 or 4.
 
     Returns
     -------
     ndarray or None
-        Shape (height, width, channels), uint8; ``None`` for what Keras does not read.
+        Shape (height, width, channels), uint8; ``None`` if Keras does not support the format.
 
     Raises
     ------
@@ -61,19 +61,19 @@ def decoded(data: bytes, kind: str, mode: str, channels: int) -> np.ndarray | No
 def resized(
     picture: np.ndarray, height: int, width: int, interpolation: str, fit: Fit
 ) -> np.ndarray:
-    """Resize a picture as `keras.utils.image_dataset_from_directory` does.
+    """Return a picture resized as by `keras.utils.image_dataset_from_directory`.
 
     Parameters
     ----------
     picture
         Shape (height, width, channels), uint8.
     height, width
-        The new size.
+        New size.
     interpolation
         One of Keras's methods.
     fit
-        What becomes of a picture of other proportions: it is stretched, cropped about its
-        centre, or padded with black.
+        How to fit a picture of other proportions: stretch it, crop it about its centre, or
+        pad it with black.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def resized(
 
 @functools.cache
 def _resize(channels: int, height: int, width: int, interpolation: str, fit: Fit) -> Any:
-    """Return the function of a graph that resizes; its input's size is open, as Keras's is."""
+    """Return a traced function that resizes pictures of any size, as Keras's does."""
     size = (height, width)
 
     def resize(picture: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A text file as a table: which bytes, which delimiter, and on which line a row stands."""
+"""A text file as a table: its encoding, its delimiter, and the lines of its rows."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ _COMPRESSIONS = {
     "a zstd file": "zstd",
     "an lz4 file": "lz4",
 }
-# A compressed file may unpack to so much, or to so many times its size.
+# A compressed file may unpack to this size, or to this multiple of its own size.
 _UNPACKED_BYTES, _UNPACKED_TIMES = 2**30, 200
 _BLOCK_BYTES = 2**20
-# What a number takes in a text at most; a row must fit in a block.
+# Maximum length of a number in a text; a row must fit in a block.
 _NUMBER_BYTES = 32
 _DELIMITERS = (",", ";", "\t", "|", " ")
 _LOOKED_AT = 20
 _SEPARATOR_HINT = re.compile(r"sep=([^\w\s]|\t)\r?\n?")
-# What pandas makes of a column without a name, and writes again.
+# Columns without a name, and the names that pandas gives to them.
 _NAMELESS = re.compile(r"(Unnamed: \d+(\.\d+)*)?")
 
 MISSING = (
     *("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-NaN", "-nan"),
     *("null", "NULL", "None", "<NA>", "?"),
 )
-"""What stands for a missing number in text files."""
+"""Texts that stand for a missing number."""
 
 
 class TextTable:
@@ -49,27 +49,27 @@ class TextTable:
     Parameters
     ----------
     path
-        A regular file, plain or compressed.
+        Path of a regular file, plain or compressed.
     config
-        How to read it; what it leaves open is found in the file's first rows.
+        Configuration of the probe; unset options are detected from the first rows.
 
     Attributes
     ----------
     delimiter
-        What separates columns.
+        Delimiter of the columns.
     names
-        The columns; one that has no name is called by an empty text.
+        Names of the columns; empty for a column without a name.
     above
-        How many lines stand above the rows.
+        Number of lines above the rows.
     index
-        The columns without a name that pandas and R write first: what rows are called.
+        Leading columns without a name, in which pandas and R write the names of rows.
     index_ids
-        Those of them that are not what an index became when it was read and written again.
+        Columns of `index` that are ids, not an old index that was read and written again.
 
     Raises
     ------
     InputError
-        If it is no text, has no rows, or its columns cannot be told apart.
+        If the file is not text, has no rows, or its columns have no distinct names.
     """
 
     def __init__(self, path: Path, config: CsvConfig) -> None:
@@ -102,33 +102,33 @@ class TextTable:
 
     @property
     def block_size(self) -> int:
-        """How many bytes are read at once; a row has no more."""
+        """Number of bytes read at once; the maximum size of a row."""
         return max(_BLOCK_BYTES, _NUMBER_BYTES * len(self.names))
 
     def open(self) -> IO[bytes]:
-        """Open the file's text, unpacked.
+        """Open the file, decompressed.
 
         Raises
         ------
         InputError
-            While it is read: if it unpacks to far more than it is.
+            During reading, if the file unpacks to far more than its size.
         """
         if self.compression is None:
             return self.path.open("rb")
         return io.BufferedReader(_Unpacked(self.path, self.compression), 2**16)
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield the rows below the header, each with the line that it begins on."""
+        """Yield the rows below the header, each with the number of its first line."""
         for line, _, cells in self._parsed(self.delimiter):
             if line > self.above:
                 yield line, cells
 
     def locate(self, row: int) -> str:
-        """Return where a row stands: ``data.csv:7``."""
+        """Return the position of a row: ``data.csv:7``."""
         return f"{self.path}:{next(islice(self.rows(), row, None))[0]}"
 
     def _parsed(self, delimiter: str) -> Iterator[tuple[int, int, list[str]]]:
-        """Yield every row with the lines that it begins and ends on."""
+        """Yield all rows, each with the numbers of its first and last line."""
         encoding = self._config.encoding
         if encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
             encoding = "utf-8-sig"
@@ -156,7 +156,7 @@ class TextTable:
                 raise InputError.of(f"{self.path}:{line}", str(error)) from error
 
     def _separator_hint(self) -> tuple[str | None, int]:
-        """Return the delimiter that Excel writes into the first line, and how many lines it is."""
+        """Return the delimiter in Excel's first line ``sep=``, and the number of lines to skip."""
         with self.open() as file:
             try:
                 first = file.readline(16).decode("utf-8-sig")
@@ -166,7 +166,7 @@ class TextTable:
         return (hint[1], 1) if hint else (None, 0)
 
     def _found_delimiter(self) -> str:
-        """Return what separates the columns of the first rows into equally many."""
+        """Return the delimiter that splits the first rows into the same number of columns."""
         header: dict[str, int] = {}
         fitting: dict[str, int] = {}
         for delimiter in _DELIMITERS:
@@ -180,7 +180,7 @@ class TextTable:
             if not widths or widths[0] == 1 or (delimiter == " " and len(widths) == 1):
                 continue
             header[delimiter] = widths[0]
-            # Of R's write.table the header lacks the name of the first column.
+            # The header of R's write.table lacks the name of the first column.
             if len(set(widths)) == 1 or {*widths[1:]} == {widths[0] + 1}:
                 fitting[delimiter] = widths[0]
         if fitting.keys() - {" "}:
@@ -191,7 +191,7 @@ class TextTable:
         return ","
 
     def _header(self) -> tuple[list[str], int]:
-        """Return the columns, and how many lines stand above the rows."""
+        """Return the names of the columns, and the number of lines above the rows."""
         first = next(self._parsed(self.delimiter), None)
         if first is None:
             raise InputError.of("probe", f"{self.path} has 0 rows", "give at least one sample")
@@ -237,7 +237,7 @@ class TextTable:
     def _check_encoding(self) -> None:
         encoding, delimiter = self._config.encoding, self._config.delimiter
         try:
-            "".encode(encoding)  # codecs.lookup also knows encodings that are not of text
+            "".encode(encoding)  # codecs.lookup accepts encodings of bytes too
         except LookupError as error:
             raise InputError.of("probe.encoding", f"unknown encoding '{encoding}'") from error
         if delimiter is not None and (delimiter in '"\r\n' or not delimiter.isascii()):
@@ -248,7 +248,7 @@ class TextTable:
             return file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
     def _undecodable(self, encoding: str) -> int:
-        """Return the byte that cannot be decoded: an error in a stream counts from its block."""
+        """Return the offset of the byte that cannot be decoded; stream errors count per block."""
         decoder = codecs.getincrementaldecoder(encoding)()
         end = 0
         with self.open() as file:
@@ -265,14 +265,14 @@ class TextTable:
 
 
 def is_number(text: str, decimal: str = ".") -> bool:
-    """Tell whether a cell's text is a number, as a table's reader understands it."""
+    """Return whether the text of a cell is a number for the reader of the table."""
     point = re.escape(decimal)
     digits = rf"(\d+{point}?\d*(e[+-]?\d+)?|{point}\d+(e[+-]?\d+)?|nan|inf(inity)?)"
     return re.fullmatch(rf"[ \t]*[+-]?{digits}[ \t]*", text, re.I | re.A) is not None
 
 
 class _Lines:
-    """The lines of a text, of which neither one nor all those of a row may be without end."""
+    """The lines of a text, with a maximum length of each line and of all lines of a row."""
 
     def __init__(self, file: IO[str], path: Path) -> None:
         self._file = file
@@ -281,7 +281,7 @@ class _Lines:
         self._row = 0
 
     def begin_row(self) -> None:
-        """Count from here."""
+        """Start counting the length of a new row."""
         self._row = 0
 
     def __iter__(self) -> _Lines:
@@ -303,7 +303,7 @@ class _Lines:
 
 
 class _Unpacked(io.RawIOBase):
-    """The content of a compressed file, as long as it is not far more than the file."""
+    """The content of a compressed file, with a maximum size."""
 
     def __init__(self, path: Path, compression: str) -> None:
         self._path = path
@@ -336,5 +336,5 @@ class _Unpacked(io.RawIOBase):
 
 
 def missing_words() -> Sequence[str]:
-    """Return how a missing number may be written, also beside a blank."""
+    """Return the texts for a missing number, including those with a space before or after."""
     return [each for word in MISSING for each in (word, f" {word}", f"{word} ")]

@@ -1,7 +1,7 @@
-"""Integers that another type does not hold: the one rule for all that is shown to a model.
+"""Checks for integers that another dtype cannot represent, used for all inputs of a model.
 
-A float may be rounded to a narrower type, which is what that is chosen for. An integer that
-comes back as another one was hardly meant to.
+Floats may be rounded to a narrower dtype, which is expected. Integers may not change, which is
+hardly ever intended.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ KEEP_INTEGER = (
     "scale it, give it as a float if it may be rounded, or let the model compute in float64 "
     "(an input of dtype float64, and model.dtype=float64)"
 )
-# From here on not every integer is a float64.
+# From here on, float64 cannot represent every integer.
 FIRST_INEXACT = 2**53
 
 
 def not_held(integers: np.ndarray, cast: np.ndarray) -> np.ndarray:
-    """Return where an integer is another one after it was cast."""
+    """Return a mask of the integers that changed in a cast."""
     with np.errstate(invalid="ignore"):
         other = cast.astype(integers.dtype) != integers
-    # A negative number comes back unharmed from an unsigned type of its size, and a float one
-    # above the largest int64 as the smallest.
+    # A negative integer is unchanged after a round trip through an unsigned dtype of its size,
+    # and a float just above the largest int64 becomes the smallest.
     return np.asarray(other | ((cast < 0) != (integers < 0)))
 
 
 def rounded(
     array: np.ndarray, cast: np.ndarray, integers: Callable[[], Sequence[bool]] | None
 ) -> np.ndarray:
-    """Return where a float stood for an integer, and was rounded.
+    """Return a mask of the floats that represented an integer and were rounded.
 
     Parameters
     ----------
     array, cast
-        Floats of shape (sample, column), and the same in the type that the model expects.
+        Floats of shape (sample, column), and the same in the dtype that the model expects.
     integers
-        As in `runner.probe.probe.Probe`; asked only if it matters.
+        As in `runner.probe.probe.Probe`; called only if a value may be rounded.
     """
     none = np.zeros(array.shape, dtype=bool)
     if integers is None:
@@ -49,5 +49,5 @@ def rounded(
 
 
 def rounding(found: int, dtype: object, held: float) -> str:
-    """Return what a type makes of an integer: ``found 9, which float32 rounds to 8``."""
+    """Return a message about a rounded integer: ``found 9, which float32 rounds to 8``."""
     return f"found {found}, which {dtype} rounds to {int(held)}"

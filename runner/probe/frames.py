@@ -1,4 +1,4 @@
-"""What pandas holds: numbers side by side, and an index that tells the samples' ids."""
+"""Conversion of pandas objects: values to arrays, and indices to sample ids."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class FrameArray:
     Attributes
     ----------
     array
-        Shape (row, column), in the type that holds all columns; a missing value is NaN.
+        Shape (row, column), in the common dtype of all columns; missing values are NaN.
     columns
-        Their names.
+        Names of the columns.
     integers
         As in `runner.probe.probe.Probe`.
 
     Raises
     ------
     InputError
-        If a column holds no numbers, or an integer that the common type does not hold.
+        If a column is not numeric, or the common dtype cannot represent an integer.
     """
 
     integers: Callable[[], Sequence[bool]] | None = None
@@ -42,7 +42,7 @@ class FrameArray:
         self.columns = tuple(map(str, frame.columns))
         kinds = {getattr(dtype, "kind", "O") for dtype in frame.dtypes}
         same = len(set(frame.dtypes)) == 1 and kinds <= set("biuf")
-        if same or not kinds & set("biuf"):  # numbers of one type, or texts alone
+        if same or not kinds & set("biuf"):  # numbers of one dtype, or only texts
             self.array = np.asarray(frame)
             return
         try:
@@ -67,22 +67,22 @@ class FrameArray:
 
 
 def is_frame(given: Any) -> bool:
-    """Tell whether something is a DataFrame of pandas."""
+    """Return whether an object is a pandas DataFrame."""
     return hasattr(given, "dtypes") and hasattr(given, "columns") and hasattr(given, "iloc")
 
 
 def common_index(named: Iterable[tuple[Any, str]]) -> Any:
-    """Return the index of those that are pandas objects; ``None`` if none is.
+    """Return the common index of the pandas objects among some; ``None`` if there are none.
 
     Parameters
     ----------
     named
-        What was given, and what it is called.
+        Pairs of an object and its name.
 
     Raises
     ------
     InputError
-        If they have different ones: which belong together cannot be told.
+        If they have different indices, so that the rows cannot be matched.
     """
     index: Any = None
     first = ""
@@ -101,12 +101,12 @@ def common_index(named: Iterable[tuple[Any, str]]) -> Any:
 
 
 def index_ids(index: Any) -> list[Any]:
-    """Return the sample ids that an index stands for: ``a/1`` of the levels of a MultiIndex.
+    """Return the sample ids of an index: ``a/1`` for the levels of a MultiIndex.
 
     Raises
     ------
     InputError
-        If one is there twice.
+        If an id occurs twice.
     """
     several = getattr(index, "nlevels", 1) > 1
     ids = ["/".join(map(str, levels)) for levels in index] if several else list(index)

@@ -1,4 +1,4 @@
-"""A folder of pictures as a probe."""
+"""Probes from folders of pictures."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from runner.regular_files import folder as existing_folder
 from runner.regular_files import what_it_is
 from runner.tensors import InputSpec
 
-# Pillow's formats of pixels that are decoded in this process. Others start a program
-# (EPS: Ghostscript), are drawn by the system (WMF) or are no pictures by themselves.
+# Pillow's formats that are decoded in this process. Others start a program (EPS: Ghostscript),
+# are drawn by the system (WMF) or are not pictures by themselves.
 _FORMATS = (
     "PNG", "JPEG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000", "ICO",
     "ICNS", "TGA", "PCX", "DDS", "PSD", "QOI", "SGI", "SUN", "XBM", "XPM", "MSP",
 )  # fmt: skip
-# Those of them that no first bytes tell: asked only of a file with their ending.
+# Formats that have no magic bytes: tried only for files with their extension.
 _BY_ENDING = ("TGA",)
 _OF_PAGES = ("GIF", "TIFF", "PNG", "WEBP", "AVIF")
 _LEFT_BY_SYSTEMS = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r")
@@ -41,16 +41,16 @@ _MOST_NAMES = 100
 
 @dataclass(frozen=True)
 class _Picture:
-    """A file that is a picture by its content.
+    """A picture file, recognized by its content.
 
     Attributes
     ----------
     path
-        Where it is.
+        Path of the file.
     name
-        Its path below the probe's folder, with ``/``.
+        Path below the probe's folder, with ``/``.
     format
-        Its format, by Pillow's name.
+        Format of the picture, by Pillow's name.
     """
 
     path: Path
@@ -59,18 +59,18 @@ class _Picture:
 
 
 def images(config: ImagesConfig, expected: Sequence[InputSpec]) -> Probe:
-    """Return the pictures of a folder, resized to what the model takes.
+    """Return the probe of the pictures of a folder, resized to the input size of the model.
 
-    What a file is, its content says. They come sorted by their path, which is their sample
-    id; the folder inside `path` that holds one is its label; a table may say otherwise.
-    Files that `keras.utils.image_dataset_from_directory` takes have the values that it
-    gives, to the bit (with ``scale: 0-1`` divided by 255); other formats are decoded by
-    Pillow and resized in the same way.
+    Formats are recognized by content. Pictures are sorted by path; the path is the sample id,
+    and the folder below `config.path` is the label, unless a table gives others. For formats of
+    `keras.utils.image_dataset_from_directory`, values are bit-for-bit identical to those of
+    that function (with ``scale: 0-1``, divided by 255); other formats are decoded by Pillow
+    and resized in the same way.
 
     Raises
     ------
     InputError
-        If there is no picture, one is damaged, or the model takes none.
+        If there is no picture, a picture is damaged, or the model does not take pictures.
     """
     folder = existing_folder(config.path, "probe.path")
     height, width, channels = _size(expected)
@@ -100,7 +100,7 @@ def images(config: ImagesConfig, expected: Sequence[InputSpec]) -> Probe:
 
 
 class _Decoder:
-    """Makes the pixels that a model takes of a picture."""
+    """Decodes pictures into the pixels that a model takes."""
 
     def __init__(
         self, pillow: Any, config: ImagesConfig, height: int, width: int, channels: int
@@ -111,8 +111,8 @@ class _Decoder:
         self._channels = channels
 
     def pixels(self, picture: _Picture) -> np.ndarray:
-        """Return one picture: shape (height, width, channels), float32."""
-        load_backend()  # not before: what is wrong with the files is known sooner
+        """Return the pixels of a picture: shape (height, width, channels), float32."""
+        load_backend()  # not earlier, so that mistakes in the files are reported sooner
         from runner.probe.decoding import resized
 
         config = self._config
@@ -129,16 +129,16 @@ class _Decoder:
         from runner.probe.decoding import decoded
 
         data = picture.path.read_bytes()
-        # Pillow finds an MPO, a JPEG with further pictures behind it, as a JPEG.
+        # Pillow recognizes an MPO, a JPEG followed by further pictures, as a JPEG.
         kind = "JPEG" if picture.format == "MPO" else picture.format
         with _opened(self._pillow, io.BytesIO(data), [kind]) as opened:
             try:
                 array = decoded(data, picture.format, opened.mode, self._channels)
             except ValueError:
-                opened.load()  # Pillow may say what is wrong
+                opened.load()  # Pillow may raise a more specific error
                 raise
             if array is None:
-                # Of a picture of more than 8 bits, Pillow would cut off what is larger.
+                # Pillow would clip the values of a picture of more than 8 bits.
                 if opened.mode.startswith(("I", "F")):
                     raise InputError.of(
                         str(picture.path),
@@ -153,8 +153,8 @@ class _Decoder:
 
 
 def _upright(array: np.ndarray, orientation: int) -> np.ndarray:
-    """Return pixels turned and mirrored as EXIF's orientation, 1 to 8, asks for."""
-    if orientation in (5, 6, 7, 8):  # rows and columns change places
+    """Return pixels rotated and mirrored according to an EXIF orientation, 1 to 8."""
+    if orientation in (5, 6, 7, 8):  # rows and columns are swapped
         array = array.swapaxes(0, 1)
     rows = -1 if orientation in (3, 4, 7, 8) else 1
     columns = -1 if orientation in (2, 3, 6, 7) else 1
@@ -164,7 +164,7 @@ def _upright(array: np.ndarray, orientation: int) -> np.ndarray:
 def _listed(
     pillow: Any, folder: Path, table: Path | None
 ) -> tuple[list[_Picture], tuple[str, ...]]:
-    """Return the pictures below a folder, and what is to be said of the others."""
+    """Return the pictures below a folder, and notes about the other files."""
     pictures: list[_Picture] = []
     left_out: list[str] = []
     cut: list[str] = []
@@ -204,19 +204,19 @@ def _listed(
 
 
 def _identified(pillow: Any, path: Path) -> tuple[str, bool]:
-    """Return the format of a picture and whether it has several pages; empty if it is none.
+    """Return the format of a picture, empty if it is none, and whether it has several pages.
 
     Raises
     ------
     InputError
-        If it is called a picture, or begins as one, and is not.
+        If it has the extension or the first bytes of a picture, but is not one.
     """
     named = pillow.registered_extensions().get(path.suffix.lower())
     known = [format for format in _FORMATS if format in pillow.OPEN]
     formats = [format for format in known if format not in _BY_ENDING or format == named]
     try:
         with _opened(pillow, path, formats) as opened:
-            # It must be asked for: finding it may mean reading the whole file.
+            # Only for formats with pages, since `is_animated` may read the whole file.
             several = opened.format in _OF_PAGES and getattr(opened, "is_animated", False)
             return opened.format, several
     except pillow.UnidentifiedImageError as error:
@@ -237,16 +237,16 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 
 @contextlib.contextmanager
 def _opened(pillow: Any, source: Any, formats: Sequence[str]) -> Iterator[Any]:
-    """Open a picture of one of some formats; one of too many pixels is an error."""
+    """Open a picture in one of the given formats; too many pixels are an error."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of notes beside the pixels
+        warnings.simplefilter("ignore")  # about metadata
         warnings.simplefilter("error", pillow.DecompressionBombWarning)
         with pillow.open(source, formats=formats) as opened:
             yield opened
 
 
 def _size(expected: Sequence[InputSpec]) -> tuple[int, int, int]:
-    """Return height, width and channels of a model's one input."""
+    """Return height, width and channels of the single input of a model."""
     shape = expected[0].shape if len(expected) == 1 else ()
     if len(shape) != 3 or shape[-1] not in _MODES or None in shape:
         raise InputError.of(

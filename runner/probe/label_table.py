@@ -1,4 +1,4 @@
-"""A table of labels and ids, joined to files by their names."""
+"""Tables of labels and ids, joined to files by name."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from runner.probe.sample_ids import numbers_or_text
 from runner.regular_files import binary_kind, regular_file, what_it_is
 
 _MOST_ROWS = 10_000_000
-_MOST_BYTES = 1_000  # of a name, a label or an id
-# What a table may name a file by; the first that fits any of the files counts.
+_MOST_BYTES = 1_000  # maximum length of a name, a label or an id
+# The ways in which a table may name files; the first that matches any file is used.
 _NAMES: tuple[Callable[[str], str], ...] = (
     lambda name: name,
     lambda name: PurePosixPath(name).name,
@@ -32,27 +32,27 @@ _NAMES: tuple[Callable[[str], str], ...] = (
 def joined_labels(
     config: ImagesConfig, path: Path, names: Sequence[str]
 ) -> tuple[list[Any] | None, list[Any] | None]:
-    """Return what a table says of files.
+    """Return the ids and labels that a table gives to files.
 
     Parameters
     ----------
     config
-        Which of its columns hold what.
+        Configuration of the probe, with the names of the columns.
     path
-        The table: Parquet, or CSV with a header.
+        Path of the table: Parquet, or CSV with a header.
     names
-        The files' paths below their folder, with ``/``. The table may name them so, by
-        their last part, or by that without its ending.
+        Paths of the files below their folder, with ``/``. The table may hold these paths, file
+        names, or file names without extension.
 
     Returns
     -------
     ids, labels
-        One for each file; ``None`` where the table has no such column.
+        One value per file; ``None`` if the table has no such column.
 
     Raises
     ------
     InputError
-        If a file has no row or several, or the table cannot be read.
+        If a file has no row or several rows, or the table cannot be read.
     """
     table = _opened(regular_file(path, "probe.labels"))
     twice = [name for name, count in Counter(table.names).items() if count > 1]
@@ -86,7 +86,7 @@ def joined_labels(
 def _joined(
     path: Path, given: Sequence[str], plain: Sequence[str], names: Sequence[str]
 ) -> list[int]:
-    """Return the row of each file."""
+    """Return the number of the table's row for each file."""
     shortened = next((short for short in _NAMES if {*map(short, plain)} & {*given}), _NAMES[0])
     wanted = [shortened(name) for name in plain]
     twice = [name for name, count in Counter(given).items() if count > 1 and name in {*wanted}]
@@ -122,26 +122,26 @@ def _pictures(count: int) -> str:
 
 
 def _plain(name: str) -> str:
-    """Return a file's name as all systems would: composed letters, and slashes."""
+    """Return a normalized file name: composed letters (NFC), and slashes."""
     return unicodedata.normalize("NFC", name).replace("\\", "/").removeprefix("./")
 
 
 class _Table:
-    """A table of which cells are read as text: here, CSV that is in memory."""
+    """A table with cells as text, from CSV, in memory."""
 
     def __init__(self, names: list[str], rows: list[list[str]]) -> None:
         self.names = names
         self._rows = rows
 
     def cells(self, name: str, rows: Sequence[int] | None = None) -> list[str]:
-        """Return the cells of a column: all of them, or those of some rows."""
+        """Return the cells of a column, of all rows or of the given rows."""
         column = self.names.index(name)
         wanted = self._rows if rows is None else [self._rows[row] for row in rows]
         return [cells[column] for cells in wanted]
 
 
 class _ParquetTable(_Table):
-    """One in Parquet; a column is read when it is asked for."""
+    """A Parquet table, whose columns are read on access."""
 
     def __init__(self, file: pa.parquet.ParquetFile, path: Path) -> None:
         super().__init__(file.schema_arrow.names, [])
@@ -153,7 +153,7 @@ class _ParquetTable(_Table):
 
     def cells(self, name: str, rows: Sequence[int] | None = None) -> list[str]:
         column = self._file.read([name]).column(name)
-        for chunk in column.chunks:  # before a text that is there once becomes many
+        for chunk in column.chunks:  # before dictionaries are expanded
             texts = chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk
             if pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type):
                 longest = pc.max(pc.binary_length(texts)).as_py() or 0

@@ -1,4 +1,4 @@
-"""Probes that are in memory, or made on the way."""
+"""Probes from arrays and other objects in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runner.probe.streams import RECORD, is_record, specs_of, stream_probe
 
 
 def tutorial() -> Probe:
-    """Return the tutorial's three samples: the rows of the identity matrix."""
+    """Return the probe of the tutorial: the three rows of the identity matrix."""
     identity = np.eye(3, dtype="float32")
     return array_probe(
         "the tutorial's identity matrix", identity, targets=np.array([[0], [1], [1]])
@@ -26,7 +26,7 @@ def tutorial() -> Probe:
 
 
 def inline(config: InlineConfig) -> Probe:
-    """Return samples written out in a configuration."""
+    """Return the probe of samples written in a configuration."""
     if isinstance(config.inputs, dict):
         inputs: Any = {
             name: _rectangular(rows, f"probe.inputs.{name}") for name, rows in config.inputs.items()
@@ -49,27 +49,27 @@ def as_probe(
     targets: Any = None,
     source: str = "given in Python",
 ) -> Probe:
-    """Return anything that a person may show to a model as a probe.
+    """Return the probe of any supported Python object.
 
     Parameters
     ----------
     x
-        An array of shape (sample, ...), or a list, tuple or mapping of such for several inputs;
-        a DataFrame or Series, whose index is the sample ids; a mapping of ``inputs`` and
-        ``sample_ids``, with ``labels`` and ``targets`` if wanted; a ``tf.data.Dataset`` of
-        batches; or an iterable, or a function that returns one, of batches of any size. A batch
+        An array of shape (sample, ...), or a list, tuple or mapping of arrays for several
+        inputs; a DataFrame or Series, whose index is the sample ids; a mapping of ``inputs``
+        and ``sample_ids``, optionally with ``labels`` and ``targets``; a ``tf.data.Dataset`` of
+        batches; or an iterable of batches of any size, or a function that returns one. A batch
         is inputs, a pair of inputs and targets, or such a mapping. A generator can be read only
         once.
     sample_ids, labels, targets
-        One of each per sample; those of pandas must have the same index. For batches also an
-        iterable, or a function that returns one, of those of each batch.
+        One value per sample; pandas objects must have the same index. For batches also an
+        iterable, or a function that returns one, of the values of each batch.
     source
-        Where it comes from, in one line.
+        Description of the source in one line.
 
     Raises
     ------
     InputError
-        If lengths or indices differ, or nothing of this kind is given.
+        If lengths or indices differ, or the object is not supported.
     """
     if hasattr(x, "toarray"):
         raise InputError.of(
@@ -96,7 +96,7 @@ def as_probe(
 def _given(
     source: str, x: Any, ids: Iterable[Any] | None, labels: Iterable[Any] | None, targets: Any
 ) -> Probe:
-    """Return arrays, or what pandas holds of them, as a probe."""
+    """Return the probe of arrays or pandas objects."""
     parts = x.values() if isinstance(x, Mapping) else x if isinstance(x, list) else [x]
     named = [*((part, "inputs") for part in parts), (labels, "labels"), (targets, "targets")]
     index = common_index(named)
@@ -118,25 +118,25 @@ def array_probe(
     columns: tuple[str, ...] = (),
     block: int | None = None,
 ) -> Probe:
-    """Return arrays as a probe.
+    """Return the probe of arrays.
 
     Parameters
     ----------
     source
-        Where they come from, in one line.
+        Description of the source in one line.
     inputs
-        An array of shape (sample, ...), or a mapping or list of such.
+        An array of shape (sample, ...), or a mapping or list of arrays.
     ids, labels, targets
-        One of each per sample; row numbers where there are no ids.
+        One value per sample; the default ids are row numbers.
     columns
-        Names for the entries of the one input.
+        Names of the entries of a single input.
     block
-        Read so many rows at once; all of them if not given.
+        Number of rows to read at once; default: all rows.
 
     Raises
     ------
     InputError
-        If lengths differ, or an id is there twice.
+        If lengths differ, or an id occurs twice.
     """
     inputs = each_input(inputs, np.asarray)
     named = named_inputs(inputs)
@@ -162,7 +162,7 @@ def array_probe(
     ]
     if problems:
         raise InputError(problems)
-    # Row numbers are made as they are needed: a row of one byte has an id of eight.
+    # Row numbers are created when needed: a row may have one byte, its id has eight.
     whole = Batch(np.empty(0, kind), inputs, known_labels, known_targets)
     step = block or max(rows, 1)
 

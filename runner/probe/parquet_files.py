@@ -1,4 +1,4 @@
-"""Probes in Parquet tables, one sample a row."""
+"""Probes from Parquet tables, one sample per row."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from runner.probe.probe import Probe
 from runner.regular_files import regular_file, what_it_is
 
 _BLOCK_BYTES = 2**20
-# Read ahead of every column; the columns share what they may take together.
+# Buffer for reading ahead: in all columns together, and the bounds per column.
 _AHEAD_BYTES, _LEAST_AHEAD, _MOST_AHEAD = 2**25, 2**12, 2**16
-# A text counts for so many bytes where rows are chosen; most are names.
+# Assumed size of a text, when the number of rows per block is chosen.
 _TEXT_BYTES = 128
 
 
 def read_parquet(config: ParquetConfig) -> Probe:
-    """Return a Parquet table, read page by page."""
+    """Return the probe of a Parquet table, read page by page."""
     path = regular_file(config.path, "probe.path")
     with _read_from(path):
         with _opened(path) as file:
@@ -71,7 +71,7 @@ def read_parquet(config: ParquetConfig) -> Probe:
 
 @contextlib.contextmanager
 def _read_from(path: Path) -> Iterator[None]:
-    """Say of what Arrow cannot read what it is."""
+    """Turn errors of Arrow into an InputError that describes the file."""
     try:
         yield
     except InputError:
@@ -84,18 +84,18 @@ def _read_from(path: Path) -> Iterator[None]:
 
 
 def _opened(path: Path, **options: Any) -> pq.ParquetFile:
-    # Arrow would read ahead whole row groups, and keep them.
+    # With pre_buffer, Arrow would read whole row groups ahead, and keep them.
     return pq.ParquetFile(path, pre_buffer=False, **options)
 
 
 def _leaves(metadata: pq.FileMetaData, roles: ColumnRoles) -> dict[int, Leaf]:
-    """Return the columns of the file's schema that are read, by their place."""
+    """Return the columns of the file's schema that are read, by position."""
     wanted = {*roles.numbers, *roles.texts}
     leaves = {}
     for place in range(metadata.num_columns):
         described = metadata.schema.column(place)
         parts = described.path.split(".")
-        # A name may hold points itself.
+        # A name may contain points.
         for end in range(len(parts), 0, -1):
             column = ".".join(parts[:end])
             if column in wanted:
@@ -106,7 +106,7 @@ def _leaves(metadata: pq.FileMetaData, roles: ColumnRoles) -> dict[int, Leaf]:
 
 
 def _pandas_index(schema: pa.Schema, rows: int) -> tuple[list[str], range | None]:
-    """Return the columns that hold a DataFrame's index, or the ids that it counts."""
+    """Return the columns that hold a DataFrame's index, and the ids of a range index."""
     described = _pandas_metadata(schema)
     columns = [name for name in schema.names if name.startswith("__index_level_")]
     for level in described:
@@ -116,7 +116,7 @@ def _pandas_index(schema: pa.Schema, rows: int) -> tuple[list[str], range | None
             counted = [level.get(key) for key in ("start", "stop", "step")]
             whole = [number for number in counted if type(number) is int]
             if len(whole) == len(counted) and whole[2]:
-                # A copy of only some rows may have kept what was said of all of them.
+                # A copy with fewer rows may have kept the metadata of all rows.
                 span = range(*whole)
                 if len(span) == rows and max(map(abs, whole)) < 2**62:
                     return columns, span

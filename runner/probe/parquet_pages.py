@@ -1,7 +1,7 @@
-"""The memory that a Parquet file's pages take, told by their headers before one is unpacked.
+"""The memory that the pages of a Parquet file take, read from their headers before unpacking.
 
-A page's header states the size that it unpacks to, which is what a reader allocates; what the
-file's footer says of it binds nobody. Format: https://parquet.apache.org/docs/file-format/
+A page's header states its unpacked size, which is what a reader allocates; sizes in the file's
+footer are not binding. Format: https://parquet.apache.org/docs/file-format/
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from runner.errors import InputError
 from runner.preflight import readable
 from runner.probe.thrift import CompactStruct
 
-# What an unknown header is read in, and the most that one may take, as in Arrow itself.
+# First and maximum number of bytes to read for a header, as in Arrow.
 _HEADER_BYTES = (512, 16 * 2**20)
-# These unpack to 22 times their size at most, which costs what it says.
+# These unpack to at most 22 times their size.
 _MILD_CODECS = (0, 1)  # none, Snappy
-# A page of ids or labels with more than this, and this for each of them, holds no names.
+# Maximum size of a page of ids or labels: in total, or per value.
 _TEXT_PAGE_BYTES, _TEXT_BYTES = 16 * 2**20, 100_000
 _LIST_TIMES = 20
 _DICTIONARY_PAGE = 2
@@ -32,11 +32,11 @@ class Leaf:
     Attributes
     ----------
     column
-        The table's column.
+        Name of the table's column.
     lists
-        Whether a row has several values of it.
+        Whether a row has several values.
     text
-        Whether it is read as ids or labels.
+        Whether the column is read as ids or labels.
     """
 
     column: str
@@ -46,18 +46,18 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Where the pages of one column of a row group stand, as the file's footer says.
+    """The pages of one column of a row group, according to the file's footer.
 
     Attributes
     ----------
     group, leaf
-        Which row group, and which column of the file's schema.
+        Numbers of the row group and of the column in the file's schema.
     mild
-        Whether its compression unpacks to a small multiple of its size at most.
+        Whether the compression unpacks to at most a small multiple of the size.
     values
-        How many values it has, those of lists counted each.
+        Number of values, including each value of a list.
     start, end
-        Its bytes in the file.
+        Range of bytes in the file.
     """
 
     group: int
@@ -76,9 +76,9 @@ class _Page:
 
 
 def read_chunks(path: Path) -> list[Chunk]:
-    """Return every chunk of a Parquet file, in the order of its footer.
+    """Return all chunks of a Parquet file, in the order of the footer.
 
-    Arrow's own reading of a chunk's metadata ends the process at some that are damaged.
+    Arrow is not used, since some damaged metadata of chunks crash it.
 
     Raises
     ------
@@ -105,24 +105,24 @@ def read_chunks(path: Path) -> list[Chunk]:
 def check_pages(
     path: Path, chunks: Sequence[Chunk], leaves: Mapping[int, Leaf], limit: int
 ) -> None:
-    """Refuse a file of which too much would be in memory at once.
+    """Check that a file does not take too much memory while it is read.
 
-    Of every column one page and its dictionary are in memory while a row group is read; of
-    lists, as many rows as are taken at once, which may be all.
+    While a row group is read, one page and the dictionary of every column are in memory; for
+    lists, all rows of a block, which may be all rows of the file.
 
     Parameters
     ----------
     path, chunks
-        The file, and what its footer says.
+        Path of the file, and its chunks according to the footer.
     leaves
-        The columns of the file's schema that are read.
+        Columns of the file's schema that are read, by position.
     limit
-        In bytes; a larger file may take as much as its own size.
+        Maximum memory in bytes; a larger file may take as much as its own size.
 
     Raises
     ------
     InputError
-        If it would, or a header cannot be read.
+        If the file takes too much memory, or a header cannot be read.
     """
     size = path.stat().st_size
     taken: dict[int, int] = {}
@@ -203,7 +203,7 @@ def _pages(file: BinaryIO, chunk: Chunk, path: Path) -> Iterator[_Page]:
 
 
 def _header(file: BinaryIO, start: int, path: Path) -> tuple[_Page, int, int]:
-    """Return a page, and the bytes that its header and its content take."""
+    """Return a page, and the sizes of its header and its content in bytes."""
     length, most = _HEADER_BYTES
     while True:
         file.seek(start)

@@ -21,19 +21,19 @@ _KEEP_NAN = "set probe.allow_nan=true to keep it"
 
 @dataclass(frozen=True)
 class Batch:
-    """Some samples.
+    """A batch of samples.
 
     Attributes
     ----------
     samples
-        Their ids, shape (sample,): int64, or objects that are text.
+        Sample ids, shape (sample,): int64, or objects that are text.
     inputs
-        What the model is called on: an array of shape (sample, ...), or a mapping or
-        sequence of such.
+        Inputs of the model: an array of shape (sample, ...), or a mapping or sequence of
+        arrays.
     labels
-        Shape (sample,): int64, or objects that are text; ``None`` without labels.
+        Labels, shape (sample,): int64, or objects that are text; ``None`` without labels.
     targets
-        Shape (sample, ...); ``None`` without targets.
+        Targets, shape (sample, ...); ``None`` without targets.
     """
 
     samples: np.ndarray
@@ -58,35 +58,35 @@ class Batch:
 
 @dataclass(frozen=True)
 class Probe:
-    """Inputs to show to a model; read in blocks, none of which need fit together in memory.
+    """Inputs to show to a model, read in blocks; they need not fit into memory together.
 
     Attributes
     ----------
     source
-        Where they come from, in one line for people.
+        Description of the source in one line, for people.
     inputs
         Name, shape and dtype of each input.
     blocks
-        Returns an iterator over all samples from the first, in blocks of any size.
+        Function that returns an iterator over all samples, in blocks of any size.
     rows
-        How many samples; ``None`` where only reading to the end can tell.
+        Number of samples; ``None`` if unknown before reading to the end.
     sample_type
         Type of the sample ids.
     has_labels, has_targets
-        Whether samples carry them.
+        Whether the samples have labels, and targets.
     columns
-        Names for the entries of the one input, where it comes from a table.
+        Names of the entries of a single input that comes from a table.
     locate
-        Returns where a row stands in a text file (``data.csv:7``).
+        Function that returns the position of a row in a text file (``data.csv:7``).
     notes
-        What of the source is not shown, or not whole, for the record.
+        Parts of the source that are not shown, or not completely, for the record.
     integers
-        Returns for each entry of the one input whether it was an integer in all samples before
-        it came to stand among floats: a float may be rounded to the model's type, an integer
-        may not. ``None`` where the type of the array says it.
+        Function that returns for each entry of a single input whether all samples had integers
+        there before conversion to floats: floats may be rounded to the model's dtype, integers
+        may not. ``None`` if the dtype of the array tells it.
     picture
-        Height and width of the picture whose pixels a sample's one vector holds, row by row;
-        ``None`` for all else.
+        Height and width of the picture, if each sample is one vector of its pixels, row by
+        row; ``None`` otherwise.
     """
 
     source: str
@@ -103,7 +103,7 @@ class Probe:
     picture: tuple[int, int] | None = None
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """Yield all samples in batches of `size`, the last one as short as it is."""
+        """Yield all samples in batches of `size`; the last one may be smaller."""
         return grouped(self.blocks(), size)
 
     def fitted(
@@ -113,25 +113,26 @@ class Probe:
         allow_nan: bool,
         limits: Mapping[str, tuple[str, int]] | None = None,
     ) -> Probe:
-        """Return the probe in the shapes and types that a model expects.
+        """Return the probe in the shapes and dtypes that a model expects.
 
-        Its first block is checked at once, so that a probe in memory is checked whole;
-        others as they are read. Inputs that come as a sequence are taken in their order,
-        all others by name.
+        The first block is checked immediately, which is all of a probe in memory; further
+        blocks are checked when they are read. Inputs in a sequence are matched by order, all
+        others by name.
 
         Parameters
         ----------
         expected
-            The model's inputs; empty where it cannot tell, the data is then taken as it is.
+            Inputs of the model; if empty (unknown), the data are used unchanged.
         allow_nan
-            Whether to let NaN and infinity pass.
+            Whether NaN and infinity are allowed.
         limits
-            Inputs that are looked up in an embedding: which, and how many indices it has.
+            Inputs that are indices of an embedding: by name, the layer and its number of
+            indices.
 
         Raises
         ------
         InputError
-            If names, shapes or values do not fit; says in which row and column.
+            If names, shapes or values do not fit; names the row and column.
         """
         first = next((block for block in self.blocks() if len(block)), None)
         if first is None:
@@ -155,7 +156,7 @@ class Probe:
     def mistake(
         self, row: int, message: str, advice: str = "", which: str = "", column: str = ""
     ) -> InputError:
-        """Return the error that says what is wrong in a row, which counts from 0 as its id does."""
+        """Return the error about a value in a row; rows are counted from 0."""
         place, at = "probe", [which, f"row {row}", column]
         if self.locate is not None:
             place, at = self.locate(row), [which, column]
@@ -166,7 +167,7 @@ class Probe:
 
 
 def each_input(inputs: Any, change: Callable[[np.ndarray], np.ndarray]) -> Any:
-    """Return inputs of the same structure, every array changed."""
+    """Return inputs of the same structure, with a function applied to every array."""
     if isinstance(inputs, Mapping):
         return {name: change(array) for name, array in inputs.items()}
     if isinstance(inputs, (list, tuple)):
@@ -175,7 +176,7 @@ def each_input(inputs: Any, change: Callable[[np.ndarray], np.ndarray]) -> Any:
 
 
 def named_inputs(inputs: Any, specs: Sequence[InputSpec] = ()) -> dict[str, np.ndarray]:
-    """Return the arrays of some inputs by name; ``input0``... for a sequence without names."""
+    """Return the arrays of inputs by name; ``input0``... for a sequence without names."""
     if isinstance(inputs, Mapping):
         return dict(inputs)
     if isinstance(inputs, (list, tuple)):
@@ -185,12 +186,12 @@ def named_inputs(inputs: Any, specs: Sequence[InputSpec] = ()) -> dict[str, np.n
 
 
 def is_text(array: np.ndarray) -> bool:
-    """Tell whether an array holds text rather than numbers."""
+    """Return whether an array holds text rather than numbers."""
     return array.dtype.kind in "OSTU"
 
 
 class _Fit:
-    """Turns what a probe provides into what a model expects, or says why it cannot."""
+    """Converts the batches of a probe to the inputs that a model expects."""
 
     def __init__(
         self,
@@ -209,7 +210,7 @@ class _Fit:
         if len(specs) == len(names) and (ordered or len(names) == 1):
             wanted = [spec.name for spec in specs]
         elif len(specs) == 1 and specs[0].name not in names:
-            # Among several arrays, `x` is what people call a model's only input.
+            # With several arrays, one named `x` is taken as the model's only input.
             wanted = [specs[0].name if name == "x" else name for name in names]
         else:
             wanted = names
@@ -287,7 +288,7 @@ class _Fit:
         return cast
 
     def _cast(self, array: np.ndarray, spec: InputSpec, row: int) -> np.ndarray:
-        """Return numbers in the type that the model expects, if it holds them."""
+        """Return numbers in the dtype that the model expects, after checking that they fit."""
         which = self._which(spec)
         dtype = np.dtype(spec.dtype if spec.dtype != "bfloat16" else "float32")
         if array.dtype.kind == "f":
@@ -299,7 +300,7 @@ class _Fit:
         with np.errstate(over="ignore", invalid="ignore"):
             cast = array.astype(dtype, copy=False)
             if array.dtype.kind == dtype.kind == "f":
-                # Rounding is what a narrower type is chosen for; only infinity is an error.
+                # Rounding is expected in a narrower dtype; only overflow to infinity is an error.
                 wrong = np.isinf(cast) & np.isfinite(array)
                 why = f"it is too large for {spec.dtype}"
                 self._refuse(wrong, array, row, why, which)
@@ -345,7 +346,7 @@ class _Fit:
 
 
 def grouped(blocks: Iterable[Batch], size: int) -> Iterator[Batch]:
-    """Yield the samples of blocks in batches of `size`, the last one as short as it is."""
+    """Yield the samples of blocks in batches of `size`; the last one may be smaller."""
     waiting: list[Batch] = []
     count = 0
     for block in blocks:

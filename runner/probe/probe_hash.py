@@ -45,7 +45,7 @@ class ProbeHasher:
 def _bytes(array: np.ndarray) -> Any:
     """Return the bytes of an array's values, independent of its layout in memory."""
     if is_text(array):
-        # An array of objects holds addresses; their text is the same in every process.
+        # An array of objects holds addresses, so the texts are hashed instead.
         texts = "".join(f"{text!r}\n" for text in array.ravel().tolist())
         return texts.encode("utf-8", "surrogatepass")
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)

@@ -1,4 +1,4 @@
-"""Seeded random numbers in the shapes of a model's inputs."""
+"""Probes of seeded random numbers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from runner.errors import InputError
 from runner.probe.probe import Batch, Probe
 from runner.tensors import InputSpec
 
-# Random rows are drawn in blocks of their own seed, so that any batch size sees the same.
+# Every block of rows has its own seed, so that values do not depend on the batch size.
 _RANDOM_ROWS = 1024
 _RANDOM_VALUES = 2**21
 
 
 def random(config: RandomConfig, expected: Sequence[InputSpec]) -> Probe:
-    """Return seeded random numbers in the shapes of a model's inputs."""
+    """Return the probe of seeded random numbers in the shapes of a model's inputs."""
     if not expected:
         raise InputError.of(
             "probe", "random needs a model that tells its inputs", "use another probe"
@@ -71,7 +71,7 @@ def random(config: RandomConfig, expected: Sequence[InputSpec]) -> Probe:
 
 
 def _with_shape(spec: InputSpec, shapes: Mapping[str, list[int]]) -> InputSpec:
-    """Return an input with the shape that the configuration gives it, if it does."""
+    """Return an input with its shape from the configuration, if there is one."""
     shape = tuple(shapes.get(spec.name, spec.shape))
     fits = len(shape) == len(spec.shape) and all(
         known in (None, length) for length, known in zip(shape, spec.shape, strict=True)

@@ -1,4 +1,4 @@
-"""Sample ids and labels: what each sample is called, and which class it is of."""
+"""Sample ids and labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from runner.errors import InputError
 from runner.preflight import readable
 
-# A name, not a document: what is longer was hardly meant as one.
+# Maximum length of an id or a label; a longer text is hardly a name.
 _TEXT_BYTES = 10_000
 _WHOLE_NUMBER = r"0|-?[1-9][0-9]{0,17}"
 
@@ -23,14 +23,14 @@ Locate = Callable[[int], str]
 def identifiers(
     ids: Iterable[Any], place: str, locate: Locate | None = None, advice: str = ""
 ) -> np.ndarray:
-    """Return sample ids as int64 if all are whole numbers, else as text.
+    """Return sample ids as int64 if all are integers, otherwise as text.
 
-    What a repeated id can be helped with is said in `advice`.
+    `advice` is added to the message about a repeated id.
 
     Raises
     ------
     InputError
-        If one is there twice, or is empty.
+        If an id occurs twice, or is empty.
     """
     array = categories(ids, place)
     seen: dict[Any, int] = {}
@@ -53,12 +53,12 @@ def identifiers(
 
 
 def categories(values: Iterable[Any], place: str) -> np.ndarray:
-    """Return labels as int64 if all are whole numbers, else as text.
+    """Return labels as int64 if all are integers, otherwise as text.
 
     Raises
     ------
     InputError
-        If one of them is not a single value.
+        If a label is not a single value.
     """
     found = [value.item() if isinstance(value, np.generic) else value for value in values]
     if all(isinstance(value, int) and not isinstance(value, bool) for value in found) and all(
@@ -79,28 +79,28 @@ def categories(values: Iterable[Any], place: str) -> np.ndarray:
 
 
 def numbers_or_text(values: list[Any]) -> list[Any]:
-    """Return texts as whole numbers if all are written as one would write these."""
+    """Return texts as integers if all are written in the usual form of integers."""
     if all(re.fullmatch(_WHOLE_NUMBER, value) for value in values):
         return [int(value) for value in values]
     return values
 
 
 class ColumnGatherer:
-    """Gathers one column of ids or labels of a table from its pieces.
+    """Collects one column of ids or labels from the pieces of a table.
 
-    Whole numbers are held as int64, anything else as text in Arrow's memory: a tenth of what
-    Python's objects take.
+    Integers are stored as int64, all other values as text in Arrow's memory, which takes a
+    tenth of the memory of Python objects.
 
     Parameters
     ----------
     name
-        The column.
+        Name of the column.
     source
-        The table, in one line for people.
+        Description of the table in one line, for messages.
     limit
-        Refuse to hold more bytes than this.
+        Maximum number of bytes to store.
     look
-        Whether texts that are all written as whole numbers are numbers, as in a text file.
+        Whether to convert texts to integers if all are written as such, as in a text file.
     locate
         As in `runner.probe.probe.Probe`.
     """
@@ -123,7 +123,7 @@ class ColumnGatherer:
         Raises
         ------
         InputError
-            If one has no value or a very long one, or all of them are more than may be held.
+            If a value is missing or very long, or all values exceed the limit.
         """
         for chunk in column.chunks:
             piece = self._plain(chunk)
@@ -168,7 +168,7 @@ class ColumnGatherer:
             raise self._mistake(None, "holds what is no valid text") from error
 
     def _cast(self, chunk: pa.Array) -> pa.Array:
-        """Return whole numbers as int64, where they fit, and all else as text."""
+        """Return integers as int64 if they fit, all other values as text."""
         if pa.types.is_dictionary(chunk.type):
             chunk = chunk.cast(chunk.type.value_type)
         if pa.types.is_integer(chunk.type):
@@ -193,12 +193,12 @@ class ColumnGatherer:
 
 
 class SampleColumn:
-    """A value for each sample, of which any piece is an array.
+    """Ids or labels of all samples; slices are arrays.
 
     Parameters
     ----------
     values
-        Whole numbers as a range or an int64 array, or texts as Arrow holds them.
+        Integers as a range or an int64 array, or texts as an Arrow array.
     """
 
     def __init__(self, values: range | np.ndarray | pa.ChunkedArray) -> None:
@@ -217,16 +217,16 @@ class SampleColumn:
 
     @property
     def is_text(self) -> bool:
-        """Whether the values are texts rather than whole numbers."""
+        """Whether the values are texts rather than integers."""
         return not isinstance(self._values, (range, np.ndarray))
 
     def check_unique(self, source: str, locate: Locate | None, advice: str = "") -> None:
-        """Refuse a value that is empty or there twice, as no sample's id may be.
+        """Check that no value is empty or repeated, as required of sample ids.
 
         Raises
         ------
         InputError
-            Naming both rows.
+            If a value is empty or repeated; names the rows.
         """
         if isinstance(self._values, np.ndarray):
             unique = len(np.unique(self._values)) == len(self._values)
@@ -238,7 +238,7 @@ class SampleColumn:
 
 
 def joined(columns: Sequence[SampleColumn]) -> SampleColumn:
-    """Return the values of several columns as one: ``a/1`` of the levels of a MultiIndex."""
+    """Return several columns joined into one: ``a/1`` for the levels of a MultiIndex."""
     if len(columns) == 1:
         return columns[0]
     texts = [

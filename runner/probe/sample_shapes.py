@@ -1,4 +1,4 @@
-"""The shape of one sample: whether it is what a model expects, and what to do if not."""
+"""Comparison of the shape of a sample with the shape that a model expects."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from runner.tensors import InputSpec
 
 
 def with_axis(array: np.ndarray, spec: InputSpec) -> np.ndarray:
-    """Return one number a sample as the model takes it: by itself, or as a vector of one."""
+    """Return one number per sample in the shape of the model's input: scalar, or length 1."""
     if array.ndim == 1 and spec.shape == (1,):
         return array[:, None]
     return array[:, 0] if array.shape[1:] == (1,) and spec.shape == () else array
 
 
 def shapes_fit(found: Sequence[int | None], expected: Sequence[int | None]) -> bool:
-    """Tell whether axes are the expected ones; ``None`` is one of any length."""
+    """Return whether a shape matches the expected one; ``None`` matches any length."""
     return len(found) == len(expected) and all(
         there is None or wanted is None or there == wanted
         for there, wanted in zip(found, expected, strict=True)
@@ -25,7 +25,7 @@ def shapes_fit(found: Sequence[int | None], expected: Sequence[int | None]) -> b
 
 
 def axis_advice(given: InputSpec, spec: InputSpec, rows: int | None) -> str:
-    """Return what to do about an axis that is missing, or an empty text if none is."""
+    """Return advice about a missing axis; empty if none is missing."""
     if rows is None and given.shape == spec.shape[1:]:
         return "give it in batches, with a sample axis"
     if spec.shape and (rows, *given.shape) == spec.shape:
@@ -36,5 +36,5 @@ def axis_advice(given: InputSpec, spec: InputSpec, rows: int | None) -> str:
 
 
 def shape_text(shape: Sequence[int | None]) -> str:
-    """Return a shape as people write it: ``28 x 28 x 1``."""
+    """Return a shape as text: ``28 x 28 x 1``."""
     return " x ".join("any" if axis is None else str(axis) for axis in shape) or "1"

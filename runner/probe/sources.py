@@ -1,4 +1,4 @@
-"""Every source of a probe, by the configuration that names it."""
+"""Opening a probe from its configuration."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ def open_probe(
     expected: Sequence[InputSpec],
     limits: Mapping[str, tuple[str, int]] | None = None,
 ) -> Probe:
-    """Open what a configuration says is to be shown to a model.
+    """Return the probe of a configuration, fitted to a model.
 
     Parameters
     ----------
     config
-        Which source, and how to read it.
+        Configuration of the probe.
     expected
-        The model's inputs; empty where only calling it can tell.
+        Inputs of the model; empty if unknown before it is called.
     limits
         As in `runner.probe.probe.Probe.fitted`.
 
     Raises
     ------
     InputError
-        If it cannot be read, or does not fit the model.
+        If the probe cannot be read, or does not fit the model.
     """
     return _opened(config, expected).fitted(expected, allow_nan=config.allow_nan, limits=limits)
 
@@ -86,7 +86,7 @@ def _opened(config: ProbeConfig, expected: Sequence[InputSpec]) -> Probe:
 
 
 def _digits(config: DigitsConfig, expected: Sequence[InputSpec]) -> Probe:
-    """Return scikit-learn's handwritten digits, from 0 to 1, in the shape the model expects."""
+    """Return scikit-learn's handwritten digits, scaled to 0 to 1, in the model's input shape."""
     data = _scikit_learn("load_digits")
     shape = expected[0].shape if expected else (64,)
     pixels = (data.images / 16).astype("float32")
@@ -102,7 +102,7 @@ def _digits(config: DigitsConfig, expected: Sequence[InputSpec]) -> Probe:
 
 
 def _iris(config: IrisConfig) -> Probe:
-    """Return scikit-learn's flowers: lengths and widths of sepal and petal in centimetres."""
+    """Return scikit-learn's iris data: lengths and widths of sepals and petals in centimetres."""
     data = _scikit_learn("load_iris")
     rows = _first(config.rows, len(data.data), "iris")
     labels = data.target_names[data.target].astype(object)
@@ -116,11 +116,10 @@ def _iris(config: IrisConfig) -> Probe:
 
 
 def _function(config: FunctionConfig) -> Probe:
-    """Return what Python code named by the configuration returns.
+    """Return the probe that a Python function named by the configuration returns.
 
-    A pair is inputs and targets, a mapping of ``inputs`` and ``sample_ids`` is what it says;
-    anything else is read as by `as_probe`. A function that returns a generator is called
-    again where the probe is read again.
+    A pair is taken as inputs and targets; everything else is passed to `as_probe`. A function
+    that returns a generator is called again each time the probe is read.
     """
     module_name, _, name = config.function.partition(":")
     look_in_working_directory()

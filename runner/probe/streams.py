@@ -1,4 +1,4 @@
-"""Probes that come in batches, with what belongs to the samples of each."""
+"""Probes from streams of batches, with sample ids, labels and targets."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from runner.probe.sample_ids import categories
 from runner.tensors import InputSpec
 
 RECORD = ("inputs", "sample_ids", "labels", "targets")
-"""Keys of a mapping that holds samples with what belongs to them."""
+"""Keys of a mapping that holds samples with their ids, labels and targets."""
 
 _CALLED = {"sample_ids": "sample ids", "labels": "labels", "targets": "targets"}
 
 
 def is_record(x: Any) -> bool:
-    """Tell whether something is a mapping of inputs and of what belongs to the samples.
+    """Return whether an object is a mapping of inputs and sample ids, labels and targets.
 
-    The sample ids tell: a model may have inputs that are called ``labels`` or ``targets``.
+    The key ``sample_ids`` is required, since a model may have inputs named ``labels`` or
+    ``targets``.
     """
     return isinstance(x, Mapping) and {"inputs", "sample_ids"} <= {*x} <= {*RECORD}
 
 
 def specs_of(inputs: Any) -> tuple[InputSpec, ...]:
-    """Return name, shape and dtype of each of some arrays."""
+    """Return the name, shape and dtype of each input."""
     return tuple(
         InputSpec(name, array.shape[1:], "string" if is_text(array) else array.dtype.name)
         for name, array in named_inputs(inputs).items()
@@ -37,23 +38,22 @@ def specs_of(inputs: Any) -> tuple[InputSpec, ...]:
 
 
 def stream_probe(source: str, x: Any, beside: Mapping[str, Any]) -> Probe:
-    """Return batches as a probe; the first one tells what the others are like.
+    """Return the probe of a stream of batches; the first batch defines names and shapes.
 
     Parameters
     ----------
     source
-        Where they come from, in one line.
+        Description of the source in one line.
     x
         A ``tf.data.Dataset``, an iterable, or a function that returns one.
     beside
-        By the names in `RECORD` what belongs to the samples, where that is given apart from
-        the batches: one value for each sample, or one sequence for each batch; ``None``
-        where nothing is.
+        Ids, labels and targets given separately from the batches, by the names in `RECORD`:
+        one value per sample, or one sequence per batch; ``None`` if not given.
 
     Raises
     ------
     InputError
-        If there is no batch; while reading, if batches differ or lengths do not fit.
+        If there is no batch; during reading, if batches or lengths differ.
     """
     apart = {name: value for name, value in beside.items() if value is not None}
     made = x.as_numpy_iterator if hasattr(x, "as_numpy_iterator") else _maker(x)
@@ -81,7 +81,7 @@ def _maker(x: Any) -> Callable[[], Any]:
 
 @dataclass(frozen=True)
 class _Item:
-    """One batch as somebody gave it."""
+    """One batch as given by the user."""
 
     inputs: Any
     sample_ids: Any = None
@@ -90,7 +90,7 @@ class _Item:
 
     @classmethod
     def of(cls, given: Any) -> _Item:
-        """Tell inputs from what belongs to them; weights of samples are left out."""
+        """Return a batch split into inputs and targets; sample weights are ignored."""
         if is_record(given):
             return cls(**given)
         if isinstance(given, tuple) and len(given) in (2, 3):
@@ -98,7 +98,7 @@ class _Item:
         return cls(given)
 
     def rows(self, source: str, row: int) -> int:
-        """Return how many samples there are."""
+        """Return the number of samples, after checking that all arrays have the same number."""
         beside = [each for each in (self.sample_ids, self.labels) if each is not None]
         arrays = [np.asarray(array) for array in named_inputs(self.inputs).values()]
         arrays += [] if self.targets is None else [np.asarray(self.targets)]
@@ -114,11 +114,11 @@ class _Item:
 
 
 class _Beside:
-    """Ids, labels or targets that are given apart from the batches."""
+    """Ids, labels or targets given separately from the batches."""
 
     def __init__(self, name: str, values: Any) -> None:
         self._name = name
-        # Targets may be arrays themselves: of a sequence, each is that of a sample.
+        # A target may be an array: each entry of a sequence belongs to one sample.
         whole = hasattr(values, "__array__") or (
             name == "targets" and isinstance(values, (list, tuple))
         )
@@ -128,7 +128,7 @@ class _Beside:
         self._is_flat = True
 
     def added(self, item: _Item, count: int, source: str, row: int) -> _Item:
-        """Return a batch with what belongs to it."""
+        """Return a batch with its ids, labels or targets added."""
         if getattr(item, self._name) is not None:
             what = _CALLED[self._name]
             raise InputError.of("probe", f"{source} has {what}, and others are given")
@@ -144,13 +144,13 @@ class _Beside:
         return replace(item, **{self._name: values})
 
     def check_end(self, source: str, rows: int) -> None:
-        """Refuse a sequence of more values than there are samples."""
+        """Check that there are not more values than samples, raise InputError otherwise."""
         if self._is_flat and self._length is not None and self._length > rows:
             found = f"{self._length} {_CALLED[self._name]} for {rows} rows"
             raise InputError.of("probe", f"{source} has {found}")
 
     def _next(self, count: int) -> list[Any]:
-        """Return the values of a batch: so many, or those that stand together."""
+        """Return the values of the next batch: `count` single values, or one sequence."""
         first = list(islice(self._values, 1))
         if first and (self._name == "targets" or not _is_single(first[0])):
             self._is_flat = False
@@ -195,7 +195,7 @@ def _probe(source: str, items: Callable[[], Iterator[_Item]]) -> Probe:
 
 
 class _Values:
-    """Ids or labels of a stream: all whole numbers or all text, as the first batch has them."""
+    """Ids or labels of a stream: all integers or all text, as in the first batch."""
 
     def __init__(self, what: str, source: str, *, unique: bool = False) -> None:
         self._what = what
@@ -204,7 +204,7 @@ class _Values:
         self._is_text: bool | None = None
 
     def of(self, values: Any, row: int) -> np.ndarray:
-        """Return those of the batch that begins at a row: shape (sample,)."""
+        """Return the values of the batch that begins at a row, of shape (sample,)."""
         found = categories(np.asarray(values) if hasattr(values, "__array__") else values, "probe")
         is_text = found.dtype == object
         if self._is_text is None:
@@ -224,7 +224,7 @@ class _Values:
         return found
 
     def _check(self, found: np.ndarray, row: int, seen: dict[Any, int]) -> None:
-        """Refuse an id that is empty, or that a sample before has."""
+        """Check that no id is empty or repeated, raise InputError otherwise."""
         for at, sample in enumerate(found.tolist(), start=row):
             if sample == "":
                 raise InputError.of("probe", f"{self._source}: row {at}: the sample id is empty")
@@ -248,7 +248,7 @@ def _batch(item: _Item, ids: _Values, labels: _Values, row: int, count: int) -> 
 
 
 def _described(item: _Item) -> str:
-    """Return the names and shapes that all batches of a stream share."""
+    """Return a description of the names and shapes of a batch."""
     arrays = named_inputs(each_input(item.inputs, np.asarray))
     if item.targets is not None:
         arrays["target"] = np.asarray(item.targets)
@@ -259,7 +259,7 @@ def _described(item: _Item) -> str:
 
 
 def _readable_once(source: str, items: Iterator[_Item]) -> Callable[[], Iterator[_Item]]:
-    """Return what reads a stream that ends for good when it has been read."""
+    """Return a function that reads a stream which can be read only once."""
     first = list(islice(items, 1))
     read = False
 
@@ -269,7 +269,7 @@ def _readable_once(source: str, items: Iterator[_Item]) -> Callable[[], Iterator
             raise InputError.of(
                 "probe", f"{source} can be read only once", "give a function that returns it"
             )
-        # Whoever looks at the first batch and stops has read nothing that is lost.
+        # Reading only the first batch does not use up the stream.
         yield from first
         read = True
         first.clear()

@@ -1,4 +1,4 @@
-"""The targets of a loss: those of a probe, or its labels."""
+"""The targets of a loss, from the targets or labels of a probe."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from runner.config import catalogue
 from runner.errors import InputError
 from runner.probe.probe import Batch, Probe, is_text
 
-# Of Keras's losses those that compare class numbers with a value for each class, and those
-# whose targets have shapes of their own.
+# Losses of Keras that compare class indices with a value per class, and losses whose targets
+# have special shapes.
 _SPARSE = ("sparsecategoricalcrossentropy", "categoricalgeneralizedcrossentropy")
 _OWN_SHAPES = ("ctc", "circle")
 
@@ -27,9 +27,9 @@ class Targets:
     Parameters
     ----------
     probe
-        Where the samples come from.
+        Probe with the samples.
     loss
-        The loss that the model was compiled with: an object, a function or a name.
+        Loss of the compiled model: an object, a function or a name.
     output
         Shape of the model's output for one sample; ``None`` for an axis of any length.
 
@@ -51,7 +51,7 @@ class Targets:
         self._output = tuple(output)
         folded = self._loss.replace("_", "").lower()
         self._sparse = folded in _SPARSE
-        # What a loss of somebody's own compares is not known.
+        # The targets of custom losses are not known, and not checked.
         known = {name.replace("_", "").lower() for name in catalogue.load().names("losses")}
         self._checked = folded in known and folded not in _OWN_SHAPES
         self._ignored = getattr(loss, "ignore_class", None)
@@ -73,7 +73,7 @@ class Targets:
         Raises
         ------
         InputError
-            If the loss cannot compare them with the output, or a label is no class of it.
+            If the loss cannot compare them with the output, or a label is not one of its classes.
         """
         whole = batch.labels is not None and not is_text(batch.labels)
         if whole and (self._sparse or batch.targets is None):
@@ -128,7 +128,7 @@ class Targets:
 
 
 def name_of(loss: Any) -> str:
-    """Return the name of a loss: that of its class or function, or the name given."""
+    """Return the name of a loss: of its class or function, or the given name."""
     if isinstance(loss, str):
         return loss
     return str(getattr(loss, "__name__", type(loss).__name__))

@@ -1,4 +1,4 @@
-"""Structs in Thrift's compact protocol, in which a Parquet file describes itself.
+"""Reader of structs in Thrift's compact protocol, the format of Parquet's metadata.
 
 https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 """
@@ -10,17 +10,17 @@ _TRUE, _FALSE = 1, 2
 
 
 class CompactStruct:
-    """Reads one struct from the beginning of some bytes.
+    """Reader of the struct at the beginning of some bytes.
 
     Parameters
     ----------
     data
-        The struct, and whatever follows it.
+        Bytes that begin with the struct.
 
     Attributes
     ----------
     at
-        Where what was read ends.
+        Offset of the end of the bytes read so far.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -28,14 +28,14 @@ class CompactStruct:
         self.at = 0
 
     def fields(self, depth: int = 0) -> dict[int, object]:
-        """Return the struct's fields by their number: whole numbers, structs and lists of these.
+        """Return the fields of the struct by number: integers, structs and lists of these.
 
-        What else there is (texts, fractions) is ``None``.
+        Other values (texts, fractions) are ``None``.
 
         Raises
         ------
         IndexError
-            If it does not end within the data, or is no such struct.
+            If the struct does not end within the data, or is not valid.
         """
         found: dict[int, object] = {}
         field = 0

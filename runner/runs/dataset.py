@@ -63,7 +63,7 @@ def refuse_differing(
     units: Iterable[tuple[Any, ...]],
     advice: str = 'narrow them with where(...), or pass align="union" to fill with NaN',
 ) -> None:
-    """Check that a tensor's units are the same in all runs, raise InputError otherwise."""
+    """Check that a tensor's units or shapes agree in all runs, raise InputError otherwise."""
     groups: dict[tuple[Any, ...], list[str]] = {}
     for run, own in zip(runs, units, strict=True):
         groups.setdefault(own, []).append(run.id)
