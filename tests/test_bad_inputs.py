@@ -226,7 +226,7 @@ def test_a_wrong_table_is_one_line(
 @pytest.mark.parametrize(
     ("content", "words", "line"),
     [
-        (b"hello", NPY, "probe.path: p.npy is no .npy array: it begins with b'hello'"),
+        (b"hello", NPY, "probe.path: p.npy is not an .npy array: it begins with b'hello'"),
         (
             np.array([{}, 1], dtype=object),
             NPY,

@@ -182,8 +182,8 @@ def test_a_link_that_leaves_the_folder_is_not_followed(
     said = capsys.readouterr().err
     assert "run.log: names a file outside the run, through a link" in said
     assert "00_hidden.parquet: names a file outside the run, through a link" in said
-    assert "pipes/one: is no file of the run" in said
-    assert "weights: is no file of the run" in said
+    assert "pipes/one: is not a file of the run" in said
+    assert "weights: is not a file of the run" in said
     assert hashlib.sha256(secret.read_bytes()).hexdigest()[:12] not in said
     for words in (["show", str(real)], ["report", str(real)], ["diff", str(real), str(VERSION_1)]):
         assert main(words) == 2

@@ -606,7 +606,7 @@ def test_a_label_of_megabytes_is_refused_before_it_is_unpacked(
     bomb_table(codec, **{column: ["x" * 40_000_000, "y"]})
     before = pa.default_memory_pool().max_memory()
     [line] = refused(*PARQUET)
-    said = f"column '{column}': 2 texts of 40.0 MB are no ids or labels"
+    said = f"column '{column}': 2 texts of 40.0 MB are not ids or labels"
     assert line == f"probe.path: b.parquet: {said}"
     assert pa.default_memory_pool().max_memory() - before < 20_000_000
 

@@ -200,7 +200,7 @@ def test_csv_is_read_as_people_write_it(text: bytes, config: dict[str, Any]) -> 
         ),
         ("a,b\n1,2\n", {"delimiter": "\n"}, "probe.delimiter: cannot be '\\n'"),
         ("id,a,b\n,1,2\n", {}, "t.csv:2: the sample id is empty"),
-        ("PK\3\4", {}, "probe.path: t.csv is no text: it is a zip file; unpack it first"),
+        ("PK\3\4", {}, "probe.path: t.csv is not text: it is a zip file; unpack it first"),
         ("a,b\n1,2\n", {"delimiter": "가"}, "probe.delimiter: cannot be '가'"),
         ("a,b\n1,2\n", {"encoding": "utf8000"}, "probe.encoding: unknown encoding 'utf8000'"),
         ("a,b\n1,2\n", {"encoding": "rot13"}, "probe.encoding: unknown encoding 'rot13'"),
@@ -328,7 +328,7 @@ def test_a_wrong_parquet_is_said(columns: dict[str, Any], line: str) -> None:
 
 def test_a_damaged_parquet_is_said() -> None:
     Path("t.parquet").write_bytes(b"a,b\n1,2\n")
-    with pytest.raises(InputError, match=r"^probe.path: t.parquet is no Parquet file: "):
+    with pytest.raises(InputError, match=r"^probe.path: t.parquet is not a Parquet file: "):
         opened((2,), source="parquet", path="t.parquet")
 
 
@@ -430,7 +430,7 @@ def test_a_wrong_npz_is_said() -> None:
     with pytest.raises(InputError, match=r"a.npz is damaged: it begins as a zip file, and its end"):
         opened((3,), source="npz", path="a.npz")
     Path("a.npz").write_bytes(b"hello")
-    with pytest.raises(InputError, match=r"a.npz is no .npz file: it begins with b'hello'$"):
+    with pytest.raises(InputError, match=r"a.npz is not an .npz file: it begins with b'hello'$"):
         opened((3,), source="npz", path="a.npz")
 
 

@@ -192,7 +192,7 @@ def test_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
     (folder / "report.html").touch()
     assert list(damage(Run.read(folder))) == [
         "activations/00_h.parquet: is missing",
-        "notes.txt: is no file of the run",
+        "notes.txt: is not a file of the run",
     ]
 
 

@@ -75,7 +75,7 @@ def npz(config: NpzConfig) -> Probe:
                 f"{path} is damaged: it begins as a zip file, and its end is missing",
                 "copy or save it again",
             ) from error
-        raise InputError.of("probe.path", f"{path} is no .npz file: {kind}") from error
+        raise InputError.of("probe.path", f"{path} is not an .npz file: {kind}") from error
     except (RuntimeError, NotImplementedError) as error:
         # Allowed by the zip format, but never written by NumPy: passwords, other compressions.
         raise InputError.of("probe.path", f"{path} cannot be read: {error}") from error
@@ -120,7 +120,7 @@ def _header(
     """Return an array's shape, order and dtype, checked before any memory is allocated."""
     start = file.read(12)
     if not start.startswith(npy_format.MAGIC_PREFIX):
-        raise InputError.of("probe.path", f"{name} is no .npy array: it {begins(start)}")
+        raise InputError.of("probe.path", f"{name} is not an .npy array: it {begins(start)}")
     read = {b"\1\0": npy_format.read_array_header_1_0, b"\2\0": npy_format.read_array_header_2_0}
     if start[6:8] not in read:
         raise InputError.of("probe.path", f"{name} is of an unknown version, or cut short")

@@ -82,7 +82,7 @@ class TextTable:
             advice = "unpack it first" if kind in ("a zip file", "an xz file", "a 7z file") else ""
             if "Office" in kind:
                 advice = "save the sheet as CSV"
-            raise InputError.of("probe.path", f"{path} is no text: it is {kind}", advice)
+            raise InputError.of("probe.path", f"{path} is not text: it is {kind}", advice)
         self._hint, self._skipped = self._separator_hint()
         self.delimiter = config.delimiter or self._hint or ","
         if config.delimiter is None and self._hint is None:

@@ -172,7 +172,7 @@ def _opened(path: Path) -> _Table:
     if kind is None:
         return _read_csv(path)
     if "Parquet" not in kind:
-        raise InputError.of("probe.labels", f"{path} is no table: {what_it_is(path)}")
+        raise InputError.of("probe.labels", f"{path} is not a table: {what_it_is(path)}")
     try:
         names = pa.parquet.read_schema(path).names
         return _ParquetTable(pa.parquet.ParquetFile(path, read_dictionary=names), path)

@@ -79,7 +79,7 @@ def _read_from(path: Path) -> Iterator[None]:
     except (pa.ArrowException, OSError, ValueError) as error:
         kind = what_it_is(path)
         if "Parquet" not in kind:
-            raise InputError.of("probe.path", f"{path} is no Parquet file: {kind}") from error
+            raise InputError.of("probe.path", f"{path} is not a Parquet file: {kind}") from error
         raise InputError.of("probe.path", f"{path} is damaged: {first_line(error)}") from error
 
 

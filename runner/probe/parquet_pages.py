@@ -154,7 +154,7 @@ def _check_texts(pages: list[_Page], path: Path, name: str) -> None:
             raise InputError.of(
                 "probe.path",
                 f"{path}: column '{name}': {page.values:,} texts of {readable(page.unpacked)} "
-                "are no ids or labels",
+                "are not ids or labels",
             )
 
 

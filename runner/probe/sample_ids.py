@@ -73,7 +73,7 @@ def categories(values: Iterable[Any], place: str) -> np.ndarray:
             )
         text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
         if not text.isascii() and re.search("[\ud800-\udfff]", text):
-            raise InputError.of(place, f"row {row}: {text!r} is no valid text")
+            raise InputError.of(place, f"row {row}: {text!r} is not valid text")
         array[row] = text
     return array
 
@@ -158,14 +158,14 @@ class ColumnGatherer:
             if longest > _TEXT_BYTES:
                 raise self._mistake(
                     None,
-                    f"a text of {readable(longest)} is no id or label, the limit is "
+                    f"a text of {readable(longest)} is not an id or label, the limit is "
                     f"{readable(_TEXT_BYTES)}",
                 )
         try:
             chunk.validate(full=True)
             return self._cast(chunk)
         except pa.ArrowException as error:
-            raise self._mistake(None, "holds what is no valid text") from error
+            raise self._mistake(None, "holds invalid text") from error
 
     def _cast(self, chunk: pa.Array) -> pa.Array:
         """Return integers as int64 if they fit, all other values as text."""

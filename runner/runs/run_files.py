@@ -49,7 +49,7 @@ class RunFiles:
             return path
         digest = self._digests.get(name)
         if digest is None:
-            raise DamagedError.of(str(path), "is no file that the run's record names")
+            raise DamagedError.of(str(path), "is not a file that the run's record names")
         if found := file_damage(self._path, name, digest):
             raise DamagedError.of(str(path), found, "make the run again")
         self._checked.add(name)

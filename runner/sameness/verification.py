@@ -92,6 +92,6 @@ def damage(run: Run) -> Iterator[str]:
         links = [folder for folder in folders if os.path.islink(f"{place}/{folder}")]  # noqa: PTH114
         there += [inside + name for name in (*files, *links)]
     for name in sorted({*there} - expected.keys() - {RECORD} - _LATER):
-        yield f"{name}: is no file of the run"
+        yield f"{name}: is not a file of the run"
     for error in unreadable:
         yield f"{Path(error.filename).relative_to(run.path)}: cannot be read: {error.strerror}"
