@@ -616,7 +616,8 @@ def test_a_long_label_that_many_samples_share_is_not_written_out(refused: Refuse
     bomb_table(label=shared)
     before = pa.default_memory_pool().max_memory()
     [line] = refused(*PARQUET)
-    assert line.endswith("column 'label': a text of 2.0 MB is no id or label, the limit is 10.0 kB")
+    said = "column 'label': a text of 2.0 MB is not an id or label, the limit is 10.0 kB"
+    assert line.endswith(said)
     assert pa.default_memory_pool().max_memory() - before < 50_000_000
 
 
