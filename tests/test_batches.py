@@ -85,7 +85,7 @@ def test_samples_that_meet_in_several_batches_are_warned_of() -> None:
     given = keras.Input((3,))
     model = keras.Model(given, layers.Dense(2, name="last")(_Center(name="meet")(given)))
     x = random(12, 3)
-    with pytest.warns(UserWarning, match="what 'meet' puts out for a sample depends on the samp"):
+    with pytest.warns(UserWarning, match="the output of 'meet' for a sample depends on the other"):
         found = runner.capture_activations(model, x, batch_size=8)["meet"].value
     halves = [half - half.mean(axis=0) for half in (x[:8], x[8:])]
     np.testing.assert_allclose(found, np.concatenate(halves), rtol=1e-5, atol=1e-6)
@@ -99,7 +99,7 @@ def test_a_shape_that_depends_on_the_size_of_the_batch_costs_that_tensor_alone()
     assert list(run) == ["hidden"]
     np.testing.assert_allclose(run["hidden"], model.get_layer("hidden")(random(60, 3)), rtol=1e-5)
     assert reason(run, "meet") == (
-        "no table: the shape of a sample, (8,), depends on how many are shown with it"
+        "no table: the shape of a sample, (8,), depends on the batch size"
     )
     assert run.record.probe.mixed_by is None
 
@@ -163,7 +163,7 @@ def test_samples_that_meet_are_found_wherever_they_are(function: Any, largest: i
     model = keras.Model(given, _Of(function)(layers.Dense(3, name="first")(given)))
     x = random(24, 3)
     x[largest] = 9.0
-    with pytest.warns(UserWarning, match="what 'meet' puts out for a sample depends on the samp"):
+    with pytest.warns(UserWarning, match="the output of 'meet' for a sample depends on the other"):
         run = runner.save_run(model, x, "mine", batch_size=8)
     found = verdicts(run)
     assert found["meet"] == "none"
@@ -329,7 +329,9 @@ def test_a_tensor_that_is_lost_between_steps_ends_the_training_in_one_line() -> 
     model, recorder = Model(), runner.ActivationRecorder(random(4, 3), "run")
     model.compile("sgd", "mse")
     model.fades.trainable = False
-    with pytest.raises(runner.RunError, match="'fades' had a table at the first step, and now: no"):
+    with pytest.raises(
+        runner.RunError, match="'fades' had a table at the first step, but not now: no"
+    ):
         model.fit(random(4, 3), random(4, 1), epochs=3, verbose=0, callbacks=[Faded(), recorder])
 
 

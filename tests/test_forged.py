@@ -451,7 +451,7 @@ def test_a_folder_that_may_not_be_read_is_told(
         codes = [main(["list", "--outputs", str(folder)]), main(["verify", str(folder)])]
         said = capsys.readouterr()
         assert not is_done(folder / "1_seed=1", "")
-        with pytest.raises(InputError, match="what is there cannot be moved"):
+        with pytest.raises(InputError, match="its content cannot be moved"):
             make_room(folder / "1_seed=1", "aaaa-1")
         assert list(outcomes_of(folder, [(f"seed={job}",) for job in range(3)])) == [
             "0_seed=0",

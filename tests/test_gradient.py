@@ -110,7 +110,7 @@ def test_no_gradient_reaches_a_softmax_that_the_loss_goes_around() -> None:
     run = runner.save_run(
         model, X, "run", labels=CLASSES, kinds=["activation", "gradient", "weight"]
     )
-    why = "the loss is computed from the logits that its activation was given"
+    why = "the loss is computed from the logits before its activation"
     layers = {layer.path: layer for layer in run.record.layers}
     assert layers["out"].no_gradient == f"no gradient: {why}"
     assert layers["out"].reason is None
@@ -456,6 +456,4 @@ def test_what_stops_a_gradient_is_told_from_what_the_loss_does_not_need() -> Non
     model.compile("sgd", "mse")
     found = runner.capture_activations(model, X, kind="gradient", targets=Y)
     assert set(found) == {"kept", "stop", "out"}
-    assert found.left_out["stopped"] == (
-        "no gradient: none is passed back to it by what the loss is computed from"
-    )
+    assert found.left_out["stopped"] == "no gradient: none is passed back to it from the loss"

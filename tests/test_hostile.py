@@ -159,7 +159,7 @@ def test_a_configuration_without_a_bottom_is_refused(archive: bytes, refused: Re
 def test_what_is_pickled_is_no_model(name: str, refused: Refused) -> None:
     Path(name).write_bytes(pickle.dumps(Harm()))
     [line] = refused(*SAVED[:1], f"model.path={name}", *SAVED[2:])
-    assert line.startswith(f"model.path: {name} is no Keras model: it is a Python pickle; save ")
+    assert line.startswith(f"model.path: {name} is not a Keras model: it is a Python pickle; save ")
 
 
 @pytest.mark.parametrize("name", ["w.weights.h5", "w.pkl", "w.npz", "w.keras"])
@@ -735,8 +735,8 @@ def linked(file: h5py.File) -> None:
     ("change", "said"),
     [
         (claim, "w.weights.h5 has "),
-        (outside, "w.weights.h5: 'layers/dense/vars/0' stands in another file"),
-        (linked, "w.weights.h5: 'layers/dense/vars/0' is a link, which weights may not be"),
+        (outside, "w.weights.h5: 'layers/dense/vars/0' is stored in another file"),
+        (linked, "w.weights.h5: 'layers/dense/vars/0' is a link, which is not allowed"),
     ],
 )
 def test_weights_that_claim_more_or_stand_elsewhere_are_refused(

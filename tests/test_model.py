@@ -148,12 +148,16 @@ def test_a_file_with_code_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("m.keras", b"", "is no Keras model: it is empty; save the model in Keras: "),
-        ("m.keras", b"not a model", r"is no Keras model: it begins with b'not a mo'; save the "),
+        ("m.keras", b"", "is not a Keras model: it is empty; save the model in Keras: "),
+        ("m.keras", b"not a model", r"is not a Keras model: it begins with b'not a mo'; save the "),
         ("m.keras", b"PK\3\4 cut", "is damaged: it begins as a zip file, and its end is missing"),
-        ("m.h5", b"a,b\n1,2\n", "is no Keras model: it begins with b'a,b"),
+        ("m.h5", b"a,b\n1,2\n", "is not a Keras model: it begins with b'a,b"),
         ("m.h5", b"\x89HDF\r\n\x1a\n", "its weights are damaged"),
-        ("m.tflite", b"\x1c\0\0\0TFL3....", "is no Keras model: it is a TensorFlow Lite model; "),
+        (
+            "m.tflite",
+            b"\x1c\0\0\0TFL3....",
+            "is not a Keras model: it is a TensorFlow Lite model; ",
+        ),
     ],
 )
 def test_a_file_that_is_no_model_is_named(

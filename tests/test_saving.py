@@ -241,7 +241,7 @@ def test_showing_needs_no_folder() -> None:
 
 
 def test_what_is_no_model_and_no_override_is_told_in_a_line() -> None:
-    no_model = r"^model: expected a keras.Model, found ndarray; the model comes first, then what"
+    no_model = r"^model: expected a keras.Model, found ndarray; the first argument is"
     with pytest.raises(InputError, match=no_model):
         runner.capture_activations(random(2), small())  # type: ignore[arg-type]
     with pytest.raises(InputError, match=no_model):

@@ -200,7 +200,7 @@ def test_a_model_whose_weights_come_another_way_is_built_for_every_job(tmp_path:
     assert alone.returncode == 0, alone.stderr
     jobs = sorted(path for path in (tmp_path / "s").iterdir() if path.is_dir())
     reasons = [record(job)["own_build_because"] for job in jobs]
-    reason = "the seed changes 'hidden/kernel' in a way of its own"
+    reason = "the seed changes 'hidden/kernel' differently than redrawing does"
     assert reasons == [None, reason, reason]
     assert tables(jobs[2]) == tables(tmp_path / "alone")
     assert reason in (jobs[2] / "run.log").read_text(encoding="utf-8")

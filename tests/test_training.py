@@ -370,7 +370,7 @@ def test_an_interrupted_training_publishes_nothing() -> None:
 
 def test_an_interrupted_training_is_kept_where_that_was_asked_for() -> None:
     said = interrupted("train.every=1", "train.keep_partial=true")
-    assert f"what there was by then is in {Path('run').resolve()}" in str(said)
+    assert f"the partial run is in {Path('run').resolve()}" in str(said)
     run = runner.open_run("run")
     assert run.record.status == "INTERRUPTED"
     assert run.steps == [0, 1, 2]

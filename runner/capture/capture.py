@@ -305,7 +305,7 @@ class Capture:
         found = [(spec.kind, spec.name) for spec in passed.inventory.tensors]
         if self._expected is not None and found != self._expected:
             raise RunError(
-                "the model took another way through its layers than for the first batch: "
+                "the model called other layers than for the first batch: "
                 + ", ".join(sorted({name for _, name in {*found} ^ {*self._expected}}))
             )
         self.size = passed.size
@@ -344,6 +344,6 @@ def _misfit(spec: TensorSpec, array: np.ndarray, rows: int) -> str:
     if array.shape[:1] != (rows,):
         return "no sample axis: the number of its rows depends on the samples that are shown"
     return (
-        f"no table: it has the shape {array.shape[1:]} for a sample of one batch, "
-        f"and {spec.shape} for one of the first"
+        f"no table: a sample has the shape {array.shape[1:]} in one batch, "
+        f"and {spec.shape} in the first"
     )

@@ -117,13 +117,13 @@ class Gradients(Observer):
 
     def _why_none(self, own: Any, behind: set[Any] | None, *, is_output: bool) -> str:
         if not self._differentiable(own):
-            return "no gradient: its output is no floating-point tensor of this graph"
+            return "no gradient: its output is not a floating-point tensor of this graph"
         logits = hasattr(own, "_keras_logits") or _operation_type(own) in ("Softmax", "Sigmoid")
         if is_output and logits:
-            return "no gradient: the loss is computed from the logits that its activation was given"
+            return "no gradient: the loss is computed from the logits before its activation"
         if behind is not None and own.op not in behind:
             return "no gradient: the loss does not depend on it"
-        return "no gradient: none is passed back to it by what the loss is computed from"
+        return "no gradient: none is passed back to it from the loss"
 
 
 def _operation_type(tensor: Any) -> str:

@@ -161,21 +161,21 @@ class Comparison:
             rows = (
                 f"its output has shape {before.shape}, however many samples are shown"
                 if array.shape == before.shape
-                else "the number of its rows depends on what the samples are"
+                else "the number of its rows depends on the samples"
             )
             self._reasons[spec] = f"no sample axis: {rows}"
         elif array.shape[1:] != before.shape[1:]:
             self._verdicts[spec] = "none"
             if self.more:
                 self._reasons[spec] = (
-                    f"no table: the shape of a sample, {before.shape[1:]}, depends on how many "
-                    "are shown with it"
+                    f"no table: the shape of a sample, {before.shape[1:]}, depends on the "
+                    "batch size"
                 )
         else:
             found = _agreement(before, samples, array)
             if found == "none" and _stays(before, array):
                 self._reasons[spec] = (
-                    "no sample axis: its rows stay where they are when samples change places"
+                    "no sample axis: its rows stay in place when the samples are reordered"
                 )
             if found != "bitwise":
                 self._others.setdefault(spec, []).append((samples, array))

@@ -15,8 +15,8 @@ from runner.wiring import CallWiring
 _NOT_SELECTED = "left out by the selection"
 _LACKING: dict[Kind, str] = {
     "gradient": "no gradient: it runs inside a loop",
-    "input": "it was called on no tensor",
-    "pre_activation": "its output is not what an activation function was called for",
+    "input": "it was called without a tensor",
+    "pre_activation": "its output is not the result of an activation function",
 }
 
 

@@ -19,7 +19,7 @@ from runner.capture.reductions import reduced, reduced_axes
 from runner.capture.selection import Selection
 from runner.tensors import Kind, LeftOut, TensorSpec, unit_axis_of
 
-_MADE = "its layer is made, and its values drawn, anew in every pass"
+_MADE = "every pass makes its layer, and draws its values, again"
 
 
 def take_inventory(
@@ -190,7 +190,7 @@ class _Taking:
             if isinstance(layer, keras.layers.InputLayer):
                 reason = "an input of the model: it is in the probe"
                 if parent:
-                    reason = f"an input of '{parent}': it puts out what that is given"
+                    reason = f"an input of '{parent}': it returns the input of that model"
             elif parent in entries and entries[parent].layer.order is not None:
                 reason = f"opaque: not called as a layer while '{parent}' ran"
             entries[path] = Entry(Layer(path, type(layer).__name__, None, reason))

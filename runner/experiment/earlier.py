@@ -65,7 +65,7 @@ def make_room(folder: Path, run_id: str) -> None:
         folder.rename(target)
     except OSError as error:
         raise InputError.of(
-            str(folder), f"what is there cannot be moved to {place}: {error.strerror}"
+            str(folder), f"its content cannot be moved to {place}: {error.strerror}"
         ) from error
 
 

@@ -96,9 +96,7 @@ def failure_published(header: Header, folder: Path, composition: Composition) ->
             raise
         except Exception as error:
             publish_failure(header, folder, error, composition)
-            raise RunError(
-                f"{type(error).__name__}: {error}; {folder / 'run.log'} says where"
-            ) from error
+            raise RunError(f"{type(error).__name__}: {error}; see {folder / 'run.log'}") from error
 
 
 def show_plan(composition: Composition) -> Showing:

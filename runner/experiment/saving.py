@@ -209,7 +209,7 @@ class Saving:
         lost = capture.lost
         if lost and len(self._shown) > 1:
             spec, reason = next(iter(lost.items()))
-            raise RunError(f"'{spec.name}' had a table at the first step, and now: {reason}")
+            raise RunError(f"'{spec.name}' had a table at the first step, but not now: {reason}")
         self._writer.put(partial(self._finish, tables, chosen, whole))
         self.log(f"the probe was shown: {folder}" if folder else "the probe was shown")
 

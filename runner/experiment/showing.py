@@ -192,8 +192,8 @@ class Showing:
         sizes = " and ".join(map(str, self.compared_sizes))
         return (
             f"the first {len(self._first)} samples in batches of {sizes}: {found.count('bitwise')} "
-            f"tensors identical bit for bit, {found.count('rounding')} up to rounding, "
-            f"{found.count('none')} not, {found.count(None)} drawn or counted anew"
+            f"tensors bit-for-bit identical, {found.count('rounding')} equal up to rounding, "
+            f"{found.count('none')} different, {found.count(None)} random or counted"
         )
 
     def check_size(self, rows: int) -> None:
@@ -253,9 +253,8 @@ class Showing:
             self._pad = not findings.any_size
             if self._more:
                 warnings.warn(
-                    f"what '{self.mixed_by}' puts out for a sample depends on the samples it is "
-                    f"shown with: these are batches of {self.batch_size}, in the order of the "
-                    "probe",
+                    f"the output of '{self.mixed_by}' for a sample depends on the other samples in "
+                    f"its batch: batches have {self.batch_size} samples, in the order of the probe",
                     UserWarning,
                     stacklevel=4,
                 )

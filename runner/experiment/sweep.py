@@ -155,7 +155,7 @@ class _Batch:
     def _begin(self, composition: Composition) -> None:
         config = composition.experiment
         if isinstance(config.model, FunctionModel):
-            self.alone_because = "model.function may do anything with the seed"
+            self.alone_because = "model.function may use the seed in any way"
             return
         if config.train is not None:
             self.alone_because = "it is trained"
@@ -190,13 +190,15 @@ class _Batch:
         assert self._showing is not None
         built = build_model(composition.experiment)
         if (path := self._redrawn.difference(built)) is not None:
-            self.alone_because = f"the seed changes '{path}' in a way of its own"
+            self.alone_because = f"the seed changes '{path}' differently than redrawing does"
             return
         alone = Showing(built, self._showing.probe, self._showing.settings)
         pairs = zip(alone.capture.tensors, alone.first, self._showing.first, strict=True)
         for spec, expected, found in pairs:
             one, other = (None if array is None else array.tobytes() for array in (expected, found))
             if one != other:
-                self.alone_because = f"the seed changes '{spec.name}' in a way of its own"
+                self.alone_because = (
+                    f"the seed changes '{spec.name}' differently than redrawing does"
+                )
                 return
         self._is_checked = True

@@ -110,7 +110,7 @@ def check_model(model: Any) -> None:
         raise InputError.of(
             "model",
             f"expected a keras.Model, found {type(model).__name__}",
-            "the model comes first, then what to show it",
+            "the first argument is the model, the second its inputs",
         )
 
 
@@ -204,7 +204,7 @@ def _layer(node: LayerNode, name: str, seeding: Seeding) -> keras.Layer:
         ):
             raise InputError.of(
                 place,
-                f"seeding tf_global does not know what {type(initializer).__name__} draws",
+                f"seeding tf_global cannot control the draws of {type(initializer).__name__}",
                 "use an initializer of Keras, or model.seeding=keras",
             )
     return layer

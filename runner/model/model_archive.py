@@ -67,7 +67,7 @@ def model_file(given: str, place: str) -> Path:
     else:
         raise InputError.of(
             place,
-            f"{path} is no Keras model: {kind}",
+            f"{path} is not a Keras model: {kind}",
             "save the model in Keras: model.save('model.keras')",
         )
     return path
@@ -160,10 +160,10 @@ def _check_arrays(file: h5py.File, path: Path, place: str) -> None:
     claimed = 0
     for name, found in _objects(file):
         if isinstance(found, (h5py.ExternalLink, h5py.SoftLink)):
-            raise InputError.of(place, f"{path}: '{name}' is a link, which weights may not be")
+            raise InputError.of(place, f"{path}: '{name}' is a link, which is not allowed")
         if isinstance(found, h5py.Dataset):
             if found.external or found.is_virtual:
-                raise InputError.of(place, f"{path}: '{name}' stands in another file")
+                raise InputError.of(place, f"{path}: '{name}' is stored in another file")
             claimed += found.size * found.dtype.itemsize if found.size else 0
     if claimed > allowance(path):
         size = path.stat().st_size
@@ -205,7 +205,7 @@ def _shards(path: Path, place: str) -> list[str]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError.of(place, f"{path} is no list of weights that Keras wrote") from error
+        raise InputError.of(place, f"{path} is not an index of weights written by Keras") from error
     for name in names:
         if not isinstance(name, str) or PureWindowsPath(name).name != name:
             raise InputError.of(place, f"{path} names {name!r}, outside its folder")

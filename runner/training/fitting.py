@@ -103,7 +103,7 @@ def fit_and_save(
             targets_sha256=data.targets_sha256,
         )
     if interrupted is not None:
-        raise KeyboardInterrupt(f"what there was by then is in {published}") from interrupted
+        raise KeyboardInterrupt(f"the partial run is in {published}") from interrupted
     return published
 
 
