@@ -96,8 +96,15 @@ def test_xarray_has_runs_samples_and_axes(tmp_path: Path) -> None:
 
 
 def test_xarray_refuses_what_does_not_stack(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"units \(2 in 5eed5eed-0; 3 in 5eed5eed-1\)"):
-        sweep(tmp_path / "a", widths=(2, 3)).to_xarray(["hidden"])
+    runs = sweep(tmp_path / "a", widths=(2, 3))
+    with pytest.raises(InputError) as raised:
+        runs.to_xarray(["hidden"])
+    assert str(raised.value) == (
+        "hidden: the runs differ in its units (2 in 5eed5eed-0; 3 in 5eed5eed-1); narrow the runs "
+        "with where(...), or name other tensors"
+    )
+    assert list(runs.to_xarray(["b's"]).data_vars) == ["b's"]  # as advised
+    assert runs.where(seed=0).to_xarray(["hidden"]).sizes["hidden_0"] == 2
     make_run(tmp_path / "b/0", {"x": np.zeros((3, 1), np.float32)}, run_id="0a")
     make_run(
         tmp_path / "b/1", {"x": np.zeros((3, 1), np.float32)}, run_id="0b", samples=("p", "q", "r")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from making import make_run
 
 import runner
+from runner.command_line.commands import main
 from runner.errors import InputError
 from runner.runs.published_run import Run
 from runner.sameness import verification
@@ -270,3 +273,25 @@ def test_a_run_saved_from_python_cannot_be_made_again(tmp_path: Path) -> None:
         "error: run 0a1b2c3d: was saved from Python: its record does not say how to build the "
         "model\n"
     )
+
+
+def test_a_repetition_that_fails_keeps_the_log_that_it_names(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("nets.py").write_text(
+        "import pathlib, keras\n"
+        "def build():\n"
+        "    if pathlib.Path('gone').exists():\n"
+        "        raise OSError('no licence')\n"
+        "    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])\n",
+        encoding="utf-8",
+    )
+    runner.run("model=function", "model.function=nets:build", "name=base")
+    Path("gone").touch()
+    assert main(["rerun", "base", "--trust-code"]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    found = re.fullmatch(r"error: OSError: no licence; (.+) says where", line)
+    assert found is not None, line
+    log = Path(found[1])
+    assert "nets.py" in log.read_text(encoding="utf-8")
+    shutil.rmtree(log.parent.parent)
