@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,6 +19,7 @@ from runner.command_line.entry import main
 from runner.config.compose import compose_one
 from runner.errors import InputError, RunError
 from runner.experiment.experiment import run_experiment
+from runner.similarity.measures import linear_cka
 from runner.training.schedule import Schedule
 
 ROOT = Path(__file__).parent.parent
@@ -70,9 +72,9 @@ def iris(*overrides: str) -> list[str]:
     return ["experiment=iris_mlp", "train=fit", "train.epochs=3", *overrides]
 
 
-def run_of(folder: str, *overrides: str) -> runner.Run:
-    composition, _ = compose_one(list(overrides), "0a1b2c3d")
-    return runner.open_run(run_experiment(composition, Path(folder), run_id="0a1b2c3d"))
+def run_of(folder: str, *overrides: str, run_id: str = "0a1b2c3d") -> runner.Run:
+    composition, _ = compose_one(list(overrides), run_id)
+    return runner.open_run(run_experiment(composition, Path(folder), run_id=run_id))
 
 
 @pytest.fixture(scope="module")
@@ -239,6 +241,37 @@ def test_a_sweep_over_seeds_is_one_table_over_runs_and_steps() -> None:
     assert runs.table(name).index.names == ["seed", "sample"]
     assert runs.frame["loss"].tolist() == [run.history["loss"].iloc[-1] for run in runs]
     assert runs.table(name, step=0).shape == runs.table(name).shape
+
+
+def test_a_sweep_is_compared_at_a_step(capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in (0, 1):
+        words = iris("train.capture_at=[0,last]", f"seed={seed}")
+        run_of(f"outputs/s/{seed}", *words, run_id=f"0a1b2c3d-{seed}")
+    runs = runner.open_runs("outputs/s")
+    first, last = runs.similarity(step=0), runs.similarity(step=3)
+    pd.testing.assert_frame_equal(runs.similarity(), last)
+    names = runs[0].layer_outputs
+    assert first["layer_a"].tolist() == last["layer_a"].tolist() == names
+    for step, frame in ((0, first), (3, last)):
+        arrays = [[run.array(name, step=step) for run in runs] for name in names]
+        assert frame["value"].tolist() == pytest.approx([linear_cka(*two) for two in arrays])
+    assert first["value"].tolist() != last["value"].tolist()
+    wrong: Any
+    for wrong in (2, "all"):
+        with pytest.raises(InputError, match=f"has no step {wrong!r}; there are 0, 3"):
+            runs.similarity(step=wrong)
+    words = ["similarity", "outputs/s", "--layers", "hidden", "--step"]
+    value = first["value"][names.index("hidden")]
+    assert main([*words, "0"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("cka, 150 samples, step 0\n")
+    assert f"{value:.3f}" in out
+    assert main([*words, "last"]) == 0
+    assert "cka, 150 samples\n" in capsys.readouterr().out
+    assert main([*words, "2"]) == 2
+    assert "has no step 2; there are 0, 3" in capsys.readouterr().err
+    assert main([*words, "first"]) == 2
+    assert "expected a step's number or last, found 'first'" in capsys.readouterr().err
 
 
 def test_other_data_can_be_trained_on() -> None:

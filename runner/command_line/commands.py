@@ -206,7 +206,11 @@ def _similarity(arguments: argparse.Namespace) -> None:
     layers = asked if asked in ("same", "all") else asked.split(",")
     with comparison_bar() as progress:
         frame = runs.similarity(
-            arguments.metric, layers, max_bytes=arguments.max_bytes, progress=progress
+            arguments.metric,
+            layers,
+            step=arguments.step,
+            max_bytes=arguments.max_bytes,
+            progress=progress,
         )
     if arguments.csv is not None:
         with written_to(arguments.csv) as file:
@@ -218,7 +222,7 @@ def _similarity(arguments: argparse.Namespace) -> None:
 
         figure = matrices_figure(matrices_of(frame), labels, about, arguments.metric)
         save_figure(figure, arguments.figure)
-    put(likeness.told(frame, labels, about))
+    put(likeness.told(frame, labels, about, arguments.step))
 
 
 def _report(arguments: argparse.Namespace) -> None:
@@ -344,6 +348,8 @@ def _parser() -> argparse.ArgumentParser:
     comparing.add_argument("runs", metavar="RUNS", nargs="*", help="runs or sweeps; default: last")
     comparing.add_argument("--metric", default="cka", help=f"one of {', '.join(MEASURES)}")
     comparing.add_argument("--layers", default="same", help="same, all, or comma-separated names")
+    comparing.add_argument("--step", type=_step, metavar="N",
+                           help="a step of the trainings, or last (default)")  # fmt: skip
     comparing.add_argument("--csv", type=Path, metavar="FILE", help="write a table of every pair")
     comparing.add_argument("--figure", type=Path, metavar="FILE",
                            help="draw the matrices to a .svg, .pdf or .png")  # fmt: skip
@@ -367,6 +373,12 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a number, found '{text}'")
     return int(text)
+
+
+def _step(text: str) -> int | None:
+    if text != "last" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a step's number or last, found '{text}'")
+    return None if text == "last" else int(text)
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:

@@ -11,7 +11,7 @@ from runner.similarity.representation import Representation
 
 
 def comparable_layers(
-    runs: Sequence[Run], layers: str | Iterable[str]
+    runs: Sequence[Run], layers: str | Iterable[str], step: int | None = None
 ) -> list[list[Representation]]:
     """Return groups of layers; every pair within a group is to be compared.
 
@@ -23,6 +23,8 @@ def comparable_layers(
         ``same``: a group for each layer that several runs have. ``all``: one group of
         all layers of all runs. Otherwise names of layers: one group of these. An alias of
         another tensor is included only if it is named.
+    step
+        A step of the trainings; by default the last of each.
 
     Raises
     ------
@@ -36,7 +38,9 @@ def comparable_layers(
     every = list(dict.fromkeys(name for names in own.values() for name in names))
     if layers == "same":
         having = {name: [run for run in runs if name in own[run]] for name in every}
-        groups = [[run.representation(name) for run in found] for name, found in having.items()]
+        groups = [
+            [run.representation(name, step=step) for run in found] for name, found in having.items()
+        ]
         if all(len(group) < 2 for group in groups):
             raise InputError.of(
                 "layers",
@@ -49,7 +53,9 @@ def comparable_layers(
         raise InputError.of("layers", f"expected same, all or a list, found '{layers}'", advice)
     named = None if layers == "all" else list(dict.fromkeys(layers))
     group = [
-        run.representation(name) for run in runs for name in (own[run] if named is None else named)
+        run.representation(name, step=step)
+        for run in runs
+        for name in (own[run] if named is None else named)
     ]
     if len(group) < 2:
         raise InputError.of(

@@ -56,12 +56,20 @@ def each(runs: Sequence[Run], read: Callable[[Run], _T]) -> tuple[list[Run], lis
     return kept, found
 
 
-def with_tables(runs: Sequence[Run], names: Iterable[str] | None) -> list[Run]:
-    """Return the runs whose tables of these tensors, or of all layers, are undamaged."""
+def with_tables(
+    runs: Sequence[Run], names: Iterable[str] | None, step: int | None = None
+) -> list[Run]:
+    """Return the runs whose tables of these tensors, or of all layers, are undamaged.
+
+    Raises
+    ------
+    InputError
+        If a run has no such step of a training, or no run has undamaged tables.
+    """
 
     def checked(run: Run) -> None:
         for name in run.layer_outputs if names is None else names:
             if name in run.names:
-                run.file_of(name)
+                run.file_of(name, step=step)
 
     return each(runs, checked)[0]

@@ -181,8 +181,17 @@ class Run:
         ]
         return np.stack(arrays) if step == "all" else arrays[0]
 
-    def blocks(self, name: str, kind: Kind | None = None) -> Iterator[np.ndarray]:
-        """Yield the values of a tensor in blocks of samples; arguments as in `tensor`.
+    def blocks(
+        self, name: str, kind: Kind | None = None, step: int | None = None
+    ) -> Iterator[np.ndarray]:
+        """Yield the values of a tensor in blocks of samples.
+
+        Parameters
+        ----------
+        name, kind
+            As in `tensor`.
+        step
+            One of `steps`; by default the last.
 
         Yields
         ------
@@ -191,16 +200,21 @@ class Run:
             are the entries of its other axes.
         """
         stored = self._files.stored(self.tensor(name, kind))
-        [path] = self._files.of(stored)
-        return read_blocks(path, stored, self.record.format, self.probe_record.rows)
+        return read_blocks(
+            self._files.at(stored, step), stored, self.record.format, self.probe_record.rows
+        )
 
-    def representation(self, name: str, kind: Kind | None = None) -> Representation:
+    def representation(
+        self, name: str, kind: Kind | None = None, step: int | None = None
+    ) -> Representation:
         """Return a tensor for comparison; its values are read later.
 
         Parameters
         ----------
         name, kind
             As in `tensor`.
+        step
+            One of `steps`; by default the last.
 
         Raises
         ------
@@ -218,8 +232,8 @@ class Run:
             samples=self.probe_record.rows,
             width=prod(spec.shape),
             dtype=stored_dtype(spec),
-            read=partial(self.array, name, spec.kind),
-            read_blocks=partial(self.blocks, name, spec.kind),
+            read=partial(self.array, name, spec.kind, step),
+            read_blocks=partial(self.blocks, name, spec.kind, step),
             unit_run=prod(spec.shape[spec.unit_axis + 1 :]),
         )
 
@@ -276,10 +290,9 @@ class Run:
         """The sample ids, of shape (samples,): int64, or objects that are text."""
         return self._plain.samples()
 
-    def file_of(self, name: str, kind: Kind | None = None) -> Path:
-        """Return the path of a tensor's table; arguments as in `tensor`."""
-        [path] = self._files.of(self._files.stored(self.tensor(name, kind)))
-        return path
+    def file_of(self, name: str, kind: Kind | None = None, step: int | None = None) -> Path:
+        """Return the path of a tensor's table; arguments as in `blocks`."""
+        return self._files.at(self._files.stored(self.tensor(name, kind)), step)
 
     def file(self, name: str) -> Path:
         """Return the path of a file by its name in the record: its path inside the run.

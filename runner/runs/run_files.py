@@ -88,22 +88,33 @@ class RunFiles:
         Raises
         ------
         InputError
-            If there is no such step, or a file is damaged.
+            As from `at`.
+        """
+        if step == "all" and self._record.steps:
+            return [self.at(stored, known.step) for known in self._record.steps]
+        return [self.at(stored, step)]
+
+    def at(self, stored: TensorRecord, step: int | Literal["all"] | None = None) -> Path:
+        """Return where a tensor's table is at one step of the training, or at the last.
+
+        Raises
+        ------
+        InputError
+            If there is no such step, or the file is damaged.
         """
         record = self._record
         shown = 0 if record.probe is None else record.probe.rows
         rows = shown if stored.per_sample else prod(stored.shape[:-1])
         if step is None:
-            return [self._table(stored.file, rows)]
-        steps = {known.step: known for known in record.steps}
-        if not steps or (step != "all" and step not in steps):
-            there = some([str(known) for known in steps]) or "none; train.capture_at makes some"
+            return self._table(stored.file, rows)
+        folders = {known.step: known.folder for known in record.steps}
+        if step not in folders:
+            there = some([str(known) for known in folders]) or "none; train.capture_at makes some"
             raise InputError.of(
                 f"run {record.run_id}", f"has no step {step!r}", f"there are {there}"
             )
         inside = stored.file.removeprefix(f"{record.steps[-1].folder}/")
-        chosen = steps.values() if step == "all" else [steps[step]]
-        return [self._table(f"{known.folder}/{inside}", rows) for known in chosen]
+        return self._table(f"{folders[step]}/{inside}", rows)
 
     def _table(self, name: str, rows: int) -> Path:
         """Return the path of a table, after checking that it does not expand in memory."""

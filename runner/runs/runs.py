@@ -252,6 +252,7 @@ class Runs:
         *,
         samples: int = MAX_SAMPLES,
         seed: int = 0,
+        step: int | None = None,
         max_bytes: int = MAX_BYTES,
         progress: Progress = silent,
     ) -> pd.DataFrame:
@@ -270,6 +271,8 @@ class Runs:
         samples, seed
             ``rsa`` and ``knn`` compare all pairs of samples; if there are more than `samples`,
             that many are drawn with `seed`.
+        step
+            A step of the trainings; by default the last of each.
         max_bytes, progress
             As in `runner.similarity.pairs.compare_layers`.
 
@@ -283,12 +286,12 @@ class Runs:
         Raises
         ------
         InputError
-            If the runs were shown different probes, a metric or layer is unknown, or there
-            are too many pairs.
+            If the runs were shown different probes, a metric, layer or step is unknown, or
+            there are too many pairs.
         """
         names = None if isinstance(layers, str) else list(layers)
-        runs = with_tables(self._completed()._runs, names)
-        groups = comparable_layers(runs, layers if names is None else names)
+        runs = with_tables(self._completed()._runs, names, step)
+        groups = comparable_layers(runs, layers if names is None else names, step)
         return compare_layers(groups, metric, samples, seed, max_bytes, progress)
 
     def statistics(self) -> pd.DataFrame:

@@ -19,7 +19,12 @@ _MOST_MATRICES = 6
 _MOST_RUNS = 20
 
 
-def told(frame: pd.DataFrame, labels: Mapping[str, str] | None = None, about: str = "run") -> str:
+def told(
+    frame: pd.DataFrame,
+    labels: Mapping[str, str] | None = None,
+    about: str = "run",
+    step: int | None = None,
+) -> str:
     """Return similarities as plain text, 80 columns wide.
 
     Parameters
@@ -30,10 +35,13 @@ def told(frame: pd.DataFrame, labels: Mapping[str, str] | None = None, about: st
         Label of each run by its id; by default the ids.
     about
         Key that the labels are values of, such as ``seed``.
+    step
+        Step of the trainings that is compared, if one was asked for.
     """
     metric, n = frame["metric"].iloc[0], frame["n"].iloc[0]
     unlike = "; 0 is the same" if metric == "procrustes" else ""
-    parts = [f"{metric}, {n:,} samples{unlike}"]
+    at = "" if step is None else f", step {step}"
+    parts = [f"{metric}, {n:,} samples{at}{unlike}"]
     runs = list(dict.fromkeys([*frame["run_a"].unique(), *frame["run_b"].unique()]))
     labels = labels or {run: run for run in runs}
     is_bare = about not in ("run", "name", "path") and "," not in about  # 3 of seed=3
