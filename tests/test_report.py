@@ -220,6 +220,91 @@ def test_a_sweep_of_failed_runs_alone_has_a_page() -> None:
     assert "Statistics by layer" not in page
 
 
+def other_models() -> Runs:
+    """Return three runs of models that have no layer in common."""
+    rng = np.random.default_rng(0)
+    for number, layers in enumerate((("a", "b"), ("c", "d", "e"), ("f",))):
+        make_run(
+            Path(f"models/{number}"),
+            {name: rng.normal(size=(40, 5)).astype("f4") for name in layers},
+            run_id=f"{number}0000000",
+            samples=range(40),
+            inputs=np.zeros((40, 1), "f4"),
+            config={"model": {"path": f"/saved/{number}/{'xyz'[number]}.keras"}},
+        )
+    return runner.open_runs("models")
+
+
+def heads(page: str) -> tuple[list[str], list[str]]:
+    """Return the headings of the table of runs, and the first cell of each row."""
+    table = page.split('<table class="sortable">')[1].split("</table>")[0]
+    titles = re.findall(r"<button type=\"button\"><bdi>(.*?)</bdi>", table)
+    return titles, re.findall(r'<th scope="row"><bdi>(.*?)</bdi>', table)
+
+
+def test_the_table_of_runs_begins_with_what_they_are_called() -> None:
+    page = write_report(other_models()).read_text(encoding="utf-8")
+    titles, first = heads(page)
+    assert titles[:4] == ["path", "run", "status", "model.path"]
+    assert first == ["x.keras", "y.keras", "z.keras"]
+    for number, name in enumerate(("small", "large")):
+        make_run(Path(f"named/{number}"), run_id=f"{number}1", name=name, config={"seed": number})
+    Path("named/broken").mkdir()
+    Path("named/broken/run.json").write_text("{")
+    with pytest.warns(UserWarning, match="broken"):
+        runs = runner.open_runs("named")
+    titles, first = heads(write_report(runs).read_text(encoding="utf-8"))
+    assert titles[:4] == ["name", "run", "status", "seed"]
+    assert first == ["small", "large", "&ndash;"]
+    seeds = [make_run(Path(f"s/{seed}"), run_id=f"{seed}2", config={"seed": seed}) for seed in "89"]
+    page = write_report(Runs(map(Run.read, seeds))).read_text(encoding="utf-8")
+    assert heads(page)[0][:4] == ["seed", "run", "status", "tensors"]  # not the seed twice
+    same = [make_run(Path(f"t/{place}"), run_id=f"{place}3") for place in range(2)]
+    page = write_report(Runs(map(Run.read, same))).read_text(encoding="utf-8")
+    assert heads(page) == (heads(page)[0], ["03", "13"])
+    assert heads(page)[0][:2] == ["run", "status"]
+
+
+def test_why_there_is_no_figure_of_stability_is_said() -> None:
+    runs = other_models()
+    page = write_report(runs).read_text(encoding="utf-8")
+    assert "no two of these models have a layer of the same name" in page
+    assert data_of(page)["layerwise"]["layers"] == [["a", "b"], ["c", "d", "e"], ["f"]]
+    assert 'id="stability"' not in page
+    assert 'id="matrix"' not in page
+    rng = np.random.default_rng(0)
+    for units in (4, 8):
+        hidden = {"hidden": rng.normal(size=(40, units)).astype("f4")}
+        config = {"seed": 0, "units": units}
+        make_run(Path(f"u/{units}"), hidden, run_id=f"{units}", samples=range(40), config=config)
+    page = write_report(runner.open_runs("u")).read_text(encoding="utf-8")
+    assert "no two comparable runs differ only in their seed" in page
+    assert 'id="stability"' not in page
+    assert 'id="matrix"' in page
+
+
+def test_how_far_a_report_is_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    runs = other_models()
+    ends: dict[str, tuple[int, int]] = {}
+
+    def progress(what: str, done: int, total: int) -> None:
+        assert done > ends.get(what, (0, 0))[0]
+        ends[what] = (done, total)
+
+    write_report(runs, Path("page.html"), progress)
+    assert ends == {
+        "checksums: runs": (3, 3),
+        "distributions: runs": (3, 3),
+        "layer by layer: layers": (6, 6),
+        "layer by layer: pairs": (15, 15),
+    }
+    ends.clear()
+    write_report(Runs([runs[1]]), Path("page.html"), progress)
+    assert ends == {"layers": (3, 3)}
+    assert main(["report", "models", "--output", "page.html"]) == 0
+    assert capsys.readouterr().err == ""  # which is no terminal
+
+
 def test_a_value_in_the_page_comes_with_its_arithmetic() -> None:
     data = data_of(write_report(Runs([tutorial_run()])).read_text(encoding="utf-8"))
     hidden = data["layers"][0]

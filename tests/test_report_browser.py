@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 from making import make_run
-from test_report import HOSTILE, LAYERS, hostile_run
+from test_report import HOSTILE, LAYERS, hostile_run, other_models
 from tutorial import tutorial_run
 
 import runner
@@ -298,6 +298,44 @@ def test_a_sweep_is_seen_at_a_glance(read: Any) -> None:
     medians = reader.page.evaluate("document.getElementById('boxes').data[0].median")
     expected = [np.median(Run.read(run)["output"]) for run in runs]
     np.testing.assert_allclose(medians, expected, rtol=1e-6)
+
+
+def test_the_layers_of_any_two_runs_are_compared(read: Any) -> None:
+    runs = other_models()
+    values = runs.similarity(layers="all").set_index(["run_a", "layer_a", "run_b", "layer_b"])
+    names = [run.layer_outputs for run in runs]
+    reader = read(runs)
+    reader.drawn("#layerwise")
+
+    def check(a: int, b: int) -> None:
+        # What is drawn, not what was handed over.
+        rows, columns, cells = reader.page.evaluate(
+            """(() => { const [{ y, x, z }] = document.getElementById("layerwise").calcdata[0];
+            return [y, x, z.map((row) => [...row])]; })()"""
+        )
+        drawn = reader.page.evaluate(
+            """["yaxis", "xaxis"].map((axis) =>
+            document.getElementById("layerwise")._fullLayout[axis]._categories)"""
+        )
+        assert drawn == [names[a], names[b]]
+        assert (len(rows), len(columns)) == (len(names[a]) + 1, len(names[b]) + 1)  # the edges
+        for row, one in enumerate(names[a]):
+            for column, other in enumerate(names[b]):
+                pair = (runs[a].id, one, runs[b].id, other)
+                turned = (*pair[2:], *pair[:2])
+                known = pair if pair in values.index else turned
+                expected = 1 if pair == turned else values.loc[known, "value"]
+                assert cells[row][column] == pytest.approx(expected, abs=1e-6)
+        said = f"rows: {'xyz'[a]}.keras; columns: {'xyz'[b]}.keras"
+        assert reader.text("#layerwise-runs") == said
+
+    check(0, 1)
+    reader.page.get_by_label("Columns").select_option(label="z.keras")
+    check(0, 2)
+    reader.page.get_by_label("Rows").select_option(label="y.keras")
+    check(1, 2)
+    reader.page.get_by_label("Columns").select_option(label="y.keras")
+    check(1, 1)
 
 
 def test_a_page_is_printed_in_full(read: Any) -> None:

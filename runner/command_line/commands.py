@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from rich.console import Console
-
 from runner.command_line.progress import comparison_bar
 from runner.errors import DamagedError, InputError, RunError, RunnerError, one_line, suggest
 from runner.local_paths import local_path
@@ -229,8 +227,9 @@ def _report(arguments: argparse.Namespace) -> None:
     """Write a page of figures about a run or a sweep."""
     from runner.report.writing import write_report
 
-    with Console(stderr=True).status("drawing"):
-        path = write_report(open_runs(arguments.run, arguments.outputs), arguments.output)
+    runs = open_runs(arguments.run, arguments.outputs)
+    with comparison_bar() as progress:
+        path = write_report(runs, arguments.output, progress)
     put(f"written {path}, {readable(path.stat().st_size)}\n")
 
 

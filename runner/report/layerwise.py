@@ -15,13 +15,16 @@ from runner.report.layer_view import bare, packed
 from runner.runs.runs import Runs
 from runner.runs.same_probe import check_probes
 from runner.similarity.pairs import compare_layers
+from runner.similarity.progress import Progress
 
 _MOST_RUNS = 12
 _MOST_LAYERS = 360
 _MOST_VALUES = 200_000_000
 
 
-def layers_by_layers(runs: Runs, titles: Sequence[str], metric: str) -> tuple[dict[str, Any], str]:
+def layers_by_layers(
+    runs: Runs, titles: Sequence[str], metric: str, progress: Progress
+) -> tuple[dict[str, Any], str]:
     """Return the similarities of all layers of all runs, and a text on what is shown.
 
     Parameters
@@ -32,6 +35,8 @@ def layers_by_layers(runs: Runs, titles: Sequence[str], metric: str) -> tuple[di
         Titles of the runs.
     metric
         As in `Runs.similarity`.
+    progress
+        As in `runner.similarity.pairs.compare_layers`.
 
     Returns
     -------
@@ -59,7 +64,7 @@ def layers_by_layers(runs: Runs, titles: Sequence[str], metric: str) -> tuple[di
             check_probes(chosen[0], run)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # shown above, with the seeds
-            pairs = compare_layers([group], metric)
+            pairs = compare_layers([group], metric, progress=progress)
     except InputError as error:
         return {}, f"The layers cannot be compared: {error}"
     values = np.full((len(instances), len(instances)), np.nan, np.float32)

@@ -21,6 +21,7 @@ from runner.report.network import Block, dense_chain, drawn_edges, feeders, laye
 from runner.report.probe_view import input_views
 from runner.report.training_view import how_trained
 from runner.runs.published_run import Run
+from runner.similarity.progress import Progress, silent
 
 _ALL_OPEN = 8
 _MOST_VIEWS = 400
@@ -45,8 +46,15 @@ class Page:
     data: dict[str, Any]
 
 
-def page_of_run(run: Run) -> Page:
+def page_of_run(run: Run, progress: Progress = silent) -> Page:
     """Return the page of a run.
+
+    Parameters
+    ----------
+    run
+        The run.
+    progress
+        Called with what is being computed, how much of it is done, and of how much.
 
     Raises
     ------
@@ -68,7 +76,10 @@ def page_of_run(run: Run) -> Page:
     own = [tensor for tensor in captured if tensor.alias_of is None]
     viewed = own[:_MOST_VIEWS]
     excerpt = Excerpt.of(run, list(viewed))
-    views = [tensor_view(run, tensor, excerpt) for tensor in viewed]
+    views = []
+    for tensor in viewed:
+        views.append(tensor_view(run, tensor, excerpt))
+        progress("layers", len(views), len(viewed))
     _explain(run, viewed, views, excerpt)
     inputs, no_inputs = input_views(run, excerpt)
     training = how_trained([run], [run.id])

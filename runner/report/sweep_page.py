@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from runner.report.run_page import Page, as_yaml
 from runner.report.training_view import how_trained
 from runner.runs.published_run import Run
 from runner.runs.runs import Runs
+from runner.similarity.progress import Progress, silent, titled
 
 _MOST_RUNS = 60
 _MOST_LAYERS = 300
@@ -31,6 +33,15 @@ _MOST_TABLES = 1200
 _BOX_VALUES = 50_000
 _METRIC = "cka"
 _ABSENT = object()
+_NO_COMMON_LAYER = (
+    "There is no figure here because no two of these models have a layer of the same name: "
+    "stability is the similarity of one layer in several runs. Layer by layer, below, compares "
+    "every layer of one run with every layer of another, whatever their names."
+)
+_NO_SEEDS = (
+    "There is no figure here because no two comparable runs differ only in their seed. The "
+    "similarity of these runs is shown below, layer by layer and for one layer in every run."
+)
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _STATISTICS = {
     "mean": "mean",
@@ -42,8 +53,15 @@ _STATISTICS = {
 }
 
 
-def page_of_sweep(runs: Runs) -> Page:
+def page_of_sweep(runs: Runs, progress: Progress = silent) -> Page:
     """Return the page of several runs.
+
+    Parameters
+    ----------
+    runs
+        The runs.
+    progress
+        Called with what is being computed, how much of it is done, and of how much.
 
     Raises
     ------
@@ -53,14 +71,14 @@ def page_of_sweep(runs: Runs) -> Page:
     names, about = runs.labels()
     completed = [run for run in runs if run.record.error is None]
     drawn_runs = [completed[place] for place in evenly_spaced(len(completed), _MOST_RUNS)]
-    chosen, damaged = _undamaged(drawn_runs)
+    chosen, damaged = _undamaged(drawn_runs, progress)
     titles = [names[run.id] for run in chosen]
     sweeps = {run.record.sweep for run in runs}
     name = runs[0].record.name or runs[0].record.sweep
     shown: dict[str, Any] = {
         "title": f"Sweep {name}" if len(sweeps) == 1 and name else f"{len(runs)} runs",
         "facts": _facts(runs, completed),
-        "table": _table(runs),
+        "table": _table(runs, names, about),
         "failed": [
             *((run.id, names[run.id], run.record.error) for run in runs if run.record.error),
             *((run.id, names[run.id], str(error)) for run, error in damaged),
@@ -72,7 +90,8 @@ def page_of_sweep(runs: Runs) -> Page:
         "statistics": _STATISTICS,
         "layers": [],
         "training": {},
-        "no_similarity": "",
+        "no_stability": "",
+        "has_matrix": False,
         "has_layerwise": False,
     }
     if not chosen:
@@ -86,14 +105,17 @@ def page_of_sweep(runs: Runs) -> Page:
     ]
     data["boxes"] = {
         "figure": bare(boxes(np.full((len(chosen), 5), np.nan), titles, about)),
-        "quantiles": packed(_quantiles(chosen, boxed)),
+        "quantiles": packed(_quantiles(chosen, boxed, progress)),
     }
-    similarity, shown["no_similarity"], shown["cautions"] = _similarity(
-        Runs(chosen), boxed, titles, about
+    similarity, shown["no_stability"], shown["cautions"] = _similarity(
+        Runs(chosen), boxed, titles, about, titled(progress, "similarity")
     )
+    shown["has_matrix"] = "matrix" in similarity
     shown["told_layerwise"] = ""
     if len(chosen) > 1:
-        layerwise, shown["told_layerwise"] = layers_by_layers(Runs(chosen), titles, _METRIC)
+        layerwise, shown["told_layerwise"] = layers_by_layers(
+            Runs(chosen), titles, _METRIC, titled(progress, "layer by layer")
+        )
         data["layerwise"] = layerwise
         shown["has_layerwise"] = bool(layerwise)
     training = how_trained(chosen, titles)
@@ -108,10 +130,12 @@ def page_of_sweep(runs: Runs) -> Page:
     return Page("sweep", shown, {**data, **similarity, "layers": boxed})
 
 
-def _undamaged(runs: Sequence[Run]) -> tuple[list[Run], list[tuple[Run, DamagedError]]]:
+def _undamaged(
+    runs: Sequence[Run], progress: Progress
+) -> tuple[list[Run], list[tuple[Run, DamagedError]]]:
     """Return the runs whose files can all be read, and the other runs with their errors."""
     kept, damaged = [], []
-    for run in runs:
+    for number, run in enumerate(runs, 1):
         try:
             for name in run.record.digests:
                 run.file(name)
@@ -119,6 +143,7 @@ def _undamaged(runs: Sequence[Run]) -> tuple[list[Run], list[tuple[Run, DamagedE
             kept.append(run)
         except DamagedError as error:
             damaged.append((run, error))
+        progress("checksums: runs", number, len(runs))
     if damaged:
         why = some([str(error) for _, error in damaged], most=3)
         warnings.warn(f"{len(damaged)} of {len(runs)} runs are not drawn: {why}", stacklevel=4)
@@ -142,9 +167,21 @@ def _facts(runs: Runs, completed: Sequence[Run]) -> dict[str, str]:
     return facts
 
 
-def _table(runs: Runs) -> pd.DataFrame:
+def _table(runs: Runs, names: Mapping[str, str], about: str) -> dict[str, list[Any]]:
+    """Return the columns and rows of the table of runs; what they are called comes first."""
     frame = runs.frame.drop(columns="error", errors="ignore").astype(object)
-    return frame.where(frame.notna(), None)
+    frame = frame.where(frame.notna(), None)
+    called = [names[run.id] for run in runs] + [None] * len(runs.unreadable)
+    # Of keys whose values are these names, and of ids, the names would only be a copy.
+    same = [key for key in frame if [value and str(value) for value in frame[key]] == called]
+    if "run" not in same:
+        frame = frame.drop(columns=same)
+    table = frame.to_dict("split", index=False)
+    if "run" not in same:
+        table["columns"].insert(0, about)
+        for name, row in zip(called, table["data"], strict=True):
+            row.insert(0, name)
+    return table
 
 
 def _common(configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -187,7 +224,7 @@ def _statistics(
     return {"by_layer": {"figure": figure, "values": packed(values)}}
 
 
-def _quantiles(runs: Sequence[Run], layers: Sequence[str]) -> np.ndarray:
+def _quantiles(runs: Sequence[Run], layers: Sequence[str], progress: Progress) -> np.ndarray:
     """Return the quantiles of each layer in each run: shape (layer, run, 5)."""
     quantiles = np.full((len(layers), len(runs), len(_QUANTILES)), np.nan)
     for column, run in enumerate(runs):
@@ -201,22 +238,23 @@ def _quantiles(runs: Sequence[Run], layers: Sequence[str]) -> np.ndarray:
             finite = values[np.isfinite(values)]
             if finite.size:
                 quantiles[row, column] = np.quantile(finite.astype(np.float64), _QUANTILES)
+        progress("distributions: runs", column + 1, len(runs))
     return quantiles
 
 
 def _similarity(
-    runs: Runs, layers: Sequence[str], titles: Sequence[str], about: str
+    runs: Runs, layers: Sequence[str], titles: Sequence[str], about: str, progress: Progress
 ) -> tuple[dict[str, Any], str, list[str]]:
-    """Return the figures of similarity, the reason if there are none, and warnings."""
+    """Return the figures of similarity, why none is of stability, and warnings."""
     if len(runs) < 2:
         return {}, "Only one run is completed, so there is nothing to compare.", []
-    similarity = getattr(runs, "similarity", None)
-    if similarity is None:
-        return {}, "This version of Runner does not compare runs.", []
+    having = Counter(name for run in runs for name in run.layer_outputs)
+    if max(having.values(), default=0) < 2:
+        return {}, _NO_COMMON_LAYER, []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
-            pairs = similarity(metric=_METRIC, layers="same")
+            pairs = runs.similarity(metric=_METRIC, layers="same", progress=progress)
         except InputError as error:
             return {}, f"The runs cannot be compared: {error}", []
     cautions = list(dict.fromkeys(str(warning.message) for warning in caught))
@@ -224,11 +262,12 @@ def _similarity(
         notes = pairs["note"] if "note" in pairs else pd.Series(dtype=object)
         return {}, f"No two runs have a similarity. {'; '.join(notes.unique()[:3])}", cautions
     figures: dict[str, Any] = {}
+    kinds = runs.apart_from_seed()
+    no_stability = ""
     try:
-        stability = stability_figure(pairs, runs.apart_from_seed(), _METRIC)
-        figures["stability"] = bare(stability)
-    except InputError as error:
-        cautions.append(str(error))
+        figures["stability"] = bare(stability_figure(pairs, kinds, _METRIC))
+    except InputError:
+        no_stability = _NO_SEEDS
     places = {run.id: place for place, run in enumerate(runs)}
     values = np.full((len(layers), len(runs), len(runs)), np.nan, np.float32)
     values[:, range(len(runs)), range(len(runs))] = 1
@@ -240,4 +279,4 @@ def _similarity(
     del matrix["data"][0]["z"]
     matrix["data"][0]["zmin"] = min(0.0, float(np.nanmin(values)))
     figures["matrix"] = {"figure": matrix, "values": packed(values)}
-    return figures, "", cautions
+    return figures, no_stability, cautions

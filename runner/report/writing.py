@@ -10,11 +10,12 @@ from runner.report.page import rendered, write_page
 from runner.report.run_page import page_of_run
 from runner.report.sweep_page import page_of_sweep
 from runner.runs.runs import Runs
+from runner.similarity.progress import Progress, silent
 
 NAME = "report.html"
 
 
-def write_report(runs: Runs, output: Path | None = None) -> Path:
+def write_report(runs: Runs, output: Path | None = None, progress: Progress = silent) -> Path:
     """Write the page of a run, or of several.
 
     Parameters
@@ -24,6 +25,8 @@ def write_report(runs: Runs, output: Path | None = None) -> Path:
     output
         Path of the page; by default ``report.html`` in the run's folder, or in the folder
         of the sweep.
+    progress
+        Called with what is being computed, how much of it is done, and of how much.
 
     Returns
     -------
@@ -39,7 +42,7 @@ def write_report(runs: Runs, output: Path | None = None) -> Path:
     path = local_path(output, "--output") if output is not None else _beside(runs)
     if path.is_dir():
         raise InputError.of(str(path), "expected a file to write to, found a folder")
-    page = page_of_run(runs[0]) if len(runs) == 1 else page_of_sweep(runs)
+    page = page_of_run(runs[0], progress) if len(runs) == 1 else page_of_sweep(runs, progress)
     write_page(rendered(page), path)
     return path
 

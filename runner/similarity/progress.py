@@ -12,6 +12,11 @@ def silent(_what: str, _done: int, _total: int) -> None:
     """Report nothing."""
 
 
+def titled(progress: Progress, title: str) -> Progress:
+    """Return a function that reports to another one, a title before what is counted."""
+    return lambda what, done, total: progress(f"{title}: {what}", done, total)
+
+
 class Counted:
     """Counts layers and pairs and reports the progress.
 

@@ -37,7 +37,6 @@ if (data.layers) {
   name();
 
   if (data.stability) plot(document.getElementById("stability"), () => data.stability);
-  else document.getElementById("stability")?.closest("figure").remove();
 
   const layer = document.getElementById("layer");
   const buttons = ["previous-layer", "next-layer"].map((id) => document.getElementById(id));
