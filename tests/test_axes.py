@@ -147,7 +147,7 @@ def test_a_record_without_axes_counts_the_last_as_before() -> None:
             "call": 0,
         },
         **{"output": None, "shape": (8, 7, 6), "dtype": "float32", "order": 0, "reduction": None},
-        **{"file": "activations/00_map.parquet", "bytes": 1, "sha256": "", "alias_of": None},
+        **{"file": "activations/00_map.parquet", "bytes": 1, "sha256": "0" * 64, "alias_of": None},
     }
     tensor = pydantic.TypeAdapter(TensorRecord).validate_python(old)
     assert (tensor.axes, tensor.unit_axis) == (None, 2)

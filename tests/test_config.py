@@ -125,7 +125,7 @@ def test_a_layer_called_by_keyword() -> None:
 def test_probes_are_told_apart_by_their_source() -> None:
     csv = parse(experiment(probe={"source": "csv", "path": "x.csv", "delimiter": ";"})).probe
     assert isinstance(csv, CsvConfig)
-    assert (csv.delimiter, csv.header, csv.allow_nan) == (";", True, False)
+    assert (csv.delimiter, csv.header, csv.allow_nan) == (";", None, False)
     inline = parse(experiment(probe={"source": "inline", "inputs": [[1, 2]], "ids": ["a"]})).probe
     assert isinstance(inline, InlineConfig)
     assert inline.ids == ["a"]
@@ -135,7 +135,10 @@ def test_probes_are_told_apart_by_their_source() -> None:
 @pytest.mark.parametrize(
     ("keys", "line"),
     [
-        ({"sed": 1}, "sed: unknown key; did you mean 'seed'?"),
+        (
+            {"sed": 1},
+            "sed: unknown key; did you mean 'seed'?; put a key of your own below extra: extra.sed",
+        ),
         ({"name": False}, "name: expected text, found false; write it in quotes"),
         ({"name": "../x"}, "name: '../x' cannot name a run; use a plain name, without a path"),
         ({"name": "last"}, "name: 'last' already means the latest run; use another name"),

@@ -156,7 +156,7 @@ def test_a_file_with_code_is_refused(tmp_path: Path) -> None:
         (
             "m.tflite",
             b"\x1c\0\0\0TFL3....",
-            "is not a Keras model: it is a TensorFlow Lite model; ",
+            "is a LiteRT .TensorFlow Lite. model, whose layers Keras does not load; ",
         ),
     ],
 )

@@ -81,6 +81,7 @@ class _Terms:
 
 def dense_layer(call: LayerCall, place: Place) -> Account:
     """Return the account of a value of Dense: the last axis times a column of the kernel."""
+    call.weight("kernel")  # a run without it says so, whatever the shapes of its tables
     given = call.operand
     vector, unit = given.values[place[:-1]], place[-1]
     kernel = kernel_of(call, (len(vector), call.output.shape[-1]), len(vector))

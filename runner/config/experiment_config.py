@@ -264,7 +264,7 @@ def _explained(error: Mapping[str, Any]) -> Iterator[Problem]:
         keys = _keys_beside(location)
         advice = suggest(str(location[-1]), keys) or f"keys are {', '.join(keys)}"
         if len(location) == 1:
-            advice += f"; a key of your own stands below extra: extra.{place}"
+            advice += f"; put a key of your own below extra: extra.{place}"
         if location == ("experiment",):
             advice = "begin the experiment's file with the line: # @package _global_"
         yield Problem(place, "unknown key", advice)

@@ -98,7 +98,12 @@ def file_problems(cfg: DictConfig, packaged: DictConfig) -> Iterator[Problem]:
         The same without the user's files.
     """
     theirs, ours = _hydra_values(cfg), _hydra_values(packaged)
-    changed = (key for key in {**theirs, **ours} if theirs.get(key, ...) != ours.get(key, ...))
+    parents = {key[: dot.start()] for key in theirs for dot in re.finditer(r"\.", key)}
+    changed = (
+        key
+        for key in {**theirs, **ours}
+        if theirs.get(key, ...) != ours.get(key, ...) and key not in parents
+    )
     sweeper = str(OmegaConf.select(cfg, "hydra.runtime.choices.hydra/sweeper"))
     problems = (
         _other_sweeper(sweeper)
