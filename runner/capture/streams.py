@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from keras.src.backend.common import global_state
-from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 from tensorflow.python.eager import context
 from tensorflow.python.ops import stateful_random_ops
 
+_GENERATOR = "global_seed_generator"
 _NAMES = "object_name_uids"
 _SCOPES = "name_scope_stack"
 
@@ -52,7 +52,7 @@ class Streams:
             eager._rng = self._operations
             self._operations.setstate(self._operation_state)
         stateful_random_ops.global_generator = self._tensorflow
-        global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, self.keras)
+        global_state.set_global_attribute(_GENERATOR, self.keras)
         scopes = global_state.get_global_attribute(_SCOPES)
         if scopes is not None:  # a failed pass may have left some open
             scopes[:] = self._scopes
@@ -65,9 +65,9 @@ class Streams:
 
 def keras_generator() -> Any:
     """Return the generator that Keras uses without a seed; ``None`` before its first use."""
-    return global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+    return global_state.get_global_attribute(_GENERATOR)
 
 
 def use_keras_generator(generator: Any) -> None:
     """Set the generator that Keras uses without a seed."""
-    global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, generator)
+    global_state.set_global_attribute(_GENERATOR, generator)
