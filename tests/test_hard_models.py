@@ -328,7 +328,7 @@ def test_the_weights_of_a_layer_made_inside_a_call_are_not_claimed_to_be_known()
     assert {(one.name, one.kind) for one in dense.left_out} == {
         ("draws/dense/kernel", "weight"), ("draws/dense/bias", "weight"),
     }  # fmt: skip
-    assert "drawn, anew" in dense.left_out[0].reason
+    assert "draws new values" in dense.left_out[0].reason
 
 
 def test_what_hands_on_a_tensor_that_was_left_out_says_why_too() -> None:

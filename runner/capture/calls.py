@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import keras
@@ -172,10 +173,13 @@ class _Watcher:
                 return operation_call(operation, *args, **kwargs)
             return self._call(operation_call, operation, args, kwargs)
 
-        def make_operation(operation: Any, name: str | None = None) -> None:
-            operation_init(operation, name=name)
+        def made_with(*args: Any, **kwargs: Any) -> Any:
+            return signature(operation_init).bind(*args, **kwargs).arguments.get("name")
+
+        def make_operation(operation: Any, *args: Any, **kwargs: Any) -> None:
+            operation_init(operation, *args, **kwargs)  # takes a dtype too in older Keras
             if threading.get_ident() == self._thread:
-                self._paths.note_made(operation, name)
+                self._paths.note_made(operation, made_with(operation, *args, **kwargs))
 
         def call_function(function: Any, *args: Any, **kwargs: Any) -> Any:
             # A compiled function uses other kernels, and is left compiled.

@@ -19,7 +19,7 @@ from runner.capture.reductions import reduced, reduced_axes
 from runner.capture.selection import Selection
 from runner.tensors import Kind, LeftOut, TensorSpec, unit_axis_of
 
-_MADE = "every pass makes its layer, and draws its values, again"
+_MADE = "every pass creates its layer again and draws new values"
 
 
 def take_inventory(
