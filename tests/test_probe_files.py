@@ -369,10 +369,10 @@ WRONG_ARRAYS = [
     (npy_header((1, 3), "<c16") + b"x" * 99, "declares complex128 of shape"),
     (b"\x93NUMPY", "is of an unknown version, or cut short$"),
     (b"\x93NUMPY\1\0\x76\0{'shape': (", "has a broken header: "),
-    (b"", r"is no \.npy array: it is empty$"),
-    (b"PK\3\4....", r"is no \.npy array: it is a zip file$"),
-    (b"PAR1\x15...", r"is no \.npy array: it is a Parquet file$"),
-    (b"a,b\n1,2\n", r"is no \.npy array: it begins with b'a,b\\n1,2\\n'$"),
+    (b"", r"is not an \.npy array: it is empty$"),
+    (b"PK\3\4....", r"is not an \.npy array: it is a zip file$"),
+    (b"PAR1\x15...", r"is not an \.npy array: it is a Parquet file$"),
+    (b"a,b\n1,2\n", r"is not an \.npy array: it begins with b'a,b\\n1,2\\n'$"),
 ]
 
 

@@ -290,7 +290,7 @@ def test_a_repetition_that_fails_keeps_the_log_that_it_names(
     Path("gone").touch()
     assert main(["rerun", "base", "--trust-code"]) == 1
     [line] = capsys.readouterr().err.splitlines()
-    found = re.fullmatch(r"error: OSError: no licence; (.+) says where", line)
+    found = re.fullmatch(r"error: OSError: no licence; see (.+)", line)
     assert found is not None, line
     log = Path(found[1])
     assert "nets.py" in log.read_text(encoding="utf-8")
