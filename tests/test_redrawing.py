@@ -10,7 +10,9 @@ import pytest
 
 from runner.config.experiment_config import parse
 from runner.model.building import build_model
+from runner.model.new_variables import watching_new_variables
 from runner.model.redrawing import RedrawnModel
+from runner.patching import patched
 
 INITIALIZERS = (
     "GlorotUniform", "GlorotNormal", "HeNormal", "HeUniform", "LecunNormal", "LecunUniform",
@@ -64,7 +66,21 @@ def test_a_difference_is_named_by_its_variable() -> None:
     assert redrawn.difference(other) == "a/bias"
 
 
-def test_noting_ends_with_the_build() -> None:
-    before = keras.Variable.__init__
-    RedrawnModel(experiment({"a": {"class_name": "Dense", "units": 4}}, [5], "keras", 0))
-    assert keras.Variable.__init__ is before
+@pytest.mark.parametrize("owner", keras.Variable.__mro__[:2], ids=lambda kind: kind.__name__)
+def test_watching_leaves_no_trace(owner: type) -> None:
+    before = dict(vars(owner))
+    with watching_new_variables(lambda *_: None):
+        RedrawnModel(experiment({"a": {"class_name": "Dense", "units": 4}}, [5], "keras", 0))
+    assert dict(vars(owner)) == before  # an inherited constructor is not assigned
+
+
+def test_a_patch_leaves_inherited_attributes_inherited() -> None:
+    class Base:
+        value = 1
+
+    class Derived(Base):
+        pass
+
+    with patched(Derived, value=2), patched(Base, value=3):
+        assert (Derived.value, Base.value) == (2, 3)
+    assert (Derived.value, "value" in vars(Derived), Base.value) == (1, False, 1)

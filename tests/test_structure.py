@@ -25,6 +25,7 @@ SOURCES = {
 ORDER = (
     "errors",
     "deep_models",
+    "patching",
     "regular_files",
     "local_paths",
     "bounds",
@@ -59,6 +60,7 @@ ORDER = (
     "config.jobs",
     "model.seeding",
     "model.model_archive",
+    "model.new_variables",
     "model.model_files",
     "model.building",
     "model.redrawing",
@@ -225,6 +227,7 @@ ORDER = (
 LOADS_KERAS = {
     "model.seeding",
     "model.model_archive",
+    "model.new_variables",
     "model.model_files",
     "model.building",
     "model.redrawing",

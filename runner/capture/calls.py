@@ -17,6 +17,7 @@ from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from runner.capture.call_paths import CallPaths
 from runner.deep_models import room_for_depth
+from runner.patching import patched
 
 Leaf = tuple[str | None, Any]
 
@@ -195,23 +196,16 @@ class _Watcher:
             fit = _NO_SCOPE.sub("_", name) if name else name
             return name_scope(graph, f".{fit}" if fit and fit[0] in "_/-" else fit)
 
-        for cls, layer_call in layer_calls.items():
-            cls.__call__ = wrapped(cls, layer_call)
-        operation_class.__call__ = call_operation
-        operation_class.__init__ = make_operation
-        graph_class.name_scope = scope_of_any_name
-        _TracedFunction.__call__ = call_function
-        tf.recompute_grad = computed_once
-        try:
-            yield
-        finally:
+        with contextlib.ExitStack() as stack:
             for cls, layer_call in layer_calls.items():
-                cls.__call__ = layer_call
-            operation_class.__call__ = operation_call
-            operation_class.__init__ = operation_init
-            graph_class.name_scope = name_scope
-            _TracedFunction.__call__ = function_call
-            tf.recompute_grad = recompute
+                stack.enter_context(patched(cls, __call__=wrapped(cls, layer_call)))
+            stack.enter_context(
+                patched(operation_class, __call__=call_operation, __init__=make_operation)
+            )
+            stack.enter_context(patched(graph_class, name_scope=scope_of_any_name))
+            stack.enter_context(patched(_TracedFunction, __call__=call_function))
+            stack.enter_context(patched(tf, recompute_grad=computed_once))
+            yield
 
     def _is_node(self, operation: Any) -> bool:
         """Return whether an operation is a node of the Functional model being called."""

@@ -14,6 +14,7 @@ from tensorflow.python.ops import gen_resource_variable_ops, resource_variable_o
 from tensorflow.python.ops.lookup_ops import LookupInterface
 
 from runner.errors import InputError
+from runner.patching import patched
 
 # Operations that take a resource and do not change it.
 _READERS = frozenset(
@@ -164,11 +165,8 @@ def watching(
         name = operation.decode() if isinstance(operation, bytes) else str(operation)
         return observed(name, inputs, lambda: slow(context, device, operation, inputs, *rest))
 
-    pywrap_tfe.TFE_Py_FastPathExecute, pywrap_tfe.TFE_Py_Execute = fast_execute, execute
-    try:
+    with patched(pywrap_tfe, TFE_Py_FastPathExecute=fast_execute, TFE_Py_Execute=execute):
         yield
-    finally:
-        pywrap_tfe.TFE_Py_FastPathExecute, pywrap_tfe.TFE_Py_Execute = fast, slow
 
 
 def _handles(values: Iterable[Any]) -> Iterator[Any]:

@@ -13,6 +13,7 @@ from runner.capture.attributes import Attributes
 from runner.capture.resources import Resource, watching
 from runner.capture.streams import Streams, keras_generator, use_keras_generator
 from runner.errors import InputError
+from runner.patching import patched
 
 _lock = threading.RLock()  # state shared by the process is restored by one thread at a time
 
@@ -153,12 +154,10 @@ def first_call(model: keras.Model) -> Iterator[None]:
                     del found[key]
 
         made: dict[int, Any] = {}
-        keras.Layer._maybe_build = maybe_build
         try:
-            with _noting(note) as made:
+            with patched(keras.Layer, _maybe_build=maybe_build), _noting(note) as made:
                 yield
         finally:
-            keras.Layer._maybe_build = build
             for resource, value in found.values():
                 resource.write(value)
             attributes.put_back()

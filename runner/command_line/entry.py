@@ -28,6 +28,7 @@ from runner.config.composition import Composition, composition_of
 from runner.config.loading import CONFIG_DIRECTORY, CONFIG_NAME, QUIET
 from runner.errors import InputError, RunError, RunnerError, suggest
 from runner.model.backend import check_backend
+from runner.patching import patched
 from runner.record.publication import make_folder
 
 # Other modules are imported where they are used: they import pandas, which would slow down help
@@ -308,9 +309,5 @@ def _folder_tried(folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _command_line(arguments: Sequence[str]) -> Iterator[None]:
     """Set ``sys.argv``, which Hydra reads, to these arguments inside the context."""
-    before = sys.argv
-    sys.argv = ["runner", *arguments]
-    try:
+    with patched(sys, argv=["runner", *arguments]):
         yield
-    finally:
-        sys.argv = before

@@ -13,6 +13,7 @@ import keras
 from runner.config.experiment_config import SavedModel
 from runner.errors import InputError, first_line
 from runner.model.model_archive import allowance, model_file, weights_file
+from runner.model.new_variables import watching_new_variables
 from runner.preflight import readable
 
 # Bytes per value; 4 for other dtypes, as for float32.
@@ -84,11 +85,8 @@ def _weights_no_larger_than(path: Path) -> Iterator[None]:
     limit = allowance(path)
     declared = 0
     refusal: InputError | None = None
-    make = keras.Variable.__init__
 
-    def counted(
-        variable: Any, initializer: Any, shape: Any = None, dtype: Any = None, **others: Any
-    ) -> None:
+    def count(_: Any, initializer: Any, shape: Any, dtype: Any) -> None:  # noqa: ARG001
         nonlocal declared, refusal
         if shape is not None:
             declared += _WIDTHS.get(str(dtype), 4) * math.prod(int(axis) for axis in shape)
@@ -100,16 +98,13 @@ def _weights_no_larger_than(path: Path) -> Iterator[None]:
                 f"{readable(declared)}",
             )
             raise refusal
-        make(variable, initializer, shape, dtype, **others)
 
-    keras.Variable.__init__ = counted
     try:
-        yield
+        with watching_new_variables(count):
+            yield
     except Exception:
         if refusal is not None:
             raise refusal from None
         raise
-    finally:
-        keras.Variable.__init__ = make
     if refusal is not None:
         raise refusal

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from runner.config.experiment_config import ExperimentConfig
 from runner.model.building import build_model
+from runner.model.new_variables import watching_new_variables
 from runner.model.seeding import Seeding, drawing_from, global_seeds
 
 # The function where Keras 3 gets the seed of an initializer or of a layer's random stream that
@@ -48,7 +49,7 @@ class RedrawnModel:
 
     def __init__(self, config: ExperimentConfig) -> None:
         made: list[tuple[Any, Any]] = []
-        with _noting(made):
+        with watching_new_variables(lambda variable, made_by, *_: made.append((variable, made_by))):
             self.model = build_model(config)
         self._seeding: Seeding = getattr(config.model, "seeding", "keras")
         own = {id(variable) for variable in self.model.variables}
@@ -127,27 +128,6 @@ class _Given(keras.random.SeedGenerator):  # type: ignore[misc]
 
     def next(self, ordered: bool = True) -> tf.Tensor:  # noqa: ARG002
         return tf.stack([self._seed, 0])
-
-
-@contextlib.contextmanager
-def _noting(made: list[tuple[Any, Any]]) -> Iterator[None]:
-    """Record which initializer made each variable."""
-    # Layers use a base class of keras.Variable in some versions: both use this constructor.
-    kinds = [kind for kind in keras.Variable.__mro__ if kind.__module__.startswith("keras.")]
-    [*_, owner] = [kind for kind in kinds if "__init__" in vars(kind)]
-    before = owner.__init__
-
-    def noting(variable: Any, initializer: Any, *arguments: Any, **named: Any) -> None:
-        if isinstance(initializer, str):
-            initializer = keras.initializers.get(initializer)
-        made.append((variable, initializer))
-        before(variable, initializer, *arguments, **named)
-
-    owner.__init__ = noting
-    try:
-        yield
-    finally:
-        owner.__init__ = before
 
 
 def _bits(variable: keras.Variable) -> tuple[str, tuple[int, ...], bytes]:

@@ -12,6 +12,8 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
+from runner.patching import patched
+
 Seeding = Literal["keras", "tf_global"]
 
 # TensorFlow reduces seeds modulo this, and never uses the pair (0, 0).
@@ -79,12 +81,8 @@ def drawing_from(pair_for: Callable[[int], Any]) -> Iterator[None]:
     # Keras's initializers call their draws through this one name of their module, so the rest
     # of an initializer's computation is unchanged.
     module: Any = sys.modules[keras.initializers.RandomUniform.__module__]
-    keras_draws = module.random
-    module.random = _tf_draws(pair_for)
-    try:
+    with patched(module, random=_tf_draws(pair_for)):
         yield
-    finally:
-        module.random = keras_draws
 
 
 def draws_unseen(initializer: keras.initializers.Initializer) -> bool:
