@@ -13,6 +13,7 @@ from keras import layers, ops
 
 import runner
 from runner.errors import RunError
+from runner.record.batch_dependence import batch_notes
 
 # Keras warns of models that have no build().
 pytestmark = pytest.mark.filterwarnings("ignore:.*unbuilt state")
@@ -184,6 +185,9 @@ def test_what_was_measured_is_in_the_record() -> None:
     assert verdicts(run) == {"first": "bitwise", "rounds": "rounding"}
     probe = run.record.probe
     assert (probe.batch_size, probe.compared_sizes, probe.mixed_by) == (96, (48, 48), None)
+    assert batch_notes(run.record) == [
+        "a sample's values change by rounding when it is shown in another batch: rounds"
+    ]
     run = runner.save_run(model, random(5, 3), "few")
     assert run.record.probe.batch_size == 48
     run = runner.save_run(model, random(5, 3), "training", training=True)

@@ -220,6 +220,16 @@ def test_a_sweep_of_failed_runs_alone_has_a_page() -> None:
     assert "Statistics by layer" not in page
 
 
+def test_values_that_depend_on_the_batch_are_noted() -> None:
+    run = tutorial_run()
+    probe = replace(run.probe_record, batch_size=3, compared_sizes=(48, 48))
+    record = replace(run.record, probe=probe)
+    page = write_report(Runs([Run(run.path, record)])).read_text(encoding="utf-8")
+    note = "the values differ each time the same batch is shown: hidden, output"
+    assert f'<p class="notice"><bdi>{note}</bdi></p>' in page
+    assert f"<dt>in batches of 48</dt><dd><bdi>{note}</bdi></dd>" in page
+
+
 def other_models() -> Runs:
     """Return three runs of models that have no layer in common."""
     rng = np.random.default_rng(0)
@@ -617,6 +627,17 @@ def test_trainings_are_drawn_with_the_drift_of_their_layers() -> None:
     [[_, own]] = data_of(alone)["training"]["curves"]
     assert [trace["y"] for trace in own["data"]] == [curve["data"][1]["y"]]
     assert "1 run; 3 layers; 3 steps; 150 samples" in alone
+    trained = runner.open_runs("trained")
+    for step in (0, 2):
+        [line] = [own for own in trained.plot_stability(step=step).data if own.mode != "lines"]
+        pairs = trained.similarity(step=step)
+        assert list(line.x) == list(pairs["layer_a"]) == ["normalize", "hidden", "output"]
+        np.testing.assert_array_equal(line.y, pairs["value"])
+        heat = trained[0].plot("hidden", step=step).data[0].z
+        np.testing.assert_array_equal(heat, trained[0].table("hidden", step=step))
+    assert not np.array_equal(heat, trained[0].array("hidden", step=0))
+    with pytest.raises(InputError, match="has no step 7"):
+        trained.plot_stability(step=7)
 
 
 def test_without_training_there_is_none() -> None:

@@ -9,6 +9,7 @@ import pytest
 from making import make_run
 from tutorial import FIGURES, tutorial_config, tutorial_run
 
+from runner.record.batch_dependence import batch_facts
 from runner.record.layer_record import LayerRecord
 from runner.runs.published_run import Run
 from runner.screen import screen
@@ -169,6 +170,53 @@ def test_values_that_are_no_numbers_are_warned_of() -> None:
     hidden[0, 0], hidden[2, 1] = np.nan, np.inf
     said = show(tutorial_run(hidden=hidden))
     assert "\n\nwarning: 1 NaN and 1 infinite values: hidden\n\n" in said
+
+
+@pytest.mark.parametrize(
+    ("found", "measured", "said"),
+    [
+        ({}, True, ""),
+        ({"hidden": "none", "output": "none"}, False, ""),
+        (
+            {"hidden": "rounding"},
+            True,
+            "note: a sample's values change by rounding when it is shown in another batch:\n"
+            "      hidden\n\n",
+        ),
+        (
+            {"hidden": None, "output": "none"},
+            True,
+            "note: a sample's values depend on the other samples in its batch: output\n"
+            "note: the values differ each time the same batch is shown: hidden\n\n",
+        ),
+    ],
+)
+def test_values_that_depend_on_the_batch_are_noted(
+    found: dict[str, str | None], measured: bool, said: str
+) -> None:
+    run = tutorial_run()
+    record = run.record
+    layers = tuple(
+        dataclasses.replace(
+            layer,
+            tensors=tuple(
+                dataclasses.replace(own, invariance=found.get(own.name, "bitwise"))
+                for own in layer.tensors
+            ),
+        )
+        for layer in record.layers
+    )
+    probe = dataclasses.replace(
+        record.probe, batch_size=3, compared_sizes=(48, 48) if measured else ()
+    )
+    record = dataclasses.replace(record, layers=layers, probe=probe)
+    shown = show(Run(run.path, record))
+    assert shown == TUTORIAL.replace("saved  ", f"{said}saved  ")
+    facts = {"batches": "3 samples each"}
+    if measured:
+        notes = said.strip().replace("note: ", "").replace("\n     ", "")
+        facts["in batches of 48"] = notes.replace("\n", "; ") or "bit-for-bit identical values"
+    assert batch_facts(record) == facts
 
 
 def test_a_failed_run_says_why() -> None:

@@ -123,6 +123,7 @@ ORDER = (
     "record.probe_layout",
     "record.layer_record",
     "record.record",
+    "record.batch_dependence",
     "record.consistency",
     "record.run_folder",
     "record.reading",

@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from runner.preflight import readable
+from runner.record.batch_dependence import batch_facts, batch_notes
 from runner.record.layer_record import TensorRecord
 from runner.record.record import RunRecord
 from runner.report.excerpt import Excerpt
@@ -102,6 +103,7 @@ def page_of_run(run: Run, progress: Progress = silent) -> Page:
         "is_block": lambda part: isinstance(part, Block),
         "shape_of": shape_of,
         "warning": _warning(record),
+        "notes": batch_notes(record),
     }
     chain = dense_chain(run)
     shown["chain"] = chain
@@ -147,7 +149,7 @@ def provenance(record: RunRecord) -> dict[str, str]:
         facts["hash of the weights"] = record.model.sha256
     if record.probe is not None:
         facts["hash of the probe"] = record.probe.sha256
-    return facts
+    return facts | batch_facts(record)
 
 
 def _facts(record: RunRecord) -> dict[str, str]:

@@ -237,15 +237,15 @@ class Run:
             unit_run=prod(spec.shape[spec.unit_axis + 1 :]),
         )
 
-    def plot(self, name: str, kind: Kind | None = None) -> Figure:
+    def plot(self, name: str, kind: Kind | None = None, step: int | None = None) -> Figure:
         """Return a heat map of a tensor: samples by units, or a weight by its last axis.
 
-        For large tensors, an excerpt is drawn; the title states which, and what was averaged.
-        Requires plotly (``pip install "activation-runner[report]"``).
+        Arguments as in `blocks`. For large tensors, an excerpt is drawn; the title states
+        which, and what was averaged. Requires plotly (``pip install "activation-runner[report]"``).
         """
         from runner.plots.activation_figures import tensor_heat_map
 
-        tensor, values = self.tensor(name, kind), self.array(name, kind)
+        tensor, values = self.tensor(name, kind), self.array(name, kind, step)
         if tensor.per_sample:
             return tensor_heat_map(values, list(self.samples), name, unit_axis=tensor.unit_axis)
         values = values.reshape(-1, values.shape[-1] if values.ndim else 1)

@@ -351,16 +351,16 @@ class Runs:
         """Return by run id the values in which runs differ, except the seed: ``hidden_units=4``."""
         return labels_beside_seed(self._runs, self._columns())
 
-    def plot_stability(self, metric: str = "cka") -> Figure:
+    def plot_stability(self, metric: str = "cka", **how: Any) -> Figure:
         """Return a figure of the similarity of layers between runs that differ only in their seed.
 
         A line over the layers in call order shows the mean over all pairs of runs, a band the
-        range, by a `metric` of `similarity`. Requires plotly.
+        range. Arguments as in `similarity`; requires plotly.
         """
         from runner.plots.sweep_figures import stability_figure
 
         runs = self._completed()
-        pairs = runs.similarity(metric)
+        pairs = runs.similarity(metric, **how)
         return stability_figure(pairs, runs.apart_from_seed(), metric)
 
     def plot_similarity(

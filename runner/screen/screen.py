@@ -16,6 +16,7 @@ from rich.text import Text
 
 from runner.config.loading import CONFIG_NAME
 from runner.preflight import readable
+from runner.record.batch_dependence import batch_notes
 from runner.record.layer_record import TensorRecord
 from runner.runs.locate import OUTPUTS
 from runner.runs.published_run import Run
@@ -43,7 +44,7 @@ def show(run: Run) -> str:
         told = [story.retell(run, layers)] if layers else []
         if not told or max(map(len, told[0].splitlines())) > WIDTH:
             told = [_header(run), *_layers(run)]
-        parts = [*told, *_warning(run), f"{_saved(run)}\n{_next(run, layers)}"]
+        parts = [*told, *_warning(run), *_notes(run), f"{_saved(run)}\n{_next(run, layers)}"]
     return "\n\n".join(parts) + "\n"
 
 
@@ -145,6 +146,15 @@ def _warning(run: Run) -> Iterator[str]:
     headline = run.record.headline
     if headline is not None and (headline.nan or headline.inf):
         yield f"warning: {not_finite(run.summary.to_dict('records'))}"
+
+
+def _notes(run: Run) -> Iterator[str]:
+    """Yield a paragraph that says how values depend on the batches of samples, if they do."""
+    notes = [
+        wrap(f"note: {one}", WIDTH, subsequent_indent=" " * 6) for one in batch_notes(run.record)
+    ]
+    if notes:
+        yield "\n".join(line for lines in notes for line in lines)
 
 
 def _saved(run: Run) -> str:
