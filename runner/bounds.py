@@ -54,5 +54,13 @@ InputType = Annotated[
 ]
 """NumPy's names of the dtypes of a model's inputs."""
 
-ColumnType = Annotated[str, Field(pattern=rf"^({_NUMBERS}|string|complex(64|128))?$")]
+_CELLS = "bool|u?int(8|16|32|64)|float16|float32|float64"
+
+ColumnType = Annotated[str, Field(pattern=rf"^({_CELLS}|string)?$")]
 """Data types of a table's columns; empty if unknown."""
+
+AxisName = Annotated[
+    str,
+    Field(pattern="^(height|width|depth|time|position|channel|unit|head|query|key|i[0-9]{1,2})$"),
+]
+"""Names of the axes of a tensor."""

@@ -9,57 +9,21 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from forging import Edit, arrow, forge, parquet, put_file, tensor_of
 from making import make_run
-from pyarrow import ipc
-from pyarrow import parquet as pq
 
 import runner
 from runner.command_line.entry import main
 from runner.errors import DamagedError, InputError
 from runner.experiment.earlier import is_done, make_room, outcomes_of, sweep_of
-from runner.record.record import DIGEST, sealed
 
 VERSION_1 = Path(__file__).parent / "data" / "version_1"
-
-Edit = Callable[[dict[str, Any]], Any]
-
-
-def forge(folder: Path, edit: Edit) -> Path:
-    """Change a record and seal it again, as anybody can."""
-    record = json.loads((folder / "run.json").read_text("utf-8"))
-    del record["record_sha256"]
-    edit(record)
-    text = json.dumps(record, indent=2).encode()
-    (folder / "run.json").write_bytes(sealed(text.removesuffix(b"\n}") + b",\n" + DIGEST))
-    return folder
-
-
-def put_file(folder: Path, name: str, data: bytes) -> Path:
-    """Put another file in the place of a run's own, and its digest into the record."""
-    (folder / name).write_bytes(data)
-    digest = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-
-    def edit(record: dict[str, Any]) -> None:
-        if name in record["files"]:
-            record["files"][name] = digest
-        for layer in record["layers"]:
-            for tensor in layer["tensors"]:
-                if tensor["file"] == name:
-                    tensor.update(digest)
-
-    return forge(folder, edit)
-
-
-def tensor_of(record: dict[str, Any], place: int = 0) -> dict[str, Any]:
-    tensor: dict[str, Any] = record["layers"][place]["tensors"][0]
-    return tensor
 
 
 @pytest.fixture
@@ -116,6 +80,8 @@ RECORDS: dict[str, tuple[Edit, str]] = {
     "kind": (lambda r: tensor_of(r).update(kind="x"), "layers.0.tensors.0.kind"),
     "layer": (lambda r: tensor_of(r).update(layer_path="other"), "hidden"),
     "call": (lambda r: tensor_of(r).update(call=-1), "layers.0.tensors.0.call"),
+    "axes": (lambda r: tensor_of(r).update(axes=["channel", "unit"]), "hidden"),
+    "axis": (lambda r: tensor_of(r).update(axes=["<b>"]), "layers.0.tensors.0.axes.0"),
     "alias": (lambda r: tensor_of(r).update(alias_of="nothing"), "hidden"),
     "twice": (lambda r: r["layers"][0]["tensors"].append(tensor_of(r)), "hidden"),
     "bytes": (lambda r: tensor_of(r).update(bytes=-1), "layers.0.tensors.0.bytes"),
@@ -230,20 +196,6 @@ ZEROS = pa.table(
         **{f"u{unit}": pa.array(np.zeros(3), pa.float32()) for unit in range(4)},
     }
 )
-
-
-def parquet(table: pa.Table, **how: Any) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, **{"compression": "none", "use_dictionary": False, **how})
-    return sink.getvalue().to_pybytes()
-
-
-def arrow(table: pa.Table, compression: str | None = None) -> bytes:
-    sink = pa.BufferOutputStream()
-    options = ipc.IpcWriteOptions(compression=compression)
-    with ipc.new_file(sink, table.schema, options=options) as writer:
-        writer.write_table(table)
-    return sink.getvalue().to_pybytes()
 
 
 TEXT = pa.table({"sample": range(3), "x": [bytes(np.random.default_rng(0).bytes(4000)).hex()] * 3})

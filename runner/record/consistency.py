@@ -8,7 +8,7 @@ from math import prod
 
 from runner.record.layer_record import TensorRecord
 from runner.record.publication import RECORD, FileDigest
-from runner.record.record import RunRecord
+from runner.record.record import ProbeRecord, RunRecord
 from runner.table_formats import STORED
 from runner.tables.layout import stored_dtype
 
@@ -28,6 +28,7 @@ def contradictions(record: RunRecord) -> Iterator[tuple[str, str]]:
     yield from _steps(record)
     if record.probe is not None:
         yield from _shown(record)
+        yield from _probe_columns(record.probe)
         yield from _sizes(record, record.probe.rows)
     if record.training is not None:
         lengths = {len(values) for values in record.training.history.values()}
@@ -59,6 +60,8 @@ def _layers(record: RunRecord) -> Iterator[tuple[str, str]]:
                 yield tensor.name, f"is of layer '{tensor.layer_path}', recorded at '{layer.path}'"
             if tensor.per_sample == (tensor.call is None):
                 yield tensor.name, "a weight is of no call of its layer, all else is of one"
+            if tensor.axes is not None and len(tensor.axes) != len(tensor.shape):
+                yield tensor.name, f"has {len(tensor.shape)} axes, of which {tensor.axes} are named"
             owner = by_file.get(tensor.file)
             if tensor.alias_of is not None and not _is_alias(tensor, owner):
                 yield tensor.name, f"is not the same tensor as '{tensor.alias_of}'"
@@ -131,6 +134,25 @@ def _shown(record: RunRecord) -> Iterator[tuple[str, str]]:
     stored = record.files.get(probe.file)
     if stored is not None and not 0 < probe.rows <= stored.bytes:
         yield "probe.rows", f"{probe.rows:,} samples are not in a file of {stored.bytes:,} bytes"
+
+
+def _probe_columns(probe: ProbeRecord) -> Iterator[tuple[str, str]]:
+    """Check that every column of the probe's table after the first belongs to one array."""
+    if probe.columns is None:
+        return
+    first = 1
+    for part in probe.columns:
+        if part.first != first:
+            why = f"'{part.name}' begins at column {part.first}, expected {first}"
+            yield "probe.columns", why
+        if part.count not in {1, prod(part.shape)}:
+            yield "probe.columns", f"{part.count} columns hold '{part.name}'"
+        first += part.count
+    arrays = [(part.role, part.name) for part in probe.columns]
+    if len(set(arrays)) < len(arrays):
+        yield "probe.columns", "expected each array once"
+    if probe.has_labels != (("label", "label") in arrays):
+        yield "probe.columns", "expected labels where the probe has labels, and only there"
 
 
 def _sizes(record: RunRecord, rows: int) -> Iterator[tuple[str, str]]:

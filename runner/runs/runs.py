@@ -86,16 +86,13 @@ class Runs:
         ``accuracy``). If a run failed, the last column ``error`` holds the reasons. A run that
         cannot be read has a row with the name of its folder and the status UNREADABLE.
         """
-        rows: list[dict[str, Any]] = [
-            {
-                "run": run.id,
-                "status": run.record.status,
-                **{key: config.get(key) for key in self.differing},
-                **(vars(run.record.headline) if run.record.headline is not None else {}),
-                **run.record.last_figures,
-            }
-            for run, config in zip(self._runs, self._configs, strict=True)
-        ]
+        rows: list[dict[str, Any]] = []
+        for run, config in zip(self._runs, self._configs, strict=True):
+            identity = {"run": run.id, "status": run.record.status}
+            headline = vars(run.record.headline) if run.record.headline is not None else {}
+            differing = {key: config.get(key) for key in self.differing}
+            # A key or a metric may have the name of another column.
+            rows.append(identity | differing | headline | run.record.last_figures | identity)
         rows += [{"run": one.path.name, "status": "UNREADABLE"} for one in self.unreadable]
         errors = [run.record.error for run in self] + [one.why for one in self.unreadable]
         frame = pd.DataFrame(rows)
