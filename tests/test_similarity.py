@@ -146,10 +146,12 @@ def test_sums_over_samples_give_the_values_of_the_samples(
 def test_moments_are_exact_however_samples_are_cut(seed: int, cuts: list[int], mean: float) -> None:
     random = np.random.default_rng(seed)
     x, y = random.normal(size=(60, 3)) + mean, random.normal(size=(60, 2))
-    joint = JointMoments([3, 2])
+    joint, apart = JointMoments([3, 2]), JointMoments([3, 2])
     cut = sorted(set(cuts))
-    for blocks in zip(np.split(x, cut), np.split(y, cut), strict=True):
-        joint.update(blocks)
+    for number, blocks in enumerate(zip(np.split(x, cut), np.split(y, cut), strict=True)):
+        (joint, apart)[number % 2].update(blocks)
+    joint.merge(apart)
+    joint.check(1)
     together = np.hstack([x, y])
     assert joint.count == 60
     np.testing.assert_allclose(joint.mean, together.mean(0), rtol=1e-12, atol=1e-12)

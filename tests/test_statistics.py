@@ -28,6 +28,15 @@ def row_of(values: np.ndarray, *cuts: int, kind: Kind = "activation") -> dict[st
     return statistics.row()
 
 
+def merged_row_of(values: np.ndarray, *cuts: int) -> dict[str, Any]:
+    whole = RunningStatistics(spec_of(values.shape[1:], values.dtype.name))
+    for part in np.split(values, cuts):
+        statistics = RunningStatistics(whole.spec)
+        statistics.update(part)
+        whole.merge(statistics)
+    return whole.row()
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     shape=st.sampled_from([(), (1,), (4,), (3, 5), (2, 3, 16), (40_000,), (20, 600)]),
@@ -58,6 +67,11 @@ def test_batches_of_any_size_give_the_figures_of_the_whole(
     assert row["std"] == pytest.approx(exact.std(), rel=1e-9, abs=1e-12)
     assert row["zeros"] == (values == 0).mean()
     dead = (values == 0).reshape(-1, shape[-1] if shape else 1).all(axis=0)
+    merged = merged_row_of(values, *cuts)
+    moments = ("mean", "std")
+    assert {**merged, **dict.fromkeys(moments)} == {**row, **dict.fromkeys(moments)}
+    for name in moments:
+        assert merged[name] == pytest.approx(row[name], rel=1e-9, abs=1e-12)
     assert row["dead_units"] == dead.sum()
     assert row["units"] == dead.size
     assert (row["nan"], row["inf"]) == (0, 0)
@@ -167,3 +181,10 @@ def test_the_summary_has_a_row_per_tensor_and_keeps_nan() -> None:
     assert table.column("mean").null_count == 0
     assert math.isnan(table.column("mean")[1].as_py())
     assert summary_table([]).num_rows == 0
+
+
+def test_statistics_made_apart_keep_nan_and_refuse_another_tensor() -> None:
+    values = np.array([[1.0, np.nan], [np.inf, 0.0], [3.0, 0.0]])
+    assert merged_row_of(values, 1, 2) == row_of(values)
+    with pytest.raises(ValueError, match="expected statistics of a tensor"):
+        RunningStatistics(spec_of((2,))).merge(RunningStatistics(spec_of((3,))))

@@ -62,24 +62,49 @@ class JointMoments:
             One per layer, of shape (samples, features).
         """
         rows = len(blocks[0])
-        # One extra row merges the means in the same product.
         block = np.empty((rows + 1, len(self.mean)))
         samples = block[:rows]
         np.concatenate(blocks, axis=1, out=samples)
         np.minimum(self._least, samples.min(axis=0), out=self._least)
         np.maximum(self._most, samples.max(axis=0), out=self._most)
-        total = self.count + rows
         with np.errstate(invalid="ignore"):  # infinity - infinity, which `check` refuses
             mean = samples.mean(axis=0)
             samples -= mean
-            shift = mean - self.mean
-            block[rows] = shift * np.sqrt(self.count * rows / total)
-            for start in range(0, len(self.mean), _STRIP):
-                strip = slice(start, start + _STRIP)
-                above = slice(0, start + _STRIP)
-                self._upper[above, strip] += block[:, above].T @ block[:, strip]
-            self.mean += shift * (rows / total)
+            block[rows] = self._merge_mean(rows, mean)  # in the same product
+            self._add_products(block)
+
+    def merge(self, other: JointMoments) -> None:
+        """Add the moments of other samples of the same layers; the same to rounding.
+
+        Raises
+        ------
+        ValueError
+            If the other moments are of layers with other numbers of features.
+        """
+        if self._parts != other._parts:
+            raise ValueError("expected moments of layers with the same numbers of features")
+        np.minimum(self._least, other._least, out=self._least)
+        np.maximum(self._most, other._most, out=self._most)
+        if other.count:
+            with np.errstate(invalid="ignore"):
+                self._upper += other._upper
+                self._add_products(self._merge_mean(other.count, other.mean)[None])
+
+    def _add_products(self, block: np.ndarray) -> None:
+        """Add the products of all pairs of features, summed over rows of shape (rows, features)."""
+        for start in range(0, len(self.mean), _STRIP):
+            strip = slice(start, start + _STRIP)
+            above = slice(0, start + _STRIP)
+            self._upper[above, strip] += block[:, above].T @ block[:, strip]
+
+    def _merge_mean(self, rows: int, mean: np.ndarray) -> np.ndarray:
+        """Merge the mean of more samples; return the row whose products move the scatter to it."""
+        total = self.count + rows
+        shift = mean - self.mean
+        row = np.asarray(shift * np.sqrt(self.count * rows / total))
+        self.mean += shift * (rows / total)
         self.count = total
+        return row
 
     def between(self, x: int, y: int) -> np.ndarray:
         """Return the scatter between two layers, shape (features of x, features of y)."""

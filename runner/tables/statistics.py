@@ -44,16 +44,16 @@ SUMMARY = {field.name: str(field.type) for field in _SUMMARY}
 
 
 class RunningStatistics:
-    """Statistics of a tensor, updated batch by batch.
+    """Statistics of a tensor, updated batch by batch, that can be merged.
 
     ``min``, ``max``, ``mean`` and ``std`` (of the population) are computed in float64 over the
     finite values; they are NaN if there are none. ``zeros`` is the share of all values that are
     exactly 0. A unit is an entry of the spec's unit axis (a channel of a map); it is dead if it
     is exactly 0 for every sample at every position. Without values, no unit is dead.
 
-    Batches are merged by the pairwise update of Chan, Golub and LeVeque,
-    "Updating formulae and a pairwise algorithm for computing sample variances"
-    (1979), so that the batch size affects the statistics only by rounding.
+    Batches, and statistics of other samples (`merge`), are combined by the pairwise update of
+    Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+    variances" (1979), so that how the samples are divided affects the moments only by rounding.
 
     Parameters
     ----------
@@ -117,7 +117,10 @@ class RunningStatistics:
                 return
             low, high = float(wide.min()), float(wide.max())
         self._min, self._max = min(self._min, low), max(self._max, high)
-        self._merge(wide)
+        mean = float(wide.sum()) / wide.size
+        wide -= mean
+        # Not np.dot: BLAS would use the cores on which the model runs.
+        self._add_moments(wide.size, mean, float(np.einsum("i,i->", wide, wide)))
 
     def _look_for_silence(self, is_zero: np.ndarray) -> None:
         if self._run == 1:
@@ -129,17 +132,37 @@ class RunningStatistics:
         units = (self._position + np.arange(runs.size)) % self._units
         np.logical_and.at(self._silent, units, runs)
 
-    def _merge(self, values: np.ndarray) -> None:
-        """Merge the moments of finite values, centring the values in place."""
-        mean = float(values.sum()) / values.size
-        values -= mean
-        # Not np.dot: BLAS would use the cores on which the model runs.
-        squares = float(np.einsum("i,i->", values, values))
-        count = self._count + values.size
+    def _add_moments(self, added: int, mean: float, squares: float) -> None:
+        """Add the count, mean and sum of squared deviations of finite values."""
+        count = self._count + added
         delta = mean - self._mean
-        self._squares += squares + delta * delta * (self._count * values.size / count)
-        self._mean += delta * (values.size / count)
+        self._squares += squares + delta * delta * (self._count * added / count)
+        self._mean += delta * (added / count)
         self._count = count
+
+    def merge(self, other: RunningStatistics) -> None:
+        """Add the statistics of other samples of the same tensor.
+
+        Counts, minimum and maximum are exactly those of all values together; mean and standard
+        deviation are the same to rounding.
+
+        Raises
+        ------
+        ValueError
+            If the other statistics describe a tensor of another shape or unit axis.
+        """
+        mine, theirs = ((s.spec.shape, s.spec.unit_axis) for s in (self, other))
+        if mine != theirs:
+            raise ValueError(f"expected statistics of a tensor {mine}, found {theirs}")
+        self._silent &= other._silent
+        self._total += other._total
+        self._zeros += other._zeros
+        self._nan += other._nan
+        self._inf += other._inf
+        self._min, self._max = min(self._min, other._min), max(self._max, other._max)
+        if other._count:
+            with np.errstate(over="ignore", invalid="ignore"):
+                self._add_moments(other._count, other._mean, other._squares)
 
     def row(self) -> dict[str, str | int | float]:
         """Return the row of the summary for the tensor."""
