@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from runner.errors import InputError
+from runner.errors import DamagedError, InputError
 from runner.experiment import probe_table
 from runner.experiment.probe_table import ProbeTable
 from runner.probe.memory_sources import as_probe
 from runner.record.record import ProbeRecord
 from runner.runs.shown_probe import ShownProbe
-from runner.tables.layout import MAX_CSV_COLUMNS
-from runner.tables.plain_tables import read_table, write_table
+from runner.tables.layout import MAX_CSV_COLUMNS, MAX_UNIT_COLUMNS
+from runner.tables.plain_tables import frame_of, named_entries, read_table, write_table
 
 
 def kept(x: Any, *, format: str = "parquet", size: int = 2, **others: Any) -> pa.Table:
@@ -155,14 +155,14 @@ def test_each_array_is_read_from_the_columns_it_was_written_to(format: str, tmp_
         columns=shown.layout(),
     )  # fmt: skip
     for record in (recorded, replace(recorded, columns=None)):  # as of before it was recorded
-        read = ShownProbe(read_table(tmp_path / "probe", format), record, format)
+        read = ShownProbe(frame_of(read_table(tmp_path / "probe", format)), record, format)
         for name, values in x.items():
             np.testing.assert_array_equal(read.input(name).values, values, strict=True)
         np.testing.assert_array_equal(read.select("target"), targets)
         assert read.select("label").squeeze().tolist() == list("uvwx")
     damaged = replace(recorded, columns=(replace(shown.layout()[0], first=30),))
     with pytest.raises(InputError, match="probe: expected 1 columns of label 'label' from column"):
-        ShownProbe(read_table(tmp_path / "probe", format), damaged, format)
+        ShownProbe(frame_of(read_table(tmp_path / "probe", format)), damaged, format)
 
 
 @pytest.mark.parametrize("shape", [(2, 0), (2, 0, 3)])
@@ -189,3 +189,46 @@ def test_the_columns_of_a_table_keep_their_names() -> None:
         ("target", 2, 1),
         ("input", 3, 4),
     ]
+
+
+WIDE = ("label", *(f"gene {number}" for number in range(MAX_UNIT_COLUMNS)))
+
+
+@pytest.mark.parametrize("format", ["parquet", "csv", "arrow"])
+def test_more_names_than_columns_are_kept(format: str, tmp_path: Path) -> None:
+    values = np.arange(2 * len(WIDE), dtype="float32").reshape(2, -1)
+    probe = replace(as_probe(values, labels=["x", "y"]), columns=WIDE)
+    shown = ProbeTable(format, probe.inputs, probe.columns)
+    for batch in probe.batches(2):
+        shown.add(batch)
+    path = tmp_path / "probe"
+    with path.open("wb") as sink:
+        write_table(sink, shown.table(), format)
+    record = ProbeRecord(
+        source="", rows=2, inputs=probe.inputs, sample_type="int64", has_labels=True,
+        has_targets=False, sha256="", sample_ids_sha256="", file="probe", has_inputs=True,
+        columns=shown.layout(),
+    )  # fmt: skip
+    table = read_table(path, format)
+    read = ShownProbe(frame_of(table), record, format, named_entries(path, table)).input("input")
+    taken = "label_" if format == "csv" else "label"  # where it is a column beside the labels
+    assert read.entry_names == (taken, *WIDE[1:])
+    np.testing.assert_array_equal(read.values, values, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ('{"entries": ["a"]}', "expected 2 names, found 1"),
+        ('{"entries": ["a", 2]}', "expected a list of names"),
+        ("[]", "expected a list of names"),
+        ("[" * 10**6, "maximum recursion depth exceeded"),
+        ("\xff", "Expecting value"),
+    ],
+)
+def test_forged_names_are_refused_in_one_line(about: str, message: str) -> None:
+    column = pa.FixedShapeTensorArray.from_numpy_ndarray(np.ones((1, 2)))
+    field = pa.field("input", column.type, metadata={"runner": about})
+    table = pa.table([column], schema=pa.schema([field]))
+    with pytest.raises(DamagedError, match=f"^probe: the names of the inputs .*: {message}"):
+        named_entries(Path("probe"), table)

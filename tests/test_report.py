@@ -32,6 +32,7 @@ from runner.report.probe_view import input_views
 from runner.report.writing import write_report
 from runner.runs.published_run import Run
 from runner.runs.runs import Runs
+from runner.screen.explain import show
 from runner.tensors import TensorSpec
 
 HOSTILE = (
@@ -320,6 +321,20 @@ def test_a_value_in_the_page_comes_with_its_arithmetic() -> None:
     hidden = data["layers"][0]
     assert "relu(0.5699866) = 0.5699866" in hidden["explained"]["texts"][1]["u1"]
     assert [len(texts) for texts in hidden["explained"]["texts"]] == [4, 4, 4]
+
+
+def test_the_names_of_a_wide_table_are_those_of_its_values() -> None:
+    names = ["id", *(f"gene {number}" for number in range(5000))]
+    table = pd.DataFrame(np.ones((2, 5001), "f4"), columns=names)
+    table["gene 42"] = 8
+    given = keras.Input((5001,))
+    model = keras.Model(given, keras.layers.Dense(1, kernel_initializer="ones", name="d")(given))
+    run = runner.save_run(model, table, "wide")
+    term = re.compile(r"^gene 42 +8 +1 +8$", re.MULTILINE)
+    assert term.search(show(run, "d", "u0", "1"))
+    data = data_of(write_report(Runs([run])).read_text(encoding="utf-8"))
+    assert data["inputs"][0]["columns"] == names[:512]
+    assert term.search(data["layers"][0]["explained"]["texts"][1]["u0"])
 
 
 def test_why_a_value_has_no_arithmetic_is_said() -> None:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from runner.errors import InputError
 from runner.table_formats import STORED
 from runner.tables.layout import file_name, layout_of
-from runner.tables.plain_tables import read_samples, read_table, write_table
+from runner.tables.plain_tables import frame_of, read_samples, read_table, write_table
 from runner.tables.tables import TableWriter, read_array, read_frame, write_weight
 from runner.tensors import Kind, TensorSpec
 
@@ -434,7 +434,7 @@ def test_a_plain_table_comes_back(tmp_path: Path, format: str) -> None:
     path = tmp_path / "table"
     with path.open("wb") as sink:
         write_table(sink, table, format)
-    frame = read_table(path, format)
+    frame = frame_of(read_table(path, format))
     assert frame["sample"].tolist() == ["1", "02", "x\ny"]
     assert frame["label"].tolist() == [3, 1, 2]
     assert np.isnan(frame["input0"][1])

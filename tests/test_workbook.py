@@ -19,6 +19,7 @@ from runner.errors import InputError
 from runner.experiment.experiment import run_experiment
 from runner.screen.screen import show
 from runner.tables import workbook
+from runner.tables.columns import field_of
 from runner.tables.plain_tables import write_table
 from runner.tables.workbook import Sheet, workbook_of
 
@@ -78,6 +79,16 @@ def test_a_map_has_a_column_for_each_number() -> None:
         (0, 0, 1, 2, 3),
         (1, 4, 5, 6, 7),
     ]
+
+
+def test_named_entries_are_columns_of_their_names() -> None:
+    column = pa.FixedShapeTensorArray.from_numpy_ndarray(np.arange(4.0).reshape(2, 2))
+    schema = pa.schema([("sample", pa.int64()), field_of("input", column.type, ["sample", "폭"])])
+    path = Path("probe.parquet")
+    with path.open("wb") as sink:
+        write_table(sink, pa.table([pa.array([0, 1]), column], schema=schema), "parquet")
+    data, _ = workbook_of([Sheet("probe", "", "", "", path, "probe.parquet")])
+    assert read(data)["probe"] == [("sample", "sample_", "폭"), (0, 0, 1), (1, 2, 3)]
 
 
 def test_titles_are_what_excel_allows_and_differ() -> None:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from runner.probe.probe import Batch, is_text, named_inputs
 from runner.record.probe_layout import ProbeColumns, Role
 from runner.table_formats import FORMATS
+from runner.tables.columns import field_of, free_name
 from runner.tables.layout import MAX_CSV_COLUMNS, MAX_UNIT_COLUMNS, unit_places
 from runner.tensors import InputSpec
 
@@ -26,9 +27,10 @@ class ProbeTable:
 
     Its columns are ``sample``, ``label`` and the targets, if there are any, then the inputs.
     A vector has one column per entry: named as in its source table, or ``input0, input1, ...``
-    (prefixed by the input's name if there are several inputs). An input with more axes has one
-    column of fixed-shape tensors. Inputs that are too large to be stored again, or too wide for
-    the format, are left out; so are targets that are too large.
+    (prefixed by the input's name if there are several inputs). An input with more axes, or more
+    entries than a table has columns for, has one column of fixed-shape tensors; if its entries
+    have names, these are metadata of the column. Inputs that are too large to be stored again,
+    or too wide for the format, are left out; so are targets that are too large.
 
     Parameters
     ----------
@@ -79,19 +81,20 @@ class ProbeTable:
         """Return the table of the whole probe, without inputs that do not fit."""
         samples = _arrow(np.concatenate([batch.samples for batch in self._batches]))
         columns: dict[str, pa.Array] = {"sample": samples}
+        fields = [pa.field("sample", samples.type)]
         for role, name, array in self._arrays():
             names = _column_names(name, array, self._format)
-            arrays = _columns(array, whole=array.ndim > 1 and names == [name])
-            if role == "input" and len(names) == len(self._entries):
-                names = list(self._entries)
-            for column, values in zip(names, arrays, strict=True):
-                free = column
-                while free in columns:  # such as an input's column named `label`
-                    free += "_"
+            whole = array.ndim > 1 and names == [name]
+            arrays = _columns(array, whole=whole)
+            named = role == "input" and len(self._entries) == math.prod(array.shape[1:])
+            entries = self._entries if named else ()
+            for column, values in zip(names if whole else entries or names, arrays, strict=True):
+                free = free_name(column, columns)  # an input's column may be named `label`
                 columns[free] = values
+                fields.append(field_of(free, values.type, entries if whole else ()))
         if FORMATS[self._format].is_text:
             _warn_of_formulas(columns)
-        return pa.table(columns)
+        return pa.table(list(columns.values()), schema=pa.schema(fields))
 
     def layout(self) -> tuple[ProbeColumns, ...]:
         """Return the role of each column of the table."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -38,18 +39,18 @@ def input_views(run: Run, excerpt: Excerpt) -> tuple[list[dict[str, Any]], str]:
         return [], f"The probe's file is larger than {readable(_LARGEST_FILE)} and is not read."
     shown = run.shown
     inputs = (shown.input(spec.name, excerpt.places) for spec in record.inputs)
-    views = [_view(given.name, list(given.columns), given.values) for given in inputs]
+    views = [_view(given.name, given.entry_names, given.values) for given in inputs]
     if record.picture is not None and len(views) == 1:
         [spec] = record.inputs
         pixels = shown.input(spec.name, excerpt.places).values
         if pixels.shape[1:] == (prod(record.picture),):
             picture = pixels.reshape(len(pixels), *record.picture)
-            views = [views[0] | _view(spec.name, [], picture, ("height", "width"))]
+            views = [views[0] | _view(spec.name, (), picture, ("height", "width"))]
     return views, ""
 
 
 def _view(
-    name: str, columns: list[str], values: np.ndarray, axes: tuple[str, ...] | None = None
+    name: str, entries: Sequence[str], values: np.ndarray, axes: tuple[str, ...] | None = None
 ) -> dict[str, Any]:
     shape, dtype = values.shape[1:], values.dtype.name
     spec = TensorSpec(name, "input", name, "", None, None, shape, dtype, 0, axes=axes)
@@ -57,8 +58,8 @@ def _view(
     if cut is not None:
         return {"name": name, "maps": image_view(cut.cut(values), spec, cut)}
     flat = values.reshape(len(values), -1)[:, :_MOST_ENTRIES]
-    if len(columns) != flat.shape[1]:
-        columns = [f"{name}{entry}" for entry in range(flat.shape[1])]
+    columns = list(entries[: flat.shape[1]])
+    columns = columns or [f"{name}{entry}" for entry in range(flat.shape[1])]
     told = f"the first {flat.shape[1]:,} of {values.shape[1]:,}" if flat.size < values.size else ""
     if flat.dtype.kind in "OSTU":
         texts = [[str(text)[:_LONGEST_TEXT] for text in row] for row in flat.tolist()]

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from runner.errors import DamagedError
 from runner.record.record import ProbeRecord, RunRecord
 from runner.runs.run_files import RunFiles, lacks
 from runner.runs.shown_probe import ShownProbe
-from runner.tables.plain_tables import read_samples, read_table
+from runner.tables.plain_tables import frame_of, named_entries, read_samples, read_table
 from runner.tables.statistics import SUMMARY
 
 
@@ -52,8 +53,9 @@ class PlainTables:
     def probe(self) -> ShownProbe:
         """Return the probe that the model was shown."""
         types = {"sample": self.shown.sample_type}
-        table = self._read("probe", self.shown.rows, types)
-        return ShownProbe(table, self.shown, self._record.format)
+        path, table = self._table("probe", self.shown.rows, types)
+        entries = named_entries(path, table)
+        return ShownProbe(frame_of(table), self.shown, self._record.format, entries)
 
     def summary(self) -> pd.DataFrame:
         """Return the statistics of the tensors, a row per tensor."""
@@ -85,10 +87,13 @@ class PlainTables:
 
     def _read(self, stem: str, rows: int, types: Mapping[str, str]) -> pd.DataFrame:
         """Return a table that has at least the columns named in `types`."""
+        return frame_of(self._table(stem, rows, types)[1])
+
+    def _table(self, stem: str, rows: int, types: Mapping[str, str]) -> tuple[Path, pa.Table]:
         path = self._files.plain(stem, rows)
-        frame = read_table(path, self._record.format, types)
-        _check_rows(path, rows, len(frame))
-        return frame
+        table = read_table(path, self._record.format, types)
+        _check_rows(path, rows, len(table))
+        return path, table
 
     def _check_tensors(self, stem: str, frame: pd.DataFrame) -> None:
         """Check that statistics have a row for every tensor, raise DamagedError otherwise."""

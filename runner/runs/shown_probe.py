@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import pandas as pd
@@ -21,21 +23,15 @@ class ShownInput:
     ----------
     name
         Name of the input.
-    columns
-        Columns of the table that hold the input: one per entry of a sample, or one for all
-        entries.
     values
         Shape (sample, *axes of the input).
+    entry_names
+        Names of the entries of a sample in C order; empty if they have none.
     """
 
     name: str
-    columns: tuple[str, ...]
     values: np.ndarray
-
-    @property
-    def entry_names(self) -> tuple[str, ...]:
-        """Names of the entries of a sample in C order; empty if they have none."""
-        return self.columns if len(self.columns) == np.prod(self.values.shape[1:]) else ()
+    entry_names: tuple[str, ...]
 
 
 class ShownProbe:
@@ -49,6 +45,8 @@ class ShownProbe:
         Record of the probe.
     table_format
         ``parquet``, ``csv`` or ``arrow``.
+    entries
+        Names of the entries of a sample, for columns that hold all entries in a cell.
 
     Raises
     ------
@@ -56,7 +54,13 @@ class ShownProbe:
         If the table lacks columns that the record says it has.
     """
 
-    def __init__(self, table: pd.DataFrame, record: ProbeRecord, table_format: str) -> None:
+    def __init__(
+        self,
+        table: pd.DataFrame,
+        record: ProbeRecord,
+        table_format: str,
+        entries: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
         names = [str(column) for column in table]
         layout = record.columns
         if layout is None:
@@ -76,6 +80,7 @@ class ShownProbe:
                 )
         self._layout = layout
         self._names = names
+        self._entries = entries or {}
         if FORMATS[table_format].is_text:  # text has no types: float32 is read as float64
             types = {
                 name: part.dtype
@@ -114,16 +119,18 @@ class ShownProbe:
         if rows is not None:
             cells = cells.iloc[rows]
         if len(columns) == 1 and len(cells) and isinstance(cells.iloc[0, 0], np.ndarray):
-            return ShownInput(name, columns, np.stack(list(cells.iloc[:, 0])))
+            values = np.stack(list(cells.iloc[:, 0]))
+            return ShownInput(name, values, self._entries.get(columns[0], ()))
         values = cells.to_numpy(object if part.dtype == "string" else part.dtype)
         try:
-            return ShownInput(name, columns, values.reshape(len(cells), *part.shape))
+            values = values.reshape(len(cells), *part.shape)
         except ValueError:
             raise InputError.of(
                 "probe",
                 f"expected input '{name}' of shape {list(part.shape)} a sample, found "
                 f"{len(columns)} columns",
             ) from None
+        return ShownInput(name, values, columns if len(columns) == prod(part.shape) else ())
 
     def _columns(self, part: ProbeColumns) -> tuple[str, ...]:
         return tuple(self._names[part.first : part.first + part.count])

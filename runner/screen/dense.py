@@ -87,7 +87,8 @@ def _called_on(run: Run, call: LayerCall) -> tuple[str, pd.DataFrame]:
     operand = call.operand
     if operand.values.ndim != 1 or not operand.labels:
         raise not_covered(call.name, f"inputs of shape {list(operand.values.shape)} a sample")
-    return operand.source, run.probe[list(operand.labels)]
+    values = run.shown.input(operand.source).values.reshape(-1, operand.values.size)
+    return operand.source, pd.DataFrame(values, run.probe.index, list(operand.labels))
 
 
 def _vectors(run: Run, name: str) -> pd.DataFrame:

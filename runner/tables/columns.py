@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from math import prod
 from typing import Literal
 
@@ -51,6 +51,40 @@ def schema_of(spec: TensorSpec, layout: Layout, index: Sequence[pa.Field]) -> pa
         "dtype": spec.dtype,
     }
     return pa.schema([*index, *values], metadata={"runner": json.dumps(about)})
+
+
+def field_of(name: str, kind: pa.DataType, entries: Sequence[str] = ()) -> pa.Field:
+    """Return the field of a column, with the names of a tensor's entries, if any, as metadata."""
+    about = {"runner": json.dumps({"entries": list(entries)})} if entries else None
+    return pa.field(name, kind, metadata=about)
+
+
+def entries_of(field: pa.Field) -> tuple[str, ...]:
+    """Return the names of the entries of a column's tensors; empty if they have none.
+
+    Raises
+    ------
+    ValueError
+        If the names are not as many texts as a tensor has entries.
+    """
+    about = (field.metadata or {}).get(b"runner")
+    if about is None or not isinstance(field.type, pa.FixedShapeTensorType):
+        return ()
+    found = json.loads(about)
+    entries = found.get("entries") if isinstance(found, dict) else None
+    size = prod(field.type.shape)
+    if not isinstance(entries, list) or not all(isinstance(name, str) for name in entries):
+        raise ValueError("expected a list of names")
+    if len(entries) != size:
+        raise ValueError(f"expected {size:,} names, found {len(entries):,}")
+    return tuple(entries)
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """Return a name that no other column has: the given one, or with ``_`` appended."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 def room_for(rows: int, layout: Layout) -> np.ndarray:
@@ -112,19 +146,23 @@ def to_array(table: pa.Table, layout: Layout) -> np.ndarray:
 def flattened(table: pa.Table) -> pa.Table:
     """Return a table for CSV: one column per entry of a tensor, float16 as float32.
 
+    A column has the name of its entry, otherwise the tensor's name with the entry's place.
+
     Raises
     ------
     InputError
         If a tensor has more entries than the maximum number of CSV columns.
     """
     columns: dict[str, pa.Array | pa.ChunkedArray] = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
+    for field, column in zip(table.schema, table.columns, strict=True):
+        name = field.name
         if isinstance(column.type, pa.FixedShapeTensorType):
             shape = tuple(column.type.shape)
             check_csv_width(name, prod(shape))
             entries = _flat(column).reshape(len(table), prod(shape)).T
-            for place, values in zip(unit_places(shape), entries, strict=True):
-                columns[name + place] = pa.array(values)
+            names = entries_of(field) or [name + place for place in unit_places(shape)]
+            for own, values in zip(names, entries, strict=True):
+                columns[free_name(own, columns)] = pa.array(values)
         else:
             columns[name] = column
     return pa.table(

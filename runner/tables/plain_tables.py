@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from runner.errors import DamagedError
+from runner.errors import DamagedError, first_line
 from runner.table_formats import FORMATS
-from runner.tables.columns import flattened
+from runner.tables.columns import entries_of, flattened
 from runner.tables.formats import TableFile, read_file
 from runner.tables.tables import SAMPLE_TYPES, SampleType
 
@@ -52,8 +52,8 @@ def read_samples(path: Path, format: str, sample_type: SampleType) -> np.ndarray
     return np.asarray(read_file(path, format, ["sample"], types).column("sample").to_numpy())
 
 
-def read_table(path: Path, format: str, types: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """Return a plain table written by `write_table`; tensors are arrays in cells.
+def read_table(path: Path, format: str, types: Mapping[str, str] | None = None) -> pa.Table:
+    """Return a plain table written by `write_table`.
 
     Parameters
     ----------
@@ -74,6 +74,26 @@ def read_table(path: Path, format: str, types: Mapping[str, str] | None = None) 
     for name in expected:
         if name not in table.column_names:
             raise DamagedError.of(str(path), f"expected a column '{name}', found none")
+    return table
+
+
+def named_entries(path: Path, table: pa.Table) -> dict[str, tuple[str, ...]]:
+    """Return the names of the entries of each column of tensors that has such names.
+
+    Raises
+    ------
+    DamagedError
+        If the names do not fit the tensors; it names the file.
+    """
+    try:
+        return {field.name: names for field in table.schema if (names := entries_of(field))}
+    except (ValueError, RecursionError) as error:
+        message = f"the names of the inputs cannot be read: {first_line(error)}"
+        raise DamagedError.of(str(path), message) from error
+
+
+def frame_of(table: pa.Table) -> pd.DataFrame:
+    """Return a plain table as a data frame; tensors are arrays in cells."""
     return pd.DataFrame(
         {
             name: _tensor_cells(column)
