@@ -10,7 +10,7 @@ import pytest
 
 from runner.config.experiment_config import parse
 from runner.model.building import build_model
-from runner.model.new_variables import watching_new_variables
+from runner.model.keras_internals import watching_new_variables
 from runner.model.redrawing import RedrawnModel
 from runner.patching import patched
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -58,9 +59,9 @@ ORDER = (
     "config.composition",
     "config.compose",
     "config.jobs",
+    "model.keras_internals",
     "model.seeding",
     "model.model_archive",
-    "model.new_variables",
     "model.model_files",
     "model.building",
     "model.redrawing",
@@ -226,9 +227,9 @@ ORDER = (
 )
 # These import Keras when they are imported; no other module imports them at its top.
 LOADS_KERAS = {
+    "model.keras_internals",
     "model.seeding",
     "model.model_archive",
-    "model.new_variables",
     "model.model_files",
     "model.building",
     "model.redrawing",
@@ -313,6 +314,30 @@ def test_omegaconf_stays_at_the_boundary() -> None:
         "sameness.repetition",
         *(f"command_line.{name}" for name in ("entry", "sweep_task")),
     }
+
+
+def private_names(module: str) -> set[str]:
+    """Private attributes of other objects, and internal modules of Keras, that a module names."""
+    found = {name for name in imported(module) if name.startswith("keras.src")}
+    for node in ast.walk(ast.parse(SOURCES[module])):
+        names: list[Any] = []
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("self", "cls"):
+            names = [node.attr]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in _BY_NAME:
+            names = [keyword.arg for keyword in node.keywords]
+            names += [given.value for given in node.args if isinstance(given, ast.Constant)]
+        found |= {name for name in names if re.fullmatch(r"_[a-z]\w*", str(name))}
+    return found
+
+
+_BY_NAME = ("getattr", "hasattr", "setattr", "delattr", "patched")
+
+
+def test_private_names_of_keras_stand_in_one_module() -> None:
+    # These hold what is TensorFlow's.
+    others = {"model.keras_internals", "capture.resources", "capture.streams"}
+    for module in LOADS_KERAS - others:
+        assert not private_names(module) - {"_jit_compile", "_storage"}, module
 
 
 def test_the_other_modules_load_without_tensorflow_and_keras() -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.utils.tracking import Tracker
+
+from runner.model.keras_internals import TRACKERS, all_layers
 
 Undo = Callable[[], None]
 
@@ -26,7 +27,7 @@ _PLAIN = (
     bool, int, float, complex, str, bytes, type(None), type, types.ModuleType, np.generic,
     tf.Tensor, tf.Variable, tf.DType, tf.TensorShape, keras.KerasTensor, keras.Variable,
 )  # fmt: skip
-_HOLDERS = (keras.Operation, tf.Module, keras.metrics.Metric, Tracker, types.SimpleNamespace)
+_HOLDERS = (keras.Operation, tf.Module, keras.metrics.Metric, *TRACKERS, types.SimpleNamespace)
 _LOOKED_INTO = (
     tuple, frozenset, list, dict, set, collections.deque, bytearray, np.ndarray, random.Random,
     np.random.RandomState, np.random.Generator, types.MethodType, types.FunctionType,
@@ -53,9 +54,7 @@ class Attributes:
     def __init__(self, root: Any) -> None:
         self._notes: dict[Any, tuple[Any, Undo]] = {}
         self._unbuilt = {
-            id(layer)
-            for layer in getattr(root, "_flatten_layers", list)()
-            if not getattr(layer, "built", True)
+            id(layer) for layer in all_layers(root) if not getattr(layer, "built", True)
         }
         self.note(root)
 

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from runner.capture.calls import Call
+from runner.model.keras_internals import is_own_layer
 
 Names = tuple[str, ...]
 
@@ -268,11 +269,7 @@ _RULES: tuple[tuple[Any, Callable[[_Output], Names | None]], ...] = (
 
 def _of_keras(layer: Any) -> bool:
     """Return whether a layer is one of Keras's own, or wraps one."""
-    return any(
-        cls.__module__.startswith(("keras.src.layers.", "keras.layers."))
-        for cls in type(layer).__mro__
-        if cls is not keras.Layer
-    )
+    return any(is_own_layer(cls) for cls in type(layer).__mro__ if cls is not keras.Layer)
 
 
 def _rank(tensor: Any) -> int | None:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from runner.capture.calls import leaves
+from runner.model.keras_internals import all_layers
 
 LANES = 48
 """Number of rows that matrix products compute side by side: three vectors of 8 numbers with AVX, of
@@ -70,7 +71,7 @@ def fixed_batch(model: keras.Model) -> int | None:
 
 def has_states(model: keras.Model) -> bool:
     """Return whether layers of a model keep a state for each position in a batch."""
-    return any(getattr(layer, "stateful", False) for layer in model._flatten_layers())
+    return any(getattr(layer, "stateful", False) for layer in all_layers(model))
 
 
 def has_fixed_batches(model: keras.Model) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import Any
 
-from runner.capture.model_tree import children
+from runner.model.keras_internals import sublayers
 
 
 class CallPaths:
@@ -95,7 +95,7 @@ class CallPaths:
         # Layers of its class that the parent keeps are numbered first, whatever Keras named them.
         kept = sum(
             type(child) is type(operation) and not self.is_made(child)
-            for child in children(parent.operation)
+            for child in sublayers(parent.operation)
             if re.fullmatch(rf"{re.escape(name)}(_\d+)?", child.name)
         )
         position = kept + owner[1]

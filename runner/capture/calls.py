@@ -13,10 +13,10 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from runner.capture.call_paths import CallPaths
 from runner.deep_models import room_for_depth
+from runner.model.keras_internals import is_inferring
 from runner.patching import patched
 
 Leaf = tuple[str | None, Any]
@@ -250,10 +250,7 @@ class _Watcher:
 
 def _is_symbolic(args: Any, kwargs: Any) -> bool:
     """Return whether a call only infers shapes, as when a layer is built during the pass."""
-    given = (*args, *kwargs.values())
-    return in_symbolic_scope() or any(
-        isinstance(tensor, keras.KerasTensor) for _, tensor in leaves(given)
-    )
+    return is_inferring(tensor for _, tensor in leaves((*args, *kwargs.values())))
 
 
 class _CallingClasses:

@@ -21,9 +21,9 @@ from runner.capture.pre_activations import PreActivations
 from runner.capture.selection import Selection
 from runner.capture.state import State, first_call
 from runner.capture.stocktaking import take_inventory
-from runner.capture.streams import keras_generator
 from runner.capture.tracing import Pass, Traced, as_array, as_tensors, trace, unfused
 from runner.errors import RunError, RunnerError
+from runner.model.keras_internals import all_layers, global_generator
 from runner.tensors import TensorSpec
 
 
@@ -97,7 +97,7 @@ class Capture:
         self._selection = selection or Selection()
         self._training = training
         self._rows = count_samples(inputs)
-        if not all(layer.built for layer in model._flatten_layers()):
+        if not all(layer.built for layer in all_layers(model)):
             with first_call(model), explained():
                 model(inputs, training=False)
         self._state = State(model)
@@ -241,7 +241,7 @@ class Capture:
     def refresh(self) -> None:
         """Reload the model's current state; the state carried here is discarded."""
         self._state.forget()
-        own, users = self._state.generator, keras_generator()
+        own, users = self._state.generator, global_generator()
         variables = [
             users.state if own is not None and users and variable is own.state else variable
             for variable in self._variables

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from runner.capture.calls import Call, Leaf, leaves
 from runner.capture.derivations import derivation
+from runner.model.keras_internals import all_layers, is_own_layer, is_own_operation, mask_of
 from runner.wiring import CallWiring, Wire
 
 # Arguments that do not affect what a layer computes from its weights.
@@ -95,9 +96,8 @@ def arguments_of(layer: Any) -> dict[str, Any] | None:
 
 def _has_arguments(layer: Any) -> bool:
     """Return whether a layer is one of Keras's own, or an operation of ``keras.ops``."""
-    module = type(layer).__module__
-    own = module.startswith(("keras.src.layers.", "keras.layers."))
-    return module.startswith("keras.src.ops.") or (own and isinstance(layer, keras.Layer))
+    kind = type(layer)
+    return is_own_operation(kind) or (is_own_layer(kind) and isinstance(layer, keras.Layer))
 
 
 def _arguments_of_operation(operation: Any) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def _config_of(layer: Any) -> dict[str, Any]:
 def _weight_rules_set_aside(layer: Any) -> Iterator[None]:
     kept = [
         (vars(below), name, value)
-        for below in layer._flatten_layers()
+        for below in all_layers(layer)
         for name, value in vars(below).items()
         if name.endswith(("_initializer", "_regularizer", "_constraint"))
     ]
@@ -172,7 +172,7 @@ def _wires(
                 f"{argument}.{below}" if below else argument,
                 None if own else name,
                 shown.get(id(before)),
-                getattr(tensor, "_keras_mask", None) is not None,
+                mask_of(tensor) is not None,
                 str(place) if unnamed and several else None,
                 derivation(tensor, source) if unnamed and not tf.executing_eagerly() else None,
             )

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from runner.capture.calls import Call, Leaf, Observer, leaves
+from runner.model.keras_internals import copy_notes, has_logits
 
 
 class Gradients(Observer):
@@ -64,7 +65,7 @@ class Gradients(Observer):
             [(_, output)] = leaves(self._returned)
             own = self._stands_for.get(id(output), (None, output))[1]
             by_type = _operation_type(own) in ("Softmax", "Sigmoid")
-            self._output = own if by_type and not hasattr(own, "_keras_logits") else output
+            self._output = own if by_type and not has_logits(own) else output
         return self._output
 
     def add(self, loss: Any) -> None:
@@ -102,9 +103,7 @@ class Gradients(Observer):
         if not self._differentiable(leaf):
             return leaf
         apart = tf.identity(leaf)
-        for name, value in getattr(leaf, "__dict__", {}).items():
-            if name.startswith("_keras_"):  # its mask and its logits
-                setattr(apart, name, value)
+        copy_notes(apart, leaf)
         self._stands_for[id(apart)] = apart, self._stands_for.get(id(leaf), (leaf, leaf))[1]
         return apart
 
@@ -118,7 +117,7 @@ class Gradients(Observer):
     def _why_none(self, own: Any, behind: set[Any] | None, *, is_output: bool) -> str:
         if not self._differentiable(own):
             return "no gradient: its output is not a floating-point tensor of this graph"
-        logits = hasattr(own, "_keras_logits") or _operation_type(own) in ("Softmax", "Sigmoid")
+        logits = has_logits(own) or _operation_type(own) in ("Softmax", "Sigmoid")
         if is_output and logits:
             return "no gradient: the loss is computed from the logits before its activation"
         if behind is not None and own.op not in behind:

@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from runner.model.keras_internals import mask_of
+
 
 def total_loss(loss: Any, targets: Any, output: Any) -> Any:
     """Return the sum of the losses of all samples.
@@ -31,14 +33,14 @@ def total_loss(loss: Any, targets: Any, output: Any) -> Any:
         sample axis, as for a batch of this one sample.
     """
     function = keras.losses.get(loss) if isinstance(loss, str) else loss
-    mask = getattr(output, "_keras_mask", None)
+    mask = mask_of(output)
     if isinstance(function, keras.losses.Loss):
         # As in its __call__, before the reduction.
         given = keras.ops.convert_to_tensor(targets, dtype=function.dtype)
         losses = function.call(given, keras.ops.convert_to_tensor(output, dtype=function.dtype))
     else:
         losses = function(targets, output)
-    counted = getattr(losses, "_keras_mask", None)
+    counted = mask_of(losses)
     if counted is not None:
         mask = counted if mask is None else keras.ops.logical_and(mask, counted)
     if len(losses.shape) == 0:  # the function returns a mean over the batch

@@ -8,13 +8,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from runner.model.keras_internals import is_of_keras, sublayers, value_inside
+
 _Trackable: Any = tf.__internal__.tracking.AutoTrackable
-
-
-def children(layer: Any) -> list[Any]:
-    """Return the direct sublayers of a layer."""
-    flatten = getattr(layer, "_flatten_layers", None)
-    return flatten(include_self=False, recursive=False) if flatten is not None else []
 
 
 def uncalled(model: Any, paths: dict[int, str], taken: set[str]) -> Iterator[tuple[Any, str, str]]:
@@ -35,7 +31,7 @@ def uncalled(model: Any, paths: dict[int, str], taken: set[str]) -> Iterator[tup
         A layer, its new path, and the path of its parent layer.
     """
     seen = {id(model)}
-    waiting = [(model, iter(children(model)))]
+    waiting = [(model, iter(sublayers(model)))]
     while waiting:
         parent, rest = waiting[-1]
         layer = next(rest, None)
@@ -54,7 +50,7 @@ def uncalled(model: Any, paths: dict[int, str], taken: set[str]) -> Iterator[tup
             yield layer, path, above
         if id(layer) not in seen:
             seen.add(id(layer))
-            waiting.append((layer, iter(children(layer))))
+            waiting.append((layer, iter(sublayers(layer))))
 
 
 def own_weights(layer: Any) -> Iterator[tuple[str, Any]]:
@@ -63,9 +59,9 @@ def own_weights(layer: Any) -> Iterator[tuple[str, Any]]:
     Keras variables have their own names; a plain ``tf.Variable`` is named after the attribute
     that holds it, such as ``scale``, ``tables.0`` in a list or ``cell.w`` in a ``tf.Module``.
     """
-    below = {id(weight) for child in children(layer) for weight in child.weights}
+    below = {id(weight) for child in sublayers(layer) for weight in child.weights}
     of_keras = getattr(layer, "weights", [])
-    known = {id(part) for weight in of_keras for part in (weight, getattr(weight, "_value", None))}
+    known = {id(part) for weight in of_keras for part in (weight, value_inside(weight))}
     plain = _plain(getattr(layer, "__dict__", {}), "", known)
     names: dict[str, int] = {}
     for name, weight in (*((weight.name, weight) for weight in of_keras), *plain):
@@ -95,6 +91,5 @@ def _held_by(value: Any) -> Mapping[Any, Any] | None:
         return value
     if isinstance(value, (list, tuple)):
         return dict(enumerate(value))
-    of_keras = type(value).__module__.startswith("keras.")
     tracks = isinstance(value, _Trackable) and not isinstance(value, keras.Layer)
-    return vars(value) if tracks and not of_keras else None
+    return vars(value) if tracks and not is_of_keras(type(value)) else None

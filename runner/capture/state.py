@@ -11,9 +11,9 @@ import keras
 
 from runner.capture.attributes import Attributes
 from runner.capture.resources import Resource, watching
-from runner.capture.streams import Streams, keras_generator, use_keras_generator
+from runner.capture.streams import Streams
 from runner.errors import InputError
-from runner.patching import patched
+from runner.model.keras_internals import global_generator, use_global_generator, watching_builds
 
 _lock = threading.RLock()  # state shared by the process is restored by one thread at a time
 
@@ -87,11 +87,11 @@ class State:
                 if self._python is not None:
                     self._python.put_back()
                 elif self.generator is not None and users.streams.keras is None:
-                    use_keras_generator(self.generator)
+                    use_global_generator(self.generator)
                 with self._own_resources(watched=True, every_thread=every_thread):
                     yield
                 if users.streams.keras is None:
-                    self.generator = keras_generator()
+                    self.generator = global_generator()
                 if carry:
                     self._python = _Python(self._model)
                 else:
@@ -143,19 +143,14 @@ def first_call(model: keras.Model) -> Iterator[None]:
             if id(resource.handle) not in found:
                 found[id(resource.handle)] = resource, resource.read()
 
-        build = keras.Layer._maybe_build
-
-        def maybe_build(layer: Any, *arguments: Any) -> None:
-            was_built, known = layer.built, set(found)
-            build(layer, *arguments)
-            if layer.built and not was_built and not getattr(layer.build, "_is_default", False):
-                attributes.note_built(layer)
-                for key in (found.keys() - known) & made.keys():  # its state after building
-                    del found[key]
+        def note_built(layer: Any, known: set[int]) -> None:
+            attributes.note_built(layer)
+            for key in (found.keys() - known) & made.keys():  # its state after building
+                del found[key]
 
         made: dict[int, Any] = {}
         try:
-            with patched(keras.Layer, _maybe_build=maybe_build), _noting(note) as made:
+            with watching_builds(lambda: set(found), note_built), _noting(note) as made:
                 yield
         finally:
             for resource, value in found.values():

@@ -6,13 +6,10 @@ import random
 from typing import Any
 
 import numpy as np
-from keras.src.backend.common import global_state
 from tensorflow.python.eager import context
 from tensorflow.python.ops import stateful_random_ops
 
-_GENERATOR = "global_seed_generator"
-_NAMES = "object_name_uids"
-_SCOPES = "name_scope_stack"
+from runner.model.keras_internals import NameCounters, global_generator, use_global_generator
 
 
 class Streams:
@@ -30,10 +27,8 @@ class Streams:
         self._operations = getattr(eager, "_rng", None)
         self._operation_state = self._operations and self._operations.getstate()
         self._tensorflow = stateful_random_ops.global_generator
-        self.keras: Any = keras_generator()
-        self._scopes = list(global_state.get_global_attribute(_SCOPES) or ())
-        names = global_state.get_global_attribute(_NAMES)
-        self._names = None if names is None else dict(names)
+        self.keras: Any = global_generator()
+        self._names = NameCounters()
 
     def put_back(self, *, names: bool = True) -> None:
         """Restore the position of every stream.
@@ -52,22 +47,5 @@ class Streams:
             eager._rng = self._operations
             self._operations.setstate(self._operation_state)
         stateful_random_ops.global_generator = self._tensorflow
-        global_state.set_global_attribute(_GENERATOR, self.keras)
-        scopes = global_state.get_global_attribute(_SCOPES)
-        if scopes is not None:  # a failed pass may have left some open
-            scopes[:] = self._scopes
-        if names:
-            found = global_state.get_global_attribute(_NAMES)
-            if found is not None:
-                found.clear()
-                found.update(self._names or {})
-
-
-def keras_generator() -> Any:
-    """Return the generator that Keras uses without a seed; ``None`` before its first use."""
-    return global_state.get_global_attribute(_GENERATOR)
-
-
-def use_keras_generator(generator: Any) -> None:
-    """Set the generator that Keras uses without a seed."""
-    global_state.set_global_attribute(_GENERATOR, generator)
+        use_global_generator(self.keras)
+        self._names.put_back(names=names)

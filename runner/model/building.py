@@ -26,6 +26,7 @@ from runner.config.references import look_in_working_directory
 from runner.config.strict import refuse
 from runner.deep_models import room_for_depth
 from runner.errors import InputError, first_line, suggest
+from runner.model.keras_internals import is_of_keras
 from runner.model.model_files import load_saved, load_weights
 from runner.model.seeding import Seeding, draws_unseen, seeded
 from runner.tensors import InputSpec
@@ -276,7 +277,7 @@ def _reraise_bug(error: Exception, cls: type) -> None:
 
     The errors that Keras raises for invalid arguments have no common class.
     """
-    if not isinstance(error, (TypeError, ValueError)) and not cls.__module__.startswith("keras."):
+    if not isinstance(error, (TypeError, ValueError)) and not is_of_keras(cls):
         raise error
 
 

@@ -12,8 +12,8 @@ import keras
 
 from runner.config.experiment_config import SavedModel
 from runner.errors import InputError, first_line
+from runner.model.keras_internals import watching_new_variables
 from runner.model.model_archive import allowance, model_file, weights_file
-from runner.model.new_variables import watching_new_variables
 from runner.preflight import readable
 
 # Bytes per value; 4 for other dtypes, as for float32.

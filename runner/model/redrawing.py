@@ -14,7 +14,12 @@ import tensorflow as tf
 
 from runner.config.experiment_config import ExperimentConfig
 from runner.model.building import build_model
-from runner.model.new_variables import watching_new_variables
+from runner.model.keras_internals import (
+    has_seed,
+    is_seeded,
+    unseeded_streams,
+    watching_new_variables,
+)
 from runner.model.seeding import Seeding, drawing_from, global_seeds
 
 # The function where Keras 3 gets the seed of an initializer or of a layer's random stream that
@@ -56,15 +61,13 @@ class RedrawnModel:
         self._random = [
             (variable, initializer)
             for variable, initializer in made
-            if id(variable) in own and hasattr(initializer, "_init_seed")
+            if id(variable) in own and has_seed(initializer)
         ]
         self._streams = [
             (stream.state, int(keras.ops.convert_to_numpy(stream.state)[0]))
-            for layer in self.model._flatten_layers()
-            for stream in getattr(layer, "_seed_generators", ())
-            if stream._initial_seed is None
+            for stream in unseeded_streams(self.model)
         ]
-        taken = {int(i.seed) for _, i in self._random if i._init_seed is None}
+        taken = {int(i.seed) for _, i in self._random if not is_seeded(i)}
         taken |= {seed for _, seed in self._streams}
         sequence = itertools.islice(_seeds(config.seed), _MOST_SEEDS if taken else 0)
         self._places: dict[int, int] = {}
@@ -74,7 +77,7 @@ class RedrawnModel:
                 if len(self._places) == len(taken):
                     break
         self._can_redraw = len(self._places) == len(taken)
-        self._own_seeds = [int(i.seed) for _, i in self._random if i._init_seed is None]
+        self._own_seeds = [int(i.seed) for _, i in self._random if not is_seeded(i)]
         self._own_seeds += [seed for _, seed in self._streams]
         self._draw = tf.function(self._drawn, autograph=False)
 
@@ -103,7 +106,7 @@ class RedrawnModel:
                 stack.enter_context(drawing_from(lambda _: next(one_by_one)))
             for variable, initializer in self._random:
                 fresh = copy.copy(initializer)
-                if initializer._init_seed is None:
+                if not is_seeded(initializer):
                     fresh.seed = _Given(next(given))
                 variable.assign(fresh(tuple(variable.shape), dtype=variable.dtype))
         for state, _ in self._streams:

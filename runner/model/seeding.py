@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import sys
 from collections.abc import Callable, Generator, Iterator
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -12,7 +11,7 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from runner.patching import patched
+from runner.model.keras_internals import initializers_drawing_from, is_of_keras
 
 Seeding = Literal["keras", "tf_global"]
 
@@ -78,16 +77,13 @@ def drawing_from(pair_for: Callable[[int], Any]) -> Iterator[None]:
         Function that returns the op seed and the global seed for an initializer with this
         seed: two numbers, or an int64 tensor of both.
     """
-    # Keras's initializers call their draws through this one name of their module, so the rest
-    # of an initializer's computation is unchanged.
-    module: Any = sys.modules[keras.initializers.RandomUniform.__module__]
-    with patched(module, random=_tf_draws(pair_for)):
+    with initializers_drawing_from(_tf_draws(pair_for)):
         yield
 
 
 def draws_unseen(initializer: keras.initializers.Initializer) -> bool:
     """Return whether ``tf_global`` cannot control the draws of an initializer."""
-    return not type(initializer).__module__.startswith("keras.")
+    return not is_of_keras(type(initializer))
 
 
 def _tf_draws(pair_for: Callable[[int], Any]) -> SimpleNamespace:
