@@ -44,7 +44,7 @@ def _measure(name: str, way: str, rows: int) -> None:
             np.asarray(forward(tf.convert_to_tensor(batch)))
     else:
         with tempfile.TemporaryDirectory() as folder:
-            settings = Settings(case.selection, case.batch_size, format=way, max_bytes=2**40)
+            settings = Settings(case.options, way)
             save(model, as_probe(batches), Path(folder) / "run", Header("0"), settings)
     # Not getrusage: its peak begins with the memory of the process that started this one.
     status = Path("/proc/self/status").read_text(encoding="ascii")

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from runner.capture.selection import Selection
+from runner.config.capture_config import CaptureConfig
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Case:
         Samples to show it, in full and in a quick run.
     batch_size
         Samples shown at once.
-    selection
+    capture
         What is captured.
     others
         Whether the bare writer and the ways of a sub-model are measured too.
@@ -44,10 +44,15 @@ class Case:
     rows: int
     quick_rows: int
     batch_size: int = 256
-    selection: Selection = field(default_factory=Selection)
+    capture: CaptureConfig = field(default_factory=CaptureConfig)
     others: bool = False
     csv: bool = False
     memory: bool = False
+
+    @property
+    def options(self) -> CaptureConfig:
+        """The capture options, with the case's batch size and without a limit of size."""
+        return self.capture.model_copy(update={"batch_size": self.batch_size, "max_bytes": 2**40})
 
     def probe(self, rows: int) -> np.ndarray:
         """Return samples of shape (rows, *shape), float32."""
@@ -100,7 +105,7 @@ CASES = (
         256,
         16,
         batch_size=16,
-        selection=Selection(reduce={"**": "mean"}),
+        capture=CaptureConfig(reduce={"**": "mean"}),
     ),
     Case(
         "resnet50, 3 maps",
@@ -109,7 +114,7 @@ CASES = (
         256,
         16,
         batch_size=16,
-        selection=Selection(include=("conv2_block3_out", "conv3_block4_out", "conv4_block6_out")),
+        capture=CaptureConfig(include=["conv2_block3_out", "conv3_block4_out", "conv4_block6_out"]),
     ),
     Case("transformer", transformer, (32, 64), 8_192, 2_048),
 )

@@ -50,7 +50,7 @@ def ways(case: Case, rows: int, *, all_of_them: bool) -> dict[str, Way]:
             np.asarray(memoryview(forward(tf.convert_to_tensor(x[start : start + size]))))
 
     def settings(table_format: str) -> Settings:
-        return Settings(case.selection, size, format=table_format, max_bytes=2**40)
+        return Settings(case.options, table_format)
 
     def capture() -> None:
         with unfused():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
+from runner.config.capture_config import CaptureOptions
 from runner.config.compose import compose_one
 from runner.config.experiment_config import check_name, parse_capture
 from runner.errors import InputError
@@ -16,7 +17,6 @@ from runner.model.backend import check_backend
 from runner.record.record import Header
 from runner.runs.locate import open_run
 from runner.runs.published_run import Run
-from runner.tensors import Kind, OnNan
 
 if TYPE_CHECKING:
     import keras
@@ -61,16 +61,8 @@ def save_run(
     targets: Any = None,
     name: str | None = None,
     config: Mapping[str, Any] | None = None,
-    include: Iterable[str] = ("**",),
-    exclude: Iterable[str] = (),
-    kinds: Iterable[Kind] = ("activation", "weight"),
-    reduce: Mapping[str, str] | None = None,
-    dtype: str | None = None,
-    batch_size: int = 240,
-    training: bool = False,
     format: str = "parquet",
-    max_bytes: int = 10 * 2**30,
-    on_nan: OnNan = "keep",
+    **capture: Unpack[CaptureOptions],
 ) -> Run:
     """Run a model on some inputs and publish the outputs of every layer.
 
@@ -91,8 +83,11 @@ def save_run(
         Name of the run.
     config
         Configuration to record; a ``seed`` in it is recorded as the run's seed.
-    include, exclude, kinds, reduce, dtype, batch_size, training, format, max_bytes, on_nan
-        As in the configuration's ``capture`` and ``format``.
+    format
+        Format of the tables, as in the configuration.
+    **capture
+        The capture options ``include``, ``exclude``, ``kinds``, ``reduce``, ``dtype``,
+        ``batch_size``, ``training``, ``max_bytes`` and ``on_nan``, as in the configuration.
 
     Returns
     -------
@@ -119,17 +114,6 @@ def save_run(
     config = dict(config or {})
     seed = config.get("seed")
     header = Header(secrets.token_hex(4), name, config=config, seed=seed)
-    wanted = parse_capture(
-        include=include,
-        exclude=exclude,
-        kinds=kinds,
-        reduce=dict(reduce or {}),
-        dtype=dtype,
-        batch_size=batch_size,
-        training=training,
-        max_bytes=max_bytes,
-        on_nan=on_nan,
-    )
-    settings = Settings.of(wanted, format)
+    settings = Settings(parse_capture(**capture), format)
     probe = as_probe(x, sample_ids, labels, targets)
     return open_run(save(model, probe, folder, header, settings))

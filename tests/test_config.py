@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from runner.config import catalogue
+from runner.config.capture_config import CaptureConfig, CaptureOptions
 from runner.config.experiment_config import (
     ApplicationModel,
     CsvConfig,
@@ -20,6 +21,7 @@ from runner.config.experiment_config import (
     InlineConfig,
     SavedModel,
     parse,
+    parse_capture,
 )
 from runner.errors import InputError
 from runner.tensors import InputSpec
@@ -488,3 +490,19 @@ def test_checking_loads_neither_keras_nor_tensorflow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("set()", "")
+
+
+def test_the_keyword_arguments_of_a_capture_are_the_keys_of_its_configuration() -> None:
+    assert CaptureOptions.__annotations__.keys() == CaptureConfig.model_fields.keys()
+    assert parse_capture() == CaptureConfig()
+    assert parse_capture(include="a", reduce=None) == CaptureConfig(include=["a"])
+
+
+def test_an_unknown_capture_option_is_refused_in_a_line() -> None:
+    wrong: dict[str, Any] = {"batchsize": 4, "dtype": "int8"}
+    with pytest.raises(InputError) as caught:
+        parse_capture(**wrong)
+    assert str(caught.value).splitlines() == [
+        "dtype: expected one of float16, bfloat16, float32, float64, found 'int8'",
+        "batchsize: unknown key; did you mean 'batch_size'?",
+    ]

@@ -19,6 +19,7 @@ from tutorial import FIGURES
 
 import runner
 from runner.capture.capture import Capture
+from runner.config.capture_config import CaptureConfig
 from runner.errors import InputError
 from runner.experiment.showing import Settings, Showing
 
@@ -234,7 +235,7 @@ def test_the_record_is_plain_json() -> None:
 def test_showing_needs_no_folder() -> None:
     from runner.probe.memory_sources import as_probe
 
-    showing = Showing(small(), as_probe(random(50)), Settings(batch_size=4))
+    showing = Showing(small(), as_probe(random(50)), Settings(CaptureConfig(batch_size=4)))
     assert isinstance(showing.capture, Capture)
     sizes = [(len(batch), arrays[0].shape[0]) for batch, arrays in showing]
     assert sizes == [(48, 48), (2, 2)]

@@ -43,6 +43,7 @@ ORDER = (
     "config.probe_config",
     "config.callback_paths",
     "config.train_config",
+    "config.capture_config",
     "config.experiment_config",
     "config.schema",
     "config.yaml_files",

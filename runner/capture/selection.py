@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from runner.config.capture_config import CaptureConfig
 from runner.errors import InputError, Problem, suggest
 from runner.tensors import Kind, TensorSpec
 
@@ -39,6 +40,17 @@ class Selection:
     kinds: frozenset[Kind] = frozenset(("activation", "weight"))
     reduce: Mapping[str, str] = field(default_factory=dict)
     dtype: str | None = None
+
+    @classmethod
+    def of(cls, capture: CaptureConfig) -> Selection:
+        """Return the selection of the capture options."""
+        return cls(
+            tuple(capture.include),
+            tuple(capture.exclude),
+            frozenset(capture.kinds),
+            dict(capture.reduce),
+            capture.dtype,
+        )
 
     def keeps(self, spec: TensorSpec) -> bool:
         """Return whether a tensor is kept."""

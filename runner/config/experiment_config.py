@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self, Unpack
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from runner.config.arguments import TYPES, argument_problems, join, shown
+from runner.config.capture_config import CaptureConfig, CaptureOptions
 from runner.config.graph import printable
 from runner.config.model_config import (
     MODEL_KEYS,
@@ -46,11 +47,10 @@ from runner.config.probe_config import (
     TutorialConfig,
 )
 from runner.config.references import ModuleName
-from runner.config.strict import Length, Seed, Strict, checked, has_custom_modules, refuse
+from runner.config.strict import Seed, Strict, checked, has_custom_modules, refuse
 from runner.config.train_config import TrainConfig
 from runner.errors import InputError, Problem, suggest
 from runner.table_formats import FORMATS
-from runner.tensors import Kind, OnNan
 
 __all__ = [
     "ApplicationModel",
@@ -88,13 +88,6 @@ def _run_name_problems(name: str) -> Iterator[Problem]:
         yield Problem("", f"'{name}' already means the latest run", "use another name")
 
 
-def _reduction_problems(name: str) -> Iterator[Problem]:
-    if not re.fullmatch(r"none|mean|max|std|flatten|projection:[1-9]\d*", name):
-        known = ("mean", "max", "std", "flatten", "projection:16", "none")
-        advice = suggest(name, known) or f"there are {', '.join(known)}"
-        yield Problem("", f"unknown reduction '{name}'", advice)
-
-
 def _format_problems(name: str) -> Iterator[Problem]:
     if name not in FORMATS:
         yield _not_among("", name, FORMATS)
@@ -115,41 +108,6 @@ def _of_keras(namespace: str) -> AfterValidator:
         return named
 
     return AfterValidator(check)
-
-
-class CaptureConfig(Strict):
-    """Which tensors are kept, and how."""
-
-    include: list[str] = Field(default=["**"])
-    """Patterns of the layers to keep: a path, a glob of paths (`*` stops at a slash, `**` does not)
-    or a glob of classes (`class:Conv*`).
-    """
-    exclude: list[str] = Field(default=[])
-    """Patterns of the layers to leave out."""
-    kinds: list[Kind] = Field(default=["activation", "weight"])
-    """Kinds of tensors to keep: outputs and weights of layers, inputs of activation functions,
-    inputs of the model, gradients of each sample's loss.
-    """
-    reduce: dict[str, Annotated[str, checked(_reduction_problems)]] = Field(default={})
-    """Reductions of activations before they are stored, by pattern: `mean`, `max` or `std` over
-    space or time, `flatten`, `projection:16` (seeded, random), or `none`. If several patterns
-    match, the last one counts. On the command line a colon in a pattern is written `\\:`.
-    """
-    batch_size: Length = 240
-    """Number of samples in a batch. If the samples of the first batch do not depend on each other
-    and it costs little, the next batches are rounded up to a multiple of 48 samples, so that values
-    are rounded alike. The record says for each tensor whether they were.
-    """
-    training: bool = False
-    """Whether layers behave as in training (Dropout drops, BatchNormalization uses the batch)."""
-    dtype: Literal["float16", "bfloat16", "float32", "float64"] | None = None
-    """Type of the stored activations; `null`: as computed."""
-    max_bytes: Length = 10 * 2**30
-    """Largest size of a run's tables in bytes; a larger run is refused."""
-    on_nan: OnNan = "keep"
-    """What to do about NaN and infinite values. They are always stored unchanged, counted and
-    shown; `warn` also names their tensors on stderr, and `fail` ends the run without its tables.
-    """
 
 
 class ExperimentConfig(Strict):
@@ -220,23 +178,30 @@ def parse(config: Mapping[str, Any]) -> ExperimentConfig:
         raise InputError(dict.fromkeys(found)) from error
 
 
-def parse_capture(**given: Any) -> CaptureConfig:
-    """Return the capture settings given as keyword arguments; a text counts as a list of one.
+def parse_capture(**options: Unpack[CaptureOptions]) -> CaptureConfig:
+    """Return the capture options given as keyword arguments; a text counts as a list of one.
 
     Raises
     ------
     InputError
         With all problems found.
     """
+    given: dict[str, Any] = {**options}
     for name in ("include", "exclude", "kinds"):
         if name in given:
             value = given[name]
             given[name] = [value] if isinstance(value, str) else list(value)
+    if "reduce" in given:
+        given["reduce"] = dict(given["reduce"] or {})
     try:
         return CaptureConfig.model_validate(given)
     except ValidationError as error:
-        found = (problem for each in error.errors() for problem in _explained(each))
-        raise InputError(dict.fromkeys(found)) from error
+        problems = (
+            replace(problem, place=problem.place.removeprefix("capture."))
+            for each in error.errors()
+            for problem in _explained({**each, "loc": ("capture", *each["loc"])})
+        )
+        raise InputError(dict.fromkeys(problems)) from error
 
 
 def check_name(name: str | None) -> None:

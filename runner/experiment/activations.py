@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from runner.capture.capture import Capture
 from runner.capture.inventory import value_of
 from runner.capture.tracing import unfused
+from runner.config.capture_config import ShowingOptions
 from runner.config.experiment_config import parse_capture
 from runner.errors import some
 from runner.experiment.showing import Settings, Showing
@@ -62,14 +63,9 @@ def capture_activations(
     model: keras.Model,
     x: Any,
     *,
-    include: Iterable[str] = ("**",),
-    exclude: Iterable[str] = (),
     kind: Kind = "activation",
-    reduce: Mapping[str, str] | None = None,
-    batch_size: int = 240,
-    training: bool = False,
-    dtype: str | None = None,
     targets: Any = None,
+    **options: Unpack[ShowingOptions],
 ) -> Activations:
     """Show a model some inputs and return the outputs of every layer.
 
@@ -77,24 +73,17 @@ def capture_activations(
     ----------
     model
         Any Keras model. Its weights, statistics and random streams are not changed.
-        x
+    x
         The inputs: an array of shape (sample, ...), a list or mapping of arrays for
         several inputs, a ``tf.data.Dataset`` or an iterable of batches.
-    include, exclude
-        Patterns on names, as in `runner.capture.selection.Selection`.
     kind
         The kind of tensor to return.
-    reduce
-        Pattern to reduction, as in the configuration.
-    batch_size
-        Number of samples shown at once; increased where values would be rounded differently.
-    training
-        Whether the layers run as in training.
-    dtype
-        Dtype to cast floating-point values to.
-        targets
+    targets
         One per sample, for the kind ``gradient``: targets of the loss that the model was
         compiled with.
+    **options
+        The capture options ``include``, ``exclude``, ``reduce``, ``dtype``, ``batch_size`` and
+        ``training``, as in the configuration.
 
     Returns
     -------
@@ -116,16 +105,8 @@ def capture_activations(
         If nothing could be captured; gives the reason.
     """
     check_model(model)
-    wanted = parse_capture(
-        include=include,
-        exclude=exclude,
-        kinds=[kind],
-        reduce=dict(reduce or {}),
-        dtype=dtype,
-        batch_size=batch_size,
-        training=training,
-    )
-    showing = Showing(model, as_probe(x, targets=targets), Settings.of(wanted, "parquet"))
+    settings = Settings(parse_capture(kinds=[kind], **options))
+    showing = Showing(model, as_probe(x, targets=targets), settings)
     capture = showing.capture
     if kind == "weight":
         found = [

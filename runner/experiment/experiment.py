@@ -164,7 +164,7 @@ def settings_of(config: ExperimentConfig) -> Settings:
     """Return the settings for showing and capturing of a configuration."""
     from runner.experiment.showing import Settings
 
-    return Settings.of(config.capture, config.format)
+    return Settings(config.capture, config.format)
 
 
 def header_of(

@@ -187,7 +187,12 @@ class Saving:
         folder = checkpoint.folder if checkpoint is not None else ""
         settings = self._settings
         tables = TensorTables(
-            self.publication, capture.tensors, self._probe, settings.format, settings.on_nan, folder
+            self.publication,
+            capture.tensors,
+            self._probe,
+            settings.format,
+            settings.capture.on_nan,
+            folder,
         )
         remembers = not self._shown
         self._shown.append((checkpoint, tables))
@@ -334,7 +339,7 @@ class Saving:
                 columns=self._probe_table.layout(),
                 picture=probe.picture,
                 notes=probe.notes,
-                training=self._settings.training,
+                training=self._settings.capture.training,
                 mixed_by=self.showing.mixed_by,
                 batch_size=self.showing.batch_size,
                 compared_sizes=self.showing.compared_sizes,

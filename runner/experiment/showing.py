@@ -23,14 +23,14 @@ from runner.capture.failures import batch_size_advice
 from runner.capture.invariance import Comparison
 from runner.capture.selection import Selection
 from runner.capture.state import left_alone
-from runner.config.experiment_config import CaptureConfig
+from runner.config.capture_config import CaptureConfig
 from runner.errors import InputError, RunError
 from runner.model.building import output_shape
 from runner.preflight import check_size
 from runner.probe.probe import Batch, Probe, grouped
 from runner.probe.targets import Targets
 from runner.tables.workbook import check_installed
-from runner.tensors import Invariance, OnNan, TensorSpec
+from runner.tensors import Invariance, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -39,57 +39,25 @@ class Settings:
 
     Attributes
     ----------
-    selection
-        The tensors to keep.
-    batch_size
-        Number of samples shown at once; increased where values would be rounded differently
-        (see `runner.capture.batches.full_size`).
-    training
-        Whether the layers run as in training.
+    capture
+        The capture options.
     format
         Format of the tables.
-        max_bytes
-        Limit of the estimated size of the tables.
-        times
+    times
         Number of times that the whole probe will be shown.
-        on_nan
-        Whether a run with values that are NaN or infinite is published silently, with a
-        warning, or not at all.
+
+    Raises
+    ------
+    InputError
+        If the format is unknown or needs a package that is not installed.
     """
 
-    selection: Selection = field(default_factory=Selection)
-    batch_size: int = 240
-    training: bool = False
+    capture: CaptureConfig = field(default_factory=CaptureConfig)
     format: str = "parquet"
-    max_bytes: int = 10 * 2**30
     times: int = 1
-    on_nan: OnNan = "keep"
 
-    @classmethod
-    def of(cls, capture: CaptureConfig, format: str) -> Settings:
-        """Return the settings of a capture configuration.
-
-        Raises
-        ------
-        InputError
-            If the format needs a package that is not installed.
-        """
-        check_installed(format)
-        selection = Selection(
-            tuple(capture.include),
-            tuple(capture.exclude),
-            frozenset(capture.kinds),
-            dict(capture.reduce),
-            capture.dtype,
-        )
-        return cls(
-            selection,
-            capture.batch_size,
-            capture.training,
-            format,
-            capture.max_bytes,
-            on_nan=capture.on_nan,
-        )
+    def __post_init__(self) -> None:
+        check_installed(self.format)
 
 
 class Showing:
@@ -134,17 +102,17 @@ class Showing:
     def __init__(self, model: keras.Model, probe: Probe, settings: Settings) -> None:
         self.rows = probe.rows
         fixed = fixed_batch(model)
-        asked = fixed or settings.batch_size
+        asked = fixed or settings.capture.batch_size
         self.batch_size = asked if self.rows is None else min(asked, self.rows)
         self.model, self.probe, self.settings = model, probe, settings
         self.mixed_by: str | None = None
         self.compared_sizes: tuple[int, ...] = ()
         self.invariance: dict[TensorSpec, Invariance | None] = {}
         # In training a sample changes the values of the others: none is added.
-        self._pad = not settings.training
+        self._pad = not settings.capture.training
         self._begin()
         self._targets: Targets | None = None
-        if "gradient" in settings.selection.kinds:
+        if "gradient" in settings.capture.kinds:
             with left_alone(model):
                 shape = output_shape(model, self._first.inputs)
             self._targets = Targets(probe, getattr(model, "loss", None), shape)
@@ -155,8 +123,8 @@ class Showing:
             self.capture = Capture(
                 model,
                 inputs,
-                settings.selection,
-                training=settings.training,
+                Selection.of(settings.capture),
+                training=settings.capture.training,
                 targets=self._compared(self._first, 0),
             )
         except RunError as error:
@@ -166,7 +134,7 @@ class Showing:
             raise RunError(f"{error}; {advice}") from error
         self.first: list[Any] = list(self.capture.first)
         if self.capture.tensors and not has_states(model):
-            if not settings.training:
+            if not settings.capture.training:
                 self._compare()
             elif self.capture.fixed_axes:
                 self._find_samples()
@@ -199,7 +167,7 @@ class Showing:
     def check_size(self, rows: int) -> None:
         """Check that tables of `rows` samples are not too large, raise InputError otherwise."""
         settings = self.settings
-        check_size(self.specs, rows, settings.format, settings.max_bytes, settings.times)
+        check_size(self.specs, rows, settings.format, settings.capture.max_bytes, settings.times)
 
     def __iter__(self) -> Iterator[tuple[Batch, list[np.ndarray | None]]]:
         """Yield every batch with the values of ``capture.tensors`` for its samples.

@@ -46,7 +46,7 @@ def fit_and_save(
         As in `runner.experiment.saving.save`.
     config
         The experiment, with its ``train``.
-        progress
+    progress
         Called with the number of samples trained on since the last call, and their total.
 
     Returns

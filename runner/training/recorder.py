@@ -6,8 +6,9 @@ import secrets
 import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
+from runner.config.capture_config import CaptureOptions
 from runner.config.experiment_config import check_name, parse_capture
 from runner.errors import InputError
 from runner.experiment.saving import Saving
@@ -16,7 +17,6 @@ from runner.local_paths import local_path
 from runner.probe.memory_sources import as_probe
 from runner.record.publication import check_target
 from runner.record.record import Header
-from runner.tensors import Kind, OnNan
 from runner.training.checkpoints import Checkpoints
 from runner.training.schedule import Schedule, Unit
 
@@ -40,9 +40,11 @@ class ActivationRecorder(Checkpoints):
         The steps to capture, as in the configuration's ``train``: ``capture_at=[0, 1, 5]``,
         ``every=5``, ``unit="step"`` for batches. By default after every epoch, and before
         the first. The last step is always captured.
-    sample_ids, labels, targets, name, config, include, exclude, kinds, reduce, dtype,
-    batch_size, training, format, max_bytes, on_nan
+    sample_ids, labels, targets, name, config, format
         As in `runner.save_run`.
+    **capture
+        The capture options ``include``, ``exclude``, ``kinds``, ``reduce``, ``dtype``,
+        ``batch_size``, ``training``, ``max_bytes`` and ``on_nan``, as in the configuration.
 
     Raises
     ------
@@ -72,16 +74,8 @@ class ActivationRecorder(Checkpoints):
         targets: Any = None,
         name: str | None = None,
         config: Mapping[str, Any] | None = None,
-        include: Iterable[str] = ("**",),
-        exclude: Iterable[str] = (),
-        kinds: Iterable[Kind] = ("activation", "weight"),
-        reduce: Mapping[str, str] | None = None,
-        dtype: str | None = None,
-        batch_size: int = 240,
-        training: bool = False,
         format: str = "parquet",
-        max_bytes: int = 10 * 2**30,
-        on_nan: OnNan = "keep",
+        **capture: Unpack[CaptureOptions],
     ) -> None:
         moments = list(capture_at)
         if not moments and every is None:
@@ -101,18 +95,7 @@ class ActivationRecorder(Checkpoints):
         check_name(name)
         self._name = name
         self._config = dict(config or {})
-        wanted = parse_capture(
-            include=include,
-            exclude=exclude,
-            kinds=kinds,
-            reduce=dict(reduce or {}),
-            dtype=dtype,
-            batch_size=batch_size,
-            training=training,
-            max_bytes=max_bytes,
-            on_nan=on_nan,
-        )
-        self._settings = Settings.of(wanted, format)
+        self._settings = Settings(parse_capture(**capture), format)
         self._abandon: weakref.finalize[Any, Any] | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:

@@ -1,0 +1,74 @@
+"""The capture options: which tensors of a model are kept, and how."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Literal, TypedDict
+
+from pydantic import Field
+
+from runner.config.strict import Length, Strict, checked
+from runner.errors import Problem, suggest
+from runner.tensors import Kind, OnNan
+
+
+def _reduction_problems(name: str) -> Iterator[Problem]:
+    if not re.fullmatch(r"none|mean|max|std|flatten|projection:[1-9]\d*", name):
+        known = ("mean", "max", "std", "flatten", "projection:16", "none")
+        advice = suggest(name, known) or f"there are {', '.join(known)}"
+        yield Problem("", f"unknown reduction '{name}'", advice)
+
+
+class CaptureConfig(Strict):
+    """Which tensors are kept, and how."""
+
+    include: list[str] = Field(default=["**"])
+    """Patterns of the layers to keep: a path, a glob of paths (`*` stops at a slash, `**` does not)
+    or a glob of classes (`class:Conv*`).
+    """
+    exclude: list[str] = Field(default=[])
+    """Patterns of the layers to leave out."""
+    kinds: list[Kind] = Field(default=["activation", "weight"])
+    """Kinds of tensors to keep: outputs and weights of layers, inputs of activation functions,
+    inputs of the model, gradients of each sample's loss.
+    """
+    reduce: dict[str, Annotated[str, checked(_reduction_problems)]] = Field(default={})
+    """Reductions of activations before they are stored, by pattern: `mean`, `max` or `std` over
+    space or time, `flatten`, `projection:16` (seeded, random), or `none`. If several patterns
+    match, the last one counts. On the command line a colon in a pattern is written `\\:`.
+    """
+    batch_size: Length = 240
+    """Number of samples in a batch. If the samples of the first batch do not depend on each other
+    and it costs little, the next batches are rounded up to a multiple of 48 samples, so that values
+    are rounded alike. The record says for each tensor whether they were.
+    """
+    training: bool = False
+    """Whether layers behave as in training (Dropout drops, BatchNormalization uses the batch)."""
+    dtype: Literal["float16", "bfloat16", "float32", "float64"] | None = None
+    """Type of the stored activations; `null`: as computed."""
+    max_bytes: Length = 10 * 2**30
+    """Largest size of a run's tables in bytes; a larger run is refused."""
+    on_nan: OnNan = "keep"
+    """What to do about NaN and infinite values. They are always stored unchanged, counted and
+    shown; `warn` also names their tensors on stderr, and `fail` ends the run without its tables.
+    """
+
+
+class ShowingOptions(TypedDict, total=False):
+    """The keys of `CaptureConfig` that say how values are computed, as keyword arguments."""
+
+    include: Iterable[str]
+    exclude: Iterable[str]
+    reduce: Mapping[str, str] | None
+    dtype: str | None
+    batch_size: int
+    training: bool
+
+
+class CaptureOptions(ShowingOptions, total=False):
+    """The keys of `CaptureConfig` as keyword arguments of Python functions."""
+
+    kinds: Iterable[Kind]
+    max_bytes: int
+    on_nan: OnNan
