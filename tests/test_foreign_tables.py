@@ -6,13 +6,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
-from forging import forge
+from forging import arrow, forge, parquet, put_file
 from making import make_run
 
 import runner
-from runner.errors import DamagedError
+from runner.errors import DamagedError, InputError
 from runner.record.training_record import TrainingRecord
+from runner.tables.expansion import check_expansion
+from runner.tables.formats import read_pieces
+from runner.tables.plain_tables import read_table
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +68,164 @@ def test_a_run_is_identified_by_its_id_and_status_whatever_its_metrics_are_calle
     assert frame["run"].tolist() == ["0a1b2c3d", "b"]
     assert frame["status"].tolist() == ["FAILED", "FAILED"]
     assert frame["loss"].tolist()[0] == 3
+
+
+SAMPLE = pa.array(range(3), pa.int64())
+WIDE = 2**29
+TENSORS = pa.FixedShapeTensorArray.from_numpy_ndarray(np.ones((3, 2, 2), np.float32))
+
+
+def beside(column: pa.Array, name: str = "x") -> pa.Table:
+    return pa.Table.from_arrays([SAMPLE, column], ["sample", name])
+
+
+def nothing(kind: pa.DataType, *inside: pa.Array) -> pa.Array:
+    """Return three values of a type that take no room, however large they are."""
+    return pa.Array.from_buffers(kind, 3, [None], children=list(inside))
+
+
+FOREIGN = {
+    "null": pa.nulls(3),
+    "string_view": pa.array(["a", "b", "c"], pa.string_view()),
+    "large_string": pa.array(["a", "b", "c"], pa.large_string()),
+    "list<": pa.array([[1], [2], [3]]),
+    "list_view": pa.array([[1], [2], [3]], pa.list_view(pa.int64())),
+    "struct": pa.array([{"a": {"b": 1}}] * 3),
+    "run_end_encoded": pa.RunEndEncodedArray.from_arrays(pa.array([3]), pa.array([1.5])),
+    r"fixed_size_list<.*>": nothing(pa.list_(pa.null(), WIDE), pa.nulls(3 * WIDE)),
+    "timestamp": pa.array([1, 2, 3], pa.timestamp("s")),
+    "decimal128": pa.array([1, 2, 3]).cast(pa.decimal128(38)),
+    "fixed_size_binary": pa.array([b"a", b"b", b"c"], pa.binary(1)),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_type_that_runner_does_not_write_is_refused(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "probe"
+    path.write_bytes(arrow(beside(FOREIGN[kind])))
+    why = f"expected numbers, text or tensors in 'x', found {kind}"
+    with pytest.raises(DamagedError, match=why):
+        check_expansion(path, "arrow", 3)
+    with pytest.raises(DamagedError, match=why):
+        read_table(path, "arrow")
+    with pytest.raises(DamagedError, match=why):
+        list(read_pieces(path, "arrow", ["sample"], 2))
+    if kind not in ("run_end_encoded", "list_view") and "fixed_size_list" not in kind:
+        path.write_bytes(parquet(beside(FOREIGN[kind])))
+        with pytest.raises(DamagedError, match="expected numbers, text or tensors in 'x', found"):
+            read_table(path, "parquet")
+
+
+def test_a_tensor_has_the_shape_of_its_values(tmp_path: Path) -> None:
+    path = tmp_path / "probe"
+    data = arrow(beside(TENSORS))
+    path.write_bytes(data.replace(b'"shape":[2,2]', b'"shape":[9,9]'))
+    for format in ("arrow", "parquet"):
+        with pytest.raises(DamagedError):
+            read_table(path, format)
+    path.write_bytes(data)
+    assert read_table(path, "arrow")["x"][2].tolist() == [[1, 1], [1, 1]]
+    storage = pa.array([[1, None, 3, 4]] * 3, TENSORS.type.storage_type)
+    path.write_bytes(arrow(beside(pa.ExtensionArray.from_storage(TENSORS.type, storage))))
+    with pytest.raises(DamagedError, match="expected a value everywhere, found none in 'x'"):
+        read_table(path, "arrow")
+
+
+@pytest.mark.parametrize("write", [parquet, arrow])
+def test_text_that_is_not_utf8_is_damage(write: Any, tmp_path: Path) -> None:
+    path = tmp_path / "probe"
+    data = write(beside(pa.array(["aaaa", "zzzz", "b"])))
+    path.write_bytes(data.replace(b"zzzz", b"\xff\xff\xff\xff"))
+    with pytest.raises(DamagedError, match=r"found a damaged file .*[Uu][Tt][Ff]"):
+        read_table(path, write.__name__)
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    for format, data in (
+        ("arrow", arrow(beside(SAMPLE, "sample"))),
+        ("parquet", parquet(beside(SAMPLE, "sample"))),
+        ("csv", b'"sample","sample"\n1,1\n2,2\n3,3\n'),
+    ):
+        (tmp_path / "probe").write_bytes(data)
+        with pytest.raises(DamagedError, match="two columns are named 'sample'"):
+            read_table(tmp_path / "probe", format)
+
+
+MANY = pa.table({"sample": np.zeros(100_000, np.int64)})
+FLAGS = pa.array([True] * 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (parquet(MANY, compression="zstd", use_dictionary=True), "found 100,000"),
+        (
+            parquet(
+                beside(pa.array(["x" * 900] * 3)), use_dictionary=["x"], write_statistics=False
+            ),
+            "encoded values in 'x'",
+        ),
+        (parquet(beside(pa.nulls(3, pa.float32()))), "missing or repeated values in 'x'"),
+        (parquet(beside(FLAGS), data_page_version="2.0"), "encoded values in 'sample'"),
+        (parquet(beside(FLAGS), compression="snappy"), "compression in 'sample'"),
+    ],
+)
+def test_a_small_parquet_file_does_not_unfold_either(data: bytes, why: str, tmp_path: Path) -> None:
+    assert len(data) < 4096
+    (tmp_path / "probe").write_bytes(data)
+    with pytest.raises(DamagedError, match=why):
+        check_expansion(tmp_path / "probe", "parquet", 3)
+
+
+def test_batches_that_an_arrow_file_lists_twice_are_refused(tmp_path: Path) -> None:
+    """One batch of a megabyte, told to be in the file a hundred times."""
+    values = np.zeros(1 << 17)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, pa.schema([("x", pa.float64())])) as writer:
+        for part in np.array_split(values, 2):
+            writer.write_batch(pa.record_batch({"x": part}))
+    data = sink.getvalue().to_pybytes()
+    with pa.ipc.open_file(data) as file:
+        assert file.num_record_batches == 2
+    # The second block of the footer becomes a copy of the first.
+    (tmp_path / "x").write_bytes(data)
+    check_expansion(tmp_path / "x", "arrow", len(values))
+
+
+def test_what_pandas_says_of_a_table_is_ignored(copy: Path) -> None:
+    run = make_run(copy.parent / "w", {"a": np.ones((3, 1), np.float32),
+                                       "a/kernel": np.ones((2, 3, 4), np.float32)})  # fmt: skip
+    path = next((run / "weights").iterdir())
+    table = read_table(path, "parquet")
+    said = b'{"index_columns": ["u0"], "column_indexes": [], "columns": [{"name": "i0", ' \
+        b'"field_name": "i0", "pandas_type": "datetime", "numpy_type": "datetime64[ns]", ' \
+        b'"metadata": null}]}'  # fmt: skip
+    forged = pa.Table.from_pandas(table, preserve_index=False)
+    forged = forged.replace_schema_metadata({b"pandas": said})
+    put_file(run, path.relative_to(run).as_posix(), parquet(forged))
+    frame = runner.open_run(run).table("a/kernel")
+    assert frame.index.names == ["i0", "i1"]
+    assert frame.shape == (6, 4)
+
+
+@pytest.mark.parametrize("format", ["parquet", "arrow"])
+def test_a_table_changed_anywhere_is_read_or_refused(format: str, tmp_path: Path) -> None:
+    """Arrow ends the process at some damaged metadata, so that no test would be left to fail."""
+    table = beside(TENSORS).append_column("text", pa.array(["a", "b", "c"]))
+    data, path = {"parquet": parquet, "arrow": arrow}[format](table), tmp_path / "probe"
+    draw = np.random.default_rng(0)
+    read = refused = 0
+    for _ in range(150):
+        changed = bytearray(data)
+        for place in draw.integers(len(data), size=draw.integers(1, 4)):
+            changed[place] = draw.choice([0, 1, 2, 127, 128, 255])
+        path.write_bytes(changed)
+        try:
+            check_expansion(path, format, 3)
+            read_table(path, format)
+        except InputError as error:
+            refused += len(str(error).splitlines()) == 1
+        else:
+            read += 1
+    assert min(read, refused) > 10
+    assert read + refused == 150

@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 
 from runner.config.probe_config import ParquetConfig
 from runner.errors import InputError, first_line
+from runner.parquet_layout import mapped, read_layout
 from runner.probe.arrow_values import why_not_numbers
 from runner.probe.columns import MAX_COLUMNS, ColumnRoles, TableProbe
-from runner.probe.parquet_pages import Leaf, check_pages, read_chunks
+from runner.probe.parquet_pages import check_pages
 from runner.probe.probe import Probe
 from runner.regular_files import regular_file, what_it_is
 
@@ -29,30 +30,28 @@ def read_parquet(config: ParquetConfig) -> Probe:
     """Return the probe of a Parquet table, read page by page."""
     path = regular_file(config.path, "probe.path")
     with _read_from(path):
-        with _opened(path) as file:
-            metadata, schema = file.metadata, file.schema_arrow
-        _check_names(schema.names)
-        index, ids = _pandas_index(schema, metadata.num_rows)
-        roles = ColumnRoles(config, schema.names, f"parquet {config.path}", index, index)
-        for name in roles.numbers:
-            wrong = why_not_numbers(schema.field(name).type)
-            if wrong is not None:
-                message = f"{path}: column '{name}' holds {wrong}, not numbers"
-                raise InputError.of("probe.path", message, roles.advice)
-        chunks = read_chunks(path)
-        leaves = _leaves(metadata, roles)
-        check_pages(path, chunks, leaves, config.max_bytes)
+        with mapped(path) as data:
+            layout = read_layout(data)
+            with _opened(path) as file:
+                schema = file.schema_arrow
+            _check_names(schema.names)
+            index, ids = _pandas_index(schema, layout.rows)
+            roles = ColumnRoles(config, schema.names, f"parquet {config.path}", index, index)
+            for name in roles.numbers:
+                wrong = why_not_numbers(schema.field(name).type)
+                if wrong is not None:
+                    message = f"{path}: column '{name}' holds {wrong}, not numbers"
+                    raise InputError.of("probe.path", message, roles.advice)
+            check_pages(path, data, layout, roles.numbers, roles.texts, config.max_bytes)
         values: dict[str, int] = {}
-        for chunk in chunks:
-            if chunk.leaf in leaves:
-                column = leaves[chunk.leaf].column
-                values[column] = values.get(column, 0) + chunk.values
+        for chunk in layout.chunks:
+            column = layout.leaves[chunk.leaf].name
+            values[column] = values.get(column, 0) + chunk.values
 
     def row_bytes(name: str) -> int:
         if why_not_numbers(schema.field(name).type) is not None:
             return _TEXT_BYTES
-        rows = max(1, int(metadata.num_rows))
-        return 8 * -(-values.get(name, 0) // rows)
+        return 8 * -(-values.get(name, 0) // max(1, layout.rows))
 
     def tables(include: Sequence[str]) -> Iterator[pa.Table]:
         with _read_from(path):
@@ -66,7 +65,7 @@ def read_parquet(config: ParquetConfig) -> Probe:
     table = TableProbe(
         roles, schema, tables, allow_nan=config.allow_nan, max_bytes=config.max_bytes
     )
-    return table.probe(metadata.num_rows, ids)
+    return table.probe(layout.rows, ids)
 
 
 @contextlib.contextmanager
@@ -86,23 +85,6 @@ def _read_from(path: Path) -> Iterator[None]:
 def _opened(path: Path, **options: Any) -> pq.ParquetFile:
     # With pre_buffer, Arrow would read whole row groups ahead, and keep them.
     return pq.ParquetFile(path, pre_buffer=False, **options)
-
-
-def _leaves(metadata: pq.FileMetaData, roles: ColumnRoles) -> dict[int, Leaf]:
-    """Return the columns of the file's schema that are read, by position."""
-    wanted = {*roles.numbers, *roles.texts}
-    leaves = {}
-    for place in range(metadata.num_columns):
-        described = metadata.schema.column(place)
-        parts = described.path.split(".")
-        # A name may contain points.
-        for end in range(len(parts), 0, -1):
-            column = ".".join(parts[:end])
-            if column in wanted:
-                lists = described.max_repetition_level > 0
-                leaves[place] = Leaf(column, lists, column in roles.texts)
-                break
-    return leaves
 
 
 def _pandas_index(schema: pa.Schema, rows: int) -> tuple[list[str], range | None]:

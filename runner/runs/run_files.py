@@ -31,6 +31,7 @@ class RunFiles:
         self._path = path
         self._record = record
         self._checked: set[str] = set()
+        self._tables: set[str] = set()
 
     @cached_property
     def _digests(self) -> dict[str, FileDigest]:
@@ -118,14 +119,10 @@ class RunFiles:
 
     def _table(self, name: str, rows: int) -> Path:
         """Return the path of a table, after checking that it does not expand in memory."""
-        is_new = name not in self._checked
         path = self.undamaged(name)
-        if is_new:
-            try:
-                check_expansion(path, self._record.format, rows)
-            except DamagedError:
-                self._checked.discard(name)
-                raise
+        if name not in self._tables:
+            check_expansion(path, self._record.format, rows)
+            self._tables.add(name)
         return path
 
 

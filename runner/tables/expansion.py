@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import os
 import struct
+from mmap import mmap
 from pathlib import Path
 
 import pyarrow as pa
 from pyarrow import ipc
-from pyarrow import parquet as pq
 
 from runner.errors import DamagedError, first_line
+from runner.parquet_layout import (
+    DATA_PAGE,
+    PLAIN,
+    UNCOMPRESSED,
+    Chunk,
+    Leaf,
+    mapped,
+    pages,
+    read_layout,
+)
+from runner.tables.column_types import check_types
 
-_PLAIN_ENCODINGS = {"PLAIN", "RLE", "BIT_PACKED"}  # the last two for booleans and levels
 _RECORD_BATCH = 3
 _END = b"ARROW1"
-
-_SMALL = 4096
-"""Size in bytes up to which a Parquet file is not checked; sweeps have many small files."""
 
 _MOST_COLUMNS = 100_000
 _LONGEST_HEADER = 4 << 20
@@ -50,11 +57,12 @@ def check_expansion(path: Path, format: str, rows: int) -> None:
         elif format == "arrow":
             _check_blocks(path)
             _check_rows(path, rows, _arrow_rows(path))
-        elif path.stat().st_size > _SMALL:
-            metadata = pq.read_metadata(path)
-            _check_rows(path, rows, metadata.num_rows)
-            _check_columns(path, metadata)
-    except (pa.ArrowException, OSError, struct.error, IndexError) as error:
+        else:
+            with mapped(path) as data:
+                _check_chunks(path, data, rows)
+    except DamagedError:
+        raise
+    except (pa.ArrowException, OSError, struct.error, IndexError, ValueError) as error:
         raise DamagedError.of(
             str(path), f"expected a {format} table, found a damaged file ({first_line(error)})"
         ) from error
@@ -65,21 +73,39 @@ def _check_rows(path: Path, expected: int, found: int) -> None:
         raise DamagedError.of(str(path), f"expected {expected:,} rows, found {found:,}")
 
 
-def _check_columns(path: Path, metadata: pq.FileMetaData) -> None:
-    """Check that no column of a Parquet file is compressed or encoded."""
-    total = 0
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        for place in range(group.num_columns):
-            column = group.column(place)
-            how = {column.compression, *column.encodings} - _PLAIN_ENCODINGS - {"UNCOMPRESSED"}
-            size = column.total_uncompressed_size
-            if how or column.has_dictionary_page or column.num_values > 8 * size:
-                what = ", ".join(sorted(how)) or "repeated values"
-                raise _refused(path, f"{what} in '{column.path_in_schema}'")
-            total += size
-    if total > path.stat().st_size:
+def _check_chunks(path: Path, data: mmap, rows: int) -> None:
+    """Check that a Parquet file holds every value of its columns, neither packed nor encoded."""
+    layout = read_layout(data)
+    for found in (layout.rows, sum(layout.groups)):
+        _check_rows(path, rows, found)
+    columns = len(layout.leaves)
+    if [(chunk.group, chunk.leaf) for chunk in layout.chunks] != [
+        (group, leaf) for group in range(len(layout.groups)) for leaf in range(columns)
+    ]:
+        raise _refused(path, "row groups with other columns")
+    total = sum(chunk.end - chunk.start for chunk in layout.chunks)
+    if total > len(data):
         raise _refused(path, f"{total:,} bytes of values in fewer")
+    for chunk in layout.chunks:
+        leaf = layout.leaves[chunk.leaf]
+        if not leaf.lists and chunk.values != layout.groups[chunk.group]:
+            raise _refused(path, f"{chunk.values:,} values in '{leaf.name}'")
+        if why := _unlike_plain(data, chunk, leaf):
+            raise _refused(path, f"{why} in '{leaf.name}'")
+
+
+def _unlike_plain(data: mmap, chunk: Chunk, leaf: Leaf) -> str:
+    """Return how a chunk differs from values stored one after another; empty if it does not."""
+    if chunk.codec != UNCOMPRESSED:
+        return "compression"
+    values = 0
+    for page in pages(data, chunk):
+        values += page.values
+        if page.kind != DATA_PAGE or page.encoding != PLAIN or page.packed != page.unpacked:
+            return "encoded values"
+        if page.values * leaf.bits > 8 * page.unpacked:
+            return "missing or repeated values"
+    return "" if values == chunk.values else "another number of values"
 
 
 def _check_csv(path: Path) -> None:
@@ -92,13 +118,17 @@ def _check_csv(path: Path) -> None:
 
 
 def _arrow_rows(path: Path) -> int:
-    """Return the number of rows of an Arrow file, after validating its batches."""
-    rows = 0
+    """Return the number of rows of an Arrow file, after validating its types and batches."""
+    rows = size = 0
     with ipc.open_file(pa.memory_map(str(path))) as file:
+        check_types(path, file.schema)
         for number in range(file.num_record_batches):
             batch = file.get_batch(number)
             batch.validate(full=True)
             rows += batch.num_rows
+            size += batch.nbytes
+    if size > path.stat().st_size:
+        raise _refused(path, f"{size:,} bytes of values in fewer")
     return rows
 
 

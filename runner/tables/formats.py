@@ -16,6 +16,7 @@ from pyarrow import parquet as pq
 
 from runner.errors import DamagedError, OutOfMemoryError, first_line
 from runner.table_formats import FORMATS
+from runner.tables.column_types import check_types, checked
 
 _OUTPUT_BUFFER = 1 << 16
 
@@ -145,16 +146,17 @@ def read_file(
             # Not read_table: it takes a folder named lr=0.1 for a column. Not a path: Arrow
             # would look for a file system first, which takes as long as reading a small table.
             with pa.memory_map(str(path)) as source, pq.ParquetFile(source) as file:
-                _check_columns(path, file.schema_arrow.names, columns, every)
+                _check_columns(path, file.schema_arrow, columns, every)
                 table = file.read(columns, use_threads=source.size() > _SMALL)
         elif format == "arrow":
-            table = ipc.open_file(pa.memory_map(str(path))).read_all()
-            _check_columns(path, table.column_names, columns, every)
+            file = ipc.open_file(pa.memory_map(str(path)))
+            _check_columns(path, file.schema, columns, every)
+            table = file.read_all()
             table = table if columns is None else table.select(columns)
         else:
             table = csv.read_csv(path, **_csv_options(path, columns, types, every))
-    _check_values(path, table, types)
-    return table
+            check_types(path, table.schema)
+        return _expected(path, table, types)
 
 
 def read_pieces(
@@ -186,7 +188,7 @@ def read_pieces(
     types = types or {}
     with _damage_named(path, format):
         for whole in _groups(path, format, columns, rows, types, every):
-            _check_values(path, whole, types)
+            whole = _expected(path, whole, types)
             for start in range(0, len(whole), rows):
                 yield whole.slice(start, rows).combine_chunks()
 
@@ -203,18 +205,19 @@ def _groups(
     if format == "parquet":
         # With a buffer, a row group is read as needed, however large it is.
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=_PARQUET_BUFFER) as file:
-            _check_columns(path, file.schema_arrow.names, columns, every)
+            _check_columns(path, file.schema_arrow, columns, every)
             for batch in file.iter_batches(rows, columns=list(columns)):
                 yield pa.table(batch)
     elif format == "arrow":
         with ipc.open_file(pa.memory_map(str(path))) as file:
-            _check_columns(path, file.schema.names, columns, every)
+            _check_columns(path, file.schema, columns, every)
             for number in range(file.num_record_batches):
                 yield pa.table(file.get_batch(number)).select(list(columns))
     else:
         options = _csv_options(path, columns, types, every)
         blocks = csv.ReadOptions(block_size=_CSV_BLOCK)
         with csv.open_csv(path, read_options=blocks, **options) as file:
+            check_types(path, file.schema)
             for batch in file:
                 yield pa.table(batch)
 
@@ -257,24 +260,26 @@ def whole_in_memory(path: Path, tensor: str) -> Iterator[None]:
         ) from error
 
 
-def _check_values(path: Path, table: pa.Table, types: Mapping[str, pa.DataType]) -> None:
-    """Check that columns have the expected types and no missing values."""
-    for field, column in zip(table.schema, table.columns, strict=True):
-        expected = types.get(field.name, field.type)
-        if field.type != expected:
-            raise DamagedError.of(
-                str(path), f"expected '{field.name}' to be {expected}, found {field.type}"
-            )
-        if column.null_count:
-            raise DamagedError.of(
-                str(path), f"expected a value everywhere, found none in '{field.name}'"
-            )
+def _expected(path: Path, table: pa.Table, types: Mapping[str, pa.DataType]) -> pa.Table:
+    """Return a table with valid values, after checking that columns have the expected types."""
+    for name, kind in zip(table.column_names, table.schema.types, strict=True):
+        if kind != types.get(name, kind):
+            raise DamagedError.of(str(path), f"expected '{name}' to be {types[name]}, found {kind}")
+    return checked(path, table)
 
 
 def _check_columns(
+    path: Path, schema: pa.Schema, columns: Sequence[str] | None, every: Sequence[str] | None
+) -> None:
+    """Check that a file has the expected columns, and only such as Runner writes."""
+    _check_names(path, schema.names, columns, every)
+    check_types(path, schema)
+
+
+def _check_names(
     path: Path, names: list[str], columns: Sequence[str] | None, every: Sequence[str] | None
 ) -> None:
-    """Check that a file has the expected columns."""
+    """Check that a file has columns of the expected names."""
     known = set(names)
     missing = [name for name in every or columns or () if name not in known]
     if missing:
@@ -311,7 +316,7 @@ def _csv_options(
 ) -> dict[str, Any]:
     """Return the options for reading a CSV file, after checking its columns."""
     quoted = _csv_columns(path)
-    _check_columns(path, list(quoted), columns, every)
+    _check_names(path, list(quoted), columns, every)
     text = {name: pa.string() for name, is_text in quoted.items() if is_text}
     return {
         "parse_options": csv.ParseOptions(newlines_in_values=True),

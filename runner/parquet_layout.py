@@ -1,0 +1,232 @@
+"""Where a Parquet file stores its values, read from its metadata without Arrow.
+
+Arrow ends the process at some damaged metadata. A page's header states its unpacked size, which
+is what a reader allocates; sizes in the file's footer are not binding.
+Format: https://parquet.apache.org/docs/file-format/
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from runner.thrift import CompactReader
+
+UNCOMPRESSED, SNAPPY = 0, 1
+"""Numbers of codecs."""
+
+DATA_PAGE, DICTIONARY_PAGE = 0, 2
+"""Numbers of kinds of pages."""
+
+PLAIN = 0
+"""Number of an encoding."""
+
+_MARK = b"PAR1"
+_SCHEMA, _ROWS, _GROUPS = 2, 3, 4  # fields of the footer
+# By the kind of a page: the field of its header that describes the values.
+_HEADER_OF = {0: 5, 2: 7, 3: 8}
+_HEADERS: dict[int, Any] = {field: {} for field in _HEADER_OF.values()}
+_COLUMN: dict[int, Any] = {3: {}}  # the metadata of a chunk
+_REPEATED = 2
+_BITS = {0: 1, 1: 32, 2: 64, 3: 96, 4: 32, 5: 64, 6: 32}  # by physical type; a text has a length
+_FIXED_LENGTH = 7
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A column of a Parquet file's schema: a table's column, or a part of a nested one.
+
+    Attributes
+    ----------
+    name
+        Name of the table's column.
+    lists
+        Whether a row has several values.
+    bits
+        Minimum size of a value without an encoding.
+    """
+
+    name: str
+    lists: bool
+    bits: int
+
+
+class Chunk(NamedTuple):
+    """The pages of one column of a row group, according to the file's footer.
+
+    Attributes
+    ----------
+    group, leaf
+        Numbers of the row group and of the column in the file's schema.
+    codec
+        Number of the compression.
+    values
+        Number of values, including each value of a list.
+    start, end
+        Range of bytes in the file.
+    """
+
+    group: int
+    leaf: int
+    codec: int
+    values: int
+    start: int
+    end: int
+
+
+class Page(NamedTuple):
+    """A page, according to its header.
+
+    Attributes
+    ----------
+    kind, encoding
+        Numbers of the kind and of the encoding of the values.
+    packed, unpacked
+        Sizes in bytes.
+    values
+        Number of values.
+    """
+
+    kind: int
+    encoding: int
+    packed: int
+    unpacked: int
+    values: int
+
+
+@dataclass(frozen=True)
+class ParquetLayout:
+    """The content of a file's footer.
+
+    Attributes
+    ----------
+    rows
+        Number of rows of the table.
+    groups
+        Number of rows of each row group.
+    leaves
+        Columns of the schema.
+    chunks
+        Chunks in the order of the footer.
+    """
+
+    rows: int
+    groups: list[int]
+    leaves: list[Leaf]
+    chunks: list[Chunk]
+
+
+@contextlib.contextmanager
+def mapped(path: Path) -> Iterator[mmap]:
+    """Return the content of a file, mapped to memory.
+
+    Raises
+    ------
+    ValueError
+        If the file is empty.
+    """
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        yield data
+
+
+def read_layout(data: mmap) -> ParquetLayout:
+    """Return the layout of a Parquet file.
+
+    Raises
+    ------
+    ValueError
+        If the footer is damaged.
+    """
+    length = int.from_bytes(data[-8:-4], "little")
+    if data[-4:] != _MARK or length + 12 > len(data):
+        raise ValueError("it does not end as a Parquet file does")
+    rows, groups, leaves, chunks = -1, list[int](), list[Leaf](), list[Chunk]()
+    reader = CompactReader(data[-8 - length : -8], 0)
+    try:
+        for field, kind in reader.fields():
+            if field == _SCHEMA:
+                leaves = _leaves([reader.struct({4: None}) for _ in reader.structs(kind)])
+            elif field == _ROWS:
+                rows = reader.integer(kind)
+            elif field == _GROUPS:
+                for _ in reader.structs(kind):
+                    groups.append(_group(reader, len(groups), chunks))
+            else:
+                reader.skip(kind)
+    except (IndexError, KeyError) as error:
+        raise ValueError("its metadata is damaged") from error
+    if min(rows, *groups, 0) < 0 or any(chunk.leaf >= len(leaves) for chunk in chunks):
+        raise ValueError("its metadata is damaged")
+    return ParquetLayout(rows, groups, leaves, chunks)
+
+
+def pages(data: mmap, chunk: Chunk) -> Iterator[Page]:
+    """Yield the pages of a chunk.
+
+    Raises
+    ------
+    ValueError
+        If a header is damaged, or the pages do not fill the chunk.
+    """
+    place = chunk.start
+    reader = CompactReader(data, place)
+    while place < chunk.end:
+        reader.at = place
+        try:
+            header = reader.struct(_HEADERS)
+            inner = header.get(_HEADER_OF.get(header[1], 0), {})
+            page = Page(header[1], inner.get(2, PLAIN), header[3], header[2], inner.get(1, 0))
+        except (IndexError, KeyError) as error:
+            raise ValueError("the header of a page is damaged") from error
+        if min(page.packed, page.unpacked, page.values) < 0:
+            raise ValueError("the header of a page is damaged")
+        yield page
+        place = reader.at + page.packed
+    if place != chunk.end:
+        raise ValueError("a page does not end with its column")
+
+
+def _group(reader: CompactReader, number: int, chunks: list[Chunk]) -> int:
+    """Read a row group: add its chunks to a list, and return its number of rows."""
+    rows = -1
+    for field, kind in reader.fields():
+        if field == 1:
+            for leaf in reader.structs(kind):
+                told = reader.struct(_COLUMN)[3]
+                codec, values, packed, start = told[4], told[5], told[7], told[9]
+                if 0 < told.get(11, 0) < start:  # a dictionary comes first
+                    start = told[11]
+                if min(values, packed, start) < 0:
+                    raise IndexError
+                chunks.append(Chunk(number, leaf, codec, values, start, start + packed))
+        elif field == 3:
+            rows = reader.integer(kind)
+        else:
+            reader.skip(kind)
+    return rows
+
+
+def _leaves(elements: list[dict[int, Any]]) -> list[Leaf]:
+    """Return the leaves of a schema, whose elements are in the order of a walk down its tree."""
+    leaves: list[Leaf] = []
+    # Of each group on the way down: its name at the top, whether it repeats, its members left.
+    above: list[tuple[str, bool, int]] = []
+    for element in elements[1:]:
+        while above and not above[-1][2]:
+            above.pop()
+        name, lists = element[4].decode("utf-8", "replace"), element.get(3) == _REPEATED
+        if above:
+            top, repeats, left = above.pop()
+            above.append((top, repeats, left - 1))
+            name, lists = top, lists or repeats
+        if (members := element.get(5, 0)) > 0:
+            above.append((name, lists, members))
+        elif element[1] == _FIXED_LENGTH:
+            leaves.append(Leaf(name, lists, 8 * element[2]))
+        else:
+            leaves.append(Leaf(name, lists, _BITS[element[1]]))
+    return leaves
