@@ -7,10 +7,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
+_LINE = 500
+_PROBLEMS = 20
+
 
 def one_line(text: str) -> str:
     """Return a text with unprintable characters and terminal controls written as escapes."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def short_line(text: str) -> str:
+    """Return a text in one line of at most 500 characters, cut in the middle."""
+    return _cut(one_line(_cut(text, 2 * _LINE)), _LINE)
+
+
+def _cut(text: str, most: int) -> str:
+    """Return a text with its middle replaced by an ellipsis if it is longer than `most`."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most - most // 3 - 1]}…{text[-(most // 3) :]}"
 
 
 @dataclass(frozen=True)
@@ -33,8 +48,14 @@ class Problem:
     advice: str = ""
 
     def __str__(self) -> str:
-        said = f"{self.place}: {self.message}" if self.place else self.message
-        return one_line(f"{said}; {self.advice}" if self.advice else said)
+        parts = [
+            one_line(_cut(part, 2 * _LINE)) for part in (self.place, self.message, self.advice)
+        ]
+        if sum(map(len, parts)) > _LINE - 4:
+            parts = [_cut(part, _LINE // 3 - 4) for part in parts]
+        place, message, advice = parts
+        said = f"{place}: {message}" if place else message
+        return f"{said}; {advice}" if advice else said
 
 
 class RunnerError(Exception):
@@ -44,6 +65,8 @@ class RunnerError(Exception):
 class InputError(RunnerError, ValueError):
     """The request is invalid and was not carried out (exit code 2).
 
+    Its text has one line for each of the first problems, and their number if there are more.
+
     Parameters
     ----------
     problems
@@ -52,7 +75,10 @@ class InputError(RunnerError, ValueError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        lines = [str(problem) for problem in self.problems[:_PROBLEMS]]
+        if more := len(self.problems) - len(lines):
+            lines.append(f"and {more:,} more")
+        super().__init__("\n".join(lines))
 
     @classmethod
     def of(cls, place: str, message: str, advice: str = "") -> Self:

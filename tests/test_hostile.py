@@ -242,8 +242,8 @@ def bomb() -> str:
     [
         (bomb(), "values, the limit is 100,000"),
         ("a: " + "x" * 1_000_001, "bytes, the limit is 1,000,000"),
-        ("a: " + "[" * 300 + "]" * 300, "config: is nested too deeply to be read"),
-        ("a: " + "[" * 30_000, "config: is nested too deeply to be read"),
+        ("a: " + "[" * 300 + "]" * 300, "own/model/mine.yaml: is nested too deeply to be read"),
+        ("a: " + "[" * 30_000, "own/model/mine.yaml: is nested too deeply to be read"),
         ("a: !!python/object/apply:os.mkdir [harmed]", "could not determine a constructor"),
         ("a: !!python/name:os.system", "could not determine a constructor"),
         ("a: !!binary x", "failed to decode base64 data"),

@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from runner.command_line.progress import comparison_bar
-from runner.errors import DamagedError, InputError, RunError, RunnerError, one_line, suggest
+from runner.errors import (
+    DamagedError,
+    InputError,
+    RunError,
+    RunnerError,
+    one_line,
+    short_line,
+    suggest,
+)
 from runner.local_paths import local_path
 from runner.preflight import readable
 from runner.runs.locate import (
@@ -50,11 +58,12 @@ def tell(error: RunnerError | MemoryError) -> int:
     """
     if os.environ.get("RUNNER_TRACEBACK") == "1":
         traceback.print_exception(error)
-    for line in error.problems if isinstance(error, InputError) else [error]:
-        what = " ".join(str(line).splitlines())
+    lines = str(error).splitlines()
+    for line in lines if isinstance(error, InputError) else [" ".join(lines)]:
+        what = line
         if not isinstance(error, RunnerError):
-            what = f"memory ran out: {what or type(error).__name__}"
-        sys.stderr.write(f"error: {one_line(what)}\n")
+            what = f"memory ran out: {line or type(error).__name__}"
+        sys.stderr.write(f"error: {short_line(what)}\n")
     if isinstance(error, MemoryError):
         return 3
     return 2 if isinstance(error, InputError) else 1
@@ -189,7 +198,7 @@ def _verify(arguments: argparse.Namespace) -> int:
             continue
         start = f"{path}/" if len(meant) > 1 else ""
         for line in found.wrong:
-            sys.stderr.write(f"error: {one_line(start + line)}\n")
+            sys.stderr.write(f"error: {short_line(start + line)}\n")
         put(f"{found.run}: {found.files} files, {len(found.wrong) or 'none'} wrong\n")
         wrong += len(found.wrong)
     return 1 if wrong else 0
@@ -381,4 +390,4 @@ def _step(text: str) -> int | None:
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
-    sys.stderr.write(f"warning: {one_line(str(message))}\n")
+    sys.stderr.write(f"warning: {short_line(str(message))}\n")

@@ -46,14 +46,14 @@ def parsed_overrides(words: Sequence[str], loader: ConfigLoader | None = None) -
             override = parser.parse_override(word)
             override.config_loader = loader
             overrides.append(override)
-        except HydraException as error:
+        except (HydraException, ValueError) as error:  # a number of too many digits
             problems.append(_unreadable(word, error))
     if problems:
         raise InputError(problems)
     return overrides
 
 
-def _unreadable(word: str, error: HydraException) -> Problem:
+def _unreadable(word: str, error: Exception) -> Problem:
     """Return the problem of an override that Hydra cannot parse, and how to type it."""
     key, equals, value = word.partition("=")
     if not equals or not re.fullmatch(r"[~+]{0,2}[\w./@-]+", key):

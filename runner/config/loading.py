@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from runner.config.environment_values import EnvironmentValues
 from runner.config.hydra_keys import ForbiddenError, file_problems, overrides_problems
+from runner.config.resolve import resolved
+from runner.config.unfolding import bounded
 from runner.config.yaml_files import yaml_problem
 from runner.errors import InputError, Problem, first_line, some, suggest
 
@@ -96,13 +99,17 @@ class Loader:
         Raises
         ------
         InputError
-            If Hydra cannot compose it.
+            If Hydra cannot compose it, or if its interpolations unfold to far more than what is
+            written.
         """
         variables = EnvironmentValues.named_in(overrides)
-        with variables.kept_secret(), self._explaining(overrides):
-            return self._loader.load_configuration(
-                self._config_name, list(overrides), run_mode=mode
-            )
+        with variables.kept_secret():
+            with self._explaining(overrides), bounded("config"):
+                cfg = self._loader.load_configuration(
+                    self._config_name, list(overrides), run_mode=mode
+                )
+            resolved(cfg)
+        return cfg
 
     @contextlib.contextmanager
     def _explaining(self, overrides: Sequence[str] = ()) -> Iterator[None]:
@@ -114,6 +121,13 @@ class Loader:
             raise InputError([yaml_problem(error)]) from error
         except (HydraException, OmegaConfBaseException) as error:
             raise InputError([explained(error, self._loader, overrides)]) from error
+        except (InputError, RecursionError):
+            raise
+        except Exception as error:  # what Hydra does not expect in a file has no common class
+            message = f"Hydra cannot compose it: {first_line(error)}"
+            raise InputError.of(
+                "config", message, "check its defaults and its keys of hydra"
+            ) from error
 
     def _check_search_path(self) -> None:
         """Refuse ``hydra.searchpath`` before use: a path to a package imports that package."""
@@ -215,6 +229,8 @@ def explained(error: Exception, loader: ConfigLoader, words: Sequence[str] = ())
             return Problem(twice[1], "is chosen already", f"change it without a plus: {twice[1]}=")
         advice = f"in the file that chooses it again, write: - override /{twice[1]}: ..."
         return Problem(twice[1], "is chosen twice in the defaults", advice)
+    if key := re.search(r"raised while composing config:\n(.+)\n\s*full_key: (\S+)", str(error)):
+        return Problem(key[2], key[1])
     return Problem("config", " ".join(lines) or str(cause))
 
 
@@ -222,7 +238,7 @@ def _renaming(loader: ConfigLoader, name: str) -> str:
     """Return advice to rename a ``.yml`` file, which Hydra does not read, if there is one."""
     for source in loader.get_sources():
         path = Path(source.path) / f"{name}.yml"
-        if source.scheme() == "file" and path.is_file():
+        if source.scheme() == "file" and os.path.isfile(path):  # noqa: PTH113 (no error if too long)
             return f"rename {path} to {path.stem}.yaml"
     return ""
 

@@ -16,9 +16,11 @@ from omegaconf.resolvers import oc
 
 from runner.config.environment_values import EnvironmentValues
 from runner.config.references import look_in_working_directory
+from runner.config.unfolding import Unfolding, bounded
 from runner.errors import InputError, Problem, first_line
 from runner.model.backend import load_backend
 
+_DEPTH = 100
 _INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
 
 
@@ -62,11 +64,14 @@ def resolved(cfg: DictConfig) -> tuple[dict[str, Any], list[Problem]]:
         Nested dicts and lists, without the values that could not be resolved.
     problems
         One problem for each value that could not be resolved.
+
+    Raises
+    ------
+    InputError
+        If the interpolations unfold to far more than what is written.
     """
     problems: list[Problem] = []
-    plain = _plain(cfg, "", problems)
-    assert isinstance(plain, dict)
-    return plain, problems
+    return _plain_of(cfg, problems), problems
 
 
 def source_of(cfg: DictConfig, place: str) -> str:
@@ -186,9 +191,7 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 def _values(cfg: DictConfig) -> dict[str, Any]:
     """Return the resolved values; those that cannot be resolved stay as written."""
-    plain = _plain(cfg, "", [], keep=True)
-    assert isinstance(plain, dict)
-    return plain
+    return _plain_of(cfg, [], keep=True)
 
 
 def short(overrides: str) -> str:
@@ -197,30 +200,54 @@ def short(overrides: str) -> str:
     return re.sub(r"[^\w=,.+-]", "_", keys)[:80].rstrip(".")
 
 
-def _plain(node: Any, place: str, problems: list[Problem], *, keep: bool = False) -> Any:
-    """Return a node as plain data; unresolvable values are left out or kept as written."""
-    if isinstance(node, DictConfig):
-        keys: Any = list(node.keys())
-    elif isinstance(node, ListConfig):
-        keys = range(len(node))
-    else:
-        return node
-    found = {}
-    for key in keys:
-        below = f"{place}.{key}" if place else str(key)
-        child = node._get_node(key)
-        try:
-            if OmegaConf.is_missing(node, key):
-                problems.append(Problem(below, "required, and not given", f"set {below}=..."))
+def _plain_of(cfg: DictConfig, problems: list[Problem], *, keep: bool = False) -> dict[str, Any]:
+    """Return plain data; unresolvable values are left out or kept as written."""
+    with bounded("config") as unfolding:
+        plain = _Plain(problems, unfolding, keep=keep).of(cfg, "", is_copy=False)
+    assert isinstance(plain, dict)
+    return plain
+
+
+class _Plain:
+    """The conversion of nodes to plain data."""
+
+    def __init__(self, problems: list[Problem], unfolding: Unfolding, *, keep: bool) -> None:
+        self._problems = problems
+        self._unfolding = unfolding
+        self._keep = keep
+
+    def of(self, node: Any, place: str, *, is_copy: bool) -> Any:
+        """Return a node as plain data, and count its values if an interpolation leads to it."""
+        if is_copy:
+            self._unfolding.count("values")
+            self._unfolding.count("characters", len(node) if isinstance(node, str) else 0)
+        if isinstance(node, DictConfig):
+            keys: Any = list(node.keys())
+        elif isinstance(node, ListConfig):
+            keys = range(len(node))
+        else:
+            return node
+        if place.count(".") > _DEPTH:  # also nodes that contain each other by interpolations
+            raise InputError.of("config", "is nested too deeply to be read")
+        found = {}
+        for key in keys:
+            below = f"{place}.{key}" if place else str(key)
+            if not is_copy:
+                self._unfolding.place = below
+            child = node._get_node(key)
+            try:
+                if OmegaConf.is_missing(node, key):
+                    advice = f"set {below}=..."
+                    self._problems.append(Problem(below, "required, and not given", advice))
+                    continue
+                value = node[key]
+            except OmegaConfBaseException as error:
+                self._problems.append(_unresolved(below, str(child._value()), error))
+                if self._keep:
+                    found[key] = child._value()
                 continue
-            value = node[key]
-        except OmegaConfBaseException as error:
-            problems.append(_unresolved(below, str(child._value()), error))
-            if keep:
-                found[key] = child._value()
-            continue
-        found[key] = _plain(value, below, problems, keep=keep)
-    return found if isinstance(node, DictConfig) else list(found.values())
+            found[key] = self.of(value, below, is_copy=is_copy or child._is_interpolation())
+        return found if isinstance(node, DictConfig) else list(found.values())
 
 
 def _unresolved(place: str, raw: str, error: OmegaConfBaseException) -> Problem:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
+from omegaconf._utils import get_yaml_loader
 
 from runner.errors import InputError, Problem
 from runner.regular_files import read_at_most
 
 _BYTES = 1_000_000
 _VALUES = 100_000
+_CHARACTERS = 10_000_000
+_DEPTH = 100
 _FOLDERS = 20_000
+_NUMBER = 1_000
+"""Largest length of a number; Python refuses to print numbers of more than 4,300 digits."""
+_CONVERTED = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool", "null", "timestamp")}
+
+
+class _NestedError(ValueError):
+    """Collections are nested deeper than any configuration."""
 
 
 def check_yaml_files(folder: Path) -> None:
@@ -30,18 +42,53 @@ def check_yaml_files(folder: Path) -> None:
     problems: list[Problem] = []
     for path in _yaml_files(folder):
         try:
-            values = _unfolded(read_at_most(path, _BYTES, str(path)).decode("utf-8"))
+            text = read_at_most(path, _BYTES, str(path)).decode("utf-8")
+            problems += itertools.islice(_file_problems(path, text), 1)
         except InputError as error:
             problems += error.problems
-            continue
+        except _NestedError:
+            problems.append(Problem(str(path), "is nested too deeply to be read"))
         except (yaml.YAMLError, UnicodeDecodeError):
-            continue  # reported with its line if the file is used
-        if values > _VALUES:
-            problems.append(
-                Problem(str(path), f"unfolds to {values:,} values, the limit is {_VALUES:,}")
-            )
+            pass  # reported with its line if the file is used
     if problems:
         raise InputError(problems)
+
+
+def _file_problems(path: Path, text: str) -> Iterator[Problem]:
+    """Yield the problems of what a file expands to, and of values that cannot be converted."""
+    values, characters = _unfolded(text)
+    if values > _VALUES:
+        yield Problem(str(path), f"unfolds to {values:,} values, the limit is {_VALUES:,}")
+    if characters > _CHARACTERS:
+        yield Problem(
+            str(path), f"unfolds to {characters:,} characters, the limit is {_CHARACTERS:,}"
+        )
+    yield from _value_problems(path, text)
+
+
+def _value_problems(path: Path, text: str) -> Iterator[Problem]:
+    """Yield a problem for each value that YAML takes for a number or a date, and cannot convert."""
+    reader = get_yaml_loader()("")
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if not isinstance(event, yaml.ScalarEvent):
+            continue
+        tag = event.tag
+        if tag in (None, "!"):
+            tag = reader.resolve(yaml.ScalarNode, event.value, event.implicit)
+        if tag not in _CONVERTED:
+            continue
+        kind = str(tag).rpartition(":")[2]
+        mark: Any = event.start_mark
+        place = f"{path}:{mark.line + 1}"
+        if len(event.value) > _NUMBER:
+            yield Problem(place, f"{event.value!r} is longer than any {kind}", "write it in quotes")
+            continue
+        try:
+            reader.construct_object(yaml.ScalarNode(tag, event.value))
+        except yaml.YAMLError:
+            continue  # reported with its line if the file is used
+        except Exception:  # YAML's constructors have no common error
+            yield Problem(place, f"{event.value!r} is no {kind} of YAML", "write it in quotes")
 
 
 def _yaml_files(folder: Path) -> Iterator[Path]:
@@ -63,27 +110,29 @@ def _yaml_files(folder: Path) -> Iterator[Path]:
         yield from (Path(above, name) for name in sorted(names) if name.endswith(".yaml"))
 
 
-def _unfolded(text: str) -> int:
-    """Return the number of values in a YAML text with every alias expanded."""
-    sizes: dict[str | None, int] = {}
-    open_collections: list[tuple[str | None, int]] = [(None, 0)]
+def _unfolded(text: str) -> tuple[int, int]:
+    """Return the numbers of values and of characters in a YAML text with every alias expanded."""
+    sizes: dict[str | None, tuple[int, int]] = {}
+    open_collections: list[tuple[str | None, int, int]] = [(None, 0, 0)]
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
         if isinstance(event, yaml.CollectionStartEvent):
-            open_collections.append((event.anchor, 1))
+            open_collections.append((event.anchor, 1, 0))
+            if len(open_collections) > _DEPTH:  # at once: libyaml takes longer for each level
+                raise _NestedError
             continue
         if isinstance(event, yaml.CollectionEndEvent):
-            anchor, size = open_collections.pop()
+            anchor, values, characters = open_collections.pop()
         elif isinstance(event, yaml.AliasEvent):
-            anchor, size = None, sizes.get(event.anchor, 1)
+            anchor, (values, characters) = None, sizes.get(event.anchor, (1, 0))
         elif isinstance(event, yaml.ScalarEvent):
-            anchor, size = event.anchor, 1
+            anchor, values, characters = event.anchor, 1, len(event.value)
         else:
             continue
         if anchor is not None:
-            sizes[anchor] = size
-        outer, total = open_collections[-1]
-        open_collections[-1] = (outer, total + size)
-    return open_collections[0][1]
+            sizes[anchor] = values, characters
+        outer, values_before, characters_before = open_collections[-1]
+        open_collections[-1] = (outer, values_before + values, characters_before + characters)
+    return open_collections[0][1:]
 
 
 def yaml_problem(error: yaml.MarkedYAMLError) -> Problem:
