@@ -308,6 +308,8 @@ def test_omegaconf_stays_at_the_boundary() -> None:
                 "combinations",
                 "hydra_keys",
                 "loading",
+                "unfolding",
+                "yaml_files",
                 "resolve",
                 "overrides",
                 "composition",
