@@ -94,6 +94,11 @@ class TensorSpec:
         return unit_axis_of(self.axes, len(self.shape))
 
     @property
+    def units(self) -> int:
+        """Number of entries of the unit axis; 1 for a single number."""
+        return self.shape[self.unit_axis] if self.shape else 1
+
+    @property
     def axis_names(self) -> tuple[str, ...]:
         """A name for each axis of `shape`: those of `axes`, or ``i0``, ``i1``..."""
         return self.axes or tuple(f"i{axis}" for axis in range(len(self.shape)))

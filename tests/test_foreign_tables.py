@@ -13,11 +13,12 @@ from forging import arrow, forge, parquet, put_file
 from making import make_run
 
 import runner
+from runner.command_line.entry import main
 from runner.errors import DamagedError, InputError
 from runner.record.training_record import TrainingRecord
 from runner.tables.expansion import check_expansion
 from runner.tables.formats import read_pieces
-from runner.tables.plain_tables import read_table
+from runner.tables.plain_tables import frame_of, read_table
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +125,7 @@ def test_a_tensor_has_the_shape_of_its_values(tmp_path: Path) -> None:
         with pytest.raises(DamagedError):
             read_table(path, format)
     path.write_bytes(data)
-    assert read_table(path, "arrow")["x"][2].tolist() == [[1, 1], [1, 1]]
+    assert frame_of(read_table(path, "arrow"))["x"][2].tolist() == [[1, 1], [1, 1]]
     storage = pa.array([[1, None, 3, 4]] * 3, TENSORS.type.storage_type)
     path.write_bytes(arrow(beside(pa.ExtensionArray.from_storage(TENSORS.type, storage))))
     with pytest.raises(DamagedError, match="expected a value everywhere, found none in 'x'"):
@@ -200,8 +201,7 @@ def test_what_pandas_says_of_a_table_is_ignored(copy: Path) -> None:
     said = b'{"index_columns": ["u0"], "column_indexes": [], "columns": [{"name": "i0", ' \
         b'"field_name": "i0", "pandas_type": "datetime", "numpy_type": "datetime64[ns]", ' \
         b'"metadata": null}]}'  # fmt: skip
-    forged = pa.Table.from_pandas(table, preserve_index=False)
-    forged = forged.replace_schema_metadata({b"pandas": said})
+    forged = table.replace_schema_metadata({b"pandas": said})
     put_file(run, path.relative_to(run).as_posix(), parquet(forged))
     frame = runner.open_run(run).table("a/kernel")
     assert frame.index.names == ["i0", "i1"]
@@ -222,10 +222,62 @@ def test_a_table_changed_anywhere_is_read_or_refused(format: str, tmp_path: Path
         path.write_bytes(changed)
         try:
             check_expansion(path, format, 3)
-            read_table(path, format)
+            frame_of(read_table(path, format))
         except InputError as error:
             refused += len(str(error).splitlines()) == 1
         else:
             read += 1
     assert min(read, refused) > 10
     assert read + refused == 150
+
+
+@pytest.mark.parametrize(
+    ("inputs", "why"),
+    [
+        (pa.array(["a", "b", "c"]), "column 'input0': expected float32, found string"),
+        (pa.array([1, 2, 3]), "column 'input0': expected float32, found int64"),
+        (TENSORS, r"column 'input0': expected arrays of shape \[3\], found \[2, 2\]"),
+    ],
+)
+def test_a_probe_unlike_its_record_is_refused(
+    inputs: pa.Array, why: str, copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["sample", "label", "input0", "input1", "input2"]
+    table = pa.Table.from_arrays([SAMPLE, pa.array(["a", "b", "c"]), *[inputs] * 3], names)
+    put_file(copy, "probe.parquet", parquet(table))
+    forge(copy, lambda record: record["probe"].update(columns=[LABEL, INPUT]))
+    with pytest.raises(DamagedError, match=why):
+        _ = runner.open_run(copy).probe
+    assert main(["report", str(copy)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_probe_of_text_unlike_its_record_is_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", format="csv")
+    put_file(
+        run, "probe.csv", b'"sample","input0","input1","input2"\n0,1,2,"x"\n1,1,2,3\n2,1,2,3\n'
+    )
+    columns = [INPUT | {"first": 1}]
+    forge(run, lambda record: record["probe"].update(columns=columns))
+    with pytest.raises(DamagedError, match=r"probe\.csv: not of the recorded types"):
+        _ = runner.open_run(run).probe
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "why"),
+    [
+        ("units", 10**12, "expected a row for each tensor of the run"),
+        ("shape", "[5]", "expected a row for each tensor of the run"),
+        ("dead_units", 5, "expected counts"),
+        ("nan", -1, "expected counts"),
+    ],
+)
+def test_statistics_are_of_the_recorded_shape(
+    column: str, value: Any, why: str, copy: Path
+) -> None:
+    table = read_table(copy / "summary.parquet", "parquet")
+    values = pa.array([value] * len(table), table.schema.field(column).type)
+    place = table.column_names.index(column)
+    put_file(copy, "summary.parquet", parquet(table.set_column(place, column, values)))
+    with pytest.raises(DamagedError, match=why):
+        runner.open_run(copy).statistics()

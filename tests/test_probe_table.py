@@ -147,7 +147,8 @@ def test_each_array_is_read_from_the_columns_it_was_written_to(format: str, tmp_
     shown = ProbeTable(format)
     for batch in probe.batches(3):
         shown.add(batch)
-    with (tmp_path / "probe").open("wb") as sink:
+    path = tmp_path / "probe"
+    with path.open("wb") as sink:
         write_table(sink, shown.table(), format)
     recorded = ProbeRecord(
         source="", rows=4, inputs=probe.inputs, sample_type="int64", has_labels=True,
@@ -155,14 +156,14 @@ def test_each_array_is_read_from_the_columns_it_was_written_to(format: str, tmp_
         columns=shown.layout(),
     )  # fmt: skip
     for record in (recorded, replace(recorded, columns=None)):  # as of before it was recorded
-        read = ShownProbe(frame_of(read_table(tmp_path / "probe", format)), record, format)
+        read = ShownProbe(path, frame_of(read_table(path, format)), record, format)
         for name, values in x.items():
             np.testing.assert_array_equal(read.input(name).values, values, strict=True)
         np.testing.assert_array_equal(read.select("target"), targets)
         assert read.select("label").squeeze().tolist() == list("uvwx")
     damaged = replace(recorded, columns=(replace(shown.layout()[0], first=30),))
     with pytest.raises(InputError, match="probe: expected 1 columns of label 'label' from column"):
-        ShownProbe(frame_of(read_table(tmp_path / "probe", format)), damaged, format)
+        ShownProbe(path, frame_of(read_table(path, format)), damaged, format)
 
 
 @pytest.mark.parametrize("shape", [(2, 0), (2, 0, 3)])
@@ -210,7 +211,8 @@ def test_more_names_than_columns_are_kept(format: str, tmp_path: Path) -> None:
         columns=shown.layout(),
     )  # fmt: skip
     table = read_table(path, format)
-    read = ShownProbe(frame_of(table), record, format, named_entries(path, table)).input("input")
+    names = named_entries(path, table)
+    read = ShownProbe(path, frame_of(table), record, format, names).input("input")
     taken = "label_" if format == "csv" else "label"  # where it is a column beside the labels
     assert read.entry_names == (taken, *WIDE[1:])
     np.testing.assert_array_equal(read.values, values, strict=True)

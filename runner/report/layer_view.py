@@ -166,7 +166,7 @@ def _maps(shown: np.ndarray, tensor: TensorSpec, excerpt: Excerpt) -> dict[str, 
 def _told(tensor: TensorSpec, excerpt: Excerpt, shown: int, cells: np.ndarray) -> str:
     told = [
         how_many(len(excerpt.places), excerpt.rows, "sample"),
-        how_many(shown, tensor.shape[tensor.unit_axis] if tensor.shape else 1, "unit"),
+        how_many(shown, tensor.units, "unit"),
     ]
     if len(tensor.shape) > 1:
         between = list(tensor.shape)

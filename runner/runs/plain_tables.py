@@ -16,6 +16,8 @@ from runner.runs.shown_probe import ShownProbe
 from runner.tables.plain_tables import frame_of, named_entries, read_samples, read_table
 from runner.tables.statistics import SUMMARY
 
+_ABOUT = ("kind", "name", "layer", "class", "shape", "dtype", "units")
+
 
 class PlainTables:
     """Reads the tables of a run other than those of tensors.
@@ -55,7 +57,7 @@ class PlainTables:
         types = {"sample": self.shown.sample_type}
         path, table = self._table("probe", self.shown.rows, types)
         entries = named_entries(path, table)
-        return ShownProbe(frame_of(table), self.shown, self._record.format, entries)
+        return ShownProbe(path, frame_of(table), self.shown, self._record.format, entries)
 
     def summary(self) -> pd.DataFrame:
         """Return the statistics of the tensors, a row per tensor."""
@@ -82,8 +84,13 @@ class PlainTables:
         return self._read("history", rows, types).set_index("epoch")
 
     @property
-    def _own(self) -> set[tuple[str, str]]:
-        return {(t.kind, t.name) for t in self._record.tensors if t.alias_of is None}
+    def _own(self) -> set[tuple[str | int, ...]]:
+        """What statistics say of each tensor besides its values."""
+        return {
+            (t.kind, t.name, t.layer_path, t.layer_class, str(list(t.shape)), t.dtype, t.units)
+            for t in self._record.tensors
+            if t.alias_of is None
+        }
 
     def _read(self, stem: str, rows: int, types: Mapping[str, str]) -> pd.DataFrame:
         """Return a table that has at least the columns named in `types`."""
@@ -97,9 +104,12 @@ class PlainTables:
 
     def _check_tensors(self, stem: str, frame: pd.DataFrame) -> None:
         """Check that statistics have a row for every tensor, raise DamagedError otherwise."""
-        if self._own != set(zip(frame["kind"], frame["name"], strict=True)):
-            path = self._files.plain(stem, len(frame))
+        path = self._files.plain(stem, len(frame))
+        if self._own != set(zip(*(frame[key] for key in _ABOUT), strict=True)):
             raise DamagedError.of(str(path), "expected a row for each tensor of the run")
+        counts = frame[["dead_units", "nan", "inf"]].to_numpy()
+        if (counts < 0).any() or (frame["dead_units"] > frame["units"]).any():
+            raise DamagedError.of(str(path), "expected counts of units and values")
 
 
 def _check_rows(path: Path, expected: int, found: int) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from runner.errors import InputError
+from runner.errors import DamagedError, InputError
 from runner.record.probe_layout import ProbeColumns, Role, unrecorded_layout
 from runner.record.record import ProbeRecord
 from runner.table_formats import FORMATS
@@ -39,8 +40,8 @@ class ShownProbe:
 
     Parameters
     ----------
-    table
-        Table as read from the run's file, ``sample`` first.
+    path, table
+        The run's file, and its table, ``sample`` first.
     record
         Record of the probe.
     table_format
@@ -50,12 +51,13 @@ class ShownProbe:
 
     Raises
     ------
-    InputError
-        If the table lacks columns that the record says it has.
+    DamagedError
+        If the table does not have the columns that the record says it has.
     """
 
     def __init__(
         self,
+        path: Path,
         table: pd.DataFrame,
         record: ProbeRecord,
         table_format: str,
@@ -73,22 +75,24 @@ class ShownProbe:
             )
         for part in layout:
             if min(part.first, part.count) < 0 or part.first + part.count > len(names):
-                raise InputError.of(
-                    record.file,
+                raise DamagedError.of(
+                    str(path),
                     f"expected {part.count} columns of {part.role} '{part.name}' from column "
                     f"{part.first} on, found {len(names)} columns in all",
                 )
         self._layout = layout
         self._names = names
         self._entries = entries or {}
+        parts = {name: part for part in layout for name in self._columns(part)}
+        types = {name: p.dtype for name, p in parts.items() if p.dtype not in ("", "string")}
         if FORMATS[table_format].is_text:  # text has no types: float32 is read as float64
-            types = {
-                name: part.dtype
-                for part in layout
-                if part.dtype not in ("", "string")
-                for name in self._columns(part)
-            }
-            table = table.astype(types)
+            try:
+                table = table.astype(types)
+            except (ValueError, TypeError, OverflowError) as error:
+                raise DamagedError.of(str(path), f"not of the recorded types: {error}") from error
+        for name, part in parts.items():
+            if why := _unlike(table[name], part):
+                raise DamagedError.of(str(path), f"column '{name}': {why}")
         self.table = table.set_index("sample")
 
     def select(self, role: Role) -> pd.DataFrame:
@@ -134,3 +138,18 @@ class ShownProbe:
 
     def _columns(self, part: ProbeColumns) -> tuple[str, ...]:
         return tuple(self._names[part.first : part.first + part.count])
+
+
+def _unlike(cells: pd.Series, part: ProbeColumns) -> str:
+    """Return how a column differs from the record; empty if it does not."""
+    first = cells.iloc[0] if len(cells) else None
+    kind = cells.dtype.name
+    if isinstance(first, np.ndarray):
+        kind = first.dtype.name
+        if part.shape not in ((), first.shape):  # without a record, the shape may be unknown
+            return f"expected arrays of shape {list(part.shape)}, found {list(first.shape)}"
+    elif part.count != prod(part.shape):
+        return f"expected arrays of shape {list(part.shape)}, found single values"
+    elif isinstance(first, str):
+        kind = "string"
+    return "" if part.dtype in ("", kind) else f"expected {part.dtype}, found {kind}"

@@ -61,7 +61,7 @@ def _is_tensor(kind: pa.DataType) -> bool:
 
 
 def checked(path: Path, table: pa.Table) -> pa.Table:
-    """Return a table without its metadata, after checking that all of its values are valid.
+    """Return a table without its own metadata, after checking that all of its values are valid.
 
     The metadata that pandas writes could rename and convert columns.
 
@@ -83,7 +83,7 @@ def checked(path: Path, table: pa.Table) -> pa.Table:
     for name, column in zip(table.column_names, table.columns, strict=True):
         if column.null_count or (_is_tensor(column.type) and any(map(_has_gaps, column.chunks))):
             raise DamagedError.of(str(path), f"expected a value everywhere, found none in '{name}'")
-    return pa.Table.from_arrays(table.columns, table.column_names)
+    return table.replace_schema_metadata()
 
 
 def _has_gaps(tensors: pa.FixedShapeTensorArray) -> bool:

@@ -63,7 +63,7 @@ class RunningStatistics:
 
     def __init__(self, spec: TensorSpec) -> None:
         self.spec = spec
-        self._units = spec.shape[spec.unit_axis] if spec.shape else 1
+        self._units = spec.units
         # Adjacent values of one unit: more than one if the unit axis is not the last.
         self._run = prod(spec.shape[spec.unit_axis + 1 :])
         self._position = 0
