@@ -1,7 +1,7 @@
-"""Draw the pictures of these pages anew: ``python docs/pictures.py docs/pictures``.
+"""Redraw the pictures in the documentation: ``python docs/pictures.py docs/pictures``.
 
-Makes the runs that the pages show, opens their reports in Chromium and keeps parts of them in
-the folder. Wants the extra ``test`` and Debian's ``chromium``.
+Makes the runs that the pages show, opens their reports in Chromium and saves parts of them as
+pictures in the folder. Needs the extra ``test`` and Debian's ``chromium``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MOST_BYTES = 150_000
 
 
 def main() -> None:
-    """Make the runs and their reports in a folder of their own, and the pictures from these."""
+    """Make the runs and their reports in a temporary folder, and the pictures from them."""
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -53,40 +53,40 @@ def main() -> None:
 
 
 def draw_tutorial(page: Page, folder: Path) -> None:
-    """Draw the tutorial's network, a layer of it, and where a value comes from."""
+    """Draw the tutorial's network, one of its layers, and the explanation of a value."""
     show(page, folder / "tutorial.html")
     page.select_option("#sample", "1")
     keep("network", page.locator("section", has=page.locator("#network")))
     keep("layer", drawn(page.locator("#layer-0")))
     page.click('[data-unit="1-1"]')
     page.mouse.move(0, 0)
-    page.set_viewport_size({"width": WIDTH, "height": 830})
+    page.set_viewport_size({"width": WIDTH, "height": 620})
     page.evaluate("document.getElementById('network-title').scrollIntoView()")
     keep("explained", page)
 
 
 def draw_digits(page: Page, folder: Path) -> None:
-    """Draw the maps that a convolution makes of a digit."""
+    """Draw the feature maps of a convolution for one digit."""
     show(page, folder / "digits.html")
     page.locator("#sample").select_option(index=3)
     keep("maps", drawn(page.locator("#layer-0")))
 
 
 def draw_sweep(page: Page, folder: Path) -> None:
-    """Draw what is seen of trainings from five seeds."""
+    """Draw the figures of trainings from five seeds."""
     show(page, folder / "sweep.html")
     for name in ("runs", "stability", "training", "one"):
         keep(name, drawn(page.locator(f'[aria-labelledby="{name}-title"]')))
 
 
 def show(page: Page, report: Path) -> None:
-    """Open a report, its toolbar not in the way of what is below it."""
+    """Open a report, with a toolbar that does not cover the content below it."""
     page.goto(report.as_uri())
     page.add_style_tag(content=".toolbar { position: static !important; }")
 
 
 def drawn(part: Locator) -> Locator:
-    """Return a part of a report when every figure in it is drawn."""
+    """Return a part of a report once every figure in it is drawn."""
     for plot in part.locator(".plot").all():
         plot.scroll_into_view_if_needed()
         plot.locator("xpath=self::*[@data-drawn]").wait_for()
@@ -94,7 +94,7 @@ def drawn(part: Locator) -> Locator:
 
 
 def keep(name: str, part: Locator | Page) -> None:
-    """Keep a picture of a part, with as few colours as it needs to look the same."""
+    """Save a picture of a part, with as few colours as it needs to look the same."""
     picture = Image.open(io.BytesIO(part.screenshot())).convert("RGB")
     picture = ImageOps.expand(picture, MARGIN, "white")
     path = PICTURES / f"{name}.png"

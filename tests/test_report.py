@@ -228,7 +228,7 @@ def test_values_that_depend_on_the_batch_are_noted() -> None:
     page = write_report(Runs([Run(run.path, record)])).read_text(encoding="utf-8")
     note = "the values differ each time the same batch is shown: hidden, output"
     assert f'<p class="notice"><bdi>{note}</bdi></p>' in page
-    assert f"<dt>in batches of 48</dt><dd><bdi>{note}</bdi></dd>" in page
+    assert f"<bdi>3 samples each; compared with batches of 48: {note}</bdi>" in page
 
 
 def other_models() -> Runs:
@@ -267,9 +267,15 @@ def test_the_table_of_runs_begins_with_what_they_are_called() -> None:
     titles, first = heads(write_report(runs).read_text(encoding="utf-8"))
     assert titles[:4] == ["name", "run", "status", "seed"]
     assert first == ["small", "large", "&ndash;"]
-    seeds = [make_run(Path(f"s/{seed}"), run_id=f"{seed}2", config={"seed": seed}) for seed in "89"]
+    seeds = []
+    for seed in (0, 1):  # with as many dead units
+        hidden = np.ones((3, 4), np.float32) * (np.arange(4) >= seed)
+        path = Path(f"s/{seed}")
+        seeds.append(make_run(path, {"hidden": hidden}, run_id=f"{seed}2", config={"seed": seed}))
     page = write_report(Runs(map(Run.read, seeds))).read_text(encoding="utf-8")
-    assert heads(page)[0][:4] == ["seed", "run", "status", "tensors"]  # not the seed twice
+    titles, first = heads(page)
+    assert titles[:5] == ["seed", "run", "status", "tensors", "dead units"]  # not the seed twice
+    assert first == ["0", "1"]
     same = [make_run(Path(f"t/{place}"), run_id=f"{place}3") for place in range(2)]
     page = write_report(Runs(map(Run.read, same))).read_text(encoding="utf-8")
     assert heads(page) == (heads(page)[0], ["03", "13"])

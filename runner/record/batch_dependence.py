@@ -34,9 +34,9 @@ def batch_facts(record: RunRecord) -> dict[str, str]:
     probe = record.probe
     if probe is None or probe.batch_size is None:
         return {}
-    facts = {"batches": f"{probe.batch_size:,} samples each"}
+    batches = f"{probe.batch_size:,} samples each"
     if probe.compared_sizes:
         sizes = " and ".join(f"{size:,}" for size in dict.fromkeys(probe.compared_sizes))
-        notes = "; ".join(batch_notes(record)) or "bit-for-bit identical values"
-        facts[f"in batches of {sizes}"] = notes
-    return facts
+        notes = "; ".join(batch_notes(record)) or "all values are bit-for-bit identical"
+        batches += f"; compared with batches of {sizes}: {notes}"
+    return {"batches": batches}

@@ -133,12 +133,16 @@ def tensor_view(run: Run, tensor: TensorSpec, excerpt: Excerpt) -> dict[str, Any
 def image_view(images: np.ndarray, spec: TensorSpec, cut: MapExcerpt) -> dict[str, Any]:
     """Return images of shape (sample, image, height, width) in the form that the page reads."""
     scale, low, high = colour_scale(images)
-    *fixed, down, across = (name for axis, name in enumerate(spec.axis_names) if axis != cut.axis)
+    names = [
+        f"axis {axis}" if name == f"i{axis}" else name for axis, name in enumerate(spec.axis_names)
+    ]
+    *fixed, down, across = (name for axis, name in enumerate(names) if axis != cut.axis)
     told, titles = [], [""]
     if cut.axis is not None:
-        noun = "unit" if cut.axis == spec.unit_axis else spec.axis_names[cut.axis]
+        noun = "unit" if cut.axis == spec.unit_axis else names[cut.axis]
         titles = [f"u{image}" if noun == "unit" else f"{noun} {image}" for image in cut.images]
-        told.append(how_many(len(titles), spec.shape[cut.axis], noun))
+        if spec.shape[cut.axis] > 1:
+            told.append(how_many(len(titles), spec.shape[cut.axis], noun))
     told += [f"{axis} = {place}" for axis, place in zip(fixed, cut.fixed, strict=True)]
     if cut.step > 1:
         told.append(f"every {_ordinal(cut.step)} row and column")

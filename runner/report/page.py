@@ -35,7 +35,9 @@ def rendered(page: Page) -> str:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
         from markupsafe import Markup
     except ModuleNotFoundError as error:
-        raise InputError.of("Jinja2", "makes the page and is not installed", INSTALL) from error
+        raise InputError.of(
+            "Jinja2", "is needed for reports and is not installed", INSTALL
+        ) from error
     # Everything shown is escaped, so that no layer's name can close its tag.
     environment = Environment(
         autoescape=True,

@@ -67,7 +67,7 @@ def page_of_run(run: Run, progress: Progress = silent) -> Page:
         "title": f"Run {record.name or run.id}",
         "record": record,
         "facts": _facts(record),
-        "config": as_yaml(record.config),
+        "config": as_yaml(record.config) if record.config else "",
         "provenance": provenance(record),
         "views": [],
     }
@@ -132,11 +132,12 @@ def provenance(record: RunRecord) -> dict[str, str]:
     facts = {
         "started": f"{record.started:%Y-%m-%d %H:%M:%S} UTC",
         "took": f"{record.seconds:,.2f} s",
-        "command line": shlex.join(record.overrides) or "as configured",
         "Python": environment.python,
         "platform": environment.platform,
         **environment.packages,
     }
+    if "probe" in record.config:  # not saved from Python
+        facts["command line"] = shlex.join(record.overrides) or "without overrides"
     if (git := environment.git) is not None:
         dirty = ", with changes that are not committed" if git.dirty else ""
         facts["commit"] = f"{git.commit}{dirty}" + (f" of {git.remote}" if git.remote else "")

@@ -168,19 +168,19 @@ def _facts(runs: Runs, completed: Sequence[Run]) -> dict[str, str]:
 
 
 def _table(runs: Runs, names: Mapping[str, str], about: str) -> dict[str, list[Any]]:
-    """Return the columns and rows of the table of runs; what they are called comes first."""
+    """Return the columns and rows of the table of runs; the names of the runs come first."""
     frame = runs.frame.drop(columns="error", errors="ignore").astype(object)
     frame = frame.where(frame.notna(), None)
     called = [names[run.id] for run in runs] + [None] * len(runs.unreadable)
-    # Of keys whose values are these names, and of ids, the names would only be a copy.
-    same = [key for key in frame if [value and str(value) for value in frame[key]] == called]
-    if "run" not in same:
-        frame = frame.drop(columns=same)
-    table = frame.to_dict("split", index=False)
-    if "run" not in same:
-        table["columns"].insert(0, about)
-        for name, row in zip(called, table["data"], strict=True):
-            row.insert(0, name)
+    named_by = [
+        key
+        for key in ("run", *runs.differing)
+        if key in frame and [None if one is None else str(one) for one in frame[key]] == called
+    ]
+    if "run" not in named_by:
+        frame = frame.drop(columns=named_by)  # the values are the names
+        frame.insert(0, about, pd.Series(called, frame.index, object), allow_duplicates=True)
+    table: dict[str, list[Any]] = frame.to_dict("split", index=False)
     return table
 
 

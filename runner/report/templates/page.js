@@ -115,6 +115,10 @@ async function draw(place) {
     layout.dragmode = false;
     for (const axis of axes(layout)) layout[axis].fixedrange = true;
   }
+  for (const trace of traces) { // numbers in narrow cells would be too small to read
+    const wide = trace.x && (place.clientWidth - 140) / trace.x.length >= 44;
+    if (trace.texttemplate && !wide) delete trace.texttemplate;
+  }
   layout.font = { size: 12 };
   const options = { displaylogo: false, responsive: true, displayModeBar: false, doubleClickDelay: 400 };
   await Plotly.newPlot(place, traces, layout, options);
