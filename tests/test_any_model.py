@@ -88,7 +88,7 @@ def telling(model: keras.Model, x: Any) -> dict[str, np.ndarray]:
 
 
 def many_outputs(model: keras.Model, x: Any) -> dict[str, np.ndarray]:
-    """Return what every node of a Functional model puts out, from a model that returns all."""
+    """Return what every node of a Functional model returns, from a model that returns all."""
     nodes = [node for node in model.operations if not isinstance(node, layers.InputLayer)]
     outputs = {
         f"{node.name}:{place}" if place else node.name: tensor

@@ -361,7 +361,9 @@ def test_quantized_attention_is_refused_and_its_parts_are_not() -> None:
     shown = _rng.normal(size=(2, 3, 6)).astype(np.float32)
     run = Run.read(runner.save_run(model, shown, Path("run")).path)
     check(run, "made/query")
-    with pytest.raises(InputError, match="made: quantized attentions are not covered yet; explain"):
+    with pytest.raises(
+        InputError, match="made: quantized attention layers are not covered yet; explain"
+    ):
         explain.show(run, "made", "u0_0", "1")
 
 
@@ -490,7 +492,7 @@ def test_what_cannot_be_computed_again_is_said_with_what_helps() -> None:
     shown = _rng.normal(size=(16, 3)).astype(np.float32)
     runner.save_run(model, shown, Path("run"))
     run = Run.read(Path("run"))
-    mixed = "was called on a tensor for which the samples of a batch, or axes that vary, were mixed"
+    mixed = "was called on a tensor computed across the samples of a batch, or across axes of var"
     with pytest.raises(InputError, match=f"mix/centred: {mixed}.*; add input to capture.kinds"):
         explain.show(run, "mix/centred", "u0", "1")
     with pytest.raises(

@@ -77,7 +77,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> Said:
         ),
         (
             "+model.layers.hidden.inputs=output",
-            "model.layers.hidden.inputs: layers feed themselves: hidden -> output -> hidden",
+            "model.layers.hidden.inputs: the layers form a cycle: hidden -> output -> hidden",
         ),
         (
             "+model.layers.output.inputs=zebra",
@@ -129,11 +129,14 @@ def test_a_wrong_value_is_one_line(words: str, line: str, said: Said) -> None:
     ("layers", "line"),
     [
         ("  a: {class_name: Dense, units: 2}\n" * 2, ":4: found duplicate key a"),
-        ('  "..": {class_name: Dense, units: 2}\n', "model.layers...: '..' stands for a folder"),
+        (
+            '  "..": {class_name: Dense, units: 2}\n',
+            "model.layers...: '..' means a folder in a path",
+        ),
         ('  "": {class_name: Dense, units: 2}\n', "model.layers.'': a name is empty"),
         (
             '  "a\\0b": {class_name: Dense, units: 2}\n',
-            r"model.layers.a\x00b: forbidden character '\x00' in a name; rename it without",
+            r"model.layers.a\x00b: forbidden character '\x00' in a name; use another name",
         ),
         (
             "  a: {class_name: Conv1D, filters: 2, kernel_size: 5}\n",
@@ -168,7 +171,7 @@ def test_a_wrong_model_is_one_line(layers: str, line: str, said: Said) -> None:
         (
             "a,b,c\nx,1,2,3\n",
             CSV,
-            "p.csv:2: 4 fields, expected 3; if rows begin with their names, as of R's "
+            "p.csv:2: 4 fields, expected 3; if the rows begin with row names, as in R's "
             "write.table, give that column a name",
         ),
         (

@@ -190,7 +190,7 @@ def test_a_signal_ends_both_threads_and_keeps_nothing(name: str) -> None:
     process.send_signal(number)
     _, said = process.communicate(timeout=10)
     assert process.returncode == 128 + number
-    assert said.strip() == "interrupted; the run in hand was not published"
+    assert said.strip() == "interrupted; the current run was not published"
     assert left() == []
 
 

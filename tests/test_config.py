@@ -396,7 +396,7 @@ def test_a_wrong_loss_or_optimizer_is_said(keys: dict[str, Any], line: str) -> N
         ),
         (
             {"inputs": {"x": {"shape": [3]}, "y": {"shape": [3]}}, "layers": {"a": dense()}},
-            "model.layers.a.inputs: 'a' has no input; name what it takes: x, y or a layer",
+            "model.layers.a.inputs: 'a' has no input; name its input: x, y or a layer",
         ),
         (
             of_layers(input=dense()),
@@ -408,14 +408,17 @@ def test_a_wrong_loss_or_optimizer_is_said(keys: dict[str, Any], line: str) -> N
         ),
         (
             of_layers(a=dense(inputs="b"), b=dense()),
-            "model.layers.a.inputs: layers feed themselves: a -> b -> a",
+            "model.layers.a.inputs: the layers form a cycle: a -> b -> a",
         ),
         (
             of_layers(h1=dense(), h2=dense(inputs="zebra")),
             "model.layers.h2.inputs: 'h2': input 'zebra' is undefined; layers are input, h1, h2",
         ),
         (of_layers(a=dense(), b=dense(inputs="input")), "model.layers.a: 'a' feeds no output"),
-        (of_layers(a=dense()) | {"outputs": ["b"]}, "model.outputs: 'b' is no layer; layers are a"),
+        (
+            of_layers(a=dense()) | {"outputs": ["b"]},
+            "model.outputs: 'b' is not a layer; layers are a",
+        ),
         (
             of_layers(a=dense()) | {"seeding": "kears"},
             "model.seeding: expected one of keras, tf_global,",

@@ -68,7 +68,7 @@ def test_a_cycle_is_spelled_out() -> None:
     with pytest.raises(CycleError):
         graph.call_order()
     [line] = said(graph)
-    assert line == "layers.a.inputs: layers feed themselves: a -> b -> a"
+    assert line == "layers.a.inputs: the layers form a cycle: a -> b -> a"
 
 
 def test_a_long_chain_declared_backwards() -> None:
@@ -99,9 +99,9 @@ def test_a_long_chain_declared_backwards() -> None:
             ("h2",),
             "layers.h2.inputs: 'h2': input 'zebra' is undefined; layers are x, h1, h2",
         ),
-        ({"h1": []}, ("h1",), "layers.h1.inputs: 'h1' has no input; name what it takes: x"),
-        ({"h1": "x"}, ("h",), "outputs: 'h' is no layer; did you mean 'h1'?"),
-        ({"h1": "x"}, ("x",), "outputs: 'x' is no layer; layers are h1"),
+        ({"h1": []}, ("h1",), "layers.h1.inputs: 'h1' has no input; name its input: x"),
+        ({"h1": "x"}, ("h",), "outputs: 'h' is not a layer; did you mean 'h1'?"),
+        ({"h1": "x"}, ("x",), "outputs: 'x' is not a layer; layers are h1"),
         ({"h1": "x"}, (), "outputs: expected at least one layer, found none"),
         ({"h1": "x", "h2": "x"}, ("h2",), "layers.h1: 'h1' feeds no output of the model; name"),
     ],
@@ -121,7 +121,7 @@ def test_an_input_that_nothing_depends_on_is_said() -> None:
     ("name", "message"),
     [
         ("", "layers.'': a name is empty"),
-        ("..", "layers...: '..' stands for a folder"),
+        ("..", "layers...: '..' means a folder in a path"),
         ("a/b", "layers.a/b: forbidden character '/' in a name"),
         ("a@0", "layers.a@0: forbidden character '@' in a name"),
         ("a:0", "layers.a:0: forbidden character ':' in a name"),

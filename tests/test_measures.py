@@ -242,7 +242,7 @@ def row(values: list[float]) -> np.ndarray:
         *((name, row([0, np.nan, 0]), "holds NaN or infinite values") for name in MEASURES),
         *((name, row([0, np.inf, 0]), "holds NaN or infinite values") for name in MEASURES),
         ("cka", np.random.default_rng(0).normal(size=(3, 2)), "has 3 samples, and this measure"),
-        ("cka", np.eye(6), "has no structure beyond what each sample shares with itself"),
+        ("cka", np.eye(6), "has no similarity between different samples"),
         ("rsa", np.random.default_rng(0).normal(size=(2, 2)), "has 2 samples, and this measure"),
         ("rsa", row([1.5, 1.5, 1.5]), "row 3, that has the same value in every unit"),
         ("rsa", np.eye(6), "has all samples at the same distance"),

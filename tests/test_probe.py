@@ -183,9 +183,9 @@ def test_random_whole_numbers_are_below_ten_and_uniform_ones_below_one() -> None
 @pytest.mark.parametrize(
     ("expected", "message"),
     [
-        ([], "^probe: random needs a model that tells its inputs; use another probe$"),
+        ([], "^probe: random needs a model that declares its inputs; use another probe$"),
         ([vector(None)], "^probe.shapes.input: expected a length for every axis"),
-        ([vector(1, "string")], "^probe: random makes no text, which input 'input' takes"),
+        ([vector(1, "string")], "^probe: random cannot make text, which input 'input' takes"),
     ],
 )
 def test_random_says_what_it_cannot_make(expected: list[InputSpec], message: str) -> None:
@@ -582,5 +582,7 @@ def test_a_list_of_numpys_texts_is_one_input_and_a_sparse_matrix_is_none() -> No
         def toarray(self) -> np.ndarray:
             return np.zeros((2, 2))
 
-    with pytest.raises(InputError, match=r"a sparse Sparse is not read; pass its toarray\(\)"):
+    with pytest.raises(
+        InputError, match=r"sparse arrays such as Sparse are not supported; pass x.toarray\(\)"
+    ):
         as_probe(Sparse())

@@ -169,7 +169,7 @@ def test_csv_is_read_as_people_write_it(text: bytes, config: dict[str, Any]) -> 
             "a;b\n1;2\n",
             {"delimiter": ","},
             "t.csv:1: one column found with probe.delimiter=','; leave probe.delimiter out to "
-            "have it found",
+            "leave out probe.delimiter to detect it",
         ),
         (
             "a,b\n1,2\n3,nan\n",
@@ -184,7 +184,7 @@ def test_csv_is_read_as_people_write_it(text: bytes, config: dict[str, Any]) -> 
         ("", {}, "probe: t.csv has 0 rows; give at least one sample"),
         ("a,b", {}, "probe: csv t.csv has 0 rows below its header; give at least one sample"),
         ("a,b,c\n1,2,3\n", {}, "probe: csv t.csv has 3 values a sample, the model expects 2"),
-        ("id,a,b\n7,1,2\n7,3,4\n", {}, "t.csv:3: the sample id 7 is that of t.csv:2"),
+        ("id,a,b\n7,1,2\n7,3,4\n", {}, "t.csv:3: the sample id 7 is already used by t.csv:2"),
         ("a,a\n1,2\n", {}, "t.csv:1: two columns are named 'a'"),
         ("a,\n1,2\n", {}, "t.csv:1: column 1 has no name; name the inputs in probe.input_columns"),
         ("id,label\n1,2\n", {}, "probe.path: csv t.csv has no column of inputs"),
@@ -367,7 +367,7 @@ WRONG_ARRAYS = [
     (npy_bytes(np.zeros((2, 0))), r"holds no values, its shape is \(2, 0\)$"),
     (b"\x93NUMPY\2\0" + b"\xff" * 99, r"has a header of 4\.3 GB$"),
     (npy_header((1, 3), "<c16") + b"x" * 99, "declares complex128 of shape"),
-    (b"\x93NUMPY", "is of an unknown version, or cut short$"),
+    (b"\x93NUMPY", "has an unknown version, or is incomplete$"),
     (b"\x93NUMPY\1\0\x76\0{'shape': (", "has a broken header: "),
     (b"", r"is not an \.npy array: it is empty$"),
     (b"PK\3\4....", r"is not an \.npy array: it is a zip file$"),
@@ -592,7 +592,7 @@ def test_what_is_no_picture_is_left_out_and_said() -> None:
         Path("pictures", name).parent.mkdir(exist_ok=True)
         Path("pictures", name).write_text("a,b\n1,2\n")
     Path("pictures/model.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    said = "3 files of 'pictures' left out, being no pictures: 1/data.csv, model.h5, notes.txt"
+    said = "3 files of 'pictures' left out (not pictures): 1/data.csv, model.h5, notes.txt"
     with pytest.warns(UserWarning, match=re.escape(said)):
         probe = images()
     assert probe.notes == (said,)
@@ -605,7 +605,10 @@ def test_of_several_pages_or_frames_the_first_is_shown_and_that_is_said() -> Non
     for name in ("a.tif", "b.gif", "c.webp", "d.png"):
         first.save(f"pictures/{name}", save_all=True, append_images=[second])
     first.save("pictures/e.tif")
-    said = "4 files of 'pictures' shown by the first of several pages or frames: a.tif, b.gif"
+    said = (
+        "4 files of 'pictures' with several pages or frames, of which only the first is shown: "
+        "a.tif, b.gif"
+    )
     with pytest.warns(UserWarning, match=re.escape(said)):
         probe = images()
     assert (whole(probe).inputs > 0.9).all(axis=(1, 2)).tolist() == [[True, False, False]] * 5
@@ -693,7 +696,7 @@ def test_one_long_label_does_not_become_many() -> None:
     picture("pictures/1.png")
     columns = {"file": ["1.png", "2.png"], "label": pa.array(["x" * 2_000] * 2)}
     pa.parquet.write_table(pa.table(columns), "labels.parquet")
-    message = "labels.parquet, column 'label': a text has 2,000 bytes, at most 1,000 are taken"
+    message = "labels.parquet, column 'label': a text has 2,000 bytes, at most 1,000 are allowed"
     with (
         pytest.raises(InputError, match=message),
         pytest.warns(UserWarning, match="names 1 picture not found in the folder: 2.png"),
@@ -751,7 +754,7 @@ def test_wrong_pictures_are_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^probe.path: no pictures in 'pictures'$"):
         images()
     picture("pictures/a.png")
-    with pytest.raises(InputError, match=r"^probe: pictures go to a model with one input of heig"):
+    with pytest.raises(InputError, match=r"^probe: pictures need a model with one input of heig"):
         images((3,))
     Path("pictures/a.png").write_bytes(Path("pictures/a.png").read_bytes()[:40])
     with pytest.raises(InputError, match=r"^pictures/a.png: cannot be read as a picture: "):
@@ -777,7 +780,7 @@ def test_the_line_is_right_below_quoted_lines_and_empty_ones() -> None:
         ("x,5", r"^t.csv:6: 2 fields, expected 3$"),
         ("x,5, ", r"^t.csv:6: column 'b': expected a number, found ' '"),
         (",5,6", r"^t.csv:6: the sample id is empty$"),
-        ('"one\r\ntwo",5,6', r"^t.csv:6: the sample id 'one\\r\\ntwo' is that of t.csv:2$"),
+        ('"one\r\ntwo",5,6', r"^t.csv:6: the sample id 'one\\r\\ntwo' is already used by t.csv:2$"),
     ]:
         with pytest.raises(InputError, match=match):
             csv(f"{above}{row}\r\n")
@@ -984,7 +987,8 @@ def test_the_levels_of_an_index_are_joined() -> None:
 @pytest.mark.parametrize("kind", ["parquet", "csv", "memory"])
 def test_an_index_that_repeats_itself_is_said(kind: str) -> None:
     frame = pd.concat([FRAME[:2], FRAME[:2]])
-    match = r"sample id 0( is that of frame.csv:2)?; (give each sample its own id|give sample_ids)"
+    advice = "(give each sample its own id|give sample_ids)"
+    match = rf"sample id 0( is already used by frame.csv:2)?; {advice}"
     with pytest.raises(InputError, match=match):
         as_probe(frame) if kind == "memory" else frame_file(frame, kind)
 
@@ -1004,7 +1008,9 @@ def test_a_file_of_pandas_read_and_written_again_shows_no_index() -> None:
 
 def test_labels_with_another_index_than_the_inputs_are_refused() -> None:
     labels = pd.Series([0, 1, 2, 3], index=[3, 2, 1, 0])
-    with pytest.raises(InputError, match="the labels have another index than the inputs; align"):
+    with pytest.raises(
+        InputError, match="the index of the labels differs from that of the inputs; align"
+    ):
         as_probe(FRAME, labels=labels)
     batch = whole(as_probe(FRAME.to_numpy(), labels=labels))
     assert batch.samples.tolist() == [3, 2, 1, 0]
@@ -1160,9 +1166,9 @@ def test_a_compressed_text_is_read(codec: str) -> None:
         ('a,b\n"1,234",2\n', {}, "thousands separators, or set 'probe.decimal=\",\"' if the comma"),
         ("a,b\n12%,2\n", {}, "found '12%'; write percentages as plain numbers"),
         ("a,b\nTRUE,2\n", {}, "found 'TRUE'; write true and false as 1 and 0"),
-        ("a;b\n1.5;2\n", {"decimal": ","}, "found '1.5'; leave probe.decimal out"),
-        ("a,b\n1,2,\n3,4,\n", {}, "3 fields, expected 2; take the delimiter off the ends"),
-        ('"a" "b"\n"x" 1 2\n"y" 3 4\n', {}, "3 fields, expected 2; if rows begin with their n"),
+        ("a;b\n1.5;2\n", {"decimal": ","}, "found '1.5'; leave out probe.decimal"),
+        ("a,b\n1,2,\n3,4,\n", {}, "3 fields, expected 2; remove the delimiter at the end"),
+        ('"a" "b"\n"x" 1 2\n"y" 3 4\n', {}, "3 fields, expected 2; if the rows begin with row n"),
         ("1.5,x,y\n2.5,1,z\n", {}, "set probe.header=false if the first line is a sample"),
         ("a\n1,5\n2,5\n", {}, "t.csv:2: 2 fields, expected 1"),
     ],

@@ -167,7 +167,7 @@ def test_a_stopped_sweep_keeps_what_is_complete_and_goes_on(
     process.send_signal(number)
     out, err = process.communicate(timeout=10)
     assert process.returncode == code, err
-    assert 'to go on: python -m runner -m "seed=range(0,3000)"' in out.replace("'", '"')
+    assert 'to continue: python -m runner -m "seed=range(0,3000)"' in out.replace("'", '"')
     assert "Traceback" not in err
     there = [path for path in (tmp_path / "s").iterdir() if path.is_dir()]
     assert 5 <= len(there) < 3000

@@ -108,7 +108,7 @@ def test_callbacks_are_classes_with_their_arguments() -> None:
         (["+train.callbacks.a={class_name: RemoteMonitor}"], "unknown callback 'RemoteMonitor'"),
         (
             ["+train.callbacks.a={class_name: EarlyStopping}"],
-            "train.callbacks.a.monitor: there is no val_loss without data to validate on; "
+            "train.callbacks.a.monitor: there is no val_loss without validation data; "
             "set train.validation_split=0.2, or monitor: loss",
         ),
         (
@@ -116,7 +116,7 @@ def test_callbacks_are_classes_with_their_arguments() -> None:
                 "+train.callbacks.a={class_name: ReduceLROnPlateau, monitor: acuracy}",
                 "train.metrics=[accuracy]",
             ],
-            "train.callbacks.a.monitor: nothing is called 'acuracy'; did you mean 'accuracy'?",
+            "train.callbacks.a.monitor: there is no metric 'acuracy'; did you mean 'accuracy'?",
         ),
         (
             ["+train.callbacks.a={class_name: CSVLogger}"],
@@ -175,9 +175,9 @@ def test_where_a_callback_writes_is_checked_with_all_else() -> None:
     ).splitlines()
     assert said == [
         "train.callbacks.a.filepath: expected a path inside the run's folder, found "
-        "'../best.keras'; give a plain one, such as best.keras",
+        "'../best.keras'; use a plain name, such as best.keras",
         "train.callbacks.b.embeddings_metadata.words: expected a path inside the run's folder, "
-        "found '/etc/passwd'; give a plain one, such as best.keras",
+        "found '/etc/passwd'; use a plain name, such as best.keras",
         "train.callbacks.c.filename: expected a path of at most 1,024 bytes, 255 for each name, "
         "found 304; shorten it",
     ]
@@ -200,8 +200,8 @@ def fields(template: str, *, complete: bool = True) -> list[str]:
         ("{epoch:c}./x.keras", "found '{epoch:c}'"),  # a dot in epoch 46
         ("{epoch:/>9}.keras", "found '{epoch:/>9}'"),
         ("{epoch:0999999999d}.keras", "found '{epoch:0999999999d}'"),
-        ("{epoch.keras", "found a brace without its other half"),
-        ("{los:.2f}.keras", "there is no 'los' to fill in when it is written; did you mean 'loss'"),
+        ("{epoch.keras", "found an unmatched brace"),
+        ("{los:.2f}.keras", "'los' is not known when the file is written; did you mean 'loss'"),
         ("{loss:d}.keras", "'{loss:d}' cannot be filled in: Unknown format code 'd'"),
     ],
 )
@@ -227,7 +227,7 @@ def test_the_figures_of_a_training_are_what_a_path_may_hold(given: str, there: s
         "train.metrics=[accuracy]",
         f"+train.callbacks.a={{class_name: ModelCheckpoint, filepath: '{{xyz}}.keras', {given}}}",
     )
-    assert said.endswith(f"there is no 'xyz' to fill in when it is written; there are {there}")
+    assert said.endswith(f"'xyz' is not known when the file is written; there are {there}")
 
 
 def test_every_text_that_a_callback_takes_is_a_path_or_known_to_be_none() -> None:

@@ -300,7 +300,7 @@ def test_other_data_can_be_trained_on() -> None:
         (
             iris("train/data=inline", "train.data.inputs=[[1,2,3,4]]", "train.data.labels=[a]"),
             "train.data: inline has labels that are text, SparseCategoricalCrossentropy takes "
-            "numbers; number the classes",
+            "numbers; number the classes from 0",
         ),
         (
             iris("train/data=inline", "train.data.inputs=[[1,2,3,4]]", "train.data.targets=[0.7]"),

@@ -89,5 +89,5 @@ def fitting_tables(name: str) -> Iterator[None]:
         raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise InputError.of(
-            name, f"what is recorded of the layer does not fit its tables ({error})"
+            name, f"the record of the layer does not match its tables ({error})"
         ) from error

@@ -25,12 +25,14 @@ def multi_head_attention(call: LayerCall, place: Place) -> Account:
         raise not_covered(call.name, "random numbers drawn in training")
     if call.has_weight("query/kernel_scale"):
         parts = "query, key, value and attention_output"
-        raise not_covered(call.name, "quantized attentions", f"explain {parts} inside it instead")
+        raise not_covered(
+            call.name, "quantized attention layers", f"explain {parts} inside it instead"
+        )
     given = {operand.argument: operand.values for operand in call.operands}
     query, value = given["query"], given["value"]
     key = given.get("key", value)
     if known.get("use_gate") or query.ndim != 2 or known.get("attention_axes", [1]) != [1]:
-        raise not_covered(call.name, "attentions with gates or over several axes")
+        raise not_covered(call.name, "attention layers with gates or several attention axes")
     of_query = _projected(call, "query", query) / np.sqrt(float(known["key_dim"]))
     of_key, of_value = _projected(call, "key", key), _projected(call, "value", value)
     scores = np.einsum("thk,shk->hts", of_query, of_key)

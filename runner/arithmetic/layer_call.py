@@ -89,7 +89,11 @@ class LayerCall:
         called = name if tensor.output is None else name.removesuffix(f":{tensor.output}")
         wiring = next((call for call in layer.calls if call.name == called), None)
         if wiring is None:
-            what = f"{layer.layer_class} layers" if layer.calls else "runs without their wiring"
+            what = (
+                f"{layer.layer_class} layers"
+                if layer.calls
+                else "runs that do not record the inputs of their layers"
+            )
             raise not_covered(name, what, "docs/explain.md lists what is")
         if layer.arguments is None and tensor.alias_of is not None:
             return cls.read(run, tensor.alias_of, row)
@@ -164,7 +168,7 @@ class LayerCall:
         if wire.tensor is not None:
             raise self._missing(f"'{wire.tensor}'")
         if wire.derivation is None:
-            raise self._unnamed("a tensor that no layer put out")
+            raise self._unnamed("a tensor computed in another way")
         return self.derived(wire.argument, wire.derivation)
 
     def derived(self, argument: str, derivation: dict[str, Any]) -> Operand:
@@ -181,13 +185,15 @@ class LayerCall:
         try:
             found = evaluate(derivation, self._source)
         except (MixedSamplesError, ValueError, IndexError) as error:
-            what = "a tensor for which the samples of a batch, or axes that vary, were mixed"
+            what = (
+                "a tensor computed across the samples of a batch, or across axes of varying length"
+            )
             raise self._unnamed(what) from error
         source = told(derivation)
         values = found.values
         if found.sampled:
             if len(values) != 1:
-                raise self._unnamed("a tensor without an axis of the samples")
+                raise self._unnamed("a tensor without a sample axis")
             values = values[0]
         self._rounded.append(found.operations)
         return Operand(argument, source, np.asarray(values))
@@ -210,7 +216,7 @@ class LayerCall:
         )
 
     def _unnamed(self, what: str) -> InputError:
-        does = "was called on" if self.layer.arguments is not None else "puts out"
+        does = "was called on" if self.layer.arguments is not None else "returns"
         return InputError.of(
             self.name,
             f"{does} {what}, which is no layer's output",

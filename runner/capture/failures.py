@@ -15,8 +15,7 @@ from runner.capture.batches import count_samples, taken
 from runner.capture.state import first_call
 from runner.errors import InputError, RunError, RunnerError
 
-# Of the batch sizes that an error may mean, so many are tried, none of them much larger than
-# the batch that failed.
+# Number of batch sizes that are tried, and their limit: a multiple of the batch that failed.
 _TRIED = 8
 _TIMES, _SMALL = 4, 64
 
@@ -58,30 +57,30 @@ def in_one_line(error: Exception) -> str:
 
 
 def batch_size_advice(error: RunError, model: keras.Model, inputs: Any, rows: int | None) -> str:
-    """Return what to set where a model's own code is made for another batch size.
+    """Return advice if the code of a model requires another batch size.
 
-    The numbers in the error's message are tried, since one of the shapes in it is usually the
-    one that the code expects.
+    The numbers in the error's message are tried, since it usually contains the shape that the
+    code expects.
 
     Parameters
     ----------
     error
-        Raised for the first batch.
+        The error that was raised for the first batch.
     model, inputs
         The model, and that batch.
     rows
-        Samples in all, where that is known.
+        Total number of samples, if known.
 
     Returns
     -------
     str
-        Names the key and the size, where that was found; empty where the error has nothing
-        to do with the size of the batch.
+        The key, and its value if that was found; empty if the error is not about the size of
+        the batch.
     """
     count = count_samples(inputs)
     numbers = [int(number) for number in re.findall(r"(?<![\w.])\d+(?![\w.])", str(error))]
     if not any(number % count == 0 for number in numbers if number):
-        return ""  # the batch is in none of its shapes
+        return ""  # no shape in the message is that of the batch
     size = next(
         (size for size in _sizes(numbers, count) if _is_made_for(model, inputs, size)), None
     )
@@ -97,9 +96,9 @@ def batch_size_advice(error: RunError, model: keras.Model, inputs: Any, rows: in
 
 
 def _sizes(numbers: list[int], count: int) -> list[int]:
-    """Return the batch sizes that numbers in an error may mean, the likeliest first."""
-    # A reshape says how many values it was given and how many it expects: 80 of 10 samples
-    # and 32 are 4 samples.
+    """Return the batch sizes that numbers in an error may mean, the most likely first."""
+    # A failed reshape reports how many values it got and how many it expects. If it got 80 for
+    # 10 samples and expects 32, it expects 4 samples.
     scaled = [Fraction(other * count, number) for number in numbers if number for other in numbers]
     found = [*numbers, *(int(size) for size in scaled if size.denominator == 1)]
     largest = max(_TIMES * count, _SMALL)
@@ -108,17 +107,17 @@ def _sizes(numbers: list[int], count: int) -> list[int]:
 
 
 def _is_made_for(model: keras.Model, inputs: Any, size: int) -> bool:
-    """Tell whether a model takes batches of this size and no others.
+    """Return whether a model accepts batches of this size only.
 
-    A row per sample shows that too: where the width of a layer is wrong, some batches happen
-    to hold as many values as a reshape expects.
+    A row per sample is taken as proof. Without it, the width of a layer may be wrong instead, and
+    the batch only happens to hold as many values as a reshape expects.
     """
     rows = _output_rows(model, inputs, size)
     return rows == {size} or (rows is not None and _output_rows(model, inputs, 2 * size) is None)
 
 
 def _output_rows(model: keras.Model, inputs: Any, size: int) -> set[int] | None:
-    """Return how many rows a model puts out for a batch; ``None`` if it does not take it."""
+    """Return how many rows a model returns for a batch; ``None`` if it fails."""
     batch = taken(inputs, np.resize(np.arange(count_samples(inputs)), size))
     try:
         with first_call(model):

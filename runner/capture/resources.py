@@ -63,9 +63,9 @@ class Resource:
                 return _Table(handle, thing)
         raise InputError.of(
             "model",
-            f"it changes something outside the model that cannot be put back ({operation})",
+            f"it changes state outside the model that cannot be restored ({operation})",
             "capture the model without that layer: only variables, tables, random streams "
-            "and Python attributes are put back",
+            "and Python attributes are restored",
         )
 
     @property

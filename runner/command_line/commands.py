@@ -316,7 +316,9 @@ def _parser() -> argparse.ArgumentParser:
     reads_runs(show)
 
     listing = command("list", _list)
-    listing.add_argument("--limit", type=_count, default=20, metavar="N", help="at most this many")
+    listing.add_argument(
+        "--limit", type=_count, default=20, metavar="N", help="largest number of runs"
+    )
     reads_runs(listing)
 
     explaining = command("explain", _explain)
@@ -336,7 +338,7 @@ def _parser() -> argparse.ArgumentParser:
 
     differing = command("diff", _diff)
     differing.add_argument("a", metavar="A", help=_RUN)
-    differing.add_argument("b", metavar="B", help="the other run, likewise")
+    differing.add_argument("b", metavar="B", help="the second run, named in the same way")
     differing.add_argument("--align", choices=("name", "order"), default="name",
                            help="pair layers by name, or by order if renamed")  # fmt: skip
     compares(differing)

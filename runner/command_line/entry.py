@@ -133,7 +133,7 @@ def main(arguments: Sequence[str]) -> int:
             raise
         return _not_taken(error)
     except KeyboardInterrupt as stopped:
-        what = "the run in hand was not published"
+        what = "the current run was not published"
         if stopped.args and isinstance(stopped.args[0], str):
             what = stopped.args[0]
         sys.stderr.write(f"interrupted; {what}\n")
@@ -266,7 +266,7 @@ def _sweep(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, run
     put(closing(asked.folder, outcomes, jobs))
     if stopped is not None:
         again = shlex.join(_with(arguments, overrides, asked.folder_word))
-        sys.stdout.write(f"\nto go on: python -m runner {again}\n")
+        sys.stdout.write(f"\nto continue: python -m runner {again}\n")
         raise stopped
     return 1 if len(outcomes) < jobs or any(outcomes.values()) else 0
 

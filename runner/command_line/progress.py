@@ -100,7 +100,7 @@ def closing(folder: Path, outcomes: Mapping[str, str | None], jobs: int) -> str:
     failed = {name: error for name, error in outcomes.items() if error is not None}
     said = f"{len(outcomes) - len(failed)} of {jobs} runs completed: {folder}\n"
     if (missing := jobs - len(outcomes)) > 0:
-        said += f"{missing} left no record\n"
+        said += f"{missing} ended without a record\n"
     if failed:
         table = Table("failed", "why", box=None, pad_edge=False)
         for name, error in failed.items():

@@ -112,7 +112,7 @@ def field_problems(
     try:
         fields = [field for field in string.Formatter().parse(template) if field[1] is not None]
     except ValueError:
-        yield Problem(place, f"{expected}, found a brace without its other half in '{template}'")
+        yield Problem(place, f"{expected}, found an unmatched brace in '{template}'")
         return
     for _, name, spec, conversion in fields:
         assert name is not None
@@ -123,7 +123,7 @@ def field_problems(
             yield Problem(place, f"{expected}, found '{{{written}}}'")
         elif name not in numbers and complete:
             advice = suggest(name, numbers) or f"there are {', '.join(numbers)}"
-            yield Problem(place, f"there is no '{name}' to fill in when it is written", advice)
+            yield Problem(place, f"'{name}' is not known when the file is written", advice)
         else:
             try:
                 format(numbers.get(name, 0.0), spec)
@@ -151,7 +151,7 @@ def _outside(path: str, place: str) -> Iterator[Problem]:
         yield Problem(
             place,
             f"expected a path inside the run's folder, found {path!r}",
-            "give a plain one, such as best.keras",
+            "use a plain name, such as best.keras",
         )
     elif len(path.encode()) > _PATH_BYTES or any(
         len(part.encode()) > _NAME_BYTES for part in parts

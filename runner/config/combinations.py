@@ -89,18 +89,20 @@ def _sweep_problems(override: Override) -> Iterator[Problem]:
     if not override.is_sweep_override():
         return
     if key.startswith(("hydra.", "hydra/")):
-        yield Problem(key, "has one value for the whole sweep", f"{text} stands for several")
+        yield Problem(key, f"must have one value for the whole sweep, found {text}")
     elif isinstance(value, IntervalSweep):
         advice = "list the values to run, such as range(0,10,2) or 0,5,10"
-        yield Problem(key, f"{text} has no end of values: only an optimizer picks from it", advice)
+        yield Problem(
+            key, f"{text} has no single values: only an optimizer can choose from it", advice
+        )
     elif isinstance(value, RangeSweep) and not value.step:
-        yield Problem(key, f"{text} has a step of 0", "give it another, or none")
+        yield Problem(key, f"{text} has a step of 0", "give another step, or leave it out")
     elif not _count(override):
         advice = "glob(...) chooses among the configs of a group"
         if isinstance(value, Glob) and override.config_loader is not None:
             options = override.config_loader.get_group_options(key)
             advice = f"there are {some(options)}" if options else advice
-        yield Problem(key, f"{text} stands for no value", advice if "glob" in text else "")
+        yield Problem(key, f"{text} contains no value", advice if "glob" in text else "")
 
 
 def _count(override: Override) -> int:

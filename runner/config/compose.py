@@ -72,10 +72,10 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     if len(asked) > 1:
         advice = "keep one"
         if parsed.multirun and parsed.cfg:
-            advice = "leave -m out: --cfg shows what one run is configured with"
-        problems.append(Problem(" ".join(asked), "exclude each other", advice))
+            advice = "leave out -m: --cfg shows the configuration of one run"
+        problems.append(Problem(" ".join(asked), "cannot be used together", advice))
     if parsed.resolve and not (parsed.cfg or parsed.help):
-        problems.append(Problem("--resolve", "goes with --cfg or --help"))
+        problems.append(Problem("--resolve", "works only with --cfg or --help"))
     if parsed.experimental_rerun is not None:
         problems.append(
             Problem("--experimental-rerun", "loads pickled data, which can run code", "use rerun")
@@ -131,7 +131,7 @@ def admit(parsed: argparse.Namespace, run_id: str) -> tuple[Loader, list[Overrid
             Problem(
                 o.key_or_group,
                 "must name a config, found null",
-                f"to have none: ~{o.key_or_group}"
+                f"for none, type ~{o.key_or_group}"
                 if o.key_or_group in ("loss", "optimizer")
                 else "leave it out",
             )
@@ -316,8 +316,8 @@ def _no_sweep(override: Override) -> Problem:
     single = quoted(override.get_key_element(), value)
     return Problem(
         override.key_or_group,
-        f"{value} stands for several values",
-        f"add -m to run them all, or make it one: {single}",
+        f"{value} means several values",
+        f"add -m to run them all, or quote it as one value: {single}",
     )
 
 

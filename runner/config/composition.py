@@ -111,7 +111,7 @@ def _experiment_of(cfg: DictConfig, variables: EnvironmentValues) -> ExperimentC
         if (source := source_of(cfg, problem.place)) == problem.place or source not in places
     ]
     problems += [
-        Problem(place, "names code, which a config may not", "remove it")
+        Problem(place, "names code, which is not allowed in a configuration", "remove it")
         for place in _code_places(plain)
     ]
     try:

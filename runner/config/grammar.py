@@ -63,7 +63,7 @@ def _unreadable(word: str, error: Exception) -> Problem:
         return Problem(key.lstrip("~+"), f"Hydra cannot read {value}", *why)
     advice = f"quote it twice: {quoted(key, value)}"
     if re.fullmatch(r"\{.+:.+\}", value):
-        advice = r"the keys of a mapping stand without quotes, a colon in one as \:"
+        advice = r"write the keys of a mapping without quotes, and a colon in a key as \:"
     return Problem(key.lstrip("~+"), f"Hydra cannot read the value {value}", advice)
 
 

@@ -77,7 +77,7 @@ class LayerGraph:
             place = f"layers.{printable(name)}.inputs"
             tensors = tensors_of(self.calls[name])
             if not tensors:
-                advice = f"name what it takes: {', '.join(self.inputs)} or a layer"
+                advice = f"name its input: {', '.join(self.inputs)} or a layer"
                 yield Problem(place, f"'{name}' has no input", advice)
             for tensor in tensors:
                 if _owner(tensor) not in defined:
@@ -86,7 +86,7 @@ class LayerGraph:
             yield Problem("outputs", "expected at least one layer, found none")
         for tensor in self.outputs:
             if _owner(tensor) not in self.calls:
-                yield self._not_there("outputs", f"'{tensor}' is no layer", tensor)
+                yield self._not_there("outputs", f"'{tensor}' is not a layer", tensor)
             if self.outputs.count(tensor) > 1:
                 yield Problem("outputs", f"'{tensor}' is named more than once")
 
@@ -101,7 +101,7 @@ class LayerGraph:
         except CycleError as error:
             cycle = error.args[1]
             place = f"layers.{printable(cycle[-1])}.inputs"
-            yield Problem(place, f"layers feed themselves: {' -> '.join(cycle)}")
+            yield Problem(place, f"the layers form a cycle: {' -> '.join(cycle)}")
 
     def _unused(self) -> Iterator[Problem]:
         reached: set[str] = set()
@@ -165,14 +165,12 @@ def _forbidden(name: str, place: str) -> Iterator[Problem]:
     if not name.strip():
         yield Problem(place, "a name is empty")
     elif name in (".", ".."):
-        yield Problem(place, f"'{name}' stands for a folder", "rename it")
+        yield Problem(place, f"'{name}' means a folder in a path", "rename it")
     elif size > _NAME_BYTES:
         yield Problem(place, f"the name has {size} bytes, the limit is {_NAME_BYTES}")
     for character in dict.fromkeys(name):
         if character in "/@:" or unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
-            yield Problem(
-                place, f"forbidden character {character!r} in a name", "rename it without"
-            )
+            yield Problem(place, f"forbidden character {character!r} in a name", "use another name")
 
 
 def _owner(tensor: str) -> str:

@@ -50,7 +50,9 @@ def check_hydra_keys(overrides: Iterable[Override]) -> None:
     for override in overrides:
         key = override.key_or_group
         if "_target_" in key or "_target_" in str(override.value()):
-            problems.append(Problem(key, "'_target_' names code, which a config may not"))
+            problems.append(
+                Problem(key, "'_target_' names code, which is not allowed in a configuration")
+            )
         elif key == "hydra.sweep.subdir":
             problems += subdir_problems(str(override.value()))
         elif key == "hydra/sweeper" and override.value() != "runner":
@@ -61,8 +63,8 @@ def check_hydra_keys(overrides: Iterable[Override]) -> None:
             problems.append(
                 Problem(
                     key,
-                    "is not open to change, as it can run code or misplace files",
-                    "of Hydra's own keys there are hydra.run.dir, hydra.sweep.dir, "
+                    "cannot be set, since it can run code or misplace files",
+                    "Hydra's keys that can be set are hydra.run.dir, hydra.sweep.dir, "
                     "hydra.sweep.subdir, hydra.sweeper.params, hydra.mode, hydra.verbose, "
                     "hydra.job.name and hydra/launcher",
                 )
@@ -72,9 +74,9 @@ def check_hydra_keys(overrides: Iterable[Override]) -> None:
 
 
 def _other_sweeper(name: str) -> Problem:
-    advice = "leave hydra/sweeper out: Runner's own runs every combination, as basic does"
+    advice = "leave out hydra/sweeper: Runner's own sweeper runs every combination, as basic does"
     if name != "basic":
-        advice = "leave it out: an optimizer can call runner.run from Python instead"
+        advice = "leave it out, and call runner.run from the optimizer in Python"
     return Problem("hydra/sweeper", f"'{name}' cannot be used", advice)
 
 
@@ -83,7 +85,9 @@ def subdir_problems(subdir: str) -> Iterator[Problem]:
     path = PureWindowsPath(subdir)
     if path.anchor or ".." in path.parts or not path.parts or not subdir.isprintable():
         yield Problem(
-            "hydra.sweep.subdir", f"{subdir!r} is no folder inside the sweep's", "use a plain name"
+            "hydra.sweep.subdir",
+            f"{subdir!r} is not a folder inside the sweep's folder",
+            "use a plain name",
         )
 
 
@@ -139,7 +143,7 @@ def _file_problem(key: str, value: Any) -> Problem | None:
         advice = "leave it out of the file, and set it on the command line"
         return Problem(key, "can run code or misplace files", advice)
     place = ".".join(key.split(".")[: 3 if key.startswith(("hydra.job.", "hydra.sw")) else 2])
-    return Problem(place, "can run code or misplace files", "leave it as Runner has it")
+    return Problem(place, "can run code or misplace files", "keep Runner's value")
 
 
 def _launchers() -> set[str]:

@@ -132,11 +132,11 @@ class TrainConfig(Strict):
         known = [*figures, *(f"val_{figure}" for figure in figures), "learning_rate"]
         if monitor not in known:
             advice = suggest(monitor, known) or f"there are {', '.join(figures)}"
-            yield Problem(f"{place}.monitor", f"nothing is called '{monitor}'", advice)
+            yield Problem(f"{place}.monitor", f"there is no metric '{monitor}'", advice)
         elif monitor.startswith("val_") and not self.validation_split:
             yield Problem(
                 f"{place}.monitor",
-                f"there is no {monitor} without data to validate on",
+                f"there is no {monitor} without validation data",
                 f"set train.validation_split=0.2, or monitor: {monitor.removeprefix('val_')}",
             )
 

@@ -130,8 +130,8 @@ def _warn_of_formulas(columns: Mapping[str, pa.Array]) -> None:
             if count := pc.sum(runs).as_py():
                 first = texts.filter(runs)[0].as_py()
                 warnings.warn(
-                    f"{count} of column '{name}' begin as formulas do ({first!r}), which a "
-                    "spreadsheet would run: open the tables elsewhere, or use format=parquet",
+                    f"{count} texts in column '{name}' begin like formulas ({first!r}), which "
+                    "a spreadsheet would run: open the tables elsewhere, or use format=parquet",
                     stacklevel=3,
                 )
 

@@ -335,7 +335,7 @@ def _part(tensors: Mapping[str, Any], reference: str) -> Any:
     try:
         return found[part] if isinstance(found, dict) else found[int(part)]
     except (LookupError, ValueError, TypeError) as error:
-        raise InputError.of(f"model.layers.{name}", f"it returns no part '{part}'") from error
+        raise InputError.of(f"model.layers.{name}", f"it has no output '{part}'") from error
 
 
 def _registered(class_name: str, place: str) -> Any:
@@ -392,5 +392,5 @@ def _imported(module: str, place: str) -> Any:
     except ModuleNotFoundError as error:
         raise InputError.of(
             place,
-            f"no module '{error.name}' (looked in {Path.cwd()} and in what is installed)",
+            f"no module '{error.name}' (looked in {Path.cwd()} and in the installed packages)",
         ) from error

@@ -51,7 +51,9 @@ def library() -> Any:
     try:
         import plotly.graph_objects
     except ModuleNotFoundError as error:
-        raise InputError.of("plotly", "draws the figures and is not installed", INSTALL) from error
+        raise InputError.of(
+            "plotly", "is needed for figures and is not installed", INSTALL
+        ) from error
     return plotly.graph_objects
 
 

@@ -68,7 +68,7 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     try:
         import matplotlib as mpl
     except ModuleNotFoundError as error:
-        why = "writes figures to files and is not installed"
+        why = "is needed to write figures to files and is not installed"
         raise InputError.of("matplotlib", why, _INSTALL) from error
     dated = {".svg": "Date", ".pdf": "CreationDate"}.get(path.suffix.lower())
     with mpl.rc_context(_SETTINGS):

@@ -93,7 +93,7 @@ def _check_unpacked(path: Path, archive: zipfile.ZipFile) -> None:
         raise InputError.of(
             "probe.path",
             f"{path} has {readable(size)}, and unpacks to {readable(unpacked)}",
-            "save it with numpy.savez, uncompressed, if that is meant",
+            "if this is intended, save it uncompressed with numpy.savez",
         )
 
 
@@ -123,7 +123,7 @@ def _header(
         raise InputError.of("probe.path", f"{name} is not an .npy array: it {begins(start)}")
     read = {b"\1\0": npy_format.read_array_header_1_0, b"\2\0": npy_format.read_array_header_2_0}
     if start[6:8] not in read:
-        raise InputError.of("probe.path", f"{name} is of an unknown version, or cut short")
+        raise InputError.of("probe.path", f"{name} has an unknown version, or is incomplete")
     # NumPy reads headers of any declared length, up to 4 GiB.
     ends = 10 if start[6] == 1 else 12
     length = int.from_bytes(start[8:ends], "little")
@@ -154,7 +154,7 @@ def _header(
         raise InputError.of(
             "probe.max_bytes",
             f"{name} declares {readable(declared)}, the limit leaves {readable(limit)}",
-            "raise probe.max_bytes if that is meant",
+            "if this is intended, raise probe.max_bytes",
         )
     if declared > held:
         raise InputError.of(

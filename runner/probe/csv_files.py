@@ -146,9 +146,9 @@ class _CsvProbe:
         advice = ""
         if found == len(text.names) + 1 > 2 and line == text.above + 1:
             advice = (
-                "if rows begin with their names, as of R's write.table, give that column a name"
+                "if the rows begin with row names, as in R's write.table, give that column a name"
                 if cells[-1].strip()
-                else "take the delimiter off the ends of the rows"
+                else "remove the delimiter at the end of the rows"
             )
         message = f"{fields}, expected {len(text.names)}"
         return InputError.of(f"{text.path}:{line}", message, advice)
@@ -165,11 +165,11 @@ class _CsvProbe:
         ):
             advice = "write numbers without thousands separators"
             if apart[1] == "," and cell.count(",") == 1 and "." not in cell:
-                advice += ", or set 'probe.decimal=\",\"' if the comma is a decimal one"
+                advice += ", or set 'probe.decimal=\",\"' if the comma is a decimal comma"
         elif re.fullmatch(r"\s*[+-]?\d+,\d+\s*", cell) and self._config.decimal == ".":
             advice = "set 'probe.decimal=\",\"'"
         elif re.fullmatch(r"\s*[+-]?\d+\.\d+\s*", cell) and self._config.decimal == ",":
-            advice = "leave probe.decimal out"
+            advice = "leave out probe.decimal"
         elif cell.strip().endswith("%"):
             advice = "write percentages as plain numbers"
         elif cell.strip().lower() in ("true", "false", "yes", "no"):

@@ -207,7 +207,7 @@ class TextTable:
             raise InputError.of(
                 place,
                 f"one column found with probe.delimiter={self._config.delimiter!r}",
-                "leave probe.delimiter out to have it found",
+                "leave out probe.delimiter to detect it",
             )
         if self._config.header is False:
             return [f"c{column}" for column in range(len(cells))], self._skipped
@@ -325,7 +325,7 @@ class _Unpacked(io.RawIOBase):
                 "probe.path",
                 f"{self._path} has {readable(self._size)}, and unpacks to more than "
                 f"{readable(max(_UNPACKED_BYTES, _UNPACKED_TIMES * self._size))}",
-                "unpack it first if that is meant",
+                "if this is intended, unpack it first",
             )
         buffer[: len(data)] = data
         return len(data)

@@ -94,8 +94,8 @@ def common_index(named: Iterable[tuple[Any, str]]) -> Any:
         elif not index.equals(given.index):
             raise InputError.of(
                 "probe",
-                f"the {name} have another index than the {first}",
-                "align them by .loc, or give their values (.to_numpy()) if the order is the same",
+                f"the index of the {name} differs from that of the {first}",
+                "align them with .loc; if the rows are in the same order, pass .to_numpy()",
             )
     return index
 

@@ -143,7 +143,7 @@ class _Decoder:
                     raise InputError.of(
                         str(picture.path),
                         f"has pixels of more than 8 bits ({opened.mode})",
-                        "convert it",
+                        "convert it to 8 bits",
                     )
                 array = np.asarray(opened.convert(_MODES[self._channels]))
                 array = array.reshape(*array.shape[:2], self._channels)
@@ -192,8 +192,8 @@ def _listed(
         raise InputError.of("probe.path", f"no pictures in '{folder}'{found}")
     notes = []
     for names, what in (
-        (left_out, "left out, being no pictures"),
-        (cut, "shown by the first of several pages or frames"),
+        (left_out, "left out (not pictures)"),
+        (cut, "with several pages or frames, of which only the first is shown"),
     ):
         if names:
             files = "1 file" if len(names) == 1 else f"{len(names)} files"
@@ -222,7 +222,7 @@ def _identified(pillow: Any, path: Path) -> tuple[str, bool]:
     except pillow.UnidentifiedImageError as error:
         what = what_it_is(path)
         if "a picture" in what:
-            raise _unreadable(path, ValueError("it is cut short or damaged")) from error
+            raise _unreadable(path, ValueError("it is incomplete or damaged")) from error
         if named in known:
             why = f"expected a picture, {what}"
             raise InputError.of(str(path), why, "replace it, or move it away") from error
@@ -251,7 +251,7 @@ def _size(expected: Sequence[InputSpec]) -> tuple[int, int, int]:
     if len(shape) != 3 or shape[-1] not in _MODES or None in shape:
         raise InputError.of(
             "probe",
-            "pictures go to a model with one input of height x width x channels (1, 3 or 4)",
+            "pictures need a model with one input of height x width x channels (1, 3 or 4)",
             "give the model a fixed input size",
         )
     height, width, channels = (int(axis) for axis in shape if axis is not None)

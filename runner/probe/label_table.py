@@ -161,7 +161,7 @@ class _ParquetTable(_Table):
                     raise InputError.of(
                         "probe.labels",
                         f"{self._path}, column '{name}': a text has {longest:,} bytes, at most "
-                        f"{_MOST_BYTES:,} are taken",
+                        f"{_MOST_BYTES:,} are allowed",
                     )
         wanted = column if rows is None else column.take(rows)
         return ["" if cell is None else str(cell) for cell in wanted.to_pylist()]

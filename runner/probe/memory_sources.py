@@ -73,13 +73,17 @@ def as_probe(
     """
     if hasattr(x, "toarray"):
         raise InputError.of(
-            "probe", f"a sparse {type(x).__name__} is not read", "pass its toarray(), or batches"
+            "probe",
+            f"sparse arrays such as {type(x).__name__} are not supported",
+            "pass x.toarray(), or dense batches",
         )
     beside = {"sample_ids": sample_ids, "labels": labels, "targets": targets}
     if is_record(x):
         twice = [name for name in RECORD if name in x and beside.get(name) is not None]
         if twice:
-            raise InputError.of("probe", f"{source} has {twice[0]}, and others are given")
+            raise InputError.of(
+                "probe", f"{source} has {twice[0]}, and {twice[0]} are given as well"
+            )
         beside |= {name: value for name, value in x.items() if name != "inputs"}
         return as_probe(x["inputs"], **beside, source=source)
     if isinstance(x, Mapping) or hasattr(x, "__array__"):

@@ -84,7 +84,7 @@ def _check_texts(found: list[Page], path: Path, name: str) -> None:
             raise InputError.of(
                 "probe.path",
                 f"{path}: column '{name}': {page.values:,} texts of {readable(page.unpacked)} "
-                "are not ids or labels",
+                "are too long for ids or labels",
             )
 
 
@@ -92,5 +92,5 @@ def _too_large(path: Path, what: str, found: int, limit: int) -> InputError:
     return InputError.of(
         "probe.max_bytes",
         f"{path}: {what} unpack to {readable(found)}, the limit is {readable(limit)}",
-        "raise probe.max_bytes if that is meant",
+        "if this is intended, raise probe.max_bytes",
     )

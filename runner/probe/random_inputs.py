@@ -22,7 +22,7 @@ def random(config: RandomConfig, expected: Sequence[InputSpec]) -> Probe:
     """Return the probe of seeded random numbers in the shapes of a model's inputs."""
     if not expected:
         raise InputError.of(
-            "probe", "random needs a model that tells its inputs", "use another probe"
+            "probe", "random needs a model that declares its inputs", "use another probe"
         )
     expected = [_with_shape(spec, config.shapes) for spec in expected]
     if spare := [name for name in config.shapes if name not in {spec.name for spec in expected}]:
@@ -33,7 +33,7 @@ def random(config: RandomConfig, expected: Sequence[InputSpec]) -> Probe:
     texts = [spec.name for spec in expected if spec.dtype == "string"]
     if texts:
         raise InputError.of(
-            "probe", f"random makes no text, which input '{texts[0]}' takes", "use another probe"
+            "probe", f"random cannot make text, which input '{texts[0]}' takes", "use another probe"
         )
     integers = {spec.name for spec in expected if spec.dtype.startswith(("int", "uint"))}
     dtypes = {spec.name: spec.dtype.replace("bfloat16", "float32") for spec in expected}

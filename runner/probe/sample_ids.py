@@ -43,7 +43,7 @@ def identifiers(
             if locate is not None:
                 other = locate(seen[sample])
                 raise InputError.of(
-                    locate(row), f"the sample id {sample!r} is that of {other}", advice
+                    locate(row), f"the sample id {sample!r} is already used by {other}", advice
                 )
             raise InputError.of(
                 place, f"rows {seen[sample]} and {row} have the same sample id {sample!r}", advice
@@ -135,7 +135,7 @@ class ColumnGatherer:
                     "probe.max_bytes",
                     f"{self._source}: the first {self._rows:,} values of column '{self._name}' "
                     f"take {readable(self._bytes)}, the limit is {readable(self._limit)}",
-                    "raise probe.max_bytes if that is meant",
+                    "if this is intended, raise probe.max_bytes",
                 )
 
     def values(self) -> SampleColumn:

@@ -128,7 +128,7 @@ def _function(config: FunctionConfig) -> Probe:
     except ModuleNotFoundError as error:
         raise InputError.of(
             "probe.function",
-            f"no module '{error.name}' (looked in {Path.cwd()} and in what is installed)",
+            f"no module '{error.name}' (looked in {Path.cwd()} and in the installed packages)",
         ) from error
     function = getattr(module, name, None)
     if not callable(function):

@@ -131,7 +131,7 @@ class _Beside:
         """Return a batch with its ids, labels or targets added."""
         if getattr(item, self._name) is not None:
             what = _CALLED[self._name]
-            raise InputError.of("probe", f"{source} has {what}, and others are given")
+            raise InputError.of("probe", f"{source} has {what}, and {what} are given as well")
         end = row + count
         values: Any = self._next(count) if self._whole is None else self._whole[row:end]
         if len(values) != count:

@@ -45,7 +45,9 @@ class Targets:
                 "model", "was not compiled with a loss", "compile it: model.compile(loss=...)"
             )
         if isinstance(loss, (list, tuple, dict)):
-            raise InputError.of("model", "has several losses, one output is compared by one")
+            raise InputError.of(
+                "model", "has several losses, but gradients and training need exactly one"
+            )
         self._probe = probe
         self._loss = name_of(loss)
         self._output = tuple(output)
@@ -59,7 +61,7 @@ class Targets:
             raise InputError.of(
                 "probe",
                 f"{probe.source} has neither targets nor labels for {self._loss}",
-                "name them, or choose other data",
+                "name a column of targets or labels, or use another probe",
             )
 
     def of(self, batch: Batch, row: int = 0) -> np.ndarray:
@@ -84,7 +86,7 @@ class Targets:
             raise InputError.of(
                 "probe",
                 f"{self._probe.source} has labels that are text, {self._loss} takes numbers",
-                "number the classes, and give the numbers as targets or labels",
+                "number the classes from 0, and give the numbers as targets or labels",
             )
         if self._checked:
             self._check_shape(targets)

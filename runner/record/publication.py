@@ -91,7 +91,11 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "no name holds a NUL"
+        why = (
+            error.strerror
+            if isinstance(error, OSError)
+            else "a name cannot contain a NUL character"
+        )
         raise InputError.of(
             str(folder), f"the output folder cannot be made: {why}", "name another one"
         ) from error

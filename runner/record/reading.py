@@ -77,7 +77,7 @@ def parsed_record(text: bytes, place: str) -> RunRecord:
     if text != sealed(text[: text.rfind(DIGEST) + len(DIGEST)]):
         raise DamagedError.of(
             place,
-            "expected a run record as it was written, found a changed one: another SHA-256",
+            "the record was changed after it was written: its SHA-256 does not match",
         )
     for key, why in contradictions(record):
         raise DamagedError.of(place, f"not a run record: '{key}': {why}")

@@ -41,7 +41,7 @@ def check_structure(kept: float, whole: float, samples: int) -> None:
         If only rounding remains.
     """
     if kept <= 8 * samples * _EPS * whole:
-        raise UndefinedError("has no structure beyond what each sample shares with itself")
+        raise UndefinedError("has no similarity between different samples")
 
 
 def check_samples(samples: int, least: int) -> None:
