@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.models import Case
-from runner.capture.tracing import unfused
+from runner.engines.tensorflow.tracing import exact as unfused
 from runner.experiment.saving import save
 from runner.experiment.showing import Settings, Showing
 from runner.probe.memory_sources import as_probe

@@ -27,7 +27,7 @@ class Wire:
         Its place among several tensors, which names a captured input without another name.
     derivation
         How the tensor was computed, if it is neither a layer's output nor an input of the model
-        (see `runner.capture.derivations`); ``None`` if unknown.
+        (see `runner.engines.engine.Engine`); ``None`` if unknown.
     """
 
     argument: str
@@ -54,7 +54,7 @@ class CallWiring:
         many numbers as ``{"shape": [...]}``.
     derivations
         How the outputs of a custom layer were computed: place in a structured output, or an
-        empty text for a plain output, to derivation (see `runner.capture.derivations`).
+        empty text for a plain output, to derivation (see `runner.engines.engine.Engine`).
     """
 
     name: Name

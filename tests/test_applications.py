@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from runner.capture.capture import Capture
-from runner.capture.tracing import unfused
+from runner.engines.tensorflow.tracing import exact as unfused
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from keras import layers
 from runner.capture.batches import padded
 from runner.capture.capture import Capture
 from runner.capture.selection import Selection
-from runner.capture.tracing import unfused
+from runner.engines.tensorflow.tracing import exact as unfused
 from runner.errors import InputError, RunError
 
 

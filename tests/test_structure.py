@@ -49,6 +49,16 @@ ORDER = (
     "config.experiment_config",
     "config.schema",
     "config.yaml_files",
+    "model.keras_internals",
+    "engines.engine",
+    "engines.tensorflow.tensors",
+    "engines.tensorflow.variables",
+    "engines.tensorflow.derivations",
+    "engines.tensorflow.gradients",
+    "engines.tensorflow.resources",
+    "engines.tensorflow.effects",
+    "engines.tensorflow.tracing",
+    "engines.tensorflow.settings",
     "model.backend",
     "config.environment_values",
     "config.grammar",
@@ -63,7 +73,6 @@ ORDER = (
     "config.composition",
     "config.compose",
     "config.jobs",
-    "model.keras_internals",
     "model.seeding",
     "model.model_archive",
     "model.model_files",
@@ -96,7 +105,6 @@ ORDER = (
     "capture.call_paths",
     "capture.calls",
     "capture.batches",
-    "capture.derivations",
     "capture.axes",
     "capture.connections",
     "capture.losses",
@@ -106,10 +114,8 @@ ORDER = (
     "capture.stocktaking",
     "capture.streams",
     "capture.attributes",
-    "capture.resources",
     "capture.state",
     "capture.failures",
-    "capture.tracing",
     "capture.capture",
     "capture.invariance",
     "tables.layout",
@@ -232,6 +238,14 @@ ORDER = (
 # These import Keras when they are imported; no other module imports them at its top.
 LOADS_KERAS = {
     "model.keras_internals",
+    "engines.tensorflow.tensors",
+    "engines.tensorflow.variables",
+    "engines.tensorflow.derivations",
+    "engines.tensorflow.gradients",
+    "engines.tensorflow.resources",
+    "engines.tensorflow.effects",
+    "engines.tensorflow.tracing",
+    "engines.tensorflow.settings",
     "model.seeding",
     "model.model_archive",
     "model.model_files",
@@ -242,7 +256,6 @@ LOADS_KERAS = {
     "capture.call_paths",
     "capture.calls",
     "capture.batches",
-    "capture.derivations",
     "capture.axes",
     "capture.connections",
     "capture.losses",
@@ -253,10 +266,8 @@ LOADS_KERAS = {
     "capture.stocktaking",
     "capture.streams",
     "capture.attributes",
-    "capture.resources",
     "capture.state",
     "capture.failures",
-    "capture.tracing",
     "capture.capture",
     "capture.invariance",
     "experiment.showing",
@@ -340,10 +351,29 @@ _BY_NAME = ("getattr", "hasattr", "setattr", "delattr", "patched")
 
 
 def test_private_names_of_keras_stand_in_one_module() -> None:
-    # These hold what is TensorFlow's.
-    others = {"model.keras_internals", "capture.resources", "capture.streams"}
-    for module in LOADS_KERAS - others:
-        assert not private_names(module) - {"_jit_compile", "_storage"}, module
+    for module in LOADS_KERAS - {"model.keras_internals"}:
+        assert module.startswith("engines.") or not private_names(module), module
+
+
+def test_a_framework_stands_behind_its_engine() -> None:
+    users = {
+        module
+        for module in SOURCES
+        if not module.startswith("engines.tensorflow")
+        and any(name.partition(".")[0] == "tensorflow" for name in imported(module))
+    }
+    assert users == {
+        "model.seeding",  # tf_global: the numbers of TensorFlow's own generator
+        "model.redrawing",  # one function of TensorFlow that draws all weights
+        "probe.decoding",  # pictures are decoded as Keras does, which uses TensorFlow
+    }
+    chosen_by = {
+        module
+        for module in SOURCES
+        if not module.startswith("engines.tensorflow")
+        and any(name.startswith("runner.engines.tensorflow") for name in imported(module))
+    }
+    assert chosen_by == {"model.backend"}
 
 
 def test_the_other_modules_load_without_tensorflow_and_keras() -> None:

@@ -72,7 +72,7 @@ class Derived:
 
 
 def evaluate(description: dict[str, Any], source: Callable[[dict[str, Any]], Derived]) -> Derived:
-    """Compute a tensor from its description by `runner.capture.derivations`.
+    """Compute a tensor from its description by `runner.engines.engine.Engine`.
 
     Parameters
     ----------

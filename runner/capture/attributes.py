@@ -12,8 +12,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from runner.model.backend import framework
 from runner.model.keras_internals import TRACKERS, all_layers
 
 Undo = Callable[[], None]
@@ -25,13 +25,13 @@ _LIBRARIES = sys.stdlib_module_names - {"__main__"} | {
 }  # fmt: skip
 _PLAIN = (
     bool, int, float, complex, str, bytes, type(None), type, types.ModuleType, np.generic,
-    tf.Tensor, tf.Variable, tf.DType, tf.TensorShape, keras.KerasTensor, keras.Variable,
+    keras.KerasTensor, keras.Variable,
 )  # fmt: skip
-_HOLDERS = (keras.Operation, tf.Module, keras.metrics.Metric, *TRACKERS, types.SimpleNamespace)
+_HOLDERS = (keras.Operation, keras.metrics.Metric, *TRACKERS, types.SimpleNamespace)
 _LOOKED_INTO = (
     tuple, frozenset, list, dict, set, collections.deque, bytearray, np.ndarray, random.Random,
     np.random.RandomState, np.random.Generator, types.MethodType, types.FunctionType,
-    functools.partial, tf.types.experimental.PolymorphicFunction,
+    functools.partial,
 )  # fmt: skip
 # Attributes that Keras itself keeps in a layer and changes when it builds one.
 _OF_KERAS = frozenset((*vars(keras.Model()), *vars(keras.layers.Layer())))
@@ -102,13 +102,13 @@ class Attributes:
             return [thing.func, *thing.args, *thing.keywords.values()]
         if isinstance(thing, types.FunctionType):
             return self._function(thing)
-        if isinstance(thing, tf.types.experimental.PolymorphicFunction):
-            return [thing.python_function]
+        if isinstance(thing, framework().wrapping_types):
+            return framework().wrapped_by(thing)
         undo, below = _container(thing)
         if undo is not None:
             self._notes[id(thing)] = thing, undo
             return below
-        if isinstance(thing, _HOLDERS) or _is_users(type(thing)):
+        if isinstance(thing, (*_HOLDERS, *framework().module_types)) or _is_users(type(thing)):
             return self._object(thing)
         return ()
 
@@ -181,8 +181,10 @@ _holding: dict[Any, bool] = {}
 def _may_hold(cls: Any) -> bool:
     """Return whether instances of a class can refer to anything that is noted."""
     if cls not in _holding:
-        _holding[cls] = not issubclass(cls, _PLAIN) and (
-            issubclass(cls, (*_LOOKED_INTO, *_HOLDERS)) or _is_users(cls)
+        own = framework()
+        holders = (*_HOLDERS, *own.module_types, *own.wrapping_types)
+        _holding[cls] = not issubclass(cls, (*_PLAIN, *own.plain_types)) and (
+            issubclass(cls, (*_LOOKED_INTO, *holders)) or _is_users(cls)
         )
     return _holding[cls]
 
@@ -216,7 +218,7 @@ def _container(thing: Any) -> tuple[Undo | None, Iterable[Any]]:
     match thing:
         case list():
             items = list(thing)
-            below = [*items, getattr(thing, "_storage", None)]  # in TensorFlow's lists
+            below = [*items, *framework().wrapped_by(thing)]
             return functools.partial(_put_items_back, thing, items), below
         case dict():
             pairs = dict(thing)
@@ -257,7 +259,8 @@ def _holds_layers(value: Any) -> bool:
         return any(map(_holds_layers, value))
     if isinstance(value, dict):
         return any(map(_holds_layers, value.values()))
-    return isinstance(value, (keras.Operation, keras.Variable, tf.Variable, tf.Module))
+    held = (keras.Operation, keras.Variable, *framework().module_types)
+    return isinstance(value, held) or framework().is_variable(value)
 
 
 def _put_items_back(now: list[Any], before: list[Any]) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from runner.capture.calls import Call
+from runner.model.backend import framework
 from runner.model.keras_internals import is_own_layer
 
 Names = tuple[str, ...]
@@ -37,17 +37,6 @@ _KEEPING = tuple(
         *("ZeroPadding1D", "Cropping1D", "UpSampling1D"),
     )
     if hasattr(keras.layers, name)
-)
-# TensorFlow operations whose output has the axes of the inputs of the same rank.
-_ELEMENTWISE = frozenset(
-    (
-        *("Identity", "StopGradient", "Cast", "Neg", "Abs", "Sign", "Square", "Sqrt", "Rsqrt"),
-        *("Exp", "Log", "Log1p", "Erf", "Tanh", "Sigmoid", "Relu", "Relu6", "LeakyRelu", "Elu"),
-        *("Selu", "Softplus", "Softsign", "Softmax", "LogSoftmax", "ClipByValue", "Pow"),
-        *("Add", "AddV2", "AddN", "Sub", "Mul", "MulNoNan", "Div", "RealDiv", "DivNoNan"),
-        *("Maximum", "Minimum", "SquaredDifference", "SelectV2", "BiasAdd", "FusedBatchNormV3"),
-        *("ConcatV2", "Pad", "PadV2", "MirrorPad"),
-    )
 )
 
 
@@ -129,14 +118,9 @@ class _Naming:
 
     def _behind(self, tensor: Any) -> Names | None:
         """Return the axes of a tensor in the graph from which this one is made elementwise."""
-        if isinstance(tensor, tf.__internal__.EagerTensor):
-            return None
         rank, waiting, seen = _rank(tensor), [tensor], {id(tensor)}
         while waiting:
-            operation = waiting.pop().op
-            if operation.type not in _ELEMENTWISE:
-                continue
-            for source in reversed(operation.inputs):
+            for source in reversed(framework().elementwise_sources(waiting.pop())):
                 if _rank(source) != rank or id(source) in seen:
                     continue
                 seen.add(id(source))
@@ -274,5 +258,5 @@ def _of_keras(layer: Any) -> bool:
 
 def _rank(tensor: Any) -> int | None:
     """Return the rank of one sample; ``None`` if it is no tensor, or has no sample axis."""
-    rank = tensor.shape.rank if isinstance(tensor, tf.Tensor) else None
-    return None if rank is None or rank == 0 else rank - 1
+    shape = framework().shape_of(tensor)
+    return len(shape) - 1 if shape else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,18 +11,14 @@ from inspect import signature
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from runner.capture.call_paths import CallPaths
 from runner.deep_models import room_for_depth
+from runner.model.backend import framework
 from runner.model.keras_internals import is_inferring
 from runner.patching import patched
 
 Leaf = tuple[str | None, Any]
-
-_TracedFunction: Any = type(tf.function(lambda: None))
-
-_NO_SCOPE = re.compile(r"[^A-Za-z0-9_./-]")
 
 _watching = threading.RLock()  # Keras's classes are wrapped for one pass at a time
 
@@ -113,10 +108,8 @@ def watch(forward: Callable[[], Any], observers: Sequence[Observer] = ()) -> lis
 
     Keras has no forward hooks, so ``Layer.__call__`` and ``Operation.__call__`` are wrapped
     during the pass, for this thread alone; so is the ``__call__`` of layer classes that
-    define their own. The computation of the layers is unchanged. A ``tf.function`` inside
-    the model is run as part of the pass: otherwise it would hide its layers, and keep this
-    pass's tensors in a trace that outlives it. The same holds for ``tf.recompute_grad`` (a
-    remat scope of Keras), which would hide layers from a gradient.
+    define their own. The computation of the layers is unchanged. A compiled function inside
+    the model is run as part of the pass: otherwise it would hide its layers.
 
     Parameters
     ----------
@@ -145,17 +138,15 @@ class _Watcher:
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
-        operation_class, graph_class = keras.Operation, tf.Graph
-        operation_call, name_scope = operation_class.__call__, graph_class.name_scope
-        operation_init, recompute = operation_class.__init__, tf.recompute_grad
+        operation_class = keras.Operation
+        operation_call, operation_init = operation_class.__call__, operation_class.__init__
         calling = _CallingClasses()
         layer_calls = {cls: cls.__call__ for cls in calling.found}
-        function_call = _TracedFunction.__call__
 
         def wrapped(calling_class: type, layer_call: Callable[..., Any]) -> Callable[..., Any]:
             def call_layer(layer: Any, *args: Any, **kwargs: Any) -> Any:
                 if (
-                    threading.get_ident() != self._thread
+                    not self._is_mine()
                     or not isinstance(layer, keras.Layer)
                     or _is_symbolic(args, kwargs)
                     or calling.of(type(layer)) is not calling_class  # it called super()
@@ -166,11 +157,7 @@ class _Watcher:
             return call_layer
 
         def call_operation(operation: Any, *args: Any, **kwargs: Any) -> Any:
-            if (
-                threading.get_ident() != self._thread
-                or not self._is_node(operation)
-                or _is_symbolic(args, kwargs)
-            ):
+            if not self._is_mine() or not self._is_node(operation) or _is_symbolic(args, kwargs):
                 return operation_call(operation, *args, **kwargs)
             return self._call(operation_call, operation, args, kwargs)
 
@@ -179,22 +166,8 @@ class _Watcher:
 
         def make_operation(operation: Any, *args: Any, **kwargs: Any) -> None:
             operation_init(operation, *args, **kwargs)  # takes a dtype too in older Keras
-            if threading.get_ident() == self._thread:
+            if self._is_mine():
                 self._paths.note_made(operation, made_with(operation, *args, **kwargs))
-
-        def call_function(function: Any, *args: Any, **kwargs: Any) -> Any:
-            # A compiled function uses other kernels, and is left compiled.
-            if threading.get_ident() != self._thread or getattr(function, "_jit_compile", None):
-                return function_call(function, *args, **kwargs)
-            return function.python_function(*args, **kwargs)
-
-        def computed_once(function: Any) -> Any:
-            return recompute(function) if threading.get_ident() != self._thread else function
-
-        def scope_of_any_name(graph: Any, name: str | None) -> Any:
-            # Layer names are arbitrary; scope names of TensorFlow's graphs are restricted.
-            fit = _NO_SCOPE.sub("_", name) if name else name
-            return name_scope(graph, f".{fit}" if fit and fit[0] in "_/-" else fit)
 
         with contextlib.ExitStack() as stack:
             for cls, layer_call in layer_calls.items():
@@ -202,10 +175,12 @@ class _Watcher:
             stack.enter_context(
                 patched(operation_class, __call__=call_operation, __init__=make_operation)
             )
-            stack.enter_context(patched(graph_class, name_scope=scope_of_any_name))
-            stack.enter_context(patched(_TracedFunction, __call__=call_function))
-            stack.enter_context(patched(tf, recompute_grad=computed_once))
+            stack.enter_context(framework().watching(self._is_mine))
             yield
+
+    def _is_mine(self) -> bool:
+        """Return whether the current thread is that of the pass."""
+        return threading.get_ident() == self._thread
 
     def _is_node(self, operation: Any) -> bool:
         """Return whether an operation is a node of the Functional model being called."""

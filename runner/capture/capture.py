@@ -4,33 +4,54 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from runner.capture.batches import count_samples, has_fixed_batches
 from runner.capture.calls import Call, watch
 from runner.capture.failures import explained, in_one_line
-from runner.capture.gradients import Gradients
+from runner.capture.gradients import watch_with_gradients
 from runner.capture.inventory import Inventory, Layer
 from runner.capture.losses import total_loss
 from runner.capture.pre_activations import PreActivations
 from runner.capture.selection import Selection
 from runner.capture.state import State, first_call
 from runner.capture.stocktaking import take_inventory
-from runner.capture.tracing import Pass, Traced, as_array, as_tensors, trace, unfused
+from runner.engines.engine import Pass, Traced
 from runner.errors import RunError, RunnerError
+from runner.model.backend import framework
 from runner.model.keras_internals import all_layers, global_generator
 from runner.tensors import TensorSpec
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What is known of a pass besides the values.
+
+    Attributes
+    ----------
+    inventory
+        The layers and tensors of the pass.
+    assigned
+        Variables other than the given ones that would have been assigned, with new values.
+    size
+        Number of values that all layers together output for a sample.
+    """
+
+    inventory: Inventory
+    assigned: list[tuple[keras.Variable, Any]]
+    size: int
 
 
 class Capture:
     """A model prepared for capturing every layer's output, batch by batch.
 
-    The forward pass is traced once into a TensorFlow function that returns all selected
+    The forward pass is traced once into a function that returns all selected
     tensors; if it cannot be traced, it runs eagerly. Either way the model is unchanged
     afterwards: Keras's variables are passed as arguments, and all other changes are undone
     (see `runner.capture.state`). State that changes is carried from batch to batch here.
@@ -105,8 +126,8 @@ class Capture:
         self._values: list[Any] = []
         self.refresh()
         self._expected: list[tuple[str, str]] | None = None
-        self._traced, self.eager_because = self._trace(inputs, targets)
-        found, arrays = self._run(inputs, targets)
+        self._traced, self.eager_because = self._trace((inputs, targets))
+        found, arrays = self._run((inputs, targets))
         self._expected = [(spec.kind, spec.name) for spec in found.tensors]
         self._selection.check(found.candidates, found.refused)
         self._inventory = found
@@ -143,8 +164,8 @@ class Capture:
         Returns
         -------
         list[numpy.ndarray or None]
-            The values of `tensors`, each of shape (sample, ...): views of TensorFlow's memory,
-            not to be written to. ``None`` for tensors that are lost, with this batch or an
+            The values of `tensors`, each of shape (sample, ...): views of the framework's
+            memory, not to be written to. ``None`` for tensors that are lost, with this batch or an
             earlier one.
 
         Raises
@@ -152,7 +173,7 @@ class Capture:
         RunError
             If the model fails, or calls other layers than for the first batch.
         """
-        arrays = self._run(inputs, targets)[1]
+        arrays = self._run((inputs, targets))[1]
         rows = count_samples(inputs)
         found: list[np.ndarray | None] = []
         for place, spec in zip(self._places, self.tensors, strict=True):
@@ -171,7 +192,7 @@ class Capture:
         list[numpy.ndarray]
             The values of `tensors`, of any shape.
         """
-        arrays = self._run(inputs, targets)[1]
+        arrays = self._run((inputs, targets))[1]
         return [arrays[place] for place in self._places]
 
     @contextlib.contextmanager
@@ -181,7 +202,7 @@ class Capture:
         try:
             yield
         finally:
-            values += [tf.convert_to_tensor(v.value) for v in self._variables[len(values) :]]
+            values += framework().values_of(self._variables[len(values) :])
             self._values, self._state.carried = values, carried
 
     def leave_out(self, reasons: dict[TensorSpec, str]) -> None:
@@ -246,17 +267,18 @@ class Capture:
             users.state if own is not None and users and variable is own.state else variable
             for variable in self._variables
         ]
-        self._values = [tf.convert_to_tensor(variable.value) for variable in variables]
+        self._values = framework().values_of(variables)
 
-    def _trace(self, inputs: Any, targets: np.ndarray | None) -> tuple[Traced | None, str | None]:
+    def _trace(self, batch: Any) -> tuple[Traced[_Found] | None, str | None]:
         try:
             with self._state.trace():
-                traced = trace(self._forward, self._values, inputs, targets)
-            if traced.example.assigned:  # it drew from Keras's global stream
-                self._variables += [variable for variable, _ in traced.example.assigned]
+                traced = framework().trace(self._forward, self._values, batch)
+            assigned = traced.example.found.assigned
+            if assigned:  # it drew from Keras's global stream
+                self._variables += [variable for variable, _ in assigned]
                 self.refresh()
                 with self._state.trace():
-                    traced = trace(self._forward, self._values, inputs, targets)
+                    traced = framework().trace(self._forward, self._values, batch)
         except RunnerError:
             raise
         except Exception as error:  # any error; a real one is raised again by the eager pass
@@ -264,23 +286,11 @@ class Capture:
         self._state.expect(traced.resources)
         return traced, None
 
-    def _forward(self, values: list[Any], inputs: Any, targets: Any) -> Pass:
+    def _forward(self, values: list[Any], batch: Any) -> Pass[_Found]:
         """Run the model with given values of its variables."""
         state = list(zip(self._variables, values, strict=True))
-        kinds = self._selection.kinds
-        tape = tf.GradientTape(watch_accessed_variables=False) if "gradient" in kinds else None
-        gradients = None if tape is None else Gradients(tape)
-        observers = [PreActivations()] if "pre_activation" in kinds else []
         with _Scope(state, collect_losses=True) as scope:
-            with tape or contextlib.nullcontext():
-                calls = watch(
-                    lambda: self.model(inputs, training=self._training),
-                    [*observers, *([] if gradients is None else [gradients])],
-                )
-                if gradients is not None:
-                    loss = total_loss(self.model.loss, targets, gradients.output)
-            if gradients is not None:
-                gradients.add(loss)
+            calls = self._calls(*batch)
             inventory, tensors = take_inventory(self.model, calls, self._selection, self._rows)
         after = [scope.get_current_value(variable) for variable in self._variables]
         updates = {place: value for place, value in enumerate(after) if value is not values[place]}
@@ -290,9 +300,23 @@ class Capture:
             for key, variable in scope.assigned.items()
             if key not in known
         ]
-        return Pass(inventory, tensors, updates, assigned, _size(calls))
+        return Pass(tensors, updates, _Found(inventory, assigned, _size(calls)))
 
-    def _run(self, inputs: Any, targets: np.ndarray | None) -> tuple[Inventory, list[np.ndarray]]:
+    def _calls(self, inputs: Any, targets: Any) -> list[Call]:
+        """Run the model and return every call in it, with what the selected kinds need."""
+        kinds = self._selection.kinds
+        observers = [PreActivations()] if "pre_activation" in kinds else []
+
+        def forward() -> Any:
+            return self.model(inputs, training=self._training)
+
+        if "gradient" not in kinds:
+            return watch(forward, observers)
+        return watch_with_gradients(
+            forward, observers, lambda output: total_loss(self.model.loss, targets, output)
+        )
+
+    def _run(self, batch: Any) -> tuple[Inventory, list[np.ndarray]]:
         traced, state = self._traced, self._state
         if traced is None:
             around = state.python_pass()
@@ -300,21 +324,26 @@ class Capture:
             around = state.python_pass(every_thread=True)
         else:
             around = state.traced_pass()
-        with unfused(), explained(), around:
-            passed = (traced or self._forward)(self._values, *as_tensors((inputs, targets)))
-        found = [(spec.kind, spec.name) for spec in passed.inventory.tensors]
+        with framework().exact(), explained(), around:
+            tensors = keras.tree.map_structure(
+                lambda array: None if array is None else framework().as_tensor(array), batch
+            )
+            passed = (traced or self._forward)(self._values, tensors)
+        found = [(spec.kind, spec.name) for spec in passed.found.inventory.tensors]
         if self._expected is not None and found != self._expected:
             raise RunError(
                 "the model called other layers than for the first batch: "
                 + ", ".join(sorted({name for _, name in {*found} ^ {*self._expected}}))
             )
-        self.size = passed.size
-        self._moves = bool(passed.updates or passed.assigned)
+        # Those of a trace were made while it was traced.
+        assigned = passed.found.assigned if traced is None else []
+        self.size = passed.found.size
+        self._moves = bool(passed.updates or assigned)
         for place, value in passed.updates.items():
             self._values[place] = value
-        self._variables += [variable for variable, _ in passed.assigned]
-        self._values += [value for _, value in passed.assigned]
-        return passed.inventory, [as_array(tensor) for tensor in passed.tensors]
+        self._variables += [variable for variable, _ in assigned]
+        self._values += [value for _, value in assigned]
+        return passed.found.inventory, [framework().as_array(tensor) for tensor in passed.tensors]
 
 
 class _Scope(keras.StatelessScope):  # type: ignore[misc]
@@ -331,11 +360,9 @@ class _Scope(keras.StatelessScope):  # type: ignore[misc]
 
 def _size(calls: list[Call]) -> int:
     """Return the number of values that calls output per sample, counting axes of known length."""
+    shapes = [framework().shape_of(tensor) for call in calls for _, tensor in call.outputs]
     return sum(
-        int(np.prod([length or 1 for length in tuple(tensor.shape)[1:]], dtype=np.int64))
-        for call in calls
-        for _, tensor in call.outputs
-        if isinstance(tensor, tf.Tensor) and tensor.shape.rank is not None
+        math.prod(length or 1 for length in shape[1:]) for shape in shapes if shape is not None
     )
 
 

@@ -10,10 +10,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from runner.capture.calls import Call, Leaf, leaves
-from runner.capture.derivations import derivation
+from runner.model.backend import framework
 from runner.model.keras_internals import all_layers, is_own_layer, is_own_operation, mask_of
 from runner.wiring import CallWiring, Wire
 
@@ -57,13 +56,13 @@ def wiring_of(
 
     for call in calls:
         if call.loop is None:
-            outputs: dict[str, dict[str, Any]] = {}
-            if not _has_arguments(call.operation) and not tf.executing_eagerly():
-                outputs = {
-                    place or "": derivation(tensor, source)
-                    for place, tensor in call.outputs
-                    if _is_passed(tensor) and names.get(id(tensor), "").startswith(call.name)
-                }
+            outputs = {
+                place or "": described
+                for place, tensor in (() if _has_arguments(call.operation) else call.outputs)
+                if framework().is_passed(tensor)
+                and names.get(id(tensor), "").startswith(call.name)
+                and (described := framework().derivation(tensor, source)) is not None
+            }
             wires = tuple(_wires(call, names, shown, source))
             wiring = CallWiring(call.name, wires, _settings(call), outputs)
             found.setdefault(call.layer_path, []).append(wiring)
@@ -158,12 +157,12 @@ def _wires(
     source: Callable[[Any], dict[str, Any] | None],
 ) -> Iterator[Wire]:
     arguments = _argument_names(call)
-    several = sum(bool(tf.is_tensor(tensor)) for _, tensor in call.inputs) > 1
+    several = sum(framework().is_tensor(tensor) for _, tensor in call.inputs) > 1
     for place, tensor in call.inputs:
-        if _is_passed(tensor):
+        if framework().is_passed(tensor):
             position, _, below = str(place).partition(".")
             argument = arguments.get(int(position), f"argument{position}")
-            before = _before_casts(tensor)
+            before = framework().before_casts(tensor)
             name = names.get(id(tensor)) or names.get(id(before))
             # A tensor that it returns unchanged has its name; the tensor's source is not known.
             own = name is not None and name.partition(":")[0] == call.name
@@ -174,21 +173,15 @@ def _wires(
                 shown.get(id(before)),
                 mask_of(tensor) is not None,
                 str(place) if unnamed and several else None,
-                derivation(tensor, source) if unnamed and not tf.executing_eagerly() else None,
+                framework().derivation(tensor, source) if unnamed else None,
             )
-
-
-def _is_passed(value: Any) -> bool:
-    """Return whether a value is a tensor of the pass; constants are made before it."""
-    constant = not tf.executing_eagerly() and hasattr(value, "numpy")
-    return bool(tf.is_tensor(value)) and not constant
 
 
 def _settings(call: Call) -> dict[str, Any]:
     names = _argument_names(call)
     settings = {}
     for position, value in enumerate(call.given):
-        if value is None or any(_is_passed(leaf) for _, leaf in leaves(value)):
+        if value is None or any(framework().is_passed(leaf) for _, leaf in leaves(value)):
             continue
         plain = _plain(value)
         if plain is not _UNKNOWN:
@@ -207,19 +200,6 @@ def _placed(leaf: Leaf) -> tuple[str, Any]:
     """Return an input of the model with its place among the model's inputs."""
     place, tensor = leaf
     return str(place).partition(".")[2] or "input", tensor
-
-
-def _before_casts(tensor: Any) -> Any:
-    """Return the tensor of a graph from which another is made by casts alone.
-
-    Keras converts the inputs of a model to the dtype of its layers.
-    """
-    while isinstance(tensor, tf.Tensor) and not hasattr(tensor, "numpy"):
-        source = tensor.op.inputs[0] if tensor.op.type in ("Cast", "Identity") else None
-        if source is None or not (tensor.dtype.is_floating or source.dtype.is_integer):
-            break
-        tensor = source
-    return tensor
 
 
 def _activation_name(activation: Any) -> str:

@@ -6,9 +6,6 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
-
 from runner.tensors import Kind, LeftOut, TensorSpec
 from runner.wiring import CallWiring
 
@@ -82,8 +79,8 @@ class Inventory:
         Selected tensors that are identical to one of `tensors`, each with the position of
         that one.
     weights : list[tuple[TensorSpec, variable]]
-        Every kept weight with its ``keras.Variable``, or ``tf.Variable``.
-    plain_variables : list[tf.Variable]
+        Every kept weight with its ``keras.Variable``, or the framework's.
+    plain_variables : list[Any]
         Variables of all layers that are not weights of Keras, kept or not.
     weight_aliases : list[tuple[TensorSpec, TensorSpec]]
         Kept weights that belong to an earlier layer path too, each with that one.
@@ -102,7 +99,7 @@ class Inventory:
         self.aliases: list[tuple[TensorSpec, int]] = []
         self.weights: list[tuple[TensorSpec, Any]] = []
         self.weight_aliases: list[tuple[TensorSpec, TensorSpec]] = []
-        self.plain_variables: list[tf.Variable] = []
+        self.plain_variables: list[Any] = []
         self.candidates: list[TensorSpec] = []
         self.refused: list[tuple[TensorSpec, str]] = []
         self.outputs: tuple[str, ...] = ()
@@ -136,9 +133,3 @@ class Inventory:
             asked = [one.reason for one in entry.left_out if one.kind in self._kinds]
             reason = next(iter(asked), entry.layer.reason)
         return dataclasses.replace(entry.layer, reason=reason, left_out=tuple(entry.left_out))
-
-
-def value_of(variable: Any) -> np.ndarray:
-    """Return the value of a ``keras.Variable`` or ``tf.Variable``, in its own dtype and shape."""
-    value = variable.value() if isinstance(variable, tf.Variable) else variable.value
-    return np.asarray(tf.convert_to_tensor(value).numpy())

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-import keras
-import tensorflow as tf
-
-from runner.model.keras_internals import is_of_keras, sublayers, value_inside
-
-_Trackable: Any = tf.__internal__.tracking.AutoTrackable
+from runner.model.backend import framework
+from runner.model.keras_internals import sublayers, value_inside
 
 
 def uncalled(model: Any, paths: dict[int, str], taken: set[str]) -> Iterator[tuple[Any, str, str]]:
@@ -56,40 +52,15 @@ def uncalled(model: Any, paths: dict[int, str], taken: set[str]) -> Iterator[tup
 def own_weights(layer: Any) -> Iterator[tuple[str, Any]]:
     """Yield a layer's variables that belong to none of its sublayers, under unique names.
 
-    Keras variables have their own names; a plain ``tf.Variable`` is named after the attribute
-    that holds it, such as ``scale``, ``tables.0`` in a list or ``cell.w`` in a ``tf.Module``.
+    Keras variables have their own names; a variable of the framework is named after the
+    attribute that holds it, such as ``scale``, ``tables.0`` in a list or ``cell.w`` in a module.
     """
     below = {id(weight) for child in sublayers(layer) for weight in child.weights}
     of_keras = getattr(layer, "weights", [])
     known = {id(part) for weight in of_keras for part in (weight, value_inside(weight))}
-    plain = _plain(getattr(layer, "__dict__", {}), "", known)
+    plain = framework().plain_variables(getattr(layer, "__dict__", {}), known)
     names: dict[str, int] = {}
     for name, weight in (*((weight.name, weight) for weight in of_keras), *plain):
         if id(weight) not in below:
             names[name] = again = names.get(name, 0) + 1
             yield (name if again == 1 else f"{name}#{again}"), weight
-
-
-def _plain(held: Mapping[Any, Any], prefix: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """Yield the plain variables of an object's attributes, each once."""
-    for key, value in held.items():
-        # TensorFlow keeps the contents of its checkpoints under such names.
-        if str(key).startswith("_self_") or id(value) in seen:
-            continue
-        name = f"{prefix}{key}"
-        if isinstance(value, tf.Variable):
-            seen.add(id(value))
-            yield name, value
-        elif (below := _held_by(value)) is not None:
-            seen.add(id(value))
-            yield from _plain(below, f"{name}.", seen)
-
-
-def _held_by(value: Any) -> Mapping[Any, Any] | None:
-    """Return the contents of a container, ``tf.Module`` or loaded SavedModel, by name."""
-    if isinstance(value, Mapping):
-        return value
-    if isinstance(value, (list, tuple)):
-        return dict(enumerate(value))
-    tracks = isinstance(value, _Trackable) and not isinstance(value, keras.Layer)
-    return vars(value) if tracks and not is_of_keras(type(value)) else None

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 
 from runner.capture.attributes import Attributes
-from runner.capture.resources import Resource, watching
 from runner.capture.streams import Streams
-from runner.errors import InputError
+from runner.engines.engine import Resource
+from runner.model.backend import framework
 from runner.model.keras_internals import global_generator, use_global_generator, watching_builds
 
 _lock = threading.RLock()  # state shared by the process is restored by one thread at a time
@@ -45,7 +45,7 @@ class State:
 
     @property
     def carries_resources(self) -> bool:
-        """Whether TensorFlow variables or tables are carried from pass to pass."""
+        """Whether the framework's variables or tables are carried from pass to pass."""
         return bool(self._resources)
 
     @property
@@ -77,7 +77,7 @@ class State:
         Parameters
         ----------
         every_thread
-            Whether TensorFlow may run some of it in other threads.
+            Whether the framework may run some of it in other threads.
         carry
             Whether the next pass begins with the state that this one leaves.
         """
@@ -120,7 +120,8 @@ class State:
         try:
             for key, value in self._values.items():
                 self._resources[key].write(value)
-            with _noting(note, every_thread) if watched else contextlib.nullcontext():
+            noting = framework().noting_changes(note, every_thread=every_thread)
+            with noting if watched else contextlib.nullcontext():
                 yield
             self._values = {key: self._resources[key].read() for key in users}
         finally:
@@ -148,54 +149,18 @@ def first_call(model: keras.Model) -> Iterator[None]:
             for key in (found.keys() - known) & made.keys():  # its state after building
                 del found[key]
 
-        made: dict[int, Any] = {}
+        made: Mapping[int, Any] = {}
         try:
-            with watching_builds(lambda: set(found), note_built), _noting(note) as made:
+            with (
+                watching_builds(lambda: set(found), note_built),
+                framework().noting_changes(note) as made,
+            ):
                 yield
         finally:
             for resource, value in found.values():
                 resource.write(value)
             attributes.put_back()
             streams.put_back(names=False)
-
-
-@contextlib.contextmanager
-def _noting(
-    note: Callable[[Resource], None], every_thread: bool = False
-) -> Iterator[dict[int, Any]]:
-    """Note every resource before it is changed in the scope; yield the resources made there.
-
-    Raises
-    ------
-    InputError
-        If a resource could not be restored. Keras rewrites the errors of layers, so the
-        error is kept and raised after them.
-    """
-    made: dict[int, Any] = {}
-    refused: list[InputError] = []
-
-    def changed(operation: str, handle: Any) -> None:
-        try:
-            resource = Resource.of(handle, operation)
-        except InputError as error:
-            if id(handle) in made:  # nothing else uses it
-                return
-            refused.append(error)
-            raise RuntimeError(str(error)) from error
-        if resource.is_initialized:
-            note(resource)
-
-    try:
-        with watching(
-            changed,
-            lambda handle: made.setdefault(id(handle), handle),
-            every_thread=every_thread,
-        ):
-            yield made
-    except Exception:
-        if refused:
-            raise refused[0] from None
-        raise
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from runner.capture.axes import named_axes
 from runner.capture.calls import Call
@@ -17,6 +16,7 @@ from runner.capture.inventory import Entry, Inventory, Layer
 from runner.capture.model_tree import own_weights, uncalled
 from runner.capture.reductions import reduced, reduced_axes
 from runner.capture.selection import Selection
+from runner.model.backend import framework
 from runner.tensors import Kind, LeftOut, TensorSpec, unit_axis_of
 
 _MADE = "every pass creates its layer again and draws new values"
@@ -85,7 +85,6 @@ class _Taking:
         self._selection = selection
         self._rows = rows
         self._axes = axes
-        self._graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
         self._positions: dict[tuple[int, str | None], int] = {}
         self._taken: set[tuple[Kind, str]] = set()
 
@@ -113,9 +112,7 @@ class _Taking:
                 dtype="",
                 order=order,
             )
-            unfit = (
-                tensor.reason if isinstance(tensor, _Absent) else self._unfit(call, tensor, kind)
-            )
+            unfit = self._unfit(call, tensor, kind)
             if unfit is not None:
                 inventory.refused.append((spec, unfit))
             else:
@@ -141,7 +138,7 @@ class _Taking:
         if kind not in ("activation", "input"):  # the axes of its activation
             tensor = next((own for place, own in call.outputs if place == output), tensor)
         axes = self._axes.get(id(tensor))
-        return axes if axes is not None and len(axes) + 1 == tensor.shape.rank else None
+        return axes if axes is not None and len(axes) + 1 == len(tensor.shape) else None
 
     def _keep(self, spec: TensorSpec, tensor: Any) -> None:
         position = self._positions.setdefault((id(tensor), spec.reduction), len(self.values))
@@ -154,30 +151,12 @@ class _Taking:
 
     def _unfit(self, call: Call, tensor: Any, kind: Kind) -> str | None:
         """Return why a tensor cannot be captured, or ``None``."""
-        it = "its input" if kind == "input" else "its output"
-        graph = self._graph
         if isinstance(tensor, _Absent):
             return tensor.reason
         if call.loop is not None:
             return f"opaque: runs step by step inside the loop of '{call.loop.layer_path}'"
-        if isinstance(tensor, (tf.SparseTensor, tf.RaggedTensor)):
-            return f"opaque: {it} is a {type(tensor).__name__}"
-        if not isinstance(tensor, tf.Tensor):
-            return f"opaque: {it} is a {type(tensor).__name__}, not a tensor"
-        if graph is not None and hasattr(tensor, "numpy"):  # made before the pass
-            return f"no sample axis: {it} is a constant of shape {tuple(tensor.shape)}"
-        if graph is not None and tensor.graph is not graph:
-            return "opaque: runs inside a loop or a branch of the graph"
-        dtype = tensor.dtype
-        if dtype == tf.string or not (dtype.is_bool or dtype.is_numpy_compatible):
-            return f"opaque: {it} is of type {dtype.name}"
-        if tensor.shape.rank == 0 or (
-            graph is not None
-            and tensor.shape[:1].is_fully_defined()
-            and tensor.shape[0] != self._rows
-        ):
-            return f"no sample axis: {it} has shape {tuple(tensor.shape)}"
-        return None
+        it = "its input" if kind == "input" else "its output"
+        return framework().unfit(tensor, it, self._rows)
 
     def add_uncalled(self, model: keras.Model, calls: list[Call], called: dict[str, Any]) -> None:
         """Add the layers that were never called, to both the inventory and `called`."""
@@ -200,7 +179,7 @@ class _Taking:
         """Add the weights of every layer, except layers made during the pass."""
         inventory = self.inventory
         owners: dict[int, TensorSpec] = {}
-        plain: dict[int, tf.Variable] = {}
+        plain: dict[int, Any] = {}
         taken: set[tuple[Kind, str]] = set()
         for place, (path, layer) in enumerate(layers):
             entry = inventory.entries.get(path)
@@ -217,13 +196,13 @@ class _Taking:
                     dtype="",
                     order=order,
                 )
-                unfit = _MADE if path in made else _unfit_weight(variable)
+                unfit = _MADE if path in made else framework().unfit_weight(variable)
                 if unfit is not None:
                     inventory.refused.append((spec, unfit))
                     if self._selection.keeps(spec) and entry is not None:
                         entry.left_out.append(LeftOut(spec.name, "weight", unfit))
                     continue
-                if isinstance(variable, tf.Variable):
+                if framework().is_variable(variable):
                     plain[id(variable)] = variable
                 dtype = keras.backend.standardize_dtype(variable.dtype)
                 spec = dataclasses.replace(spec, shape=tuple(variable.shape), dtype=dtype)
@@ -254,7 +233,7 @@ def _put_out(call: Call) -> Iterator[tuple[Kind, str | None, Any]]:
         yield "gradient", place, _Absent(reason)
     if call.pre_activation is not None:
         yield "pre_activation", None, call.pre_activation
-    given = [leaf for leaf in call.inputs if tf.is_tensor(leaf[1])]
+    given = [leaf for leaf in call.inputs if framework().is_tensor(leaf[1])]
     for place, tensor in given:
         yield "input", place if len(given) > 1 else None, tensor
 
@@ -271,17 +250,7 @@ def _unique(kind: Kind, name: str, taken: set[tuple[Kind, str]]) -> str:
 
 def _stored(tensor: Any, spec: TensorSpec, dtype: str | None) -> Any:
     if spec.reduction is not None:
-        unit_axis = unit_axis_of(spec.axes, tensor.shape.rank - 1)
+        unit_axis = unit_axis_of(spec.axes, len(tensor.shape) - 1)
         tensor = reduced(tensor, spec.reduction, spec.name, unit_axis)
-    return tf.cast(tensor, dtype) if dtype is not None and tensor.dtype.is_floating else tensor
-
-
-def _unfit_weight(variable: Any) -> str | None:
-    """Return why a variable cannot be kept as a weight, or ``None``."""
-    dtype = tf.as_dtype(variable.dtype)
-    if dtype == tf.string or not (dtype.is_bool or dtype.is_numpy_compatible):
-        return f"opaque: it is of type {dtype.name}"
-    shape = tf.TensorShape(variable.shape)
-    if not shape.is_fully_defined():
-        return f"opaque: its shape {shape} is open"
-    return None
+    cast = dtype is not None and framework().is_floating(tensor)
+    return keras.ops.cast(tensor, dtype) if cast else tensor

@@ -11,12 +11,11 @@ import keras
 import numpy as np
 
 from runner.capture.capture import Capture
-from runner.capture.inventory import value_of
-from runner.capture.tracing import unfused
 from runner.config.capture_config import ShowingOptions
 from runner.config.experiment_config import parse_capture
 from runner.errors import some
 from runner.experiment.showing import Settings, Showing
+from runner.model.backend import framework
 from runner.model.building import check_model
 from runner.probe.memory_sources import as_probe
 from runner.tensors import Kind, TensorSpec
@@ -110,10 +109,11 @@ def capture_activations(
     capture = showing.capture
     if kind == "weight":
         found = [
-            Activation(**vars(spec), value=value_of(variable)) for spec, variable in capture.weights
+            Activation(**vars(spec), value=framework().value_of(variable))
+            for spec, variable in capture.weights
         ]
         return _with_the_rest(found, capture, kind)
-    with unfused():
+    with framework().exact():
         batches = [arrays for _, arrays in showing]
     values = {
         spec: np.concatenate([arrays[place] for arrays in batches])

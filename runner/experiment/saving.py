@@ -15,8 +15,6 @@ import keras
 import numpy as np
 import pyarrow as pa
 
-from runner.capture.inventory import value_of
-from runner.capture.tracing import unfused
 from runner.errors import RunError
 from runner.experiment.layer_records import records_of, with_tables
 from runner.experiment.probe_table import ProbeTable
@@ -24,7 +22,7 @@ from runner.experiment.run_workbook import add_workbook
 from runner.experiment.showing import Settings, Showing
 from runner.experiment.tensor_tables import TensorTables
 from runner.experiment.writer_thread import WriterThread
-from runner.model.backend import read_backend
+from runner.model.backend import framework, read_backend
 from runner.preflight import check_disk, estimated_bytes
 from runner.probe.probe import Probe
 from runner.record.layer_record import LayerRecord
@@ -197,14 +195,17 @@ class Saving:
         remembers = not self._shown
         self._shown.append((checkpoint, tables))
         held = (*self._model.weights, *capture.plain_variables)
-        values = {id(variable): value_of(variable) for variable in held}
+        values = {id(variable): framework().value_of(variable) for variable in held}
         whole = list(values.values())
         chosen = [
-            (spec, values[id(variable)] if id(variable) in values else value_of(variable))
+            (
+                spec,
+                values[id(variable)] if id(variable) in values else framework().value_of(variable),
+            )
             for spec, variable in capture.weights
         ]
         self._writer.put(tables.open)
-        with unfused():
+        with framework().exact():
             for batch, arrays in self.showing:
                 self._writer.put(partial(tables.write, batch, arrays))
                 if remembers:

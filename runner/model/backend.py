@@ -1,17 +1,19 @@
-"""Loads TensorFlow and Keras without their log output, and reads their settings."""
+"""Loads Keras and its framework without their log output, and chooses the engine."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.engines.engine import Engine
 from runner.errors import InputError
 
 
@@ -40,7 +42,7 @@ class Backend:
 
 
 def check_backend() -> None:
-    """Check that Keras's backend is TensorFlow, without importing Keras.
+    """Check that Keras's backend is one that has an engine, without importing Keras.
 
     Raises
     ------
@@ -55,7 +57,7 @@ def check_backend() -> None:
     else:
         file = _settings()
         name, place, advice = _configured(file), str(file), "set KERAS_BACKEND=tensorflow"
-    if name != "tensorflow":
+    if name not in _ENGINES:
         raise InputError.of(place, f"expected the backend tensorflow, found {name}", advice)
 
 
@@ -96,7 +98,7 @@ def load_backend() -> None:
         return
     with _stderr_kept_back():
         importlib.import_module("keras")
-        importlib.import_module("tensorflow").config.list_logical_devices()
+        framework().start()
 
 
 @contextlib.contextmanager
@@ -115,38 +117,26 @@ def _stderr_kept_back() -> Iterator[None]:
             raise
 
 
-@contextlib.contextmanager
-def deterministic() -> Iterator[None]:
-    """Allow only deterministic operations of TensorFlow inside the scope."""
-    from tensorflow.python.framework import config
-
-    before = config.is_op_determinism_enabled()
-    config.enable_op_determinism()
-    try:
-        yield
-    finally:
-        if not before:
-            config.disable_op_determinism()
-
-
 def read_backend() -> Backend:
-    """Return the settings of Keras's computations. Imports Keras and TensorFlow."""
+    """Return the settings of Keras's computations. Imports Keras and its framework."""
     import keras
-    import tensorflow as tf
-    from tensorflow.python.framework import config
 
-    return Backend(
-        name=keras.backend.backend(),
-        intra_op_threads=tf.config.threading.get_intra_op_parallelism_threads(),
-        inter_op_threads=tf.config.threading.get_inter_op_parallelism_threads(),
-        onednn=_onednn(),
-        deterministic=config.is_op_determinism_enabled(),
-    )
+    return Backend(name=keras.backend.backend(), **framework().read_settings())
 
 
-def _onednn() -> bool | None:
-    try:  # not available in TensorFlow's public API
-        from tensorflow.python.util import _pywrap_util_port
-    except ImportError:
-        return None
-    return bool(_pywrap_util_port.IsMklEnabled())
+@functools.cache
+def framework() -> Engine:
+    """Return the engine of Keras's backend. Imports Keras and its framework."""
+    import keras
+
+    return _ENGINES[keras.backend.backend()]()
+
+
+def _tensorflow() -> Engine:
+    from runner.engines import tensorflow
+
+    return tensorflow
+
+
+# A backend with an engine is supported.
+_ENGINES: dict[str, Callable[[], Engine]] = {"tensorflow": _tensorflow}

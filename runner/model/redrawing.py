@@ -1,4 +1,7 @@
-"""Redraws a model's initial weights from another seed without rebuilding it."""
+"""Redraws a model's initial weights from another seed without rebuilding it.
+
+Only TensorFlow can do this: one traced function draws all weights from seeds that are arguments.
+"""
 
 from __future__ import annotations
 

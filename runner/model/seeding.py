@@ -32,7 +32,8 @@ def seeded(seed: int, seeding: Seeding) -> Iterator[None]:
         ``keras``: ``keras.utils.set_random_seed(seed)`` and Keras's own draws, as in
         code written by hand. ``tf_global``: the n-th random initializer, in build
         order, draws with the n-th op seed of TensorFlow's global generator, as with
-        ``tf.random.set_seed(seed)`` before Keras 3; biases and Dropout draw nothing.
+        ``tf.random.set_seed(seed)`` before Keras 3; biases and Dropout draw nothing. Only
+        TensorFlow draws these numbers.
     """
     keras.utils.set_random_seed(seed)
     if seeding == "keras":

@@ -13,7 +13,7 @@ from runner.config.experiment_config import ExperimentConfig, TrainConfig
 from runner.errors import InputError
 from runner.experiment.saving import Progress, Saving
 from runner.experiment.showing import Settings
-from runner.model.backend import deterministic
+from runner.model.backend import framework
 from runner.model.building import build_callbacks, input_specs
 from runner.probe.probe import Probe
 from runner.probe.sources import open_probe
@@ -69,7 +69,7 @@ def fit_and_save(
     schedule = Schedule(train.capture_at, train.every, train.unit)
     settings = replace(settings, times=_times(schedule, data, train))
     interrupted: KeyboardInterrupt | None = None
-    with deterministic(), Saving(model, probe, target, header, settings) as saving:
+    with framework().deterministic(), Saving(model, probe, target, header, settings) as saving:
         checkpoints = Checkpoints(schedule, saving)
         callbacks = build_callbacks(train, saving.publication.make_room(_WRITTEN_BY_CALLBACKS))
         if progress is not None:

@@ -27,30 +27,29 @@ _ENTRY_BY_ENTRY = {
 }  # fmt: skip
 _REDUCING = {"Max": "max", "Mean": "mean", "Min": "min", "Prod": "prod", "Sum": "sum"}
 
+# TensorFlow operations whose output has the axes of the inputs of the same rank.
+_ELEMENTWISE = frozenset(
+    (
+        *("Identity", "StopGradient", "Cast", "Neg", "Abs", "Sign", "Square", "Sqrt", "Rsqrt"),
+        *("Exp", "Log", "Log1p", "Erf", "Tanh", "Sigmoid", "Relu", "Relu6", "LeakyRelu", "Elu"),
+        *("Selu", "Softplus", "Softsign", "Softmax", "LogSoftmax", "ClipByValue", "Pow"),
+        *("Add", "AddV2", "AddN", "Sub", "Mul", "MulNoNan", "Div", "RealDiv", "DivNoNan"),
+        *("Maximum", "Minimum", "SquaredDifference", "SelectV2", "BiasAdd", "FusedBatchNormV3"),
+        *("ConcatV2", "Pad", "PadV2", "MirrorPad"),
+    )
+)
+
 
 class _Unknown(Exception):
     """Raised with the name of an operation that cannot be described."""
 
 
-def derivation(tensor: Any, source: Callable[[Any], dict[str, Any] | None]) -> dict[str, Any]:
-    """Describe how a tensor was computed from named tensors.
-
-    Parameters
-    ----------
-    tensor
-        A tensor of the graph that is being traced.
-    source
-        Function that returns ``{"tensor": name}``, ``{"input": place}`` or
-        ``{"weight": name}`` for a tensor that has a name, else ``None``. It is not called
-        for `tensor` itself.
-
-    Returns
-    -------
-    dict
-        ``operation`` and ``of``, the descriptions of its inputs, with its parameters; a
-        source; or a constant (``constant``, or ``range`` with start, stop and step). If it
-        cannot be described: ``unknown``, the name of the unsupported TensorFlow operation.
-    """
+def derivation(
+    tensor: Any, source: Callable[[Any], dict[str, Any] | None]
+) -> dict[str, Any] | None:
+    """Describe how a tensor was computed from named tensors; see `runner.engines.engine`."""
+    if tf.executing_eagerly():
+        return None
     described = 0
 
     def counted(one: Any) -> dict[str, Any] | None:
@@ -199,3 +198,20 @@ def _constant(values: Any) -> dict[str, Any]:
             ends = [array[0].item(), (array[-1] + step).item(), step.item()]
             return {"range": ends, "dtype": array.dtype.name}
     raise _Unknown(f"Const of shape {array.shape}")
+
+
+def before_casts(tensor: Any) -> Any:
+    """Return the tensor from which another one is made by casts alone, or that itself."""
+    while isinstance(tensor, tf.Tensor) and not hasattr(tensor, "numpy"):
+        source = tensor.op.inputs[0] if tensor.op.type in ("Cast", "Identity") else None
+        if source is None or not (tensor.dtype.is_floating or source.dtype.is_integer):
+            break
+        tensor = source
+    return tensor
+
+
+def elementwise_sources(tensor: Any) -> Sequence[Any]:
+    """Return the inputs of the operation that made a tensor entry by entry, if one did."""
+    if hasattr(tensor, "numpy") or tensor.op.type not in _ELEMENTWISE:
+        return ()
+    return tuple(tensor.op.inputs)

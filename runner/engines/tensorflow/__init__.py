@@ -1,0 +1,63 @@
+"""The engine of TensorFlow: traces a pass as a graph, and reads the graph's operations."""
+
+from runner.engines.tensorflow.derivations import (
+    before_casts,
+    derivation,
+    elementwise_sources,
+)
+from runner.engines.tensorflow.gradients import differentiated, shows_logits
+from runner.engines.tensorflow.resources import noting_changes, random_streams
+from runner.engines.tensorflow.settings import deterministic, read_settings, start
+from runner.engines.tensorflow.tensors import (
+    as_array,
+    as_tensor,
+    is_floating,
+    is_passed,
+    is_tensor,
+    shape_of,
+    unfit,
+)
+from runner.engines.tensorflow.tracing import exact, trace, watching
+from runner.engines.tensorflow.variables import (
+    is_variable,
+    module_types,
+    plain_types,
+    plain_variables,
+    unfit_weight,
+    value_of,
+    values_of,
+    wrapped_by,
+    wrapping_types,
+)
+
+__all__ = [
+    "as_array",
+    "as_tensor",
+    "before_casts",
+    "derivation",
+    "deterministic",
+    "differentiated",
+    "elementwise_sources",
+    "exact",
+    "is_floating",
+    "is_passed",
+    "is_tensor",
+    "is_variable",
+    "module_types",
+    "noting_changes",
+    "plain_types",
+    "plain_variables",
+    "random_streams",
+    "read_settings",
+    "shape_of",
+    "shows_logits",
+    "start",
+    "trace",
+    "unfit",
+    "unfit_weight",
+    "value_of",
+    "values_of",
+    "watching",
+    "wrapped_by",
+    "wrapping_types",
+]

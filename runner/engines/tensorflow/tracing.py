@@ -1,0 +1,115 @@
+"""A forward pass as a TensorFlow function, computed without rewrites across layers."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from runner.engines.engine import Found, Pass, Traced
+from runner.engines.tensorflow.effects import changed_by, runs_python
+from runner.patching import patched
+
+_TracedFunction: Any = type(tf.function(lambda: None))
+
+_NO_SCOPE = re.compile(r"[^A-Za-z0-9_./-]")
+
+# Passes of TensorFlow's optimizer that change arithmetic depending on the requested tensors:
+# x * a * b becomes x * (a * b) unless x * a is requested too.
+_REWRITES = ("remapping", "arithmetic_optimization", "constant_folding")
+_rewriting = ContextVar("_rewriting", default=True)
+
+
+def trace(
+    forward: Callable[[list[Any], Any], Pass[Found]], values: list[Any], batch: Any
+) -> Traced[Found]:
+    """Trace a forward pass for batches of any size; raises what `forward` raises."""
+    passes: list[Pass[Found]] = []
+
+    def run(values: list[Any], batch: Any) -> tuple[list[Any], list[Any]]:
+        passes.append(forward(values, batch))
+        return passes[-1].tensors, list(passes[-1].updates.values())
+
+    signature = keras.tree.map_structure(
+        lambda array: (
+            None if array is None else tf.TensorSpec((None, *array.shape[1:]), array.dtype)
+        ),
+        batch,
+    )
+    function = tf.function(run, autograph=False).get_concrete_function(values, signature)
+    example = passes[-1]
+    fixed = {place for place, tensor in enumerate(example.tensors) if tensor.shape[0] is not None}
+    return Traced(
+        function,
+        example,
+        changed_by(function.graph),
+        runs_python(function.graph),
+        frozenset(fixed),
+        tuple(function.graph.variables),
+    )
+
+
+@contextlib.contextmanager
+def exact() -> Iterator[None]:
+    """Prevent TensorFlow from fusing operations of different layers inside the scope.
+
+    Which operations it fuses depends on the requested tensors, and a fused operation rounds
+    differently: without this, a value would depend on which others are captured. A capture
+    enters it for every batch; enter it once around many batches to save the switching.
+    """
+    if not _rewriting.get():
+        yield
+        return
+    options = tf.config.optimizer
+    found = options.get_experimental_options()
+    before = {name: found.get(name, True) for name in _REWRITES}
+    options.set_experimental_options(dict.fromkeys(_REWRITES, False))
+    token = _rewriting.set(False)
+    try:
+        yield
+    finally:
+        _rewriting.reset(token)
+        options.set_experimental_options(before)
+
+
+@contextlib.contextmanager
+def watching(is_mine: Callable[[], bool]) -> Iterator[None]:
+    """Run every ``tf.function`` and ``tf.recompute_grad`` in the scope as plain Python code.
+
+    A ``tf.function`` would hide its layers, and keep this pass's tensors in a trace that
+    outlives it; ``tf.recompute_grad`` (a remat scope of Keras) would hide layers from a
+    gradient.
+
+    Parameters
+    ----------
+    is_mine
+        Tells whether the current thread is that of the pass.
+    """
+    name_scope, recompute = tf.Graph.name_scope, tf.recompute_grad
+    function_call = _TracedFunction.__call__
+
+    def call_function(function: Any, *args: Any, **kwargs: Any) -> Any:
+        # A compiled function uses other kernels, and is left compiled.
+        if not is_mine() or getattr(function, "_jit_compile", None):
+            return function_call(function, *args, **kwargs)
+        return function.python_function(*args, **kwargs)
+
+    def computed_once(function: Any) -> Any:
+        return function if is_mine() else recompute(function)
+
+    def scope_of_any_name(graph: Any, name: str | None) -> Any:
+        # Layer names are arbitrary; scope names of TensorFlow's graphs are restricted.
+        fit = _NO_SCOPE.sub("_", name) if name else name
+        return name_scope(graph, f".{fit}" if fit and fit[0] in "_/-" else fit)
+
+    with (
+        patched(tf.Graph, name_scope=scope_of_any_name),
+        patched(_TracedFunction, __call__=call_function),
+        patched(tf, recompute_grad=computed_once),
+    ):
+        yield

@@ -1,0 +1,85 @@
+"""What every engine must do, asked of the one of Keras's backend."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import ml_dtypes
+import numpy as np
+import pytest
+
+from runner.capture.calls import Call, Observer, watch
+from runner.engines.engine import Marks, Pass
+from runner.model.backend import framework
+
+X = np.array([[1.0, 2.0], [3.0, 4.0]], "float32")
+
+
+def test_tracing_returns_the_function_and_what_was_found() -> None:
+    def forward(values: list[Any], batch: Any) -> Pass[str]:
+        inputs, targets = batch
+        assert targets is None
+        return Pass([inputs["x"] * values[0]], {1: values[1] + 1}, "found")
+
+    engine = framework()
+    values = [engine.as_tensor(np.float32(3)), engine.as_tensor(np.float32(5))]
+    traced = engine.trace(forward, values, ({"x": X}, None))
+    for rows in (2, 1):
+        passed = traced(values, ({"x": engine.as_tensor(X[:rows])}, None))
+        np.testing.assert_array_equal(engine.as_array(passed.tensors[0]), 3 * X[:rows])
+        assert {place: float(value) for place, value in passed.updates.items()} == {1: 6.0}
+        assert passed.found == "found"
+    assert (traced.resources, traced.runs_python, traced.fixed_axes) == ((), False, frozenset())
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        traced.example.found = "another"  # type: ignore[misc]
+
+
+def test_a_gradient_is_that_at_the_marked_tensor() -> None:
+    engine = framework()
+    tensors: list[Any] = []
+
+    def run(marks: Marks) -> tuple[Any, str]:
+        x = engine.as_tensor(X)
+        assert marks.fits(x)
+        assert not marks.fits(engine.as_tensor(np.array([1])))
+        for _ in range(2):
+            tensors.append(marks.apart(x))
+            assert tensors[-1] is not x
+            marks.mark(tensors[-1])
+        return keras.ops.sum(tensors[0] * tensors[0]), "result"
+
+    result, gradients = engine.differentiated(run)
+    used, unused = gradients.at(tensors)
+    assert result == "result"
+    np.testing.assert_array_equal(engine.as_array(used), 2 * X)
+    assert unused is None
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16", "int64", "bool"])
+def test_values_keep_every_bit(dtype: str) -> None:
+    kind = ml_dtypes.bfloat16 if dtype == "bfloat16" else np.dtype(dtype)
+    array = np.array([[0, 1, -3]], "float32").astype(kind)
+    tensor = framework().as_tensor(array)
+    found = framework().as_array(tensor)
+    assert (found.dtype, found.shape, found.tobytes()) == (kind, (1, 3), array.tobytes())
+    assert framework().shape_of(tensor) == (1, 3)
+    assert framework().is_floating(tensor) == ("float" in dtype)
+
+
+class _Begun(Observer):
+    def __init__(self) -> None:
+        self.found: list[tuple[str, int, str]] = []
+
+    def began(self, call: Call) -> None:
+        self.found.append((call.layer_path, call.index, call.name))
+
+
+def test_a_call_knows_its_path_and_index_when_it_begins() -> None:
+    inputs, shared = keras.Input((2,)), keras.layers.Dense(2, name="shared")
+    model = keras.Model(inputs, shared(shared(inputs)))
+    begun = _Begun()
+    calls = watch(lambda: model(X), [begun])
+    assert begun.found == [("", 0, ""), ("shared", 0, ""), ("shared", 1, "")]
+    assert [call.name for call in calls] == ["shared@0", "shared@1", ""]
