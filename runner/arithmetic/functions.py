@@ -39,6 +39,10 @@ FUNCTIONS: dict[str, Function] = {
     "exponential": np.exp,
     "gelu": lambda sums: sums * _erfc(-sums * _ROOT_OF_HALF) / 2,
     "hard_sigmoid": lambda sums: np.clip(sums / 6 + 0.5, 0, 1),
+    # That of models from files of Keras 2.
+    "hard_sigmoid_of_keras_2 of runner.model.old_models": lambda sums: np.clip(
+        float(np.float32(0.2)) * sums + 0.5, 0, 1
+    ),
     "hard_silu": lambda sums: sums * np.clip(sums / 6 + 0.5, 0, 1),
     "hard_shrink": lambda sums: np.where(np.abs(sums) > 0.5, sums, 0),
     "hard_swish": lambda sums: sums * np.clip(sums / 6 + 0.5, 0, 1),

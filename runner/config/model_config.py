@@ -229,10 +229,10 @@ def _format_problems(path: str) -> Iterator[Problem]:
 
 
 class SavedModel(Strict):
-    """A model from a ``.keras`` file."""
+    """A model from a ``.keras`` file, or an ``.h5`` file of Keras 2 or 3."""
 
     path: InputFile
-    """The `.keras` file."""
+    """The `.keras` file, or an `.h5` file of Keras 2 or 3."""
     weights: InputFile | None = None
     """A `.weights.h5` file to load into the model."""
 

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
+import shutil
+import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 
 from runner.config.experiment_config import SavedModel
 from runner.errors import InputError, first_line
 from runner.model.keras_internals import watching_new_variables
 from runner.model.model_archive import allowance, model_file, weights_file
+from runner.model.old_models import Renewal, decoded
 from runner.preflight import readable
 
+# Attributes of a model's HDF5 file.
+_ATTRIBUTES = ("model_config", "keras_version", "backend")
 # Bytes per value; 4 for other dtypes, as for float32.
 _WIDTHS = {
     "float64": 8,
@@ -39,7 +47,7 @@ def load_saved(config: SavedModel) -> keras.Model:
     path = model_file(config.path, "model.path")
     try:
         with _weights_no_larger_than(path):
-            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+            model = _loaded(path)
     except InputError:
         raise
     except Exception as error:  # errors for broken or hostile files have no common class
@@ -73,6 +81,41 @@ def load_weights(model: keras.Model, path: str, place: str) -> None:
         model.load_weights(path)
     except Exception as error:  # errors for broken or hostile files have no common class
         raise InputError.of(place, f"{path} cannot be loaded: {first_line(error)}") from error
+
+
+def _loaded(path: Path) -> keras.Model:
+    config, renewal = _stored(path)
+    if path.suffix == ".keras" and not renewal.is_old:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    model = keras.saving.deserialize_keras_object(renewal.renewed(config), safe_mode=True)
+    with tempfile.TemporaryDirectory() as folder:
+        # Keras reads files of this name in another format.
+        renamed = path.name.endswith(".weights.h5")
+        model.load_weights(shutil.copy(path, f"{folder}/model.h5") if renamed else path)
+    return model
+
+
+def _stored(path: Path) -> tuple[Any, Renewal]:
+    """Return the configuration in a model's file, and what brings it up to date."""
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            text = archive.read("config.json").decode()
+            version = json.loads(archive.read("metadata.json"))["keras_version"]
+        backend = "tensorflow"
+    else:
+        with h5py.File(path) as file:
+            found = (file.attrs.get(name, "") for name in _ATTRIBUTES)
+            text, version, backend = (
+                item.decode() if isinstance(item, bytes) else str(item) for item in found
+            )
+            if "model_weights" not in file:
+                raise InputError.of(
+                    "model.path",
+                    f"{path} holds a model without its weights",
+                    "save it again with model.save('model.keras')",
+                )
+    renewal = Renewal("model.path", str(path), version or "1", backend)
+    return json.loads(text, object_hook=decoded), renewal
 
 
 @contextlib.contextmanager
