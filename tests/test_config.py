@@ -14,16 +14,16 @@ from runner.config import catalogue
 from runner.config.capture_config import CaptureConfig, CaptureOptions
 from runner.config.experiment_config import (
     ApplicationModel,
-    CsvConfig,
     DeclaredModel,
     ExperimentConfig,
     FunctionModel,
-    InlineConfig,
     SavedModel,
     parse,
     parse_capture,
 )
 from runner.errors import InputError
+from runner.sources.csv import CsvConfig
+from runner.sources.inline import InlineConfig
 from runner.tensors import InputSpec
 
 

@@ -27,7 +27,7 @@ from runner.config.compose import compose_one
 from runner.config.experiment_config import parse
 from runner.config.probe_config import SOURCES
 from runner.errors import InputError, Problem
-from runner.probe.sources import open_probe
+from runner.probe.source import open_probe
 from runner.tensors import InputSpec
 
 resource = pytest.importorskip("resource", reason="measures memory as POSIX tells it")

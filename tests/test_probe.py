@@ -19,7 +19,7 @@ from runner.errors import InputError
 from runner.probe.memory_sources import as_probe
 from runner.probe.probe import Batch, Probe, named_inputs
 from runner.probe.probe_hash import ProbeHasher
-from runner.probe.sources import open_probe
+from runner.probe.source import open_probe
 from runner.tensors import InputSpec
 
 

@@ -28,10 +28,11 @@ from pydantic import TypeAdapter
 
 from runner.config.probe_config import ProbeConfig
 from runner.errors import InputError
-from runner.probe import delimited_text, parquet_files
+from runner.probe import delimited_text
 from runner.probe.memory_sources import as_probe
 from runner.probe.probe import Batch, Probe
-from runner.probe.sources import open_probe
+from runner.probe.source import open_probe
+from runner.sources import parquet as parquet_files
 from runner.tensors import InputSpec
 
 
@@ -1184,7 +1185,7 @@ PRIVATE = """
 import resource, sys
 from pydantic import TypeAdapter
 from runner.config.probe_config import ProbeConfig
-from runner.probe.sources import open_probe
+from runner.probe.source import open_probe
 from runner.tensors import InputSpec
 def private():
     with open("/proc/self/status") as file:

@@ -18,9 +18,10 @@ from runner.config.callback_paths import (
     written_by,
 )
 from runner.config.compose import compose_one
-from runner.config.experiment_config import ExperimentConfig, InlineConfig, NamedObject
+from runner.config.experiment_config import ExperimentConfig, NamedObject
 from runner.config.train_config import figure_name
 from runner.errors import InputError, RunError
+from runner.sources.inline import InlineConfig
 
 
 def composed(*overrides: str) -> ExperimentConfig:

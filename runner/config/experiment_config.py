@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Self, Unpack
 
@@ -31,23 +31,9 @@ from runner.config.model_config import (
     NamedObject,
     SavedModel,
 )
-from runner.config.probe_config import (
-    SOURCES,
-    CsvConfig,
-    DigitsConfig,
-    FunctionConfig,
-    ImagesConfig,
-    InlineConfig,
-    IrisConfig,
-    NpyConfig,
-    NpzConfig,
-    ParquetConfig,
-    ProbeConfig,
-    RandomConfig,
-    TutorialConfig,
-)
+from runner.config.probe_config import SOURCES, ProbeConfig
 from runner.config.references import ModuleName
-from runner.config.strict import Seed, Strict, checked, has_custom_modules, refuse
+from runner.config.strict import Seed, Strict, checked, has_custom_modules, not_among, refuse
 from runner.config.train_config import TrainConfig
 from runner.errors import InputError, Problem, suggest
 from runner.table_formats import FORMATS
@@ -55,27 +41,16 @@ from runner.table_formats import FORMATS
 __all__ = [
     "ApplicationModel",
     "CaptureConfig",
-    "CsvConfig",
     "DeclaredModel",
-    "DigitsConfig",
     "ExperimentConfig",
-    "FunctionConfig",
     "FunctionModel",
-    "ImagesConfig",
-    "InlineConfig",
-    "IrisConfig",
     "LayerNode",
     "ModelConfig",
     "ModelInput",
     "NamedObject",
-    "NpyConfig",
-    "NpzConfig",
-    "ParquetConfig",
     "ProbeConfig",
-    "RandomConfig",
     "SavedModel",
     "TrainConfig",
-    "TutorialConfig",
     "parse",
 ]
 
@@ -90,7 +65,7 @@ def _run_name_problems(name: str) -> Iterator[Problem]:
 
 def _format_problems(name: str) -> Iterator[Problem]:
     if name not in FORMATS:
-        yield _not_among("", name, FORMATS)
+        yield not_among("", name, FORMATS)
 
 
 _AMONG_FORMATS = Field(json_schema_extra={"enum": [*FORMATS]})
@@ -174,7 +149,7 @@ def parse(config: Mapping[str, Any]) -> ExperimentConfig:
     try:
         return ExperimentConfig.model_validate(config, context=config)
     except ValidationError as error:
-        found = (problem for detail in error.errors() for problem in _explained(detail))
+        found = (problem for detail in error.errors() for problem in _explained(detail, config))
         raise InputError(dict.fromkeys(found)) from error
 
 
@@ -199,7 +174,7 @@ def parse_capture(**options: Unpack[CaptureOptions]) -> CaptureConfig:
         problems = (
             replace(problem, place=problem.place.removeprefix("capture."))
             for each in error.errors()
-            for problem in _explained({**each, "loc": ("capture", *each["loc"])})
+            for problem in _explained({**each, "loc": ("capture", *each["loc"])}, given)
         )
         raise InputError(dict.fromkeys(problems)) from error
 
@@ -216,7 +191,7 @@ def check_name(name: str | None) -> None:
         refuse(replace(problem, place="name") for problem in _run_name_problems(name))
 
 
-def _explained(error: Mapping[str, Any]) -> Iterator[Problem]:
+def _explained(error: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield the problems of one pydantic error, in the terms of a configuration file."""
     kind, found, context = error["type"], error["input"], error.get("ctx", {})
     location = tuple(error["loc"])
@@ -226,7 +201,7 @@ def _explained(error: Mapping[str, Any]) -> Iterator[Problem]:
         for problem in cause.problems:
             yield Problem(join(place, problem.place), problem.message, problem.advice)
     elif kind == "extra_forbidden":
-        keys = _keys_beside(location)
+        keys = _keys_beside(location, config)
         advice = suggest(str(location[-1]), keys) or f"keys are {', '.join(keys)}"
         if len(location) == 1:
             advice += f"; put a key of your own below extra: extra.{place}"
@@ -236,10 +211,10 @@ def _explained(error: Mapping[str, Any]) -> Iterator[Problem]:
     elif kind == "missing":
         yield Problem(place, "required, and not given", f"set {place}=...")
     elif kind.startswith("union_tag"):
-        yield _no_model(found) if place == "model" else _no_probe(found, place)
+        yield _no_model(found)
     elif kind == "literal_error":
         choices = re.findall(r"'([^']*)'", context["expected"])
-        yield _not_among(place, found, choices)
+        yield not_among(place, found, choices)
     elif (expected := _EXPECTED.get(kind)) is not None:
         unquoted = expected == TYPES[str] and isinstance(found, (bool, int, float))
         advice = "write it in quotes" if unquoted else ""
@@ -267,15 +242,13 @@ _EXPECTED = {
 
 
 def _place(location: tuple[Any, ...]) -> str:
-    """Return the key path of a pydantic location, without the kind of model or probe in it."""
-    for union in (("model",), ("probe",), ("train", "data")):
-        depth = len(union)
-        if location[:depth] == union:
-            location = union + location[depth + 1 :]
+    """Return the key path of a pydantic location, without the kind of model in it."""
+    if location[0] == "model":
+        location = ("model", *location[2:])
     return ".".join(printable(str(part)) for part in location if part != "[key]")
 
 
-def _keys_beside(location: tuple[Any, ...]) -> list[str]:
+def _keys_beside(location: tuple[Any, ...], config: Mapping[str, Any]) -> list[str]:
     """Return the valid keys at the location of an unknown key."""
     known: type[BaseModel] = ModelInput
     if len(location) == 1:
@@ -287,9 +260,9 @@ def _keys_beside(location: tuple[Any, ...]) -> list[str]:
     elif location[:2] == ("model", "function"):
         known = FunctionModel
     elif location[0] == "probe":
-        known = SOURCES[location[1]]
+        known = SOURCES[config["probe"]["source"]]
     elif location[:2] == ("train", "data") and len(location) > 2:
-        known = SOURCES[location[2]]
+        known = SOURCES[config["train"]["data"]["source"]]
     elif location[0] == "train":
         known = TrainConfig
     return list(known.model_fields)
@@ -300,17 +273,3 @@ def _no_model(found: Any) -> Problem:
         return Problem("model", f"expected a mapping, found {shown(found)}")
     advice = next(filter(None, (suggest(str(key), MODEL_KEYS) for key in found)), "")
     return Problem("model", f"expected one of the keys {', '.join(MODEL_KEYS)}", advice)
-
-
-def _no_probe(found: Any, place: str) -> Problem:
-    if not isinstance(found, Mapping):
-        return Problem(place, f"expected a mapping, found {shown(found)}")
-    source = f"{place}.source"
-    if "source" not in found:
-        return Problem(source, "required, and not given", f"one of {', '.join(SOURCES)}")
-    return _not_among(source, found["source"], SOURCES)
-
-
-def _not_among(place: str, found: Any, choices: Collection[str]) -> Problem:
-    message = f"expected one of {', '.join(choices)}, found {shown(found)}"
-    return Problem(place, message, suggest(str(found), choices))

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-_TABLE = {
-    "id_column": "+probe.id_column=name",
-    "label_column": "+probe.label_column=species",
-    "target_columns": "+probe.target_columns=[height]",
-    "input_columns": "+probe.input_columns=[length,width]",
-    "max_bytes": "+probe.max_bytes=4000000000",
-}
+from runner.config.probe_config import SOURCES
 
 EXAMPLES = {
     "ExperimentConfig": {
@@ -55,59 +49,7 @@ EXAMPLES = {
         "function": "model=function model.function=my_package.nets:build",
         "arguments": "+model.arguments.depth=4",
     },
-    "InlineConfig": {
-        "inputs": "probe=inline probe.inputs=[[1,0,0],[0,1,0]]",
-        "ids": "probe.ids=[a,b]",
-        "labels": "probe.labels=[yes,no]",
-        "targets": "probe.targets=[[1,0],[0,1]]",
-    },
-    "CsvConfig": {
-        "path": "probe=csv probe.path=flowers.csv",
-        **_TABLE,
-        "delimiter": "'+probe.delimiter=\";\"'",
-        "decimal": "'+probe.decimal=\",\"'",
-        "header": "+probe.header=false",
-        "encoding": "+probe.encoding=latin-1",
-    },
-    "ParquetConfig": {
-        "path": "probe=parquet probe.path=flowers.parquet",
-        **_TABLE,
-    },
-    "NpyConfig": {
-        "path": "probe=npy probe.path=x.npy",
-        "ids_path": "+probe.ids_path=ids.npy",
-        "labels_path": "+probe.labels_path=y.npy",
-        "targets_path": "+probe.targets_path=t.npy",
-        "max_bytes": "+probe.max_bytes=1000000000",
-    },
-    "NpzConfig": {
-        "path": "probe=npz probe.path=inputs.npz",
-        "max_bytes": "+probe.max_bytes=1000000000",
-    },
-    "ImagesConfig": {
-        "path": "probe=images probe.path=photos",
-        "labels": "+probe.labels=labels.csv",
-        "file_column": "+probe.file_column=picture",
-        "label_column": "+probe.label_column=species",
-        "id_column": "+probe.id_column=number",
-        "scale": "+probe.scale=0-255",
-        "interpolation": "+probe.interpolation=bicubic",
-        "fit": "+probe.fit=crop",
-        "exif_rotation": "+probe.exif_rotation=true",
-    },
-    "DigitsConfig": {"rows": "probe=digits probe.rows=100"},
-    "IrisConfig": {"rows": "probe=iris probe.rows=100"},
-    "RandomConfig": {
-        "rows": "probe=random probe.rows=1000",
-        "seed": "probe.seed=1",
-        "distribution": "+probe.distribution=uniform",
-        "high": "probe.high=100",
-        "shapes": "probe=random 'probe.shapes={input: [3]}'",
-    },
-    "FunctionConfig": {
-        "function": "probe=function probe.function=my_package.data:samples",
-        "arguments": "+probe.arguments.n=10",
-    },
+    **{source.__name__: source.examples for source in SOURCES.values() if source.examples},
     "CaptureConfig": {
         "include": "experiment=digits_cnn capture.include=[conv*,class:Dense]",
         "exclude": "capture.exclude=[output]",

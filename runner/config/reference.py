@@ -11,6 +11,8 @@ from typing import Any
 from runner.config.experiment_config import ExperimentConfig
 from runner.config.key_examples import EXAMPLES
 from runner.config.loading import CONFIG_DIRECTORY
+from runner.config.probe_config import SOURCES
+from runner.probe.source import ProbeSource
 
 _HEAD = """\
 # Configuration
@@ -45,7 +47,7 @@ _PROBES = """\
 `probe.source` is the kind of the probe: `probe=csv` sets it. With `probe.allow_nan=true` NaN and
 infinite inputs are shown to the model; otherwise they are refused.
 """
-_EACH_PROBE = ("source", "allow_nan")
+_EACH_PROBE = ("source", *ProbeSource.model_fields)
 
 # Title and key path of each class, in the order of the page.
 _SECTIONS = {
@@ -56,22 +58,12 @@ _SECTIONS = {
     "SavedModel": ("### From a file", "model."),
     "ApplicationModel": ("### Of keras.applications", "model."),
     "FunctionModel": ("### From Python code", "model."),
-    "TutorialConfig": ("### tutorial", "probe."),
-    "InlineConfig": ("### inline", "probe."),
-    "CsvConfig": ("### csv", "probe."),
-    "ParquetConfig": ("### parquet", "probe."),
-    "NpyConfig": ("### npy", "probe."),
-    "NpzConfig": ("### npz", "probe."),
-    "ImagesConfig": ("### images", "probe."),
-    "DigitsConfig": ("### digits", "probe."),
-    "IrisConfig": ("### iris", "probe."),
-    "RandomConfig": ("### random", "probe."),
-    "FunctionConfig": ("### function", "probe."),
+    **{source.__name__: (f"### {name}", "probe.") for name, source in SOURCES.items()},
     "CaptureConfig": ("## What is kept", "capture."),
     "TrainConfig": ("## Training", "train."),
     "NamedObject": ("## An object of Keras", ""),
 }
-_BEFORE = {"DeclaredModel": _MODELS, "TutorialConfig": _PROBES}
+_BEFORE = {"DeclaredModel": _MODELS, next(iter(SOURCES.values())).__name__: _PROBES}
 _TYPES = {
     "integer": "whole number",
     "number": "number",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Annotated, Any
 
 from pydantic import (
@@ -18,7 +18,7 @@ from pydantic import (
 
 from runner.config.arguments import dtype_problems, shown
 from runner.config.references import ModuleName
-from runner.errors import InputError, Problem
+from runner.errors import InputError, Problem, suggest
 
 MAX_SEED = 2**32 - 1
 """Largest seed of NumPy, and so of Keras."""
@@ -47,6 +47,12 @@ def refuse(problems: Iterable[Problem]) -> None:
     """Raise InputError if there are problems; `parse` completes their key paths."""
     if found := list(problems):
         raise InputError(found)
+
+
+def not_among(place: str, found: Any, choices: Collection[str]) -> Problem:
+    """Return the problem that a value is none of several choices."""
+    message = f"expected one of {', '.join(choices)}, found {shown(found)}"
+    return Problem(place, message, suggest(str(found), choices))
 
 
 def checked(problems: Callable[[Any], Iterator[Problem]]) -> AfterValidator:

@@ -16,7 +16,7 @@ from runner.errors import InputError, RunError, RunnerError
 from runner.experiment.fingerprint import fingerprint_of
 from runner.model.backend import check_backend, load_backend
 from runner.probe.probe import Probe
-from runner.probe.sources import open_probe
+from runner.probe.source import open_probe
 from runner.record.publication import Publication, check_target
 from runner.record.record import Header
 from runner.tables.workbook import check_installed

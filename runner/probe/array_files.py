@@ -1,4 +1,4 @@
-"""Probes from NumPy files."""
+"""Reading of NumPy files, which may be damaged or made to harm."""
 
 from __future__ import annotations
 
@@ -14,49 +14,58 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy_format
 
-from runner.config.probe_config import NpyConfig, NpzConfig
 from runner.errors import InputError
 from runner.preflight import readable
-from runner.probe.memory_sources import array_probe
-from runner.probe.probe import Probe
 from runner.regular_files import begins, regular_file, what_it_is
 
-# Size of the blocks in which a memory-mapped array is read.
-_BLOCK_BYTES = 16 * 2**20
-# Names of the members of an .npz that are not inputs.
-_IDS, _LABELS, _TARGETS = "id", "label", "target"
 _HEADER_BYTES = 64 * 2**10
 # An archive may unpack to this size, or to this multiple of its own size.
 _UNPACKED_BYTES, _UNPACKED_TIMES = 2**30, 200
 
 
-def npy(config: NpyConfig) -> Probe:
-    """Return the probe of one array, memory-mapped and read in blocks."""
-    array = _mapped(config.path, "probe.path", config.max_bytes)
-    beside = {
-        key: _mapped(path, f"probe.{key}", config.max_bytes)
-        for key in ("ids_path", "labels_path", "targets_path")
-        if (path := getattr(config, key)) is not None
-    }
-    block = max(1, _BLOCK_BYTES // max(1, array[:1].nbytes)) if array.ndim else None
-    return array_probe(
-        f"npy {config.path}",
-        array,
-        beside.get("ids_path"),
-        beside.get("labels_path"),
-        beside.get("targets_path"),
-        block=block,
-    )
+def mapped(name: str, place: str, limit: int) -> np.ndarray:
+    """Return the array of an ``.npy`` file, memory-mapped.
+
+    Parameters
+    ----------
+    name
+        Path of the file.
+    place
+        Key of the path, for messages.
+    limit
+        Largest declared size in bytes.
+
+    Raises
+    ------
+    InputError
+        If the file is not an array of numbers or text, or is larger.
+    """
+    path = regular_file(name, place)
+    with path.open("rb") as file:
+        shape, fortran, dtype = _header(file, str(path), path.stat().st_size, limit)
+        offset = file.tell()
+    return np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
 
 
-def npz(config: NpzConfig) -> Probe:
-    """Return the probe of an ``.npz``: inputs by name, and ``id``, ``label``, ``target``."""
-    path = regular_file(config.path, "probe.path")
+def unpacked(path: Path, limit: int) -> dict[str, np.ndarray]:
+    """Return the arrays of an ``.npz`` file by name.
+
+    Parameters
+    ----------
+    path
+        A regular file.
+    limit
+        Largest declared size of all arrays in bytes.
+
+    Raises
+    ------
+    InputError
+        If the file is not such an archive, is damaged, or is larger.
+    """
     arrays: dict[str, np.ndarray] = {}
     try:
         with zipfile.ZipFile(path) as archive:
             _check_unpacked(path, archive)
-            limit = config.max_bytes
             for member in archive.infolist():
                 name = member.filename.removesuffix(".npy")
                 if name in arrays:
@@ -79,11 +88,7 @@ def npz(config: NpzConfig) -> Probe:
     except (RuntimeError, NotImplementedError) as error:
         # Allowed by the zip format, but never written by NumPy: passwords, other compressions.
         raise InputError.of("probe.path", f"{path} cannot be read: {error}") from error
-    ids, labels, targets = (arrays.pop(name, None) for name in (_IDS, _LABELS, _TARGETS))
-    if not arrays:
-        raise InputError.of("probe.path", f"{path} holds no input")
-    inputs: Any = arrays if len(arrays) > 1 else next(iter(arrays.values()))
-    return array_probe(f"npz {config.path}", inputs, ids, labels, targets)
+    return arrays
 
 
 def _check_unpacked(path: Path, archive: zipfile.ZipFile) -> None:
@@ -95,14 +100,6 @@ def _check_unpacked(path: Path, archive: zipfile.ZipFile) -> None:
             f"{path} has {readable(size)}, and unpacks to {readable(unpacked)}",
             "if this is intended, save it uncompressed with numpy.savez",
         )
-
-
-def _mapped(name: str, place: str, limit: int) -> np.ndarray:
-    path = regular_file(name, place)
-    with path.open("rb") as file:
-        shape, fortran, dtype = _header(file, str(path), path.stat().st_size, limit)
-        offset = file.tell()
-    return np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
 
 
 def _read(file: IO[bytes], name: str, size: int, limit: int) -> np.ndarray:

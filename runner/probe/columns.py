@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
-from runner.config.probe_config import CsvConfig, ParquetConfig
+from runner.config.references import InputFile
+from runner.config.strict import Length
 from runner.errors import InputError, suggest
 from runner.probe.arrow_values import CellError, array, is_array, is_integer, matrix
 from runner.probe.probe import Batch, Probe
 from runner.probe.sample_ids import ColumnGatherer, Locate, SampleColumn, joined
+from runner.probe.source import ProbeSource
 from runner.tensors import InputSpec
 
 # Columns are checked and read one by one; a table wider than this should be an array.
@@ -23,6 +26,31 @@ _UNIT = re.compile(r"u\d+(_\d+)*")
 _RESET = "give each sample its own id (in pandas: reset_index), or name a column in probe.id_column"
 
 Tables = Callable[[Sequence[str]], Iterator[pa.Table]]
+
+
+class TableSource(ProbeSource):
+    """A table with one sample per row: its file, and the roles of its columns."""
+
+    examples: ClassVar = {
+        "id_column": "+probe.id_column=name",
+        "label_column": "+probe.label_column=species",
+        "target_columns": "+probe.target_columns=[height]",
+        "input_columns": "+probe.input_columns=[length,width]",
+        "max_bytes": "+probe.max_bytes=4000000000",
+    }
+
+    path: InputFile
+    """The file."""
+    id_column: str | None = None
+    """Column of sample ids; `null`: `id`, else a DataFrame's index, else row numbers."""
+    label_column: str | None = None
+    """Column of labels; `null`: `label` if there is one."""
+    target_columns: list[str] = Field(default=[])
+    """Columns of the targets of the loss."""
+    input_columns: list[str] | None = None
+    """Numeric columns that form the model's only input; `null`: all remaining columns."""
+    max_bytes: Length = 2**30
+    """Limit in bytes on the part of the file in memory at once; larger files are refused."""
 
 
 class ColumnRoles:
@@ -56,7 +84,7 @@ class ColumnRoles:
 
     def __init__(
         self,
-        config: CsvConfig | ParquetConfig,
+        config: TableSource,
         names: Sequence[str],
         source: str,
         index: Sequence[str] = (),

@@ -9,14 +9,14 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
+from pydantic import Field
 
-from runner.config.probe_config import CsvConfig
 from runner.errors import InputError
 from runner.preflight import readable
-from runner.probe.columns import MAX_COLUMNS
+from runner.probe.columns import MAX_COLUMNS, TableSource
 from runner.regular_files import binary_kind
 
 _COMPRESSIONS = {
@@ -41,6 +41,27 @@ MISSING = (
     *("null", "NULL", "None", "<NA>", "?"),
 )
 """Texts that stand for a missing number."""
+
+
+class TextSource(TableSource):
+    """A table in a text file, and how the text is read."""
+
+    examples: ClassVar = {
+        **TableSource.examples,
+        "delimiter": "'+probe.delimiter=\";\"'",
+        "decimal": "'+probe.decimal=\",\"'",
+        "header": "+probe.header=false",
+        "encoding": "+probe.encoding=latin-1",
+    }
+
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """Separator of columns; `null`: detected from the first rows."""
+    decimal: Literal[".", ","] = "."
+    """Decimal separator."""
+    header: bool | None = None
+    """Whether the first line names the columns; `null`: it must, and numbers there are refused."""
+    encoding: str = "utf-8"
+    """Encoding of the text."""
 
 
 class TextTable:
@@ -72,7 +93,7 @@ class TextTable:
         If the file is not text, has no rows, or its columns have no distinct names.
     """
 
-    def __init__(self, path: Path, config: CsvConfig) -> None:
+    def __init__(self, path: Path, config: TextSource) -> None:
         self.path = path
         self._config = config
         self._check_encoding()

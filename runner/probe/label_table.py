@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from runner.config.probe_config import ImagesConfig
 from runner.errors import InputError, first_line, some, suggest
 from runner.probe.sample_ids import numbers_or_text
 from runner.regular_files import binary_kind, regular_file, what_it_is
@@ -30,19 +29,23 @@ _NAMES: tuple[Callable[[str], str], ...] = (
 
 
 def joined_labels(
-    config: ImagesConfig, path: Path, names: Sequence[str]
+    path: Path,
+    names: Sequence[str],
+    file_column: str | None,
+    label_column: str | None,
+    id_column: str | None,
 ) -> tuple[list[Any] | None, list[Any] | None]:
     """Return the ids and labels that a table gives to files.
 
     Parameters
     ----------
-    config
-        Configuration of the probe, with the names of the columns.
     path
         Path of the table: Parquet, or CSV with a header.
     names
         Paths of the files below their folder, with ``/``. The table may hold these paths, file
         names, or file names without extension.
+    file_column, label_column, id_column
+        Names of the columns; ``None``: those of the configuration's documentation.
 
     Returns
     -------
@@ -58,9 +61,9 @@ def joined_labels(
     twice = [name for name, count in Counter(table.names).items() if count > 1]
     if twice:
         raise InputError.of("probe.labels", f"{path} has several columns called '{twice[0]}'")
-    files = _column(table, config.file_column, "file", "probe.file_column") or table.names[0]
-    label = _column(table, config.label_column, "label", "probe.label_column")
-    sample = _column(table, config.id_column, "id", "probe.id_column")
+    files = _column(table, file_column, "file", "probe.file_column") or table.names[0]
+    label = _column(table, label_column, "label", "probe.label_column")
+    sample = _column(table, id_column, "id", "probe.id_column")
     if label is None and sample is None:
         raise InputError.of(
             "probe.labels",

@@ -8,38 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from runner.config.probe_config import InlineConfig
 from runner.errors import InputError, Problem
-from runner.probe.exactness import FIRST_INEXACT, KEEP_INTEGER, rounding
 from runner.probe.frames import FrameArray, common_index, index_ids, is_frame
 from runner.probe.probe import Batch, Probe, each_input, named_inputs
 from runner.probe.sample_ids import categories, identifiers
 from runner.probe.streams import RECORD, is_record, specs_of, stream_probe
-
-
-def tutorial() -> Probe:
-    """Return the probe of the tutorial: the three rows of the identity matrix."""
-    identity = np.eye(3, dtype="float32")
-    return array_probe(
-        "the tutorial's identity matrix", identity, targets=np.array([[0], [1], [1]])
-    )
-
-
-def inline(config: InlineConfig) -> Probe:
-    """Return the probe of samples written in a configuration."""
-    if isinstance(config.inputs, dict):
-        inputs: Any = {
-            name: _rectangular(rows, f"probe.inputs.{name}") for name, rows in config.inputs.items()
-        }
-    else:
-        inputs = _rectangular(config.inputs, "probe.inputs")
-    targets = _or_none(config.targets, "probe.targets")
-    probe = array_probe("inline", inputs, config.ids, config.labels, targets)
-    if isinstance(inputs, np.ndarray) and inputs.ndim == 2 and inputs.dtype.kind == "f":
-        columns = zip(*config.inputs, strict=True)
-        integers = [all(type(value) is int for value in column) for column in columns]
-        return replace(probe, integers=lambda: integers)
-    return probe
 
 
 def as_probe(
@@ -193,38 +166,3 @@ def _even(rows: Sequence[Any]) -> np.ndarray:
         return np.asarray(rows)
     except ValueError as error:
         raise InputError.of("probe", "rows differ in their shape") from error
-
-
-def _rectangular(rows: list[Any], place: str) -> np.ndarray:
-    lengths = [len(row) if isinstance(row, list) else None for row in rows]
-    for row, length in enumerate(lengths):
-        if length != lengths[0]:
-            expected = "a single number" if lengths[0] is None else lengths[0]
-            raise InputError.of(place, f"row {row}: {_values(length)}, expected {expected}")
-    try:
-        array = np.asarray(rows)
-    except ValueError as error:
-        raise InputError.of(place, "rows differ in their shape") from error
-    if array.dtype.kind not in "biuf":
-        for at, value in np.ndenumerate(np.asarray(rows, dtype=object)):
-            if not isinstance(value, (int, float)) or abs(value) >= 2**63:
-                inside = ", ".join(map(str, at[1:]))
-                where = f"row {at[0]}" + (f", column {inside}" if inside else "")
-                raise InputError.of(place, f"{where}: expected a number, found {value!r}")
-    if array.dtype.kind == "f" and (np.abs(array) >= FIRST_INEXACT).any():
-        for at, value in np.ndenumerate(np.asarray(rows, dtype=object)):
-            if type(value) is int and int(array[at]) != value:
-                where = f"row {at[0]}, column {', '.join(map(str, at[1:]))}"
-                found = rounding(value, array.dtype, float(array[at]))
-                raise InputError.of(place, f"{where}: {found}", KEEP_INTEGER)
-    return array
-
-
-def _or_none(rows: list[Any] | None, place: str) -> np.ndarray | None:
-    return None if rows is None else _rectangular(rows, place)
-
-
-def _values(count: int | None) -> str:
-    if count is None:
-        return "a single number"
-    return "1 value" if count == 1 else f"{count} values"

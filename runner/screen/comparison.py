@@ -9,7 +9,7 @@ from rich.text import Text
 
 from runner.errors import some
 from runner.sameness.difference import Difference, TensorDifference
-from runner.screen.figures import digits
+from runner.screen.figures import shortest
 from runner.screen.screen import cut, text_of
 
 _MOST_ROWS = 20
@@ -70,7 +70,7 @@ def _first(found: Difference) -> str:
         return ""
     where = ""
     if tensor.values is not None:
-        one, other = map(digits, tensor.values)
+        one, other = map(shortest, tensor.values)
         where = f"\n       worst at sample {tensor.sample}, {tensor.unit}: {one} and {other}"
     return f"first  {tensor.tensor} ({tensor.layer_class}){where}"
 

@@ -15,7 +15,7 @@ from runner.arithmetic.layer_call import LayerCall
 from runner.arithmetic.spelling import spell_out
 from runner.errors import InputError, some, suggest
 from runner.runs.published_run import Run
-from runner.screen.figures import digits, text_table
+from runner.screen.figures import shortest, text_table
 from runner.tables.layout import unit_places
 
 UNIT = re.compile(r"u\d+(_\d+)*")
@@ -166,27 +166,27 @@ def _terms(account: Account) -> str:
     said += text_table(table.iloc[by_size[:_LARGEST]])
     if account.summed:
         total = others.dtype.type(others.sum(dtype=np.float64))
-        said += f"\nthe other {len(others)} {last}s sum to {digits(total)}"
+        said += f"\nthe other {len(others)} {last}s sum to {shortest(total)}"
     return said
 
 
 def _steps(account: Account, computed: np.generic) -> str:
     width = max(7, *(len(name) for name, _ in account.steps))
-    lines = [f"{name:<{width}} {digits(number)}" for name, number in account.steps]
+    lines = [f"{name:<{width}} {shortest(number)}" for name, number in account.steps]
     if account.function is not None:
         among = f" among {account.among} units" if account.among > 1 else ""
-        number = digits(account.steps[-1][1])
-        lines.append(f"{account.function}({number}){among} = {digits(computed)}")
+        number = shortest(account.steps[-1][1])
+        lines.append(f"{account.function}({number}){among} = {shortest(computed)}")
     return "".join(f"{line}\n" for line in lines)
 
 
 def _verdict(stored: Any, computed: Any, rounding: float) -> str:
     """Return a line on the difference of the stored value, in units in the last place (ULP)."""
     if np.array_equal(stored, computed, equal_nan=True):
-        return f"equals the stored value {digits(stored)}"
+        return f"equals the stored value {shortest(stored)}"
     gap = abs(float(stored) - float(computed))
     place = np.spacing(np.maximum(np.abs(stored), np.abs(computed)))
     if not np.isfinite(gap):
-        return f"differs from the stored value {digits(stored)}"
+        return f"differs from the stored value {shortest(stored)}"
     why = "order of rounding" if gap <= rounding else "more than rounding explains"
-    return f"differs from the stored value {digits(stored)} by {gap / place:.0f} ULP ({why})"
+    return f"differs from the stored value {shortest(stored)} by {gap / place:.0f} ULP ({why})"

@@ -10,7 +10,7 @@ WIDTH = 80
 """Number of columns of a terminal of default width."""
 
 
-def digits(value: Any) -> str:
+def shortest(value: Any) -> str:
     """Return the shortest digits that identify a number among all others of its type.
 
     Parameters
@@ -38,6 +38,6 @@ def text_table(frame: pd.DataFrame) -> str:
 
 
 def _aligned(column: pd.Series) -> list[str]:
-    texts = [digits(value) for value in column.to_numpy()]
+    texts = [shortest(value) for value in column.to_numpy()]
     after = [len(text) - text.index(".") if "." in text else 0 for text in texts]
     return [text + " " * (max(after) - own) for text, own in zip(texts, after, strict=True)]

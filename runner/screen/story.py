@@ -16,7 +16,7 @@ from runner.errors import DamagedError, InputError
 from runner.record.training_record import TrainingRecord
 from runner.runs.published_run import Run
 from runner.screen.dense import DenseCall
-from runner.screen.figures import WIDTH, digits, text_table
+from runner.screen.figures import WIDTH, shortest, text_table
 
 _MOST_SAMPLES = 12
 _MOST_UNITS = 8
@@ -145,11 +145,11 @@ def _computed(step: int, layer: DenseCall) -> str:
 def _arithmetic(layers: list[DenseCall]) -> str:
     layer, row, column = telling_value(layers)
     pairs = zip(layer.inputs.iloc[row], layer.kernel[:, column], strict=True)
-    terms = [f"{digits(value)}*{digits(weight)}" for value, weight in pairs]
-    told = " + ".join([*terms, digits(layer.bias[column])])
+    terms = [f"{shortest(value)}*{shortest(weight)}" for value, weight in pairs]
+    told = " + ".join([*terms, shortest(layer.bias[column])])
     among = f" among {len(layer.bias)} units" if layer.activation == "softmax" else ""
     return fill(
         f"sample {layer.output.index[row]}, {layer.output.columns[column]} = "
-        f"{layer.activation}({told}){among} = {digits(layer.output.iloc[row, column])}",
+        f"{layer.activation}({told}){among} = {shortest(layer.output.iloc[row, column])}",
         WIDTH,
     )

@@ -16,7 +16,7 @@ from runner.experiment.showing import Settings
 from runner.model.backend import framework
 from runner.model.building import build_callbacks, input_specs
 from runner.probe.probe import Probe
-from runner.probe.sources import open_probe
+from runner.probe.source import open_probe
 from runner.record.record import Header
 from runner.training.checkpoints import Checkpoints
 from runner.training.schedule import Schedule
@@ -120,12 +120,10 @@ def times_shown(model: keras.Model, probe: Probe, train: TrainConfig) -> int:
 
 
 def _read(model: keras.Model, probe: Probe, train: TrainConfig) -> TrainingData:
-    place = "probe"
     if train.data is not None:
-        place = "train.data"
-        with placed(place):
+        with placed(train.data):
             probe = open_probe(train.data, input_specs(model))
-    data = read_training_data(model, probe, place)
+    data = read_training_data(model, probe, train.data)
     if math.floor(data.rows * (1 - train.validation_split)) == 0:
         raise InputError.of(
             "train.validation_split",

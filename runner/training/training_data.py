@@ -12,17 +12,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from runner.config.probe_config import SOURCES
 from runner.errors import InputError
 from runner.model.building import output_shape
 from runner.probe.probe import Probe
 from runner.probe.probe_hash import ProbeHasher
+from runner.probe.source import ProbeSource
 from runner.probe.targets import Targets
 
-_KEYS = "|".join(sorted({key for source in SOURCES.values() for key in source.model_fields}))
-# Matches the keys of a probe, but not a file named `probe.csv`.
-_KEY = re.compile(rf"^probe(?=$|\.({_KEYS})\b)")
-_KEY_INSIDE = re.compile(rf"\bprobe(?=\.({_KEYS})\b)")
 # Larger than any number of samples: the whole probe is one batch.
 _ALL = 2**62
 
@@ -53,7 +49,7 @@ class TrainingData:
         return len(self.targets)
 
 
-def read_training_data(model: keras.Model, probe: Probe, place: str) -> TrainingData:
+def read_training_data(model: keras.Model, probe: Probe, own: ProbeSource | None) -> TrainingData:
     """Read a probe to train a compiled model on.
 
     Parameters
@@ -62,15 +58,15 @@ def read_training_data(model: keras.Model, probe: Probe, place: str) -> Training
         Compiled with one loss for its one output.
     probe
         Fitted to the model's inputs; read whole.
-    place
-        The configuration key, for messages: ``probe`` or ``train.data``.
+    own
+        What ``train.data`` configures; ``None`` if the probe itself is trained on.
 
     Raises
     ------
     InputError
         If its targets or labels do not fit the loss and the model's output.
     """
-    with placed(place):
+    with placed(own):
         [whole] = probe.batches(_ALL)
         targets = Targets(probe, model.loss, output_shape(model, whole.inputs)).of(whole)
     hasher = ProbeHasher()
@@ -82,16 +78,20 @@ def read_training_data(model: keras.Model, probe: Probe, place: str) -> Training
 
 
 @contextlib.contextmanager
-def placed(place: str) -> Iterator[None]:
-    """Replace the key in errors about a probe by the key under which it was chosen."""
+def placed(own: ProbeSource | None) -> Iterator[None]:
+    """Replace the key ``probe`` in errors about a probe of ``train.data``."""
     try:
         yield
     except InputError as error:
+        if own is None:
+            raise
+        # Not a file that is called `probe.csv`.
+        keys = "|".join(type(own).model_fields)
         raise InputError(
             replace(
                 problem,
-                place=_KEY.sub(place, problem.place, count=1),
-                advice=_KEY_INSIDE.sub(place, problem.advice),
+                place=re.sub(rf"^probe(?=$|\.({keys})\b)", "train.data", problem.place),
+                advice=re.sub(rf"\bprobe(?=\.({keys})\b)", "train.data", problem.advice),
             )
             for problem in error.problems
         ) from error

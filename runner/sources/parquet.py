@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from runner.config.probe_config import ParquetConfig
 from runner.errors import InputError, first_line
 from runner.parquet_layout import mapped, read_layout
 from runner.probe.arrow_values import why_not_numbers
-from runner.probe.columns import MAX_COLUMNS, ColumnRoles, TableProbe
+from runner.probe.columns import MAX_COLUMNS, ColumnRoles, TableProbe, TableSource
 from runner.probe.parquet_pages import check_pages
 from runner.probe.probe import Probe
 from runner.regular_files import regular_file, what_it_is
+from runner.tensors import InputSpec
 
 _BLOCK_BYTES = 2**20
 # Buffer for reading ahead: in all columns together, and the bounds per column.
@@ -26,8 +26,23 @@ _AHEAD_BYTES, _LEAST_AHEAD, _MOST_AHEAD = 2**25, 2**12, 2**16
 _TEXT_BYTES = 128
 
 
-def read_parquet(config: ParquetConfig) -> Probe:
-    """Return the probe of a Parquet table, read page by page."""
+class ParquetConfig(TableSource):
+    """A Parquet table with one sample per row; columns as in a `csv` probe."""
+
+    order = 50
+    examples: ClassVar = {
+        "path": "probe=parquet probe.path=flowers.parquet",
+        **TableSource.examples,
+    }
+
+    source: Literal["parquet"]
+
+    def open(self, _expected: Sequence[InputSpec]) -> Probe:
+        """Return the probe of the table, read page by page."""
+        return _parquet_probe(self)
+
+
+def _parquet_probe(config: ParquetConfig) -> Probe:
     path = regular_file(config.path, "probe.path")
     with _read_from(path):
         with mapped(path) as data:

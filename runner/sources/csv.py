@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from runner.config.probe_config import CsvConfig
 from runner.errors import InputError, first_line
 from runner.probe.arrow_values import READ_AS_NAN
 from runner.probe.columns import ColumnRoles, TableProbe
-from runner.probe.delimited_text import MISSING, TextTable, is_number, missing_words
+from runner.probe.delimited_text import MISSING, TextSource, TextTable, is_number, missing_words
 from runner.probe.exactness import KEEP_INTEGER, rounding
 from runner.probe.probe import Probe
 from runner.regular_files import regular_file
+from runner.tensors import InputSpec
 
 _INTEGER = r"^[ \t]*[+-]?[0-9]+[ \t]*$"
 _THOUSANDS = re.compile(r"\s*[+-]?\d{1,3}([,.' \u00a0\u202f])\d{3}(\1\d{3})*([.,]\d+)?\s*")
@@ -25,10 +26,22 @@ _THOUSANDS = re.compile(r"\s*[+-]?\d{1,3}([,.' \u00a0\u202f])\d{3}(\1\d{3})*([.,
 _EXACT_DIGITS = 15
 
 
-def read_csv(config: CsvConfig) -> Probe:
-    """Return the probe of a text table, read in blocks of 1 MiB; Arrow reads some blocks ahead."""
-    path = regular_file(config.path, "probe.path")
-    return _CsvProbe(TextTable(path, config), config).probe()
+class CsvConfig(TextSource):
+    """A text file with one sample per row.
+
+    Columns ``id`` and ``label`` are used as sample ids and labels unless others are named; all
+    remaining columns are inputs.
+    """
+
+    order = 20
+    examples: ClassVar = {"path": "probe=csv probe.path=flowers.csv", **TextSource.examples}
+
+    source: Literal["csv"]
+
+    def open(self, _expected: Sequence[InputSpec]) -> Probe:
+        """Return the probe of the table, read in blocks of 1 MiB; Arrow reads some ahead."""
+        path = regular_file(self.path, "probe.path")
+        return _CsvProbe(TextTable(path, self), self).probe()
 
 
 class _CsvProbe:

@@ -1,0 +1,74 @@
+"""The base of all sources of probes: the keys that they share, and how a probe is opened."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from runner.config.strict import Strict
+from runner.tensors import InputSpec
+
+if TYPE_CHECKING:  # a configuration is checked without NumPy
+    from runner.probe.probe import Probe
+
+
+class ProbeSource(Strict):
+    """A source of probes: its keys are those of the configuration.
+
+    A subclass declares ``source: Literal["csv"]``, its name in the configuration, and its other
+    keys, each with its documentation below it.
+
+    Attributes
+    ----------
+    order
+        Place among Runner's own sources in lists.
+    examples
+        For each key an example as typed on a command line, for the documentation. The first
+        chooses the source that the others go with.
+    """
+
+    order: ClassVar[int] = 100
+    examples: ClassVar[Mapping[str, str]] = {}
+
+    allow_nan: bool = False
+    """Whether missing, NaN and infinite inputs are shown to the model rather than refused."""
+
+    @abstractmethod
+    def open(self, expected: Sequence[InputSpec]) -> Probe:
+        """Return the probe, not yet fitted to a model.
+
+        Parameters
+        ----------
+        expected
+            Inputs of the model; empty if unknown before it is called.
+
+        Raises
+        ------
+        InputError
+            If the probe cannot be read, with the key (``probe.path``) or the line of the file.
+        """
+
+
+def open_probe(
+    source: ProbeSource,
+    expected: Sequence[InputSpec],
+    limits: Mapping[str, tuple[str, int]] | None = None,
+) -> Probe:
+    """Return the probe of a source, fitted to a model.
+
+    Parameters
+    ----------
+    source
+        Configuration of the probe.
+    expected
+        Inputs of the model; empty if unknown before it is called.
+    limits
+        As in `runner.probe.probe.Probe.fitted`.
+
+    Raises
+    ------
+    InputError
+        If the probe cannot be read, or does not fit the model.
+    """
+    return source.open(expected).fitted(expected, allow_nan=source.allow_nan, limits=limits)

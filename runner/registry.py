@@ -1,0 +1,84 @@
+"""Objects that are found by their name: Runner's own, and those of installed packages."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
+
+from runner.errors import InputError, first_line
+
+T = TypeVar("T")
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """Objects by name, each loaded when it is first asked for.
+
+    Runner's own are the modules of a package: each holds one object and has its name. Other
+    packages offer theirs as entry points, in a group that is called like the package.
+
+    Parameters
+    ----------
+    package
+        Full name of the package, ``runner.sources``.
+    key
+        The configuration key whose value is a name, for messages.
+    accepts
+        Whether an object is one of those that the registry holds. Such an object has an
+        ``order``, its place in lists.
+    """
+
+    def __init__(self, package: str, key: str, accepts: Callable[[Any], bool]) -> None:
+        self._package = package
+        self._key = key
+        self._accepts = accepts
+        [path] = importlib.import_module(package).__path__
+        self._own = {module.name for module in pkgutil.iter_modules([path])}
+
+    def __getitem__(self, name: str) -> T:
+        """Return the object of a name.
+
+        Raises
+        ------
+        KeyError
+            If there is none.
+        InputError
+            If another package offers it and it cannot be loaded.
+        """
+        if name in self._own:
+            module = importlib.import_module(f"{self._package}.{name}")
+            found: T = next(filter(self._accepts, vars(module).values()))
+            return found
+        return self._loaded(self._offered()[name])
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and (name in self._own or name in self._offered())
+
+    def __iter__(self) -> Iterator[str]:
+        own: Any = {name: self[name] for name in self._own}
+        yield from sorted(own, key=lambda name: (own[name].order, name))
+        yield from sorted(self._offered().keys() - self._own)
+
+    def __len__(self) -> int:
+        return len(self._own | self._offered().keys())
+
+    def _offered(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=self._package)}
+
+    def _loaded(self, point: EntryPoint) -> T:
+        package = point.dist.name if point.dist else point.module
+        try:
+            found: T = point.load()
+        except Exception as error:  # whatever the code of another package raises
+            why = f"cannot be loaded: {type(error).__name__}: {first_line(error)}"
+            raise self._refusal(point.name, package, why) from error
+        if not self._accepts(found):
+            raise self._refusal(point.name, package, f"{point.value} is none of {self._package}")
+        return found
+
+    def _refusal(self, name: str, package: str, why: str) -> InputError:
+        return InputError.of(
+            self._key, f"'{name}' of the package {package}: {why}", "update or remove that package"
+        )

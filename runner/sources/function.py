@@ -1,0 +1,68 @@
+"""Probes that a Python function returns."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from runner.config.references import UNTYPED, look_in_working_directory
+from runner.config.strict import Function
+from runner.errors import InputError
+from runner.probe.memory_sources import as_probe
+from runner.probe.probe import Probe
+from runner.probe.source import ProbeSource
+from runner.tensors import InputSpec
+
+
+class FunctionConfig(ProbeSource):
+    """Data returned by Python code; naming it runs that code."""
+
+    order = 100
+    examples: ClassVar = {
+        "function": "probe=function probe.function=my_package.data:samples",
+        "arguments": "+probe.arguments.n=10",
+    }
+
+    source: Literal["function"]
+    function: Function
+    """The callable, `package.module:name`, that returns arrays, a `tf.data.Dataset` or a generator;
+    sample ids and labels are given in a mapping, for all samples or for each batch.
+    """
+    arguments: Annotated[dict[str, Any], UNTYPED] = Field(default={})
+    """Keyword arguments of the callable."""
+
+    def open(self, _expected: Sequence[InputSpec]) -> Probe:
+        """Return the probe of what the function returns.
+
+        A pair is taken as inputs and targets; everything else is passed to `as_probe`. A function
+        that returns a generator is called again each time the probe is read.
+        """
+        make = partial(self._callable(), **self.arguments)
+        made = make()
+        if isinstance(made, Iterator):
+            return as_probe(make, source=self.function)
+        if isinstance(made, tuple) and len(made) == 2:
+            return as_probe(made[0], targets=made[1], source=self.function)
+        return as_probe(made, source=self.function)
+
+    def _callable(self) -> Any:
+        module_name, _, name = self.function.partition(":")
+        look_in_working_directory()
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            raise InputError.of(
+                "probe.function",
+                f"no module '{error.name}' (looked in {Path.cwd()} and in the installed packages)",
+            ) from error
+        function = getattr(module, name, None)
+        if not callable(function):
+            raise InputError.of(
+                "probe.function", f"module '{module_name}' has no function '{name}'"
+            )
+        return function

@@ -1,0 +1,36 @@
+"""The iris flowers of scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from runner.config.strict import Length
+from runner.probe.memory_sources import array_probe
+from runner.probe.probe import Probe
+from runner.probe.scikit_learn import data_set
+from runner.probe.source import ProbeSource
+from runner.tensors import InputSpec
+
+
+class IrisConfig(ProbeSource):
+    """The first `rows` iris flowers from scikit-learn."""
+
+    order = 80
+    examples: ClassVar = {"rows": "probe=iris probe.rows=100"}
+
+    source: Literal["iris"]
+    rows: Length | None = None
+    """Number of samples; `null`: all."""
+
+    def open(self, _expected: Sequence[InputSpec]) -> Probe:
+        """Return the lengths and widths of sepals and petals in centimetres."""
+        data, rows = data_set("iris", self.rows)
+        labels = data.target_names[data.target].astype(object)
+        return array_probe(
+            "iris (scikit-learn)",
+            data.data[rows].astype("float32"),
+            None,
+            labels[rows],
+            data.target[rows],
+        )

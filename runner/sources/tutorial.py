@@ -1,0 +1,28 @@
+"""The tutorial's probe: the three rows of the identity matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from runner.probe.memory_sources import array_probe
+from runner.probe.probe import Probe
+from runner.probe.source import ProbeSource
+from runner.tensors import InputSpec
+
+
+class TutorialConfig(ProbeSource):
+    """The tutorial's three samples and targets."""
+
+    order = 0
+
+    source: Literal["tutorial"]
+
+    def open(self, _expected: Sequence[InputSpec]) -> Probe:
+        """Return the rows of the identity matrix, and their targets."""
+        identity = np.eye(3, dtype="float32")
+        return array_probe(
+            "the tutorial's identity matrix", identity, targets=np.array([[0], [1], [1]])
+        )
