@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from runner.similarity.measures import linear_cka
+from runner.measures.cka import CKA
 from runner.similarity.pairs import compare_layers
 from runner.similarity.representation import Representation
 from runner.tables.tables import TableWriter, read_array, read_blocks
@@ -76,7 +76,7 @@ def many(folder: Path) -> dict[str, float]:
 
     def loop() -> None:
         for one, other in chosen:
-            linear_cka(one.values(), other.values())
+            CKA(one.values(), other.values())
 
     def bare() -> None:
         for layer in layers:

@@ -19,8 +19,7 @@ import warnings
 import pandas as pd
 
 import runner
-
-MEASURES = ("cka", "cka_biased", "cca", "svcca", "procrustes", "rsa", "knn")
+from runner.similarity.measures import MEASURES
 
 
 def misses(pairs: pd.DataFrame, layers: list[str]) -> pd.Series:
@@ -41,8 +40,8 @@ def misses(pairs: pd.DataFrame, layers: list[str]) -> pd.Series:
     turned = {"run_a": "run_b", "run_b": "run_a", "layer_a": "layer_b", "layer_b": "layer_a"}
     both = pd.concat([pairs, pairs.rename(columns=turned)], ignore_index=True)
     both = both[both["run_a"] != both["run_b"]]
-    unlike = (pairs["metric"] == "procrustes").all()  # an angle
-    likeness = -both["value"] if unlike else both["value"]
+    measure = MEASURES[pairs["metric"].iloc[0]]
+    likeness = -both["value"] if measure.is_distance else both["value"]
     best = both.loc[likeness.groupby([both[key] for key in ("run_a", "layer_a", "run_b")]).idxmax()]
     places = {layer: place for place, layer in enumerate(layers)}
     return (best["layer_a"].map(places) - best["layer_b"].map(places)).abs()

@@ -56,9 +56,14 @@ class Registry(Mapping[str, T], Generic[T]):
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and (name in self._own or name in self._offered())
 
+    @property
+    def own(self) -> list[str]:
+        """Runner's own names, in the order of lists."""
+        found: dict[str, Any] = {name: self[name] for name in self._own}
+        return sorted(found, key=lambda name: (found[name].order, name))
+
     def __iter__(self) -> Iterator[str]:
-        own: Any = {name: self[name] for name in self._own}
-        yield from sorted(own, key=lambda name: (own[name].order, name))
+        yield from self.own
         yield from sorted(self._offered().keys() - self._own)
 
     def __len__(self) -> int:

@@ -19,6 +19,7 @@ from runner.command_line.commands import NAMES
 from runner.config.compose import compose_one
 from runner.config.key_examples import EXAMPLES
 from runner.config.reference import reference_page
+from runner.similarity.measures import MEASURES
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -44,6 +45,15 @@ def pages(part: Any) -> list[str]:
 
 def test_the_reference_of_the_configuration_is_generated() -> None:
     assert text_of("config.md") == reference_page()
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_the_table_of_measures_says_what_they_say_themselves(name: str) -> None:
+    measure = MEASURES[name]
+    cells = (f"`{name}`", measure.definition, measure.invariant_to, measure.note)
+    assert all(cells[:3])
+    row = " | ".join(cells).rstrip()
+    assert f"\n| {row} |\n" in text_of("similarity.md")
 
 
 @pytest.mark.slow

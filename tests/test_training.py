@@ -19,7 +19,7 @@ from runner.command_line.entry import main
 from runner.config.compose import compose_one
 from runner.errors import InputError, RunError
 from runner.experiment.experiment import run_experiment
-from runner.similarity.measures import linear_cka
+from runner.measures.cka import CKA as linear_cka
 from runner.training.schedule import Schedule
 
 ROOT = Path(__file__).parent.parent

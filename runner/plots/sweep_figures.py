@@ -21,6 +21,7 @@ from runner.plots.drawing import (
     stops,
 )
 from runner.similarity.matrices import Matrix
+from runner.similarity.measures import MEASURES
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -33,7 +34,8 @@ _LEAST_SIDE, _MOST_SIDE, _LEFT, _BELOW = 260, 520, 150, 130
 
 def metric_name(metric: str) -> str:
     """Return the display name of a similarity metric."""
-    return "debiased linear CKA" if metric == "cka" else metric
+    measure = MEASURES.get(metric)  # none if it is a function of the user
+    return measure.title or metric if measure is not None else metric
 
 
 def stability_figure(pairs: pd.DataFrame, kinds: Mapping[str, str], metric: str = "cka") -> Figure:

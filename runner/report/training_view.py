@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from runner.measures.cka import CKA
 from runner.plots.drawing import evenly_spaced, how_many
 from runner.plots.training_figures import drift_figure, history_figure
 from runner.report.layer_view import bare
 from runner.runs.published_run import Run
-from runner.similarity.measures import linear_cka
 
 _MOST_RUNS = 5
 _MOST_LAYERS = 12
@@ -96,4 +96,4 @@ def _drift(runs: Sequence[Run]) -> dict[str, Any]:
 def _by_step(run: Run, layer: str, steps: Sequence[int]) -> list[float]:
     places = evenly_spaced(len(run.samples), _MOST_SAMPLES)
     values = [run.array(layer, step=step)[places].reshape(len(places), -1) for step in steps]
-    return [linear_cka(own, values[-1]) for own in values]
+    return [CKA(own, values[-1]) for own in values]

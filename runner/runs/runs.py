@@ -260,7 +260,7 @@ class Runs:
         metric
             ``cka`` (debiased linear), ``cka_biased``, ``cca``, ``svcca``, ``procrustes`` (an
             angle: 0 is the same), ``rsa``, ``knn``, each explained in
-            `runner.similarity.measures`; or a function of two arrays of shape (samples,
+            `runner.measures`; or a function of two arrays of shape (samples,
             units) that returns a float.
         layers
             ``same``: each layer between runs. ``all``: every pair of layers, including pairs

@@ -13,6 +13,7 @@ from rich.text import Text
 from runner.screen.figures import WIDTH
 from runner.screen.screen import cut, text_of
 from runner.similarity.matrices import Matrix, matrices_of
+from runner.similarity.measures import MEASURES
 
 _MOST_ROWS = 40
 _MOST_MATRICES = 6
@@ -39,7 +40,8 @@ def told(
         Step of the trainings that is compared, if one was asked for.
     """
     metric, n = frame["metric"].iloc[0], frame["n"].iloc[0]
-    unlike = "; 0 is the same" if metric == "procrustes" else ""
+    measure = MEASURES.get(metric)  # none if it is a function of the user
+    unlike = "; 0 is the same" if measure is not None and measure.is_distance else ""
     at = "" if step is None else f", step {step}"
     parts = [f"{metric}, {n:,} samples{at}{unlike}"]
     runs = list(dict.fromkeys([*frame["run_a"].unique(), *frame["run_b"].unique()]))

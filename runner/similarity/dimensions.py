@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from runner.similarity.centring import centred_gram
 from runner.similarity.conditions import UndefinedError
-from runner.similarity.measures import centred_gram
 from runner.similarity.moments import JointMoments
 from runner.similarity.representation import Representation, side_by_side
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -12,12 +11,7 @@ import numpy as np
 
 from runner.similarity.conditions import (
     check_layer,
-    check_samples,
-    check_structure,
-    kept_directions,
-    rounding,
 )
-from runner.similarity.measures import SVCCA_VARIANCE
 
 _STRIP = 512  # number of features whose products are summed at a time
 
@@ -176,8 +170,8 @@ class LayerMoments:
 
 
 @dataclass(frozen=True)
-class MomentMeasure:
-    """A measure in two steps, as `runner.similarity.measures.Measure`, from moments.
+class MomentSteps:
+    """The two steps of a measure, as in `runner.similarity.measure.Measure`, from moments.
 
     Attributes
     ----------
@@ -190,77 +184,3 @@ class MomentMeasure:
 
     prepare: Callable[[LayerMoments], Any]
     combine: Callable[[np.ndarray, LayerMoments, LayerMoments, Any, Any], float]
-
-
-def _alignment(between: np.ndarray, x: LayerMoments, y: LayerMoments, debiased: bool) -> float:
-    """Return the product of two layers' Gram matrices, centred or U-centred."""
-    centred = float(np.linalg.norm(between)) ** 2
-    if not debiased:
-        return centred
-    n = len(x.squares)
-    totals = x.squares.sum() * y.squares.sum()
-    return float(centred - x.squares @ y.squares * (n / (n - 2)) + totals / ((n - 1) * (n - 2)))
-
-
-def _gram_norm(layer: LayerMoments, *, debiased: bool) -> float:
-    if debiased:
-        check_samples(len(layer.squares), 4)
-    norm = float(np.sqrt(max(_alignment(layer.scatter, layer, layer, debiased), 0.0)))
-    if debiased:
-        check_structure(norm, float(layer.squares.sum()), len(layer.squares))
-    return norm
-
-
-def _cka(
-    between: np.ndarray,
-    x: LayerMoments,
-    y: LayerMoments,
-    norm_x: float,
-    norm_y: float,
-    *,
-    debiased: bool,
-) -> float:
-    return _alignment(between, x, y, debiased) / norm_x / norm_y
-
-
-def _whitening(layer: LayerMoments, *, variance: float) -> np.ndarray:
-    """Return the matrix that maps features to uncorrelated ones with unit scatter."""
-    values, vectors = np.linalg.eigh(layer.scatter)
-    singular = np.sqrt(np.clip(values[::-1], 0, None))
-    # The eigenvalues are squares, which keep half of the digits.
-    least = np.sqrt(len(values) * np.finfo(np.float64).eps)
-    tolerance = max(rounding(layer.dtype, len(layer.squares)), float(least))
-    count = kept_directions(singular, tolerance, variance)
-    return np.asarray(vectors[:, ::-1][:, :count] / singular[:count])
-
-
-def _mean_correlation(
-    between: np.ndarray, _x: LayerMoments, _y: LayerMoments, of_x: np.ndarray, of_y: np.ndarray
-) -> float:
-    correlations = np.linalg.svd(of_x.T @ between @ of_y, compute_uv=False)
-    return float(min(correlations.mean(), 1.0))
-
-
-def _norm(layer: LayerMoments) -> float:
-    return float(np.sqrt(np.trace(layer.scatter)))
-
-
-def _angle(
-    between: np.ndarray, _x: LayerMoments, _y: LayerMoments, norm_x: float, norm_y: float
-) -> float:
-    nuclear = float(np.linalg.svd(between, compute_uv=False).sum())
-    return float(np.arccos(min(nuclear / norm_x / norm_y, 1.0)))
-
-
-MOMENT_MEASURES: dict[str, MomentMeasure] = {
-    **{
-        name: MomentMeasure(
-            partial(_gram_norm, debiased=debiased), partial(_cka, debiased=debiased)
-        )
-        for name, debiased in (("cka", True), ("cka_biased", False))
-    },
-    "cca": MomentMeasure(partial(_whitening, variance=1.0), _mean_correlation),
-    "svcca": MomentMeasure(partial(_whitening, variance=SVCCA_VARIANCE), _mean_correlation),
-    "procrustes": MomentMeasure(_norm, _angle),
-}
-"""Measures that can be computed from moments; exact except for angles below 1e-7."""

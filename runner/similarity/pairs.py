@@ -11,10 +11,12 @@ import pandas as pd
 
 from runner.errors import InputError, suggest
 from runner.preflight import readable
-from runner.similarity.cautions import DOMINANT, SWAYED, warn_of
+from runner.similarity.cautions import DOMINANT, warn_of
+from runner.similarity.centring import dominant_share
 from runner.similarity.conditions import UndefinedError
-from runner.similarity.measures import MEASURES, Measure, dominant_share
-from runner.similarity.moments import MOMENT_MEASURES, JointMoments, LayerMoments
+from runner.similarity.measure import Measure
+from runner.similarity.measures import MEASURES
+from runner.similarity.moments import JointMoments, LayerMoments, MomentSteps
 from runner.similarity.progress import Counted, Progress, silent
 from runner.similarity.representation import Representation, side_by_side
 from runner.similarity.signatures import Signature, products
@@ -102,7 +104,7 @@ def compare_layers(
         start = end
     # Without a copy, which would double the memory.
     frame = pd.DataFrame({key: _as_it_is(column) for key, column in columns.items()}, copy=False)
-    warn_of(name, frame, every)
+    warn_of(name, measure, frame, every)
     return frame
 
 
@@ -159,10 +161,10 @@ def _compare_group(
         rows = np.sort(np.random.default_rng(seed).choice(given, used, replace=False))
         about = f"{used:,} of {given:,} samples, seed {seed}"
     triangle = Triangle(columns["value"], len(layers))
-    if _by_moments(name, layers, used):
-        remarks = _from_moments(triangle, name, layers, counted)
+    if _by_moments(measure, layers, used) and measure.moments is not None:
+        remarks = _from_moments(triangle, measure, measure.moments, layers, counted)
     else:
-        remarks = _from_values(triangle, name, measure, layers, rows, counted)
+        remarks = _from_values(triangle, measure, layers, rows, counted)
     columns["metric"][:], columns["n"][:] = name, used
     own = {
         "run": np.array([layer.run for layer in layers], object),
@@ -182,7 +184,7 @@ def _compare_group(
     return list(remarks.values())
 
 
-def _by_moments(name: str, layers: Sequence[Representation], samples: int) -> bool:
+def _by_moments(measure: Measure, layers: Sequence[Representation], samples: int) -> bool:
     """Return whether pairs are compared by sums over samples, cheaper for many samples.
 
     Raises
@@ -192,13 +194,13 @@ def _by_moments(name: str, layers: Sequence[Representation], samples: int) -> bo
     """
     widest = max(layers, key=lambda layer: layer.width)
     width = widest.width
-    if name in MEASURES and MEASURES[name].by_product and not MEASURES[name].samples_squared:
+    if measure.by_product and not measure.samples_squared:
         needed = 32 * samples**2 + 2 * widest.dtype.itemsize * samples * width
         many = samples > _FEW_SAMPLES
     else:
         needed = 32 * samples * width
         many = needed > _CHUNK_BYTES
-    by_moments = name in MOMENT_MEASURES and many and samples > width
+    by_moments = measure.moments is not None and many and samples > width
     if by_moments:
         needed = 64 * width**2
     if needed > _MOST_BYTES:
@@ -212,7 +214,6 @@ def _by_moments(name: str, layers: Sequence[Representation], samples: int) -> bo
 
 def _from_values(
     triangle: Triangle,
-    name: str,
     measure: Measure,
     layers: Sequence[Representation],
     rows: np.ndarray | None,
@@ -226,7 +227,7 @@ def _from_values(
         for number, place in enumerate(places, 1):
             given = layers[place].values(rows)
             try:
-                if name in SWAYED and (share := dominant_share(given)) > DOMINANT:
+                if measure.is_swayed and (share := dominant_share(given)) > DOMINANT:
                     remarks[place] = _dominated(layers[place], share)
                 kept[place] = measure.prepare(given)
             except UndefinedError as reason:
@@ -296,11 +297,14 @@ def _refuse_rounding(
 
 
 def _from_moments(
-    triangle: Triangle, name: str, layers: Sequence[Representation], counted: Counted
+    triangle: Triangle,
+    measure: Measure,
+    steps: MomentSteps,
+    layers: Sequence[Representation],
+    counted: Counted,
 ) -> dict[int, str]:
     """Fill in the values of all pairs from sums over samples and return remarks on layers."""
     remarks: dict[int, str] = {}
-    measure = MOMENT_MEASURES[name]
     chunks = list(_chunks([layer.width for layer in layers], _CHUNK_UNITS))
     for number, chunk in enumerate(chunks):
         for other in chunks[number:]:
@@ -313,17 +317,15 @@ def _from_moments(
                 try:
                     joint.check(part)
                     share = known[part].dominant_share()
-                    if name in SWAYED and share > DOMINANT:
+                    if measure.is_swayed and share > DOMINANT:
                         remarks[place] = _dominated(layers[place], share)
-                    kept[place] = measure.prepare(known[part])
+                    kept[place] = steps.prepare(known[part])
                 except UndefinedError as reason:
                     remarks[place] = f"{layers[place]} {reason}"
             for x, y in product(chunk, other):
                 if x < y and x in kept and y in kept:
                     a, b = places.index(x), places.index(y)
-                    value = measure.combine(
-                        joint.between(a, b), known[a], known[b], kept[x], kept[y]
-                    )
+                    value = steps.combine(joint.between(a, b), known[a], known[b], kept[x], kept[y])
                     triangle.put(x, y, value)
             counted.compared(triangle.between(chunk, other))
     return remarks

@@ -1,0 +1,1 @@
+"""The measures of similarity, one per module: how each is computed, and what is known of it."""
