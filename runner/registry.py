@@ -6,11 +6,17 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from runner.errors import InputError, first_line
 
-T = TypeVar("T")
+
+class _Listed(Protocol):
+    @property
+    def order(self) -> int: ...
+
+
+T = TypeVar("T", bound=_Listed)
 
 
 class Registry(Mapping[str, T], Generic[T]):
@@ -37,6 +43,11 @@ class Registry(Mapping[str, T], Generic[T]):
         [path] = importlib.import_module(package).__path__
         self._own = {module.name for module in pkgutil.iter_modules([path])}
 
+    @property
+    def names(self) -> list[str]:
+        """All names, which loads nothing: Runner's own, then those of other packages."""
+        return [*sorted(self._own), *sorted(self._offered().keys() - self._own)]
+
     def __getitem__(self, name: str) -> T:
         """Return the object of a name.
 
@@ -56,18 +67,13 @@ class Registry(Mapping[str, T], Generic[T]):
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and (name in self._own or name in self._offered())
 
-    @property
-    def own(self) -> list[str]:
-        """Runner's own names, in the order of lists."""
-        found: dict[str, Any] = {name: self[name] for name in self._own}
-        return sorted(found, key=lambda name: (found[name].order, name))
-
     def __iter__(self) -> Iterator[str]:
-        yield from self.own
-        yield from sorted(self._offered().keys() - self._own)
+        own = {name: self[name] for name in self._own}
+        yield from sorted(own, key=lambda name: (own[name].order, name))
+        yield from self.names[len(own) :]
 
     def __len__(self) -> int:
-        return len(self._own | self._offered().keys())
+        return len(self.names)
 
     def _offered(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=self._package)}

@@ -14,6 +14,7 @@ from runner.config import catalogue
 from runner.config.compose import compose_one
 from runner.config.experiment_config import DeclaredModel
 from runner.config.loading import CONFIG_DIRECTORY
+from runner.config.probe_config import SOURCES
 from runner.errors import InputError
 
 FILES = sorted(CONFIG_DIRECTORY.rglob("*.yaml"))
@@ -63,7 +64,7 @@ LACKING = {
 }
 
 
-@pytest.mark.parametrize("name", choices("probe"))
+@pytest.mark.parametrize("name", SOURCES)
 def test_a_probe_lacks_nothing_but_what_only_its_user_knows(name: str) -> None:
     if name not in LACKING:
         assert compose_one([f"probe={name}"], "0a1b2c3d")[0].experiment.probe.source == name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import doctest
 import io
 import os
@@ -9,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +51,34 @@ def settled(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
 
+def installed(project: Path) -> None:
+    """Write beside a pyproject.toml what its installation would write: its entry points."""
+    described = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
+    folder = project.parent / f"{described['name']}-{described['version']}.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {described['name']}\n")
+    groups = configparser.ConfigParser(delimiters="=")
+    groups.read_dict(described["entry-points"])
+    with (folder / "entry_points.txt").open("w") as file:
+        groups.write(file)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_the_examples_print_what_they_say(tmp_path: Path, page: str) -> None:
     folder = tmp_path  # one for all examples of a page, as its reader has one
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
+    path = os.pathsep.join([str(ROOT), str(folder / "own")])
+    environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": "80"}
     text = (ROOT / page).read_text(encoding="utf-8")
     session: dict[str, Any] = {}  # of Python, which goes on from block to block
     told = io.StringIO()
     for name, body in BLOCK.findall(text):
-        if name == "yaml" and body.startswith("# my_conf/"):
-            path = folder / body.splitlines()[0].removeprefix("# ")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(body, encoding="utf-8")
+        if body.startswith(("# my_conf/", "# own/")):
+            file = folder / body.splitlines()[0].removeprefix("# ")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(body, encoding="utf-8")
+            if name == "toml":
+                installed(file)
+            continue
         if name == "csv":
             (folder / "flowers.csv").write_text(body, encoding="utf-8")
         if name == "python":

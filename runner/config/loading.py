@@ -25,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from runner.config.environment_values import EnvironmentValues
 from runner.config.hydra_keys import ForbiddenError, file_problems, overrides_problems
+from runner.config.probe_config import SOURCES
 from runner.config.resolve import resolved
 from runner.config.unfolding import bounded
 from runner.config.yaml_files import yaml_problem
@@ -48,14 +49,18 @@ def check_names(folder: Path) -> None:
     InputError
         With one problem per file. A copy of the packaged file is allowed.
     """
-    problems = []
-    for packaged in sorted(CONFIG_DIRECTORY.rglob("*.yaml")):
-        path = folder / packaged.relative_to(CONFIG_DIRECTORY)
-        if path.is_file() and path.read_bytes() != packaged.read_bytes():
-            message = "has the name of a packaged config, which would be taken instead"
-            problems.append(Problem(str(path), message, "give it a name of its own"))
-    if problems:
-        raise InputError(problems)
+    packaged = sorted(CONFIG_DIRECTORY.rglob("*.yaml"))
+    files = {folder / path.relative_to(CONFIG_DIRECTORY): path for path in packaged}
+    taken = [
+        path for path in files if path.is_file() and path.read_bytes() != files[path].read_bytes()
+    ]
+    for group in ("probe", "train/data"):
+        taken += [path for path in folder.glob(f"{group}/*.yaml") if path.stem in SOURCES]
+    if taken:
+        message = "has the name of a packaged config, which would be taken instead"
+        raise InputError(
+            Problem(str(path), message, "give it a name of its own") for path in sorted(taken)
+        )
 
 
 class Loader:

@@ -31,8 +31,9 @@ the content of one of its files has changed. A `module` is Python code that is r
 configuration files.
 
 `model`, `probe`, `loss`, `optimizer`, `capture`, `format`, `train` and `experiment` are also groups
-of files: `probe=digits` loads `probe/digits.yaml`, from Runner's own files or from `--config-dir`.
-The defaults are `model=tutorial probe=tutorial loss=mse optimizer=adam capture=all format=parquet
+of files: `loss=huber` loads `loss/huber.yaml`, from Runner's own files or from `--config-dir`. For
+`probe` each source is also a choice: `probe=digits` sets `probe.source` and its main keys. The
+defaults are `model=tutorial probe=tutorial loss=mse optimizer=adam capture=all format=parquet
 train=none`.
 """
 
@@ -91,14 +92,17 @@ def reference_page() -> str:
 
 
 def _choices() -> str:
-    """Return the table of choices, described by the comments that their files begin with."""
-    lines = ["## Choices\n", "| choice | description |", "|---|---|"]
-    for path in sorted(CONFIG_DIRECTORY.glob("*/*.yaml")):
-        group = path.parent.name
+    """Return the table of choices: files by the comment that they begin with, and sources."""
+    about = {
+        f"probe={name}": _words(source.__doc__ or "").partition(". ")[0].replace("``", "`")
+        for name, source in SOURCES.items()
+    }
+    for path in CONFIG_DIRECTORY.glob("*/*.yaml"):
         text = path.read_text(encoding="utf-8").removeprefix("# @package _global_\n")
-        if text.startswith("# ") and group != "hydra":
-            about = text.splitlines()[0].removeprefix("# ").rstrip(".:")
-            lines.append(f"| `{group}={path.stem}` | {about} |")
+        if text.startswith("# ") and path.parent.name != "hydra":
+            about[f"{path.parent.name}={path.stem}"] = text.splitlines()[0].removeprefix("# ")
+    lines = ["## Choices\n", "| choice | description |", "|---|---|"]
+    lines += [f"| `{choice}` | {about[choice].rstrip('.:')} |" for choice in sorted(about)]
     for group in ("loss", "optimizer", "format"):
         names = sorted(path.stem for path in CONFIG_DIRECTORY.glob(f"{group}/*.yaml"))
         lines.append(f"| `{group}=` | {', '.join(f'`{name}`' for name in names)} |")

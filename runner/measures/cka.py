@@ -27,7 +27,7 @@ from runner.similarity.moments import LayerMoments, MomentSteps
 from runner.similarity.signatures import Signature, cosine
 
 
-def alignment(*, debiased: bool, **known: Any) -> Measure:
+def linear_alignment(*, debiased: bool, **known: Any) -> Measure:
     """Return the measure, with what is known about it."""
     return Measure(
         partial(_gram_signature, debiased=debiased),
@@ -113,7 +113,7 @@ def _cka(
     return _alignment(between, x, y, debiased) / norm_x / norm_y
 
 
-CKA = alignment(
+CKA = linear_alignment(
     debiased=True,
     order=0,
     title="debiased linear CKA",

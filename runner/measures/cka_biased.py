@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from runner.measures.cka import alignment
+from runner.measures.cka import linear_alignment
 
 
 def _chance(pairs: pd.DataFrame) -> str:
@@ -21,7 +21,7 @@ def _chance(pairs: pd.DataFrame) -> str:
     )
 
 
-CKA_BIASED = alignment(
+CKA_BIASED = linear_alignment(
     debiased=False,
     order=10,
     definition="the same, biased for few samples",

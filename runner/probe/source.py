@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from runner.config.strict import Strict
 from runner.tensors import InputSpec
@@ -17,7 +17,8 @@ class ProbeSource(Strict):
     """A source of probes: its keys are those of the configuration.
 
     A subclass declares ``source: Literal["csv"]``, its name in the configuration, and its other
-    keys, each with its documentation below it.
+    keys, each with its documentation below it. Its module is imported as soon as a configuration
+    chooses it; large libraries that only `open` needs are best imported there.
 
     Attributes
     ----------
@@ -26,13 +27,24 @@ class ProbeSource(Strict):
     examples
         For each key an example as typed on a command line, for the documentation. The first
         chooses the source that the others go with.
+    shown
+        Optional keys that ``probe=NAME`` sets, so that the command line sets them without a plus,
+        and their values; it also sets the required keys, to ``???`` if they are not here.
     """
 
     order: ClassVar[int] = 100
     examples: ClassVar[Mapping[str, str]] = {}
+    shown: ClassVar[Mapping[str, Any]] = {}
 
     allow_nan: bool = False
     """Whether missing, NaN and infinite inputs are shown to the model rather than refused."""
+
+    @classmethod
+    def choice(cls) -> dict[str, Any]:
+        """Return the keys that ``probe=NAME`` sets."""
+        required = [key for key, field in cls.model_fields.items() if field.is_required()]
+        [name] = get_args(cls.model_fields["source"].annotation)
+        return {**dict.fromkeys(required, "???"), **cls.shown, "source": name}
 
     @abstractmethod
     def open(self, expected: Sequence[InputSpec]) -> Probe:

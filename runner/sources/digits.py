@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from runner.config.strict import Length
-from runner.probe.memory_sources import array_probe
-from runner.probe.probe import Probe
 from runner.probe.scikit_learn import data_set
 from runner.probe.source import ProbeSource
 from runner.tensors import InputSpec
 
+if TYPE_CHECKING:
+    from runner.probe.probe import Probe
+
 
 class DigitsConfig(ProbeSource):
-    """The first `rows` handwritten digits from scikit-learn."""
+    """The first `rows` of the 1,797 handwritten digits that come with scikit-learn."""
 
     order = 70
     examples: ClassVar = {"rows": "probe=digits probe.rows=100"}
+    shown: ClassVar = {"rows": None}
 
     source: Literal["digits"]
     rows: Length | None = None
@@ -26,6 +28,8 @@ class DigitsConfig(ProbeSource):
 
     def open(self, expected: Sequence[InputSpec]) -> Probe:
         """Return the digits, scaled to 0 to 1, in the shape of the model's input."""
+        from runner.probe.memory_sources import array_probe
+
         data, rows = data_set("digits", self.rows)
         shape = expected[0].shape if expected else (64,)
         pixels = (data.images / 16).astype("float32")

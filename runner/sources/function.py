@@ -6,17 +6,18 @@ import importlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from runner.config.references import UNTYPED, look_in_working_directory
 from runner.config.strict import Function
 from runner.errors import InputError
-from runner.probe.memory_sources import as_probe
-from runner.probe.probe import Probe
 from runner.probe.source import ProbeSource
 from runner.tensors import InputSpec
+
+if TYPE_CHECKING:
+    from runner.probe.probe import Probe
 
 
 class FunctionConfig(ProbeSource):
@@ -27,6 +28,7 @@ class FunctionConfig(ProbeSource):
         "function": "probe=function probe.function=my_package.data:samples",
         "arguments": "+probe.arguments.n=10",
     }
+    shown: ClassVar = {"arguments": {}}
 
     source: Literal["function"]
     function: Function
@@ -42,6 +44,8 @@ class FunctionConfig(ProbeSource):
         A pair is taken as inputs and targets; everything else is passed to `as_probe`. A function
         that returns a generator is called again each time the probe is read.
         """
+        from runner.probe.memory_sources import as_probe
+
         make = partial(self._callable(), **self.arguments)
         made = make()
         if isinstance(made, Iterator):

@@ -29,6 +29,7 @@ class InlineConfig(ProbeSource):
         "labels": "probe.labels=[yes,no]",
         "targets": "probe.targets=[[1,0],[0,1]]",
     }
+    shown: ClassVar = {"ids": None, "labels": None, "targets": None}
 
     source: Literal["inline"]
     inputs: Annotated[

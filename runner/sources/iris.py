@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from runner.config.strict import Length
-from runner.probe.memory_sources import array_probe
-from runner.probe.probe import Probe
 from runner.probe.scikit_learn import data_set
 from runner.probe.source import ProbeSource
 from runner.tensors import InputSpec
 
+if TYPE_CHECKING:
+    from runner.probe.probe import Probe
+
 
 class IrisConfig(ProbeSource):
-    """The first `rows` iris flowers from scikit-learn."""
+    """The first `rows` of the 150 iris flowers that come with scikit-learn."""
 
     order = 80
     examples: ClassVar = {"rows": "probe=iris probe.rows=100"}
+    shown: ClassVar = {"rows": None}
 
     source: Literal["iris"]
     rows: Length | None = None
@@ -25,6 +27,8 @@ class IrisConfig(ProbeSource):
 
     def open(self, _expected: Sequence[InputSpec]) -> Probe:
         """Return the lengths and widths of sepals and petals in centimetres."""
+        from runner.probe.memory_sources import array_probe
+
         data, rows = data_set("iris", self.rows)
         labels = data.target_names[data.target].astype(object)
         return array_probe(

@@ -32,6 +32,7 @@ class RandomConfig(ProbeSource):
         "high": "probe.high=100",
         "shapes": "probe=random 'probe.shapes={input: [3]}'",
     }
+    shown: ClassVar = {"rows": 16, "seed": 0, "high": 10, "shapes": {}}
 
     source: Literal["random"]
     rows: Length

@@ -1,0 +1,1 @@
+"""The sources of probes as choices of Hydra's groups."""

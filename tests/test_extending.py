@@ -1,0 +1,96 @@
+"""A package adds a source and a measure as docs/extending.md says, and they are used as others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from test_readme import BLOCK, ROOT, installed
+
+import runner
+from runner.command_line.entry import main
+from runner.config.compose import compose_one
+from runner.config.references import references_in
+
+SAMPLES = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
+
+
+@pytest.fixture(autouse=True)
+def _package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install the page's package, and one that is broken."""
+    page = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+    for folder in ("own", "broken"):
+        Path(folder).mkdir()
+        monkeypatch.syspath_prepend(tmp_path / folder)
+    for _, body in BLOCK.findall(page):
+        if body.startswith("# own/"):
+            Path(body.splitlines()[0].removeprefix("# ")).write_text(body, encoding="utf-8")
+    installed(Path("own/pyproject.toml").absolute())
+    Path("broken/pyproject.toml").write_text(
+        "[project]\nname = 'broken'\nversion = '1.0'\n"
+        "[project.entry-points.'runner.sources']\nzarr = 'broken_module:Zarr'\n"
+        "[project.entry-points.'runner.measures']\ngap = 'broken_module:GAP'\n"
+    )
+    Path("broken/broken_module.py").write_text("import zarr_that_is_missing\n")
+    installed(Path("broken/pyproject.toml").absolute())
+    with h5py.File("samples.h5", "w") as file:
+        file["x"] = SAMPLES
+
+
+def test_a_source_and_a_measure_of_a_package_are_used_on_the_command_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["-m", "probe=hdf5", "probe.path=samples.h5", "seed=0,1", "name=two"]) == 0
+    runs = runner.open_runs("two")
+    record = runs[0].record
+    assert record.probe is not None
+    assert (record.probe.source, record.probe.rows) == ("hdf5 samples.h5", len(SAMPLES))
+    np.testing.assert_array_equal(runs[0].probe.to_numpy(), SAMPLES)
+    capsys.readouterr()
+    assert main(["similarity", "two", "--metric", "distance_correlation"]) == 0
+    assert capsys.readouterr().out.startswith("distance_correlation, 40 samples\n")
+    frame = runs.similarity("distance_correlation", layers="all")
+    assert frame["value"].between(0, 1).all()
+    assert runs[0].record.config["probe"] == {"path": "samples.h5", "source": "hdf5"}
+
+
+def test_a_file_of_such_a_source_is_one_that_the_run_depends_on() -> None:
+    experiment = compose_one(["probe=hdf5", "probe.path=samples.h5"], "0a1b2c3d")[0].experiment
+    assert [place for place, found in references_in(experiment) if found == "samples.h5"] == [
+        "probe.path"
+    ]
+
+
+ZARR = "error: probe.source: 'zarr' of the package broken: cannot be loaded: ModuleNotFoundError: "
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("probe=hdf5", "error: probe.path: required, and not given; set probe.path=..."),
+        ("probe=hdf5 probe.path=none.h5", "error: probe.path: no file 'none.h5' (looked in "),
+        (
+            "probe=hdf5 probe.path=samples.h5 +probe.datset=y",
+            "error: probe.datset: unknown key; did you mean 'dataset'?",
+        ),
+        ("probe.source=zarr", ZARR),
+        ("probe=zarr", ZARR.replace("probe.source", "source")),
+        ("schema", ZARR.replace("probe.source", "source")),
+        ("probe.source=hdf6", "error: probe.source: expected one of tutorial, inline, csv, npy, "),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    words: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words.split()) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(line)
+    assert said.count("\n") == 1
+    assert not Path("outputs").exists()
+
+
+def test_a_broken_package_is_left_alone_until_it_is_named() -> None:
+    assert main(["probe=tutorial", "dry_run=true"]) == 0
+    assert main(["--help"]) == 0
