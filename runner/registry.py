@@ -34,6 +34,11 @@ class Registry(Mapping[str, T], Generic[T]):
     accepts
         Whether an object is one of those that the registry holds. Such an object has an
         ``order``, its place in lists.
+
+    Attributes
+    ----------
+    own
+        Names of Runner's own objects.
     """
 
     def __init__(self, package: str, key: str, accepts: Callable[[Any], bool]) -> None:
@@ -41,12 +46,12 @@ class Registry(Mapping[str, T], Generic[T]):
         self._key = key
         self._accepts = accepts
         [path] = importlib.import_module(package).__path__
-        self._own = {module.name for module in pkgutil.iter_modules([path])}
+        self.own = sorted(module.name for module in pkgutil.iter_modules([path]))
 
     @property
     def names(self) -> list[str]:
-        """All names, which loads nothing: Runner's own, then those of other packages."""
-        return [*sorted(self._own), *sorted(self._offered().keys() - self._own)]
+        """All names: Runner's own, then those of other packages. Their objects are not loaded."""
+        return [*self.own, *sorted(self._offered().keys() - set(self.own))]
 
     def __getitem__(self, name: str) -> T:
         """Return the object of a name.
@@ -58,18 +63,18 @@ class Registry(Mapping[str, T], Generic[T]):
         InputError
             If another package offers it and it cannot be loaded.
         """
-        if name in self._own:
+        if name in self.own:
             module = importlib.import_module(f"{self._package}.{name}")
             found: T = next(filter(self._accepts, vars(module).values()))
             return found
         return self._loaded(self._offered()[name])
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and (name in self._own or name in self._offered())
+        return isinstance(name, str) and (name in self.own or name in self._offered())
 
     def __iter__(self) -> Iterator[str]:
-        own = {name: self[name] for name in self._own}
-        yield from sorted(own, key=lambda name: (own[name].order, name))
+        own = {name: self[name] for name in self.own}
+        yield from sorted(own, key=lambda name: own[name].order)
         yield from self.names[len(own) :]
 
     def __len__(self) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from textwrap import wrap
-
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
@@ -60,11 +58,3 @@ class SourceSearchPath(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Add them behind Runner's files."""
         search_path.append("runner-sources", f"{SourceConfigs.scheme()}://sources")
-
-
-def _told() -> str:
-    """Return the names of all sources, as ``--help`` shows them."""
-    return ("\n" + " " * 15).join(wrap(" ".join(SOURCES.names), 64))
-
-
-OmegaConf.register_new_resolver("runner.sources", _told, replace=True)

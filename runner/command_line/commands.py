@@ -356,7 +356,7 @@ def _parser() -> argparse.ArgumentParser:
 
     comparing = command("similarity", _similarity)
     comparing.add_argument("runs", metavar="RUNS", nargs="*", help="runs or sweeps; default: last")
-    comparing.add_argument("--metric", default="cka", help=f"one of {', '.join(MEASURES.names)}")
+    comparing.add_argument("--metric", default="cka", help=f"one of {', '.join(MEASURES.own)}")
     comparing.add_argument("--layers", default="same", help="same, all, or comma-separated names")
     comparing.add_argument("--step", type=_step, metavar="N",
                            help="a step of the trainings, or last (default)")  # fmt: skip

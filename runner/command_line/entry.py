@@ -12,6 +12,7 @@ import secrets
 import shlex
 import signal
 import sys
+import textwrap
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,7 @@ from runner.command_line.progress import closing, progress_bar, sweep_bar
 from runner.config.compose import Asked, admit, first_job, merging, parse_arguments, validate
 from runner.config.composition import Composition, composition_of
 from runner.config.loading import CONFIG_DIRECTORY, CONFIG_NAME, QUIET
+from runner.config.probe_config import SOURCES
 from runner.errors import InputError, RunError, RunnerError, suggest
 from runner.model.backend import check_backend
 from runner.patching import patched
@@ -180,7 +182,8 @@ def _experiment(arguments: Sequence[str]) -> int:
             with contextlib.redirect_stdout(page):
                 _call_hydra(_no_job, arguments)
         finally:
-            sys.stdout.write(page.getvalue())
+            sources = f"\n{'':15}".join(textwrap.wrap(" ".join(SOURCES.own), 64))
+            sys.stdout.write(page.getvalue().replace("{sources}", sources))  # of --help
         return 0
     asked = validate(parsed, run_id)
     check_backend()
