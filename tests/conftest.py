@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import signal
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -27,3 +29,10 @@ def _empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def _same_draws() -> None:
     """Draw the same first weights for models without a seed: Keras takes theirs from here."""
     random.seed(0)
+
+
+def pytest_runtest_teardown() -> None:
+    """Exempt what importing TensorFlow made from garbage collection, which each model starts."""
+    if "tensorflow" in sys.modules and not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()

@@ -15,30 +15,24 @@ import sys
 import textwrap
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
+from hydra._internal.utils import _run_hydra, get_args_parser
 from omegaconf import DictConfig
 
 from runner.command_line.progress import closing, progress_bar, sweep_bar
 from runner.config.compose import Asked, admit, first_job, merging, parse_arguments, validate
-from runner.config.composition import Composition, composition_of
+from runner.config.composition import Composition
 from runner.config.loading import CONFIG_DIRECTORY, CONFIG_NAME, QUIET
 from runner.config.probe_config import SOURCES
 from runner.errors import InputError, RunError, RunnerError, suggest
 from runner.model.backend import check_backend
-from runner.patching import patched
 from runner.record.publication import make_folder
 
 # Other modules are imported where they are used: they import pandas, which would slow down help
 # and error messages.
-
-# Hydra 1.3 needs the version of the defaults to use; 1.4 has only one and warns if it is given.
-_BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
-
 
 _VERSIONS = {
     "Runner": "activation-runner",
@@ -180,7 +174,7 @@ def _experiment(arguments: Sequence[str]) -> int:
         page = io.StringIO()  # Hydra would show a traceback if stdout fails
         try:
             with contextlib.redirect_stdout(page):
-                _call_hydra(_no_job, arguments)
+                _run_hydra(parsed, get_args_parser(), _no_job, str(CONFIG_DIRECTORY), CONFIG_NAME)
         finally:
             sources = f"\n{'':15}".join(textwrap.wrap(" ".join(SOURCES.own), 64))
             sys.stdout.write(page.getvalue().replace("{sources}", sources))  # of --help
@@ -194,47 +188,34 @@ def _experiment(arguments: Sequence[str]) -> int:
         put(f"\nthe first of {len(asked.jobs):,} runs\n")
         return 0
     with _folder_tried(asked.folder):
-        run = _sweep if asked.is_sweep else _single
-        return run(merging(arguments), merging(parsed.overrides), asked, run_id)
+        if asked.is_sweep:
+            return _sweep(arguments, parsed.overrides, asked, run_id)
+        return _single(asked, run_id)
 
 
 def _no_job(cfg: DictConfig) -> None:
     raise AssertionError(f"Hydra should only show a page, but started a job: {cfg}")
 
 
-def _single(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, run_id: str) -> int:
-    """Run one experiment; errors bypass Hydra, which would print them."""
-    errors: list[BaseException] = []
-
-    def job(cfg: DictConfig) -> None:
-        try:
-            _run(cfg, asked.folder, run_id)
-        except BaseException as error:  # raised again after Hydra returns
-            errors.append(error)
-
-    _call_hydra(job, _with(arguments, overrides, asked.folder_word))
-    for error in errors:
-        raise error
-    return 0
-
-
-def _run(cfg: DictConfig, folder: Path, run_id: str) -> None:
+def _single(asked: Asked, run_id: str) -> int:
+    """Run one experiment and show its layers."""
     from runner.command_line.commands import plain_warnings, put
     from runner.experiment.experiment import run_experiment
     from runner.runs.locate import open_run
     from runner.screen import screen
 
-    composition = composition_of(cfg, HydraConfig.instance().cfg)
+    composition = asked.composition()
     if composition.experiment.dry_run:
         put(_plan_of(composition))
-        return
+        return 0
     with progress_bar() as progress, plain_warnings():
-        published = run_experiment(composition, folder, run_id=run_id, progress=progress)
+        published = run_experiment(composition, asked.folder, run_id=run_id, progress=progress)
     try:
         shown = screen.show(open_run(published))
     except InputError as error:  # the request was valid
         raise RunError(f"{error}; the run was published") from error
     put(shown)
+    return 0
 
 
 def _plan_of(composition: Composition) -> str:
@@ -250,7 +231,7 @@ def _plan_of(composition: Composition) -> str:
 def _sweep(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, run_id: str) -> int:
     """Run the jobs of a sweep and report their outcomes, which are read from their records."""
     from runner.command_line.commands import plain_warnings, put
-    from runner.command_line.sweep_task import SweepTask
+    from runner.command_line.sweep_task import sweep
     from runner.experiment.earlier import held, outcomes_of, sweep_of
 
     sweep_id = sweep_of(asked.folder) or run_id
@@ -260,8 +241,8 @@ def _sweep(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, run
     stopped = None
     with held(asked.folder), sweep_bar(len(asked.jobs)) as advance, plain_warnings():
         try:
-            words = _with(arguments, overrides, asked.folder_word, *ids)
-            _call_hydra(SweepTask(advance), words)
+            words = _with(overrides, overrides, asked.folder_word, *ids)
+            sweep(asked.loader, merging(words), advance)
         except KeyboardInterrupt as interruption:
             stopped = interruption
     jobs = len(asked.jobs)
@@ -283,12 +264,6 @@ def _with(arguments: Sequence[str], overrides: Sequence[str], *more: str) -> lis
     return [*words[:place], *new, *words[place:]]
 
 
-def _call_hydra(task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
-    hydra_main = hydra.main(config_path=str(CONFIG_DIRECTORY), config_name=CONFIG_NAME, **_BASE)
-    with _command_line(arguments):
-        hydra_main(task)()
-
-
 @contextlib.contextmanager
 def _folder_tried(folder: Path) -> Iterator[None]:
     """Make a folder, as Hydra would show a traceback if it cannot be made.
@@ -307,10 +282,3 @@ def _folder_tried(folder: Path) -> Iterator[None]:
                 path.rmdir()
             except OSError:  # not empty, or not there
                 break
-
-
-@contextlib.contextmanager
-def _command_line(arguments: Sequence[str]) -> Iterator[None]:
-    """Set ``sys.argv``, which Hydra reads, to these arguments inside the context."""
-    with patched(sys, argv=["runner", *arguments]):
-        yield

@@ -1,17 +1,42 @@
-"""The task that Hydra calls for a batch of jobs, in this process or in a worker."""
+"""A sweep with Hydra, and the task that runs a batch of its jobs, here or in a worker."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.callbacks import Callbacks
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from runner.config.jobs import task_of
+from runner.config.loading import Loader
+
+
+def sweep(loader: Loader, overrides: Sequence[str], advance: Callable[[], None]) -> None:
+    """Run the jobs of a sweep with the sweeper and the launcher of its configuration.
+
+    Parameters
+    ----------
+    loader
+        Loader of the configuration.
+    overrides
+        Overrides of the command line.
+    advance
+        Called after each job that is finished in this process.
+    """
+    cfg = loader.load(overrides, RunMode.MULTIRUN)
+    context = HydraContext(config_loader=loader.hydra_loader, callbacks=Callbacks(cfg))
+    sweeper = Plugins.instance().instantiate_sweeper(
+        config=cfg, hydra_context=context, task_function=SweepTask(advance)
+    )
+    tasks: Any = OmegaConf.to_container(cfg.hydra.overrides.task, resolve=False)
+    sweeper.sweep(arguments=tasks)
 
 
 class SweepTask:

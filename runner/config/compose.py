@@ -14,7 +14,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from runner.config.combinations import check_sweeps, combined, jobs_of, words_of
 from runner.config.composition import Composition, composition_of, experiment_of
@@ -46,13 +46,29 @@ class Asked:
         Override that sets this folder explicitly.
     is_dry
         Whether it is a dry run, which writes nothing.
+    cfg
+        Hydra's configuration of the run; of a sweep, with the first of all values.
+    loader
+        Loader of the configuration.
     """
 
     jobs: Sequence[tuple[str, ...]]
     is_sweep: bool
     folder: Path
     folder_word: str
-    is_dry: bool = False
+    is_dry: bool
+    cfg: DictConfig
+    loader: Loader
+
+    def composition(self) -> Composition:
+        """Return the experiment of a single run.
+
+        Raises
+        ------
+        InputError
+            If it is invalid.
+        """
+        return _composition_of(self.cfg)
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -176,16 +192,16 @@ def validate(parsed: argparse.Namespace, run_id: str) -> Asked:
     values = [override for override in overrides if not loader.is_group(override)]
     problems: dict[Problem, None] = {}
     cfg = None
+    sweeps = [override for override in overrides if override.is_sweep_override()]
     for chosen in _choices(groups):
         try:
-            cfg = _checked(loader, chosen, values)
+            cfg = _checked(loader, chosen, values, None if sweeps else whole)
         except ForbiddenError:
             raise
         except InputError as error:
             problems |= dict.fromkeys(error.problems)
     if cfg is None:
         raise InputError(problems)
-    sweeps = [override for override in overrides if override.is_sweep_override()]
     if not multirun and (problems := problems or dict.fromkeys(map(_no_sweep, sweeps))):
         raise InputError(problems)
     place = "hydra.sweep.dir" if multirun else "hydra.run.dir"
@@ -200,9 +216,11 @@ def validate(parsed: argparse.Namespace, run_id: str) -> Asked:
         )
     words = [str(each.input_line) for each in overrides if not each.is_hydra_override()]
     jobs = jobs_of(parsed_overrides(merging(words), loader.hydra_loader))
-    return Asked(
-        jobs, multirun, local_path(folder, place), hydra_word(place, folder), bool(cfg.dry_run)
-    )
+    target = local_path(folder, place)
+    with read_write(cfg.hydra):
+        cfg.hydra.mode = RunMode.MULTIRUN if multirun else RunMode.RUN
+        cfg.hydra.runtime.output_dir = str(target.absolute()).replace("${", r"\${")
+    return Asked(jobs, multirun, target, hydra_word(place, folder), bool(cfg.dry_run), cfg, loader)
 
 
 def merging(words: Sequence[str]) -> list[str]:
@@ -229,12 +247,8 @@ def compose_one(arguments: Sequence[str], run_id: str) -> tuple[Composition, Pat
     InputError
         As in `validate`.
     """
-    parsed = parse_arguments(list(arguments))
-    validate(parsed, run_id)
-    cfg = Loader(parsed).load(merging(parsed.overrides))
-    HydraConfig.instance().set_config(cfg)
-    composition = composition_of(_own_part(cfg), OmegaConf.masked_copy(cfg, ["hydra"]))
-    return composition, Path(str(OmegaConf.select(cfg, "hydra.run.dir")))
+    asked = validate(parse_arguments(list(arguments)), run_id)
+    return asked.composition(), asked.folder
 
 
 def _params(loader: Loader, cfg: DictConfig) -> list[Override]:
@@ -267,18 +281,26 @@ def first_job(parsed: argparse.Namespace, asked: Asked) -> Composition:
         If it cannot be composed.
     """
     words = [word for word in parsed.overrides if word.lstrip("+~").startswith("hydra")]
-    cfg = Loader(parsed).load([*asked.jobs[0], *words])
+    return _composition_of(asked.loader.load([*asked.jobs[0], *words]))
+
+
+def _composition_of(cfg: DictConfig) -> Composition:
     HydraConfig.instance().set_config(cfg)
     return composition_of(_own_part(cfg), OmegaConf.masked_copy(cfg, ["hydra"]))
 
 
-def _checked(loader: Loader, chosen: Sequence[str], values: Sequence[Override]) -> DictConfig:
-    """Return the configuration of these choices and values, checked with and without values."""
+def _checked(
+    loader: Loader, chosen: Sequence[str], values: Sequence[Override], whole: DictConfig | None
+) -> DictConfig:
+    """Return the configuration of these choices and values, checked with and without values.
+
+    It is `whole`, if that is given: the configuration as Hydra composes the command line.
+    """
     loader.check_hydra(chosen)
     base = loader.load(chosen)
     problems = [*parameter_problems(base, values), *path_problems(base, values)]
     try:
-        cfg = loader.load([*chosen, *map(_forced, values)]) if values else base
+        cfg = whole or loader.load([*chosen, *map(_forced, values)])
         problems += loader.launcher_problems(cfg)
         HydraConfig.instance().set_config(cfg)  # for ${hydra:...}, as in a job
         experiment_of(_own_part(cfg))

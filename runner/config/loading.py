@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import hydra
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_automatic_config_search_path
@@ -20,6 +21,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException
 from hydra.types import RunMode
+from hydra.version import setbase
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -67,6 +69,8 @@ class Loader:
     """Composition with Hydra, with the search path of Hydra's command line."""
 
     def __init__(self, parsed: argparse.Namespace) -> None:
+        if hydra.__version__.startswith("1.3."):  # 1.4 has only one version of the defaults
+            setbase("1.3")
         JobRuntime.instance().set("name", "runner")
         Plugins.instance()  # lets plugins add to the search path
         self._config_name = parsed.config_name or CONFIG_NAME
