@@ -23,7 +23,6 @@ from runner.config.references import (
 )
 from runner.config.strict import Strict
 from runner.errors import InputError
-from runner.experiment import fingerprint
 from runner.experiment.fingerprint import fingerprint_of
 
 
@@ -58,7 +57,6 @@ def composed(*overrides: str) -> Composition:
 
 
 def print_of(experiment: ExperimentConfig) -> str:
-    fingerprint._content.cache_clear()  # it is kept for the length of a process
     return fingerprint_of({}, experiment)
 
 

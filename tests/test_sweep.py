@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -13,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.command_line.entry import main
 from runner.config.jobs import Batch, batches_of
 from runner.errors import InputError, RunError
 from runner.experiment.earlier import held, make_room, outcomes_of
@@ -33,6 +37,17 @@ def command_line(*words: str, folder: Path, **environment: str) -> subprocess.Co
         check=False,
         timeout=280,
     )
+
+
+def in_process(*words: str, folder: Path) -> tuple[int, str]:
+    """Run a command line in this process; return its exit code and what it prints."""
+    printed = io.StringIO()
+    with (
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+    ):
+        return main(words), printed.getvalue()
 
 
 def tables(folder: Path) -> dict[str, bytes]:
@@ -85,7 +100,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("seed", [3, 5])
 def test_a_job_is_what_the_same_run_alone_is(sweep: Path, tmp_path: Path, seed: int) -> None:
     words = ("model.hidden_units=3", f"seed={seed}", "hydra.run.dir=alone")
-    assert command_line(*words, folder=tmp_path).returncode == 0
+    assert in_process(*words, folder=tmp_path)[0] == 0
     [job] = sweep.glob(f"*_hidden_units=3,seed={seed}")
     mine, alone = tables(job), tables(tmp_path / "alone")
     # the order of the overrides is that of the command line
@@ -108,24 +123,25 @@ def test_a_wrong_choice_is_recorded_and_stops_no_other(sweep: Path) -> None:
 
 
 def test_a_config_that_is_not_there_fails_in_its_own_jobs(tmp_path: Path) -> None:
-    done = command_line("-m", "model=tutoral,tutorial", "hydra.sweep.dir=s", folder=tmp_path)
-    assert done.returncode == 1
-    assert "1 of 2 runs completed" in done.stdout
+    words = ("-m", "model=tutoral,tutorial", "hydra.sweep.dir=s")
+    code, printed = in_process(*words, folder=tmp_path)
+    assert code == 1
+    assert "1 of 2 runs completed" in printed
     error = "model: there is no config 'tutoral'; did you mean 'tutorial'?"
     assert record(tmp_path / "s/0_model=tutoral")["error"] == error
     assert open_runs(tmp_path / "s").differing == []
 
 
 def test_a_sweep_of_nothing_right_is_refused(tmp_path: Path) -> None:
-    done = command_line("-m", "model=tutoral,tutori", folder=tmp_path)
-    assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
+    code, _ = in_process("-m", "model=tutoral,tutori", folder=tmp_path)
+    assert (code, list(tmp_path.iterdir())) == (2, [])
 
 
 def test_what_is_done_is_not_run_again_and_what_changed_is_superseded(tmp_path: Path) -> None:
     probe = tmp_path / "x.csv"
     probe.write_text("a,b,c\n1,2,3\n4,5,6\n")
     words = ("-m", "seed=0,1,2", "probe=csv", "probe.path=x.csv", "hydra.sweep.dir=s")
-    assert command_line(*words, folder=tmp_path).returncode == 0
+    assert in_process(*words, folder=tmp_path)[0] == 0
     folders = sorted(path for path in (tmp_path / "s").iterdir() if path.is_dir())
     before = [(folder / "run.json").read_bytes() for folder in folders]
     table = folders[1] / "activations/00_hidden.parquet"
@@ -134,7 +150,7 @@ def test_what_is_done_is_not_run_again_and_what_changed_is_superseded(tmp_path: 
     table.write_bytes(damaged)
     shutil.rmtree(folders[2])
 
-    assert command_line(*words, folder=tmp_path).returncode == 0
+    assert in_process(*words, folder=tmp_path)[0] == 0
     after = [(folder / "run.json").read_bytes() for folder in folders]
     assert [a == b for a, b in zip(after, before, strict=True)] == [True, False, False]
     assert len(list((tmp_path / "s/.superseded").iterdir())) == 1
@@ -142,7 +158,7 @@ def test_what_is_done_is_not_run_again_and_what_changed_is_superseded(tmp_path: 
     assert len(open_runs(tmp_path / "s")) == 3
 
     probe.write_text("a,b,c\n1,2,3\n4,5,7\n")
-    assert command_line(*words, folder=tmp_path).returncode == 0
+    assert in_process(*words, folder=tmp_path)[0] == 0
     assert all((f / "run.json").read_bytes() not in after for f in folders)
     assert len(list((tmp_path / "s/.superseded").iterdir())) == 4
 
@@ -174,13 +190,13 @@ def test_a_stopped_sweep_keeps_what_is_complete_and_goes_on(
     assert not [path for path in there if path.name.startswith(".")]
     for folder in there:
         assert record(folder)["status"] == "COMPLETED"
-    again = command_line("-m", "seed=range(0,3)", "hydra.sweep.dir=s", folder=tmp_path)
-    assert again.returncode == 0
-    assert "3 of 3 runs completed" in again.stdout
+    code, printed = in_process("-m", "seed=range(0,3)", "hydra.sweep.dir=s", folder=tmp_path)
+    assert code == 0
+    assert "3 of 3 runs completed" in printed
 
 
 def test_a_model_whose_weights_come_another_way_is_built_for_every_job(tmp_path: Path) -> None:
-    (tmp_path / "own.py").write_text(
+    (tmp_path / "from_numpy.py").write_text(
         "import keras, numpy as np\n"
         "@keras.saving.register_keras_serializable(package='own')\n"
         "class FromNumpy(keras.initializers.Initializer):\n"
@@ -188,16 +204,14 @@ def test_a_model_whose_weights_come_another_way_is_built_for_every_job(tmp_path:
         "        return np.random.normal(size=shape).astype('float32')\n"
     )
     words = (
-        "custom_modules=[own]",
+        "custom_modules=[from_numpy]",
         "model.seeding=keras",
         '+model.layers.hidden.kernel_initializer="own>FromNumpy"',
     )
-    environment = {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
-    done = command_line("-m", "seed=1,2,3", *words, "hydra.sweep.dir=s", folder=tmp_path,
-                        **environment)  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    alone = command_line("seed=3", *words, "hydra.run.dir=alone", folder=tmp_path, **environment)
-    assert alone.returncode == 0, alone.stderr
+    code, printed = in_process("-m", "seed=1,2,3", *words, "hydra.sweep.dir=s", folder=tmp_path)
+    assert code == 0, printed
+    code, printed = in_process("seed=3", *words, "hydra.run.dir=alone", folder=tmp_path)
+    assert code == 0, printed
     jobs = sorted(path for path in (tmp_path / "s").iterdir() if path.is_dir())
     reasons = [record(job)["own_build_because"] for job in jobs]
     reason = "the seed changes 'hidden/kernel' differently than redrawing does"
@@ -210,31 +224,22 @@ def test_a_probe_that_changes_with_the_seed_is_shown_to_a_model_of_its_own(
     tmp_path: Path,
 ) -> None:
     words = ("probe=random", "probe.rows=4", "probe.seed=${seed}", "name=n${seed}")
-    done = command_line("-m", "seed=1,2,3", *words, "hydra.sweep.dir=s", folder=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    alone = command_line("seed=3", *words, "hydra.run.dir=alone", folder=tmp_path)
-    assert alone.returncode == 0, alone.stderr
+    code, printed = in_process("-m", "seed=1,2,3", *words, "hydra.sweep.dir=s", folder=tmp_path)
+    assert code == 0, printed
+    code, printed = in_process("seed=3", *words, "hydra.run.dir=alone", folder=tmp_path)
+    assert code == 0, printed
     jobs = sorted(path for path in (tmp_path / "s").iterdir() if path.is_dir())
     assert tables(jobs[2]) == tables(tmp_path / "alone")
     reason = "more than the seed differs between the jobs"
     assert [record(job)["own_build_because"] for job in jobs] == [None, reason, reason]
 
 
-def test_a_sweep_whose_id_looks_like_a_number_finds_its_runs(tmp_path: Path) -> None:
-    code = (
-        "import secrets, sys; secrets.token_hex = lambda size: '1234e567'\n"
-        "from runner.command_line.entry import main\n"
-        "sys.exit(main(['-m', 'seed=1,2', 'hydra.sweep.dir=s']))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_a_sweep_whose_id_looks_like_a_number_finds_its_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "1234e567")
+    code, printed = in_process("-m", "seed=1,2", "hydra.sweep.dir=s", folder=tmp_path)
+    assert code == 0, printed
     assert record(tmp_path / "s/0_seed=1")["run_id"] == "1234e567-0"
 
 

@@ -15,8 +15,6 @@ from runner.errors import InputError
 from runner.record.environment import read_environment
 from runner.regular_files import regular_file
 
-_BLOCK = 2**20
-
 
 def fingerprint_of(config: Mapping[str, Any], experiment: ExperimentConfig) -> str:
     """Return the SHA-256 of an experiment: its values, the content of its files, its packages.
@@ -38,22 +36,23 @@ def fingerprint_of(config: Mapping[str, Any], experiment: ExperimentConfig) -> s
     return hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()
 
 
-@functools.cache
 def _content(path: Path) -> str | None:
-    """Return the hash of a file, or of all files of a folder; ``None`` if it does not exist.
-
-    Read once per process, so that all jobs of a sweep see the same content.
-    """
-    whole = hashlib.sha256()
+    """Return the hash of a file, or of all files of a folder; ``None`` if it cannot be read."""
     if path.is_dir():
+        whole = hashlib.sha256()
         for below in sorted(path.rglob("*")):
             if below.is_file():
                 whole.update(f"{below.relative_to(path).as_posix()}\0{_content(below)}\n".encode())
         return whole.hexdigest()
     try:
-        with regular_file(path, "").open("rb") as file:
-            while block := file.read(_BLOCK):
-                whole.update(block)
+        state = path.stat()
+        return _file_content(path, state.st_ino, state.st_size, state.st_mtime_ns)
     except (OSError, InputError):  # reported when it is read for the run
         return None
-    return whole.hexdigest()
+
+
+@functools.cache
+def _file_content(path: Path, *_: int) -> str:
+    """Return the hash of a file, read once for all jobs of a sweep unless its state changes."""
+    with regular_file(path, "").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
