@@ -231,7 +231,7 @@ def _plan_of(composition: Composition) -> str:
 def _sweep(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, run_id: str) -> int:
     """Run the jobs of a sweep and report their outcomes, which are read from their records."""
     from runner.command_line.commands import plain_warnings, put
-    from runner.command_line.sweep_task import sweep
+    from runner.command_line.sweep_task import run_sweep
     from runner.experiment.earlier import held, outcomes_of, sweep_of
 
     sweep_id = sweep_of(asked.folder) or run_id
@@ -242,7 +242,7 @@ def _sweep(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, run
     with held(asked.folder), sweep_bar(len(asked.jobs)) as advance, plain_warnings():
         try:
             words = _with(overrides, overrides, asked.folder_word, *ids)
-            sweep(asked.loader, merging(words), advance)
+            run_sweep(asked.loader, merging(words), advance)
         except KeyboardInterrupt as interruption:
             stopped = interruption
     jobs = len(asked.jobs)

@@ -18,7 +18,7 @@ from runner.config.jobs import task_of
 from runner.config.loading import Loader
 
 
-def sweep(loader: Loader, overrides: Sequence[str], advance: Callable[[], None]) -> None:
+def run_sweep(loader: Loader, overrides: Sequence[str], advance: Callable[[], None]) -> None:
     """Run the jobs of a sweep with the sweeper and the launcher of its configuration.
 
     Parameters
