@@ -72,6 +72,18 @@ def table_of(labels: Sequence[str], **columns: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({name: np.ravel(values) for name, values in columns.items()}, list(labels))
 
 
+def check_growth(size: int, most: int) -> None:
+    """Check that an array made by a layer's recorded arguments is no larger than its output.
+
+    Raises
+    ------
+    ValueError
+        If it is larger; nothing of this size should be made.
+    """
+    if size > most:
+        raise ValueError(f"its arguments make {size:,} values of the {most:,} stored")
+
+
 @contextlib.contextmanager
 def fitting_tables(name: str) -> Iterator[None]:
     """Turn failures of the arithmetic into an error about the layer's record.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from runner.arithmetic.account import Account, not_covered, table_of
+from runner.arithmetic.account import Account, check_growth, not_covered, table_of
 from runner.arithmetic.functions import softmax
 from runner.arithmetic.layer_call import LayerCall
 
 Place = tuple[int, ...]
+
+_MOST_NUMBERS = 2**26
 
 
 def multi_head_attention(call: LayerCall, place: Place) -> Account:
@@ -35,6 +37,7 @@ def multi_head_attention(call: LayerCall, place: Place) -> Account:
         raise not_covered(call.name, "attention layers with gates or several attention axes")
     of_query = _projected(call, "query", query) / np.sqrt(float(known["key_dim"]))
     of_key, of_value = _projected(call, "key", key), _projected(call, "value", value)
+    check_growth(of_query.shape[1] * len(of_query) * len(of_key), _MOST_NUMBERS)
     scores = np.einsum("thk,shk->hts", of_query, of_key)
     if call.wiring.settings.get("use_causal_mask"):
         scores[:, np.tri(*scores.shape[1:]) == 0] = -np.inf
@@ -47,9 +50,9 @@ def multi_head_attention(call: LayerCall, place: Place) -> Account:
 
 def _projected(call: LayerCall, part: str, values: np.ndarray) -> np.ndarray:
     """Return queries, keys or values of each head: shape (position, head, width)."""
-    projected = np.einsum(
-        "ti,ihk->thk", values.astype(np.float64), call.weight(f"{part}/kernel").astype(np.float64)
-    )
+    kernel = call.weight(f"{part}/kernel").astype(np.float64)
+    check_growth(len(values) * kernel[0].size, _MOST_NUMBERS)
+    projected = np.einsum("ti,ihk->thk", values.astype(np.float64), kernel)
     bias = call.weight(f"{part}/bias") if call.arguments.get("use_bias", True) else 0.0
     return np.asarray(projected + bias)
 

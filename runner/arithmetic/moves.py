@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from runner.arithmetic.account import Account, not_covered, table_of
+from runner.arithmetic.account import Account, check_growth, not_covered, table_of
 from runner.arithmetic.layer_call import LayerCall
 
 
@@ -30,6 +31,8 @@ def moved(call: LayerCall, place: tuple[int, ...]) -> Account:
 
 def _padded(call: LayerCall, sources: np.ndarray) -> np.ndarray:
     pairs = _pairs(call.arguments["padding"], sources.ndim - 1)
+    sizes = zip(sources.shape, [*pairs, (0, 0)], strict=True)
+    check_growth(prod(size + before + after for size, (before, after) in sizes), call.output.size)
     return np.pad(sources, [*pairs, (0, 0)], constant_values=-1)
 
 
@@ -44,8 +47,13 @@ def _upsampled(call: LayerCall, sources: np.ndarray) -> np.ndarray:
         raise not_covered(call.name, "interpolations other than nearest")
     size = call.arguments["size"]
     for axis, times in enumerate([size] if isinstance(size, int) else size):
-        sources = np.repeat(sources, times, axis)
+        sources = _repeated(call, sources, times, axis)
     return sources
+
+
+def _repeated(call: LayerCall, sources: np.ndarray, times: int, axis: int) -> np.ndarray:
+    check_growth(sources.size * times, call.output.size)
+    return np.repeat(sources, times, axis)
 
 
 def _pairs(given: Any, axes: int) -> Sequence[tuple[int, int]]:
@@ -63,7 +71,7 @@ _MOVES: dict[str, Callable[[LayerCall, np.ndarray], np.ndarray]] = {
     "Cropping3D": _cropped,
     "Flatten": lambda _, sources: sources.reshape(-1),
     "Permute": lambda call, sources: sources.transpose([d - 1 for d in call.arguments["dims"]]),
-    "RepeatVector": lambda call, sources: np.repeat(sources[None], call.arguments["n"], 0),
+    "RepeatVector": lambda call, sources: _repeated(call, sources[None], call.arguments["n"], 0),
     "Reshape": lambda call, sources: sources.reshape(call.output.shape),
     "UpSampling1D": _upsampled,
     "UpSampling2D": _upsampled,

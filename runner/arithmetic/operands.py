@@ -28,5 +28,7 @@ def given_to(call: LayerCall) -> list[Operand]:
             what = f"constants of shape {value.get('shape')}, which a run does not keep,"
             raise not_covered(call.name, what)
         values = np.asarray(value)
+        if values.dtype.kind not in "biuf":  # integers of any size could take forever
+            raise not_covered(call.name, "constants that are no numbers of TensorFlow")
         given[argument] = Operand(argument, "", values)
     return [given[argument] for argument in sorted(given)]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from runner.arithmetic.account import Account, not_covered, table_of
+from runner.arithmetic.account import Account, check_growth, not_covered, table_of
 from runner.arithmetic.layer_call import LayerCall
 from runner.arithmetic.operands import mixing
 
@@ -67,9 +68,45 @@ def _split(call: LayerCall, x: np.ndarray) -> np.ndarray:
 
 
 def _padded(call: LayerCall, x: np.ndarray) -> np.ndarray:
+    pairs = np.broadcast_to(call.arguments["pad_width"], (x.ndim, 2)).tolist()
+    sizes = zip(x.shape, pairs, strict=True)
+    _check(call, prod(size + before + after for size, (before, after) in sizes))
     if call.arguments.get("mode", "constant") != "constant":
         return np.pad(x, call.arguments["pad_width"], call.arguments["mode"])
     return np.pad(x, call.arguments["pad_width"], constant_values=-1)
+
+
+def _repeated(call: LayerCall, x: np.ndarray) -> np.ndarray:
+    repeats, axis = call.arguments["repeats"], call.arguments["axis"]
+    length = x.size if axis is None else x.shape[axis]
+    _check(call, sum(np.broadcast_to(repeats, (length,)).tolist()) * x.size // max(length, 1))
+    return np.repeat(x, repeats, axis)
+
+
+def _tiled(call: LayerCall, x: np.ndarray) -> np.ndarray:
+    repeats = call.arguments["repeats"]
+    _check(call, x.size * prod(repeats if isinstance(repeats, list) else [repeats]))
+    return np.tile(x, repeats)
+
+
+def _taken(call: LayerCall, x: np.ndarray) -> np.ndarray:
+    indices, axis = np.asarray(call.wiring.settings["indices"]), call.arguments["axis"]
+    _check(call, indices.size * (1 if axis is None else x.size // max(x.shape[axis], 1)))
+    return np.take(x, indices, axis)
+
+
+def _item(call: LayerCall, x: np.ndarray) -> np.ndarray:
+    key = _key(call.wiring.settings["key"])
+    parts = key if isinstance(key, tuple) else (key,)
+    lists = [np.asarray(part) for part in parts if isinstance(part, tuple)]
+    whole = x[tuple(slice(0, 1) if isinstance(part, tuple) else part for part in parts)]
+    _check(call, whole.size * np.broadcast(*lists).size if lists else 0)
+    return np.asarray(x[key])
+
+
+def _check(call: LayerCall, size: int) -> None:
+    """Check the size of two moved samples before they are made."""
+    check_growth(size, 2 * call.output.size)
 
 
 def _triangle(call: LayerCall, x: np.ndarray) -> np.ndarray:
@@ -83,12 +120,12 @@ MOVES: dict[str, Callable[[LayerCall, list[np.ndarray]], Any]] = {
     "concatenate": lambda call, x: np.concatenate(x, call.arguments["axis"]),
     "expand_dims": lambda call, x: np.expand_dims(x[0], _axes(call.arguments["axis"])),
     "flip": lambda call, x: np.flip(x[0], _axes(call.arguments["axis"])),
-    "get_item": lambda call, x: x[0][_key(call.wiring.settings["key"])],
+    "get_item": lambda call, x: _item(call, x[0]),
     "moveaxis": lambda call, x: np.moveaxis(
         x[0], _axes(call.arguments["source"]), _axes(call.arguments["destination"])
     ),
     "pad": lambda call, x: _padded(call, x[0]),
-    "repeat": lambda call, x: np.repeat(x[0], call.arguments["repeats"], call.arguments["axis"]),
+    "repeat": lambda call, x: _repeated(call, x[0]),
     "reshape": lambda call, x: x[0].reshape(2, *call.output.shape),
     "roll": lambda call, x: np.roll(
         x[0], _axes(call.arguments["shift"]), _axes(call.arguments["axis"])
@@ -97,8 +134,8 @@ MOVES: dict[str, Callable[[LayerCall, list[np.ndarray]], Any]] = {
     "squeeze": lambda call, x: x[0].reshape(2, *call.output.shape),
     "stack": lambda call, x: np.stack(x, call.arguments["axis"]),
     "swapaxes": lambda call, x: np.swapaxes(x[0], call.arguments["axis1"], call.arguments["axis2"]),
-    "take": lambda call, x: np.take(x[0], call.wiring.settings["indices"], call.arguments["axis"]),
-    "tile": lambda call, x: np.tile(x[0], call.arguments["repeats"]),
+    "take": lambda call, x: _taken(call, x[0]),
+    "tile": lambda call, x: _tiled(call, x[0]),
     "transpose": lambda call, x: np.transpose(x[0], call.arguments.get("axes")),
     "tril": lambda call, x: _triangle(call, x[0]),
     "triu": lambda call, x: _triangle(call, x[0]),

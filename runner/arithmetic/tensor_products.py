@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from itertools import product
+from math import prod
 
 import numpy as np
 
-from runner.arithmetic.account import Account, not_covered, table_of
+from runner.arithmetic.account import Account, check_growth, not_covered, table_of
 from runner.arithmetic.layer_call import LayerCall, Operand
 from runner.arithmetic.operands import given_to, mixing
 
 Place = tuple[int, ...]
+
+_MOST_TERMS = 2**22
 
 
 def einsum(call: LayerCall, place: Place) -> Account:
@@ -32,6 +35,7 @@ def einsum(call: LayerCall, place: Place) -> Account:
         for axis, size in zip(axes, one.values.shape, strict=True)
     }
     inner = [axis for axis in sizes if axis not in at]
+    check_growth(prod(sizes[axis] for axis in inner), _MOST_TERMS)
     terms = []
     for entry in product(*(range(sizes[axis]) for axis in inner)):
         here = at | dict(zip(inner, entry, strict=True))

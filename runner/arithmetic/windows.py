@@ -54,6 +54,8 @@ class Window:
         axes = []
         for axis, size in enumerate(sizes):
             length, stride, dilation = given.shape[axis], strides[axis], dilations[axis]
+            if min(size, stride, dilation) < 1:
+                raise ValueError("a window without positions")
             reach = (size - 1) * dilation
             before = {
                 "valid": 0,
@@ -61,8 +63,9 @@ class Window:
                 "same": max((math.ceil(length / stride) - 1) * stride + reach + 1 - length, 0) // 2,
             }[call.arguments.get("padding", "valid")]
             start = place[axis] * stride - before
-            reached = ((offset, start + offset * dilation) for offset in range(size))
-            axes.append([(o, at) for o, at in reached if 0 <= at < length])
+            first, end = -(start // dilation), -((start - length) // dilation)  # within the input
+            offsets = range(max(first, 0), min(end, size))
+            axes.append([(offset, start + offset * dilation) for offset in offsets])
         inside = [
             (tuple(offset for offset, _ in pairs), tuple(at for _, at in pairs))
             for pairs in product(*axes)
