@@ -227,8 +227,8 @@ def noise(name: str, samples: int, width: int) -> Representation:
     ("metric", "samples", "width", "line"),
     [
         ("cka", 20, 5, "cka: 20 samples are few: values are mostly chance"),
-        ("cca", 40, 60, r"cca: 1 of 1 values are near 1 whatever .* 40 samples .* than 60 units"),
-        ("svcca", 40, 40, "svcca: 1 of 1 values are near 1 whatever the layers hold"),
+        ("cca", 40, 60, r"cca: 1 of 1 values are near 1 for any .* 40 samples .* than 60 units"),
+        ("svcca", 40, 40, "svcca: 1 of 1 values are near 1 for any two layers"),
         ("cka_biased", 32, 512, r"cka_biased: independent noise of these widths scores up to 0.94"),
     ],
 )

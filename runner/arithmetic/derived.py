@@ -1,4 +1,4 @@
-"""Tensors that are no layer's output, recomputed from stored tensors."""
+"""Tensors that are not outputs of layers, recomputed from stored tensors."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ class LayerCall:
         return self.derived(wire.argument, wire.derivation)
 
     def derived(self, argument: str, derivation: dict[str, Any]) -> Operand:
-        """Compute a tensor that is no layer's output from stored tensors.
+        """Compute a tensor that is not the output of a layer from stored tensors.
 
         Raises
         ------
@@ -219,7 +219,7 @@ class LayerCall:
         does = "was called on" if self.layer.arguments is not None else "returns"
         return InputError.of(
             self.name,
-            f"{does} {what}, which is no layer's output",
+            f"{does} {what}, which is not the output of a layer",
             "add input to capture.kinds" if self.layer.arguments is not None else "",
         )
 

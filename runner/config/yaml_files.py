@@ -88,7 +88,9 @@ def _value_problems(path: Path, text: str) -> Iterator[Problem]:
         except yaml.YAMLError:
             continue  # reported with its line if the file is used
         except Exception:  # YAML's constructors have no common error
-            yield Problem(place, f"{event.value!r} is no {kind} of YAML", "write it in quotes")
+            yield Problem(
+                place, f"{event.value!r} is not a valid YAML {kind}", "write it in quotes"
+            )
 
 
 def _yaml_files(folder: Path) -> Iterator[Path]:

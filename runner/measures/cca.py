@@ -40,7 +40,7 @@ def _spanned(pairs: pd.DataFrame) -> str:
     if not spanned.any():
         return ""
     return (
-        f"{spanned.sum():,} of {len(pairs):,} values are near 1 whatever the layers hold, since "
+        f"{spanned.sum():,} of {len(pairs):,} values are near 1 for any two layers, since "
         f"{pairs['n'][spanned].min():,} samples are no more than {widest.max():,} units; "
         "show more samples, or use cka"
     )
