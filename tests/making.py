@@ -48,7 +48,7 @@ def make_run(
     path: Path,
     tensors: Mapping[str, np.ndarray] | None = None,
     *,
-    run_id: str = "0a1b2c3d",
+    run_id: str | None = None,
     samples: Sequence[Any] = (0, 1, 2),
     labels: Sequence[Any] | None = None,
     targets: np.ndarray | None = None,
@@ -61,9 +61,12 @@ def make_run(
 ) -> Path:
     """Publish a run to `path`; each one ends a minute after the one made before it.
 
+    By default its id is ``0a1b2c3d``, and counts up for runs in the same folder.
     A name with a slash is that of a weight. An alias shares the tensor that it names.
     With `error`, the run is a failed one and holds nothing but its record.
     """
+    if run_id is None:
+        run_id = f"{0x0A1B2C3D + len(list(path.parent.glob('*/run.json'))):08x}"
     if tensors is None:
         tensors = {"hidden": np.arange(12, dtype=np.float32).reshape(3, 4)}
     config = {"seed": 0} if config is None else dict(config)

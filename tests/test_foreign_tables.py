@@ -18,7 +18,7 @@ from runner.errors import DamagedError, InputError
 from runner.record.training_record import TrainingRecord
 from runner.tables.expansion import check_expansion
 from runner.tables.formats import read_pieces
-from runner.tables.plain_tables import frame_of, read_table
+from runner.tables.plain_tables import frame_of, read_table, write_table
 
 
 @pytest.fixture(scope="module")
@@ -281,3 +281,74 @@ def test_statistics_are_of_the_recorded_shape(
     put_file(copy, "summary.parquet", parquet(table.set_column(place, column, values)))
     with pytest.raises(DamagedError, match=why):
         runner.open_run(copy).statistics()
+
+
+def test_runs_of_one_id_are_told_apart_by_leaving_out_the_later(
+    copy: Path, made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = make_run(copy.parent / "other", run_id="b")
+    left_out = f"left out: {copy}: has the id 0a1b2c3d, as {made} has"
+    with pytest.warns(UserWarning, match=left_out):
+        runs = runner.open_runs([made, copy, other])
+    assert [run.id for run in runs] == ["0a1b2c3d", "b"]
+    assert runs.frame["status"].tolist() == ["COMPLETED", "COMPLETED", "UNREADABLE"]
+    with pytest.warns(UserWarning, match="^cka: "):
+        assert len(runs.similarity()) == 1
+    assert len(runs.table("hidden")) == runs.sql("from hidden").shape[0] == 6
+    shutil.copytree(made, copy.parent / "zz")
+    assert main(["report", str(copy.parent)]) == 0
+    assert f"zz: has the id 0a1b2c3d, as {copy} has" in capsys.readouterr().err
+    assert main(["similarity", str(made), str(copy)]) == 2
+    assert capsys.readouterr().err.count("error: ") == 1
+    assert main(["diff", str(made), str(copy)]) == 0
+
+
+def test_a_dense_layer_has_a_kernel_of_two_axes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = {"seed": 0, "model": {"layers": {"hidden": {"class_name": "Dense", "units": 2}}}}
+    for name, kernel, bias in (
+        ("deep", (3, 2, 2), (2,)),
+        ("deep bias", (3, 2), (2, 2)),
+        ("flat", (3,), (2,)),
+        ("short", (2, 2), (2,)),
+        ("none", (), ()),
+    ):
+        shapes = {"hidden": (3, 2), "hidden/kernel": kernel, "hidden/bias": bias}
+        tensors = {key: np.ones(shape, np.float32) for key, shape in shapes.items()}
+        run = make_run(tmp_path / name, tensors, config=config, seeding="keras")
+        assert main(["show", str(run)]) == 0, name
+        capsys.readouterr()
+        assert main(["explain", "hidden", "u1", str(run)]) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert "what is recorded of the layer does not fit its tables" in line
+    assert main(["report", str(tmp_path / "deep")]) == 0
+
+
+@pytest.mark.parametrize("format", ["parquet", "csv", "arrow"])
+@pytest.mark.parametrize("limit", [None, 0])
+def test_a_table_with_other_columns_is_left_out_of_a_query(
+    format: str, limit: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if limit is not None:  # as if the tables were large
+        monkeypatch.setattr("runner.runs.database._IN_MEMORY", limit)
+    make_run(tmp_path / "runs/good", run_id="a", format=format)
+    wide = {"hidden": np.ones((3, 4), np.float64)}
+    make_run(tmp_path / "runs/other", wide, run_id="b", format=format)
+    bad = make_run(tmp_path / "runs/bad", run_id="c", format=format)
+    with (tmp_path / "file").open("wb") as sink:
+        write_table(sink, beside(pa.array(["x"] * 3), "u0"), format)
+    put_file(bad, f"activations/00_hidden.{format}", (tmp_path / "file").read_bytes())
+    query = "select run, sum(u0) s from hidden group by run"
+    with pytest.warns(UserWarning, match="1 of 3 runs are left out: .*/bad/") as caught:
+        found = runner.open_runs(tmp_path / "runs").sql(query)
+    assert dict(zip(found["run"], found["s"], strict=True)) == {"a": 12, "b": 3}
+    assert len(caught) == 1
+    shutil.rmtree(bad)
+    make_run(tmp_path / "runs/texts", run_id="d", format=format, samples=("x", "y", "z"))
+    runs = runner.open_runs(tmp_path / "runs")
+    if format == "parquet" and limit == 0:  # DuckDB converts numbers to text
+        assert len(runs.sql("from hidden")) == 9
+    else:
+        with pytest.raises(InputError, match="sql: the tables of 'hidden' differ in the types"):
+            runs.sql("from hidden")

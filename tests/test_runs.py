@@ -372,4 +372,4 @@ def test_a_folder_without_a_record_is_no_run(tmp_path: Path) -> None:
 def test_runs_are_made_of_any_runs(tmp_path: Path) -> None:
     runs = Runs([Run.read(make_run(tmp_path / "a")), Run.read(make_run(tmp_path / "b"))])
     assert [runs[0].path.name, runs[-1].path.name] == ["a", "b"]
-    assert repr(runs) == "<Runs 0a1b2c3d, 0a1b2c3d>"
+    assert repr(runs) == "<Runs 0a1b2c3d, 0a1b2c3e>"

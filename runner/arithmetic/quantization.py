@@ -107,7 +107,19 @@ def kernel_of(call: LayerCall, shape: Sequence[int], reduced: int = 1) -> Factor
     Factors
         ``values`` in that shape; ``scale`` by unit for a Dense, and for an EinsumDense with
         the axes of a batch of outputs, of length 1 where entries share a scale.
+
+    Raises
+    ------
+    ValueError
+        If the kernel does not have that shape.
     """
+    factors = _factors(call, shape, reduced)
+    if factors.values.shape != tuple(shape):
+        raise ValueError(f"a kernel of shape {factors.values.shape}, expected {tuple(shape)}")
+    return factors
+
+
+def _factors(call: LayerCall, shape: Sequence[int], reduced: int) -> Factors:
     mode, kernel = mode_of(call), call.weight("kernel")
     if mode is None:
         return Factors(_with_lora(call, kernel, "kernel"))

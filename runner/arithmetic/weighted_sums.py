@@ -200,7 +200,10 @@ def _bias(call: LayerCall) -> np.ndarray:
     """Return the bias of all units; zeros if the layer has no bias."""
     if not call.arguments.get("use_bias", True):
         return np.zeros(call.output.shape[-1])
-    return bias_of(call)
+    bias = bias_of(call)
+    if bias.ndim != 1:
+        raise ValueError(f"a bias of shape {bias.shape}")
+    return bias
 
 
 def _einsum_bias(call: LayerCall, out: str, at: dict[str, int]) -> float:

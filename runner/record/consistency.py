@@ -74,11 +74,10 @@ def _layers(record: RunRecord) -> Iterator[tuple[str, str]]:
 
 
 def _is_alias(tensor: TensorRecord, owner: TensorRecord | None) -> bool:
-    return owner is not None and (owner.name, owner.shape, owner.dtype, _digest(owner)) == (
-        tensor.alias_of,
-        tensor.shape,
-        tensor.dtype,
-        _digest(tensor),
+    if owner is None or tensor.alias_of != owner.name or tensor.per_sample != owner.per_sample:
+        return False
+    return (owner.shape, owner.dtype, _digest(owner)) == (
+        *(tensor.shape, tensor.dtype, _digest(tensor)),
     )
 
 

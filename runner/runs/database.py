@@ -7,15 +7,18 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
 
-from runner.errors import InputError
+from runner.errors import InputError, first_line
 from runner.runs.published_run import Run
 from runner.table_formats import FORMATS
-from runner.tables.formats import read_file
+from runner.tables.tables import check_stored, read_stored
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 _IN_MEMORY = 256 << 20  # bytes of files that are still read whole
 
@@ -24,7 +27,7 @@ _WILDCARD = re.compile(r"[*?\[]")
 
 @dataclass(frozen=True)
 class StoredTable:
-    """One tensor's table in one run.
+    """One tensor's table in one run, which has the recorded columns.
 
     Attributes
     ----------
@@ -32,24 +35,42 @@ class StoredTable:
         Id of the run.
     path
         The table's file.
-    format
-        A key of `runner.table_formats.FORMATS`.
+    table
+        The table; ``None`` if DuckDB reads the file as the query needs it.
     """
 
     run: str
     path: Path
-    format: str
+    table: pa.Table | None
 
     @classmethod
-    def of(cls, run: Run, name: str) -> StoredTable:
+    def of(cls, run: Run, name: str, *, whole: bool) -> StoredTable:
         """Return the table of a tensor in a run.
+
+        Parameters
+        ----------
+        run, name
+            The run, and the name of the tensor.
+        whole
+            Whether to read the table, or only to check its columns if DuckDB can read it.
 
         Raises
         ------
         DamagedError
-            If the table's file is missing or damaged.
+            If the table's file is missing or damaged, or has other columns than recorded.
         """
-        return cls(run.id, run.file_of(name), run.record.format)
+        tensor, probe, format = run.tensor(name), run.probe_record, run.record.format
+        path = run.file_of(name)
+        if whole or not (FORMATS[format].is_queried and _can_be_named(path)):
+            table = read_stored(path, tensor, format, probe.sample_type, probe.rows)
+            return cls(run.id, path, table)
+        check_stored(path, tensor, probe.sample_type)
+        return cls(run.id, path, None)
+
+
+def are_few(runs: Sequence[Run], name: str) -> bool:
+    """Return whether the tables of a tensor are read whole; DuckDB takes twice as long for many."""
+    return sum(run.tensor(name).bytes for run in runs) <= _IN_MEMORY
 
 
 def view_names(tensors: Iterable[str]) -> dict[str, str]:
@@ -113,22 +134,9 @@ def select(
         own = "given"
         while any(view.casefold().startswith(own) for view in tables):
             own += "_"
-        for number, (view, stored) in enumerate(tables.items()):
-            given = f"{own}{number}"
-            if _is_queried(stored):
-                paths, ids = [str(t.path) for t in stored], [t.run for t in stored]
-                connection.register(given, pa.table({"path": paths, "run": ids}))
-                listed = ", ".join(_text(_named(table.path)) for table in stored)
-                found = (
-                    f"f.run, t.* exclude (filename) from read_parquet([{listed}], "
-                    f"filename=true, hive_partitioning=false, union_by_name=true) t "
-                    f"join {given} f on f.path = t.filename"
-                )
-            else:
-                connection.register(given, _together(stored))
-                found = f"* from {given}"
-            connection.execute(f"create view {_quoted(view)} as select {found}")
         try:
+            for number, (view, stored) in enumerate(tables.items()):
+                connection.execute(_view(connection, view, f"{own}{number}", stored))
             frame: pd.DataFrame = connection.sql(query).df()
         except duckdb.Error as error:
             message = str(error).strip().splitlines()[0]
@@ -136,11 +144,36 @@ def select(
     return frame
 
 
-def _is_queried(stored: Sequence[StoredTable]) -> bool:
-    """Return whether DuckDB reads the files itself; many small files take it twice as long."""
-    if not all(FORMATS[t.format].is_queried and _can_be_named(t.path) for t in stored):
-        return False
-    return sum(table.path.stat().st_size for table in stored) > _IN_MEMORY
+def _view(
+    connection: DuckDBPyConnection, view: str, given: str, stored: Sequence[StoredTable]
+) -> str:
+    """Return the statement that creates a view of a tensor's tables in all runs.
+
+    Parameters
+    ----------
+    connection
+        The database, to which `given` is added.
+    view, given
+        Names of the view, and of the table that it refers to.
+    stored
+        The tables.
+    """
+    read = [one for one in stored if one.table is not None]
+    named = [one for one in stored if one.table is None]
+    parts = []
+    if named:
+        about = {"path": [str(one.path) for one in named], "run": [one.run for one in named]}
+        connection.register(f"{given}_files", pa.table(about))
+        listed = ", ".join(_text(_named(one.path)) for one in named)
+        parts.append(
+            f"select f.run, t.* exclude (filename) from read_parquet([{listed}], "
+            f"filename=true, hive_partitioning=false, union_by_name=true) t "
+            f"join {given}_files f on f.path = t.filename"
+        )
+    if read:
+        connection.register(given, _together(view, read))
+        parts.append(f"select * from {given}")
+    return f"create view {_quoted(view)} as {' union all by name '.join(parts)}"
 
 
 def _quoted(name: str) -> str:
@@ -162,10 +195,15 @@ def _named(path: Path) -> str:
     return _WILDCARD.sub(r"[\g<0>]", str(path))
 
 
-def _together(stored: Sequence[StoredTable]) -> pa.Table:
-    tables = []
-    for one in stored:
-        table = read_file(one.path, one.format)
-        run = pa.array([one.run] * len(table), pa.string())
-        tables.append(table.add_column(0, "run", run))
-    return pa.concat_tables(tables, promote_options="default")
+def _together(view: str, stored: Sequence[StoredTable]) -> pa.Table:
+    """Return tables one below the other, with a first column ``run``."""
+    tables = [
+        one.table.add_column(0, "run", pa.array([one.run] * len(one.table), pa.string()))
+        for one in stored
+        if one.table is not None
+    ]
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        message = f"the tables of '{view}' differ in the types of their columns"
+        raise InputError.of("sql", f"{message}: {first_line(error)}") from error

@@ -132,7 +132,8 @@ def open_runs(
     runs
         ``last``, ``last~1``...: all jobs of the last sweep, or the last single run.
         The id of a sweep, or the beginning of it; a folder with runs below it; a glob of
-        folders; any argument of `open_run`; or a list of these.
+        folders; any argument of `open_run`; or a list of these. Of several runs with the same
+        id, such as a run and its copy, the first is opened, and a warning names the others.
     outputs
         Folder in which to look for runs.
 
@@ -144,9 +145,14 @@ def open_runs(
     asked = [runs] if isinstance(runs, str | Path) else list(runs)
     found = [_several(what, outputs) for what in asked]
     unreadable = dict.fromkeys(one for several in found for one in several.unreadable)
-    return Runs(
-        {run.path.resolve(): run for several in found for run in several}.values(), unreadable
-    )
+    kept: dict[str, Run] = {}
+    for run in {run.path.resolve(): run for several in found for run in several}.values():
+        first = kept.setdefault(run.id, run)
+        if first is not run:  # a copy; tables and figures tell runs apart by their ids
+            copy = Unreadable(run.path, f"{run.path}: has the id {run.id}, as {first.path} has")
+            warn_of([copy])
+            unreadable[copy] = None
+    return Runs(kept.values(), unreadable)
 
 
 def open_one_or_more(run: str | Path = "last", outputs: str | Path = OUTPUTS) -> Runs:

@@ -13,7 +13,7 @@ from runner.errors import InputError, some, suggest
 from runner.runs.alignment import union_of, widened
 from runner.runs.comparable import comparable_layers
 from runner.runs.configs import differing_keys, flat_config, hashable
-from runner.runs.database import StoredTable, is_in_query, select, view_names
+from runner.runs.database import StoredTable, are_few, is_in_query, select, view_names
 from runner.runs.dataset import dataset_of, refuse_differing
 from runner.runs.naming import labels_beside_seed, run_labels
 from runner.runs.omissions import completed, each, with_tables
@@ -239,7 +239,8 @@ class Runs:
             if align is None:
                 refuse_differing(name, runs, [run.tensor(name).shape for run in runs])
             having = Runs(run for run in runs if name in run.names)
-            _, tables[view] = having._each(partial(StoredTable.of, name=name))
+            whole = are_few(list(having), name)
+            _, tables[view] = having._each(partial(StoredTable.of, name=name, whole=whole))
         return select(query, self.frame, tables)
 
     def similarity(

@@ -70,12 +70,15 @@ class DenseCall:
         if call.arguments.get("quantization") or call.arguments.get("lora_rank"):
             raise not_covered(name, "layers that are quantized or have LoRA")
         source, inputs = _called_on(run, call)
+        output = _vectors(run, name)
         kernel = call.weight("kernel")
-        bias = np.zeros(kernel.shape[1], kernel.dtype)
+        bias = np.zeros(kernel.shape[-1:], kernel.dtype)
         if call.arguments.get("use_bias", True):
             bias = call.weight("bias")
+        width = output.shape[1]
+        if (kernel.shape, bias.shape) != ((inputs.shape[1], width), (width,)):
+            raise ValueError(f"a kernel of shape {kernel.shape}, a bias of shape {bias.shape}")
         activation = str(call.arguments.get("activation", "linear"))
-        output = _vectors(run, name)
         return cls(name, source, activation, inputs.astype(kernel.dtype), kernel, bias, output)
 
 

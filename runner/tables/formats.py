@@ -193,6 +193,24 @@ def read_pieces(
                 yield whole.slice(start, rows).combine_chunks()
 
 
+def check_parquet(path: Path, types: Mapping[str, pa.DataType], every: Sequence[str]) -> None:
+    """Check the columns of a Parquet file without reading their values.
+
+    Parameters
+    ----------
+    path, types, every
+        As in `read_file`.
+
+    Raises
+    ------
+    DamagedError
+        As in `read_file`.
+    """
+    with _damage_named(path, "parquet"), pq.ParquetFile(path) as file:
+        _check_columns(path, file.schema_arrow, None, every)
+        _check_types(path, file.schema_arrow, types)
+
+
 def _groups(
     path: Path,
     format: str,
@@ -262,10 +280,14 @@ def whole_in_memory(path: Path, tensor: str) -> Iterator[None]:
 
 def _expected(path: Path, table: pa.Table, types: Mapping[str, pa.DataType]) -> pa.Table:
     """Return a table with valid values, after checking that columns have the expected types."""
-    for name, kind in zip(table.column_names, table.schema.types, strict=True):
+    _check_types(path, table.schema, types)
+    return checked(path, table)
+
+
+def _check_types(path: Path, schema: pa.Schema, types: Mapping[str, pa.DataType]) -> None:
+    for name, kind in zip(schema.names, schema.types, strict=True):
         if kind != types.get(name, kind):
             raise DamagedError.of(str(path), f"expected '{name}' to be {types[name]}, found {kind}")
-    return checked(path, table)
 
 
 def _check_columns(

@@ -22,7 +22,13 @@ from runner.tables.columns import (
     to_columns,
     value_type,
 )
-from runner.tables.formats import TableFile, read_file, read_pieces, whole_in_memory
+from runner.tables.formats import (
+    TableFile,
+    check_parquet,
+    read_file,
+    read_pieces,
+    whole_in_memory,
+)
 from runner.tables.layout import MAX_UNIT_COLUMNS, Layout, layout_of, stored_dtype
 from runner.tensors import TensorSpec
 
@@ -262,6 +268,57 @@ def read_array(path: Path, spec: TensorSpec, format: str, rows: int | None = Non
         table = _read(path, spec, format, layout, stored, rows)
         values = to_array(table.select(stored), layout).astype(stored_dtype(spec), copy=False)
         return values.reshape((len(table), *spec.shape) if spec.per_sample else spec.shape)
+
+
+def read_stored(
+    path: Path, spec: TensorSpec, format: str, sample_type: SampleType, rows: int | None = None
+) -> pa.Table:
+    """Return a tensor's table as it is stored, with its index columns.
+
+    Parameters
+    ----------
+    path, spec, format, rows
+        As in `read_array`.
+    sample_type
+        Type of the sample ids.
+
+    Raises
+    ------
+    InputError
+        As in `read_array`, or if the sample ids have another type.
+    """
+    every, types = _columns_of(spec, format, sample_type)
+    table = read_file(path, format, every, types, every)
+    _check_rows(path, spec, layout_of(spec, format), len(table), rows)
+    return table
+
+
+def check_stored(path: Path, spec: TensorSpec, sample_type: SampleType) -> None:
+    """Check that a Parquet file has the columns of a tensor, without reading its values.
+
+    Parameters
+    ----------
+    path, spec, sample_type
+        As in `read_stored`.
+
+    Raises
+    ------
+    DamagedError
+        If it has other columns.
+    """
+    every, types = _columns_of(spec, "parquet", sample_type)
+    check_parquet(path, types, every)
+
+
+def _columns_of(
+    spec: TensorSpec, format: str, sample_type: SampleType
+) -> tuple[list[str], dict[str, pa.DataType]]:
+    """Return the names of all columns of a tensor's table, and their types."""
+    layout = layout_of(spec, format)
+    index = _index_columns(spec, layout)
+    ids = SAMPLE_TYPES[sample_type] if spec.per_sample else pa.int64()
+    types = dict.fromkeys(index, ids) | dict.fromkeys(layout.value_columns(), value_type(layout))
+    return list(types), types
 
 
 def read_blocks(
