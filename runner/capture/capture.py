@@ -4,57 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
+import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
 from runner.capture.batches import count_samples, has_fixed_batches
-from runner.capture.calls import Call, watch
 from runner.capture.failures import explained, in_one_line
-from runner.capture.gradients import watch_with_gradients
+from runner.capture.forward import Forward, Found
 from runner.capture.inventory import Inventory, Layer
-from runner.capture.losses import total_loss
-from runner.capture.pre_activations import PreActivations
 from runner.capture.selection import Selection
 from runner.capture.state import State, first_call
-from runner.capture.stocktaking import take_inventory
-from runner.engines.engine import Pass, Traced
+from runner.engines.engine import Traced
 from runner.errors import RunError, RunnerError
 from runner.model.backend import framework
 from runner.model.keras_internals import all_layers, global_generator
 from runner.tensors import TensorSpec
 
 
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """What is known of a pass besides the values.
-
-    Attributes
-    ----------
-    inventory
-        The layers and tensors of the pass.
-    assigned
-        Variables other than the given ones that would have been assigned, with new values.
-    size
-        Number of values that all layers together output for a sample.
-    """
-
-    inventory: Inventory
-    assigned: list[tuple[keras.Variable, Any]]
-    size: int
-
-
 class Capture:
     """A model prepared for capturing every layer's output, batch by batch.
 
-    The forward pass is traced once into a function that returns all selected
-    tensors; if it cannot be traced, it runs eagerly. Either way the model is unchanged
-    afterwards: Keras's variables are passed as arguments, and all other changes are undone
-    (see `runner.capture.state`). State that changes is carried from batch to batch here.
+    The forward pass is traced once into a function that returns all selected tensors; if it
+    cannot be traced, it runs eagerly. Either way the model is unchanged afterwards: Keras's
+    variables are passed as arguments, and all other changes are undone (see
+    `runner.capture.state`). State that changes is carried from batch to batch here.
 
     Parameters
     ----------
@@ -116,13 +92,14 @@ class Capture:
     ) -> None:
         self.model = model
         self._selection = selection or Selection()
-        self._training = training
         self._rows = count_samples(inputs)
         if not all(layer.built for layer in all_layers(model)):
             with first_call(model), explained():
                 model(inputs, training=False)
         self._state = State(model)
-        self._variables: list[keras.Variable] = model.variables
+        self._variables: list[keras.Variable] = model.variables  # grows when more are found
+        forward = Forward(model, self._selection, training, self._rows)
+        self._forward = functools.partial(forward, self._variables)
         self._values: list[Any] = []
         self.refresh()
         self._expected: list[tuple[str, str]] | None = None
@@ -148,9 +125,7 @@ class Capture:
                 if array.shape[:1] != (self._rows,)
             }
         )
-        fixed = frozenset() if self._traced is None else self._traced.fixed_axes
-        if has_fixed_batches(model):
-            fixed = frozenset()
+        fixed = self._traced.fixed_axes if self._traced and not has_fixed_batches(model) else ()
         self.fixed_axes = frozenset(self._specs[place] for place in self._places if place in fixed)
 
     def __call__(self, inputs: Any, targets: np.ndarray | None = None) -> list[np.ndarray | None]:
@@ -269,12 +244,11 @@ class Capture:
         ]
         self._values = framework().values_of(variables)
 
-    def _trace(self, batch: Any) -> tuple[Traced[_Found] | None, str | None]:
+    def _trace(self, batch: Any) -> tuple[Traced[Found] | None, str | None]:
         try:
             with self._state.trace():
                 traced = framework().trace(self._forward, self._values, batch)
-            assigned = traced.example.found.assigned
-            if assigned:  # it drew from Keras's global stream
+            if assigned := traced.example.found.assigned:  # it drew from Keras's global stream
                 self._variables += [variable for variable, _ in assigned]
                 self.refresh()
                 with self._state.trace():
@@ -285,36 +259,6 @@ class Capture:
             return None, in_one_line(error)
         self._state.expect(traced.resources)
         return traced, None
-
-    def _forward(self, values: list[Any], batch: Any) -> Pass[_Found]:
-        """Run the model with given values of its variables."""
-        state = list(zip(self._variables, values, strict=True))
-        with _Scope(state, collect_losses=True) as scope:
-            calls = self._calls(*batch)
-            inventory, tensors = take_inventory(self.model, calls, self._selection, self._rows)
-        after = [scope.get_current_value(variable) for variable in self._variables]
-        updates = {place: value for place, value in enumerate(after) if value is not values[place]}
-        known = {id(variable) for variable in self._variables}
-        assigned = [
-            (variable, scope.get_current_value(variable))
-            for key, variable in scope.assigned.items()
-            if key not in known
-        ]
-        return Pass(tensors, updates, _Found(inventory, assigned, _size(calls)))
-
-    def _calls(self, inputs: Any, targets: Any) -> list[Call]:
-        """Run the model and return every call in it, with what the selected kinds need."""
-        kinds = self._selection.kinds
-        observers = [PreActivations()] if "pre_activation" in kinds else []
-
-        def forward() -> Any:
-            return self.model(inputs, training=self._training)
-
-        if "gradient" not in kinds:
-            return watch(forward, observers)
-        return watch_with_gradients(
-            forward, observers, lambda output: total_loss(self.model.loss, targets, output)
-        )
 
     def _run(self, batch: Any) -> tuple[Inventory, list[np.ndarray]]:
         traced, state = self._traced, self._state
@@ -344,26 +288,6 @@ class Capture:
         self._variables += [variable for variable, _ in assigned]
         self._values += [value for _, value in assigned]
         return passed.found.inventory, [framework().as_array(tensor) for tensor in passed.tensors]
-
-
-class _Scope(keras.StatelessScope):  # type: ignore[misc]
-    """Records which variables would have been assigned."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.assigned: dict[int, keras.Variable] = {}
-
-    def add_update(self, update: Any) -> None:
-        self.assigned[id(update[0])] = update[0]
-        super().add_update(update)
-
-
-def _size(calls: list[Call]) -> int:
-    """Return the number of values that calls output per sample, counting axes of known length."""
-    shapes = [framework().shape_of(tensor) for call in calls for _, tensor in call.outputs]
-    return sum(
-        math.prod(length or 1 for length in shape[1:]) for shape in shapes if shape is not None
-    )
 
 
 def _misfit(spec: TensorSpec, array: np.ndarray, rows: int) -> str:
