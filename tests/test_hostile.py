@@ -222,7 +222,8 @@ def test_an_npz_bomb_is_refused_by_its_size(
         patch.setattr(array_files, "_UNPACKED_BYTES", 2**20)
         [line] = refused("probe=npz", "probe.path=a.npz")
     assert re.match(
-        r"probe\.path: a\.npz has [\d.]+ kB, and unpacks to 24\.0 MB; save it with", line
+        r"probe\.path: a\.npz has [\d.]+ kB, and unpacks to 24\.0 MB; if this is intended, save",
+        line,
     )
     [line] = refused("probe=npz", "probe.path=a.npz", "+probe.max_bytes=1000000")
     assert line.startswith("probe.max_bytes: a.npz: x declares 24.0 MB, the limit leaves 1.0 MB")

@@ -431,7 +431,7 @@ def test_arrays_may_bring_their_ids_themselves() -> None:
     batch = whole(as_probe({"inputs": np.eye(2), "sample_ids": [7, 3], "targets": [1, 0]}))
     assert batch.samples.tolist() == [7, 3]
     assert batch.targets is not None
-    with pytest.raises(InputError, match=r"^probe: given in Python has labels, and others are g"):
+    with pytest.raises(InputError, match=r"^probe: given in Python has labels, and labels are "):
         as_probe({"inputs": np.eye(2), "sample_ids": [7, 3], "labels": [1, 0]}, labels=[1, 2])
 
 
