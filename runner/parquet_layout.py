@@ -133,7 +133,7 @@ def mapped(path: Path) -> Iterator[mmap]:
         yield data
 
 
-def read_layout(data: mmap) -> ParquetLayout:
+def read_layout(data: bytes | mmap) -> ParquetLayout:
     """Return the layout of a Parquet file.
 
     Raises

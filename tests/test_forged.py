@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import runner
 from runner.command_line.entry import main
 from runner.errors import DamagedError, InputError
 from runner.experiment.earlier import is_done, make_room, outcomes_of, sweep_of
+from runner.runs.locate import look_below
 
 VERSION_1 = Path(__file__).parent / "data" / "version_1"
 
@@ -130,6 +132,43 @@ def test_a_forged_record_is_refused_in_a_line_by_every_command(
         frame = runner.open_runs(tmp_path).frame
     assert frame["status"].tolist() == ["COMPLETED", "UNREADABLE"]
     assert str(real) in frame["error"].iloc[1]
+
+
+def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Yield the place of every value of a record that may not be anything at all."""
+    if isinstance(value, dict | list) and value:
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            if key not in ("config", "arguments", "settings", "derivation", "derivations"):
+                yield from leaves(item, (*path, key))
+    elif path != ("record_sha256",):
+        yield path
+
+
+def test_a_record_with_any_value_forged_is_found_among_fifty(tmp_path: Path) -> None:
+    made = make_run(tmp_path / "sweep" / "0", {"hidden": np.ones((3, 2), np.float32)})
+    for number in range(1, 50):
+        shutil.copytree(made, tmp_path / "sweep" / str(number))
+    forged = tmp_path / "sweep" / "25"
+    text = (forged / "run.json").read_bytes()
+    places = list(leaves(json.loads(text)))
+    assert len(places) > 60
+    for number, place in enumerate(places):
+
+        def edit(record: dict[str, Any], place: tuple[str | int, ...] = place) -> None:
+            *above, last = place
+            inside: Any = record
+            for key in above:
+                inside = inside[key]
+            inside[last] = {"other": 1.5}
+
+        forge(forged, edit)
+        with pytest.raises(DamagedError, match="a run record"):
+            runner.open_run(forged)
+        if number % 8 == 0:
+            found = look_below(tmp_path / "sweep")
+            assert [one.path for one in found.unreadable] == [forged]
+            assert len(found) == 49
+        (forged / "run.json").write_bytes(text)
 
 
 def test_a_link_that_leaves_the_folder_is_not_followed(

@@ -3,7 +3,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import subprocess
+import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,9 @@ from making import make_run
 from runner.errors import InputError
 from runner.model.backend import read_backend
 from runner.record.environment import read_environment
+from runner.record.order import Ending, in_order
 from runner.record.reading import parsed_record, record_schema
-from runner.record.record import RunRecord
+from runner.record.record import Header, RunRecord
 
 SCHEMA = Path(__file__).parent.parent / "docs" / "run.schema.json"
 
@@ -117,6 +120,15 @@ def test_the_commit_is_that_of_the_folder(tmp_path: Path) -> None:
     changed = read_environment(tmp_path).git
     assert changed is not None
     assert changed.dirty
+
+
+def test_a_duration_does_not_depend_on_the_clock() -> None:
+    header = Header("0a1b2c3d", started=datetime(2999, 1, 1, tzinfo=UTC))  # the clock is set back
+    first, second = (header.record("parquet", status="FAILED", files={}) for _ in range(2))
+    assert 0 <= first.seconds <= second.seconds < 60
+    assert first.started <= first.ended <= second.ended <= header.now
+    assert sys.platform != "linux" or first.uptime is not None
+    assert in_order([Ending.of(second), Ending.of(first)]) == [1, 0]
 
 
 def test_git_is_not_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from making import make_run
 
 from runner.errors import InputError
 from runner.record.layer_record import LayerRecord
+from runner.record.uptime import Uptime
 from runner.runs.locate import find_runs, open_run, open_runs
 from runner.runs.published_run import Run
 from runner.runs.runs import Runs
@@ -322,6 +324,23 @@ def test_last_is_the_one_that_ended_last_whatever_its_folder_is_called(tmp_path:
     make_run(tmp_path / "outputs/z", run_id="aaaa1111")
     make_run(tmp_path / "outputs/a", run_id="bbbb2222", error="failed")
     assert open_run().id == "bbbb2222"
+
+
+def test_last_is_the_newest_even_if_the_clock_was_set_back(tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    # In the order in which they were made: hours after noon, start of the machine, its uptime.
+    made = [(-3, None, 0), (0, "b", 9), (-1, "b", 10), (-2, "b", 11), (-0.5, "b", 12), (1, "a", 3)]
+    for number, (hours, boot, seconds) in reversed(list(enumerate(made))):
+        ended = noon + timedelta(hours=hours)
+        uptime = None if boot is None else Uptime(boot * 16, seconds)
+        make_run(outputs / f"{number}", run_id=f"{number}a", ended=ended, started=ended,
+                 uptime=uptime)  # fmt: skip
+    assert [run.id for run in find_runs(outputs)] == ["0a", "1a", "2a", "3a", "4a", "5a"]
+    assert open_run("last", outputs).id == "5a"
+    assert open_run("last~1", outputs).id == "4a"
+    [newest] = open_runs("last", outputs)
+    assert newest.id == "5a"
 
 
 def test_several_runs_are_opened_in_every_way(tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from runner.command_line.entry import main
+from runner.config import seed_lists
 from runner.config.jobs import Batch, batches_of
 from runner.errors import InputError, RunError
 from runner.experiment.earlier import held, make_room, outcomes_of
@@ -76,13 +78,29 @@ def test_jobs_that_differ_in_their_seed_alone_are_one_batch() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("seeds", "text"),
+    [
+        ({0: None}, "0:null"),
+        ({3: 7}, "3:7:1:0:0"),
+        (dict(enumerate(range(10_000))), "0:0:10000:1:1"),
+        ({2 * n: 100 - n for n in range(50)}, "0:100:50:2:-1"),
+        ({0: 0, 1: 1, 2: 2, 3: 10, 4: 11, 9: 2}, "0:0:3:1:1,3:10:2:1:1,9:2:1:0:0"),
+        ({number: number**3 % 101 for number in range(0, 300, 3)}, None),
+    ],
+)
+def test_seeds_are_listed_in_a_short_text(seeds: dict[int, int | None], text: str | None) -> None:
+    assert seed_lists.read(seed_lists.written(seeds)) == seeds
+    assert text in (None, seed_lists.written(seeds))
+
+
 def test_a_batch_splits_into_parts_that_begin_with_their_own_seed() -> None:
     batch = Batch(("seed=7", "a=1"), {0: 7, 2: 8, 4: 9})
     assert list(batch.parts(2)) == [
         Batch(("seed=7", "a=1"), {0: 7, 2: 8}),
         Batch(("seed=9", "a=1"), {4: 9}),
     ]
-    assert batch.words() == ["seed=7", "a=1", "hydra.sweeper.jobs={0:7,2:8,4:9}"]
+    assert batch.words() == ["seed=7", "a=1", "hydra.sweeper.jobs='0:7:3:2:1'"]
 
 
 @pytest.fixture(scope="module")
@@ -312,6 +330,11 @@ def test_jobs_are_known_by_their_overrides_whichever_sweep_made_them(tmp_path: P
     jobs = [("seed=0",), ("seed=1",), ("seed=7",)]
     assert outcomes_of(tmp_path, jobs) == {"0": "error 0", "1": "error 1"}
     assert outcomes_of(tmp_path, [("seed=2",)]) == {"2": "error 2"}
+    now = datetime.now(UTC)
+    for name, hours in (("old", 0), ("new", -1)):  # the clock was set back
+        header = Header("dddddddd-0", overrides=("seed=5",), started=now + timedelta(hours=hours))
+        publish_failure(header, tmp_path / name, RunError(name))
+    assert outcomes_of(tmp_path, [("seed=5",)]) == {"new": "new"}
     with pytest.raises(InputError, match="'0' is the folder of two runs of the sweep"):
         make_room(tmp_path / "0", "aaaaaaaa-5")
     make_room(tmp_path / "0", "cccccccc-0")

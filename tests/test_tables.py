@@ -21,7 +21,7 @@ from runner.errors import InputError
 from runner.table_formats import STORED
 from runner.tables.layout import file_name, layout_of
 from runner.tables.plain_tables import frame_of, read_samples, read_table, write_table
-from runner.tables.tables import TableWriter, read_array, read_frame, write_weight
+from runner.tables.tables import TableWriter, read_array, read_rows, write_weight
 from runner.tensors import Kind, TensorSpec
 
 DTYPES = [
@@ -164,7 +164,7 @@ def test_a_round_trip_keeps_every_bit(tmp_path: Path, format: str, case: Case) -
     assert ids.dtype == samples.dtype
     assert ids.tolist() == samples.tolist()
     if 1 <= np.prod(shape) <= 4096:
-        frame = read_frame(path, spec, format)
+        frame = read_rows(path, spec, format).frame()
         assert frame.index.tolist() == samples.tolist()
         same(frame.to_numpy(), values.reshape(len(samples), -1), format)
 
@@ -190,7 +190,7 @@ def test_a_weight_has_a_row_per_entry_of_its_leading_axes(tmp_path: Path) -> Non
     with path.open("wb") as sink:
         write_weight(sink, spec, kernel, "parquet")
     assert pd.read_parquet(path).columns.tolist() == ["i0", "i1", "u0", "u1", "u2", "u3"]
-    frame = read_frame(path, spec, "parquet")
+    frame = read_rows(path, spec, "parquet").frame()
     assert frame.index.names == ["i0", "i1"]
     assert frame.loc[(1, 2), "u3"] == kernel[1, 2, 3]
 
@@ -199,11 +199,11 @@ def test_the_frame_of_a_vector(tmp_path: Path) -> None:
     values = np.arange(36, dtype=np.float32).reshape(3, 12)
     path = tmp_path / "table.parquet"
     path.write_bytes(written(spec_of((12,)), "parquet", np.arange(3), values))
-    frame = read_frame(path, spec_of((12,)), "parquet")
+    frame = read_rows(path, spec_of((12,)), "parquet").frame()
     assert frame.index.name == "sample"
     assert frame.columns.tolist() == [f"u{unit}" for unit in range(12)]
     assert set(frame.dtypes) == {np.dtype("float32")}
-    few = read_frame(path, spec_of((12,)), "parquet", columns=["u10", "u2"])
+    few = read_rows(path, spec_of((12,)), "parquet", columns=["u10", "u2"]).frame()
     pd.testing.assert_frame_equal(few, frame[["u10", "u2"]])
 
 
@@ -212,10 +212,10 @@ def test_the_frame_of_a_map_has_coordinates_for_columns(tmp_path: Path, format: 
     values = np.arange(48, dtype=np.float32).reshape(2, 2, 3, 4)
     path = tmp_path / "table"
     path.write_bytes(written(spec_of((2, 3, 4)), format, np.arange(2), values))
-    frame = read_frame(path, spec_of((2, 3, 4)), format)
+    frame = read_rows(path, spec_of((2, 3, 4)), format).frame()
     assert frame.columns.names == ["i0", "i1", "i2"]
     assert frame.loc[1, (1, 2, 3)] == values[1, 1, 2, 3]
-    one = read_frame(path, spec_of((2, 3, 4)), format, columns=["u1_2_3"])
+    one = read_rows(path, spec_of((2, 3, 4)), format, columns=["u1_2_3"]).frame()
     assert one.columns.tolist() == [(1, 2, 3)]
     assert one.to_numpy().tolist() == [[values[0, 1, 2, 3]], [values[1, 1, 2, 3]]]
     frame.iloc[0, 0] = -1  # no read-only memory behind it
@@ -228,12 +228,12 @@ def test_what_is_too_wide_for_a_frame_points_to_the_array(tmp_path: Path) -> Non
         match=r"conv: a frame has at most 4,096 columns, this one would have 8,192; use "
         r"run\.array\('conv'\), which keeps the shape \(64, 128\)",
     ):
-        read_frame(tmp_path / "none", spec_of((64, 128), name="conv"), "parquet")
+        read_rows(tmp_path / "none", spec_of((64, 128), name="conv"), "parquet")
 
 
 def test_an_unknown_unit_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"hidden: there is no unit 'u12'; did you mean 'u1'\?"):
-        read_frame(tmp_path / "none", spec_of((2,)), "parquet", columns=["u12"])
+        read_rows(tmp_path / "none", spec_of((2,)), "parquet", columns=["u12"])
 
 
 @pytest.mark.parametrize("format", ["parquet", "csv"])
@@ -392,7 +392,7 @@ def test_a_file_of_another_dtype_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "table"
     path.write_bytes(written(spec_of((3,)), "parquet", np.arange(5), np.ones((5, 3), np.float32)))
     with pytest.raises(InputError, match=r"expected 'u0' to be double, found float"):
-        read_frame(path, spec_of((3,), "float64"), "parquet")
+        read_rows(path, spec_of((3,), "float64"), "parquet")
     path.write_bytes(
         written(spec_of((2, 3)), "arrow", np.arange(5), np.ones((5, 2, 3), np.float32))
     )

@@ -15,6 +15,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from runner.config import seed_lists
 from runner.config.composition import Composition, composition_of, to_yaml
 from runner.config.grammar import parsed_overrides
 from runner.config.hydra_keys import subdir_problems
@@ -47,10 +48,7 @@ class Batch:
 
     def words(self) -> list[str]:
         """Return the overrides of the first job, plus one that lists all jobs for a worker."""
-        seeds = ",".join(
-            f"{number}:{'null' if seed is None else seed}" for number, seed in self.seeds.items()
-        )
-        return [*self.overrides, f"{_JOBS}={{{seeds}}}"]
+        return [*self.overrides, f"{_JOBS}='{seed_lists.written(self.seeds)}'"]
 
     def parts(self, size: int) -> Iterator[Batch]:
         """Yield the jobs in batches of at most `size`."""
@@ -143,8 +141,8 @@ def task_of(own: DictConfig, hydra: DictConfig) -> Task:
     run_id, sweep_id = (
         str(OmegaConf.select(hydra, f"hydra.sweeper.{key}_id")) for key in ("run", "sweep")
     )
-    jobs = _jobs(plain, given["jobs"], refusal)
-    return Task(run_id, sweep_id, len(given["jobs"]), jobs)
+    seeds = seed_lists.read(given["jobs"])
+    return Task(run_id, sweep_id, len(seeds), _jobs(plain, seeds, refusal))
 
 
 def _jobs(

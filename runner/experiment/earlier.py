@@ -6,13 +6,13 @@ import contextlib
 import os
 import secrets
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from pathlib import Path
 
 from runner.errors import InputError
+from runner.record.order import Ending, in_order
 from runner.record.reading import read_record
 from runner.record.record import RunRecord
-from runner.record.run_folder import file_damage
+from runner.record.run_folder import damages
 from runner.record.staging import locked
 
 _SUPERSEDED = ".superseded"
@@ -23,7 +23,7 @@ def is_done(folder: Path, fingerprint: str) -> bool:
     record = _record(folder)
     if record is None or record.status != "COMPLETED" or record.fingerprint != fingerprint:
         return False
-    return not any(file_damage(folder, name, digest) for name, digest in record.digests.items())
+    return next(damages(folder, record.digests), None) is None
 
 
 def make_room(folder: Path, run_id: str) -> None:
@@ -119,15 +119,16 @@ def outcomes_of(folder: Path, jobs: Iterable[tuple[str, ...]]) -> dict[str, str 
     dict[str, str | None]
         Name of the run's folder to its error, in the order of the jobs.
     """
-    runs: dict[tuple[str, ...], list[tuple[datetime, str, str | None]]] = {}
+    runs: dict[tuple[str, ...], list[tuple[Ending, str, str | None]]] = {}
     for name, record in _records(folder):
-        runs.setdefault(record.overrides, []).append((record.started, name, record.error))
-    for same in runs.values():
-        same.sort()  # the newest run is the job's
+        runs.setdefault(record.overrides, []).append((Ending.of(record), name, record.error))
+    order = {
+        overrides: in_order([ending for ending, _, _ in same]) for overrides, same in runs.items()
+    }
     outcomes = {}
     for overrides in jobs:
-        if left := runs.get(overrides):
-            _, name, error = left.pop()
+        if left := order.get(overrides):
+            _, name, error = runs[overrides][left.pop()]  # the newest run is the job's
             outcomes[name] = error
     return outcomes
 

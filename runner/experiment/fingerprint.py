@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,19 @@ def fingerprint_of(config: Mapping[str, Any], experiment: ExperimentConfig) -> s
         The same experiment, typed: the types show which values are files, folders and modules.
         For a module, only its own file is read, not the modules that it imports.
     """
-    found = {path for _, each in references_in(experiment) if (path := each.content) is not None}
+    return fingerprint_with(config, paths_in(experiment))
+
+
+def paths_in(experiment: ExperimentConfig) -> list[Path]:
+    """Return every file and folder that an experiment names, and the files of its modules."""
+    return sorted({p for _, each in references_in(experiment) if (p := each.content) is not None})
+
+
+def fingerprint_with(config: Mapping[str, Any], paths: Sequence[Path]) -> str:
+    """Return the fingerprint of an experiment, given the result of `paths_in`."""
     made_of = {
         "config": config,
-        "files": {str(path): _content(path) for path in sorted(found)},
+        "files": {str(path): _content(path) for path in paths},
         "packages": read_environment(Path.cwd()).packages,
     }
     return hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
@@ -121,7 +120,8 @@ class Saving:
         self._given = showing
         self._header = header
         self._settings = settings
-        self._log = [_logged(f"run {header.run_id} began", header.started)]
+        self._log: list[str] = []
+        self.log(f"run {header.run_id} began")
         if header.own_build_because is not None:
             self.log(f"the model was built for this run: {header.own_build_because}")
         self.publication = Publication(target)
@@ -153,7 +153,8 @@ class Saving:
 
     def log(self, what: str) -> None:
         """Add a line to ``run.log``."""
-        self._log.append(_logged(what))
+        when = self._header.now.isoformat(timespec="milliseconds")
+        self._log.append(f"{when} {what}\n")
 
     def show(
         self,
@@ -369,10 +370,6 @@ class Saving:
                 inf=sum(int(row["inf"]) for row in last.summary),
             ),
         )
-
-
-def _logged(what: str, when: datetime | None = None) -> str:
-    return f"{(when or datetime.now(UTC)).isoformat(timespec='milliseconds')} {what}\n"
 
 
 def _weights_hash(weights: list[np.ndarray]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from runner.experiment.experiment import (
     run_experiment,
     settings_of,
 )
-from runner.experiment.fingerprint import fingerprint_of
+from runner.experiment.fingerprint import fingerprint_with, paths_in
 from runner.record.publication import Publication
 from runner.record.record import Header
 
@@ -95,7 +95,7 @@ def _run(job: Job, run_id: str, sweep_id: str, batch: _Batch) -> Publication | N
         )
         publish_failure(header, job.folder, composition)
         return None
-    if is_done(job.folder, fingerprint_of(composition.resolved, composition.experiment)):
+    if is_done(job.folder, batch.fingerprint(composition)):
         return None
     make_room(job.folder, run_id)
     header = header_of(composition, run_id, sweep_id)
@@ -136,6 +136,15 @@ class _Batch:
         self._common: ExperimentConfig | None = None
         self._redrawn: RedrawnModel | None = None
         self._showing: Showing | None = None
+        self._unseeded: ExperimentConfig | None = None
+        self._paths: Sequence[Path] = ()
+
+    def fingerprint(self, composition: Composition) -> str:
+        """Return the fingerprint of a job; what differs only in the seed names the same files."""
+        unseeded = composition.experiment.model_copy(update={"seed": 0})
+        if unseeded != self._unseeded:
+            self._unseeded, self._paths = unseeded, paths_in(composition.experiment)
+        return fingerprint_with(composition.resolved, self._paths)
 
     def showing(self, composition: Composition) -> Showing | None:
         """Return the model with a job's weights; ``None`` if the job must build its own."""

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from math import prod
 
 from runner.record.layer_record import TensorRecord
-from runner.record.publication import RECORD, FileDigest
+from runner.record.publication import RECORD
 from runner.record.record import ProbeRecord, RunRecord
+from runner.record.training_record import StepRecord
 from runner.table_formats import STORED
 from runner.tables.layout import stored_dtype
 
@@ -16,20 +17,24 @@ _MOST_ROW_VALUES = 2**31 - 1  # the longest fixed-size list of Arrow, which hold
 _MOST_PER_BYTE = 16
 _SLACK = 4096
 
+Tensors = tuple[TensorRecord, ...]
+Steps = tuple[StepRecord, ...]
+
 
 def contradictions(record: RunRecord) -> Iterator[tuple[str, str]]:
     """Yield each key whose value contradicts another part of the record, and the reason.
 
     The types and bounds of the values have already been checked.
     """
+    tensors = record.tensors
     yield from _outcome(record)
-    yield from _layers(record)
-    yield from _files(record)
-    yield from _steps(record)
+    yield from _layers(record, tensors)
+    yield from _files(record, {tensor.file for tensor in tensors})
+    yield from _steps(record.steps, tensors)
     if record.probe is not None:
-        yield from _shown(record)
+        yield from _shown(record, record.probe)
         yield from _probe_columns(record.probe)
-        yield from _sizes(record, record.probe.rows)
+        yield from _sizes(record.steps, tensors, record.probe.rows)
     if record.training is not None:
         lengths = {len(values) for values in record.training.history.values()}
         if lengths and (len(lengths) > 1 or lengths == {0}):
@@ -50,10 +55,9 @@ def _outcome(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield "layers", "a run that is FAILED has none"
 
 
-def _layers(record: RunRecord) -> Iterator[tuple[str, str]]:
-    tensors = record.tensors
-    own = {(t.kind, t.name): t for t in tensors if t.alias_of is None}
-    by_file = {tensor.file: tensor for tensor in own.values()}
+def _layers(record: RunRecord, tensors: Tensors) -> Iterator[tuple[str, str]]:
+    own = [tensor for tensor in tensors if tensor.alias_of is None]
+    by_file = {tensor.file: tensor for tensor in own}
     for layer in record.layers:
         for tensor in layer.tensors:
             if tensor.layer_path != layer.path:
@@ -62,13 +66,12 @@ def _layers(record: RunRecord) -> Iterator[tuple[str, str]]:
                 yield tensor.name, "a weight is of no call of its layer, all else is of one"
             if tensor.axes is not None and len(tensor.axes) != len(tensor.shape):
                 yield tensor.name, f"has {len(tensor.shape)} axes, of which {tensor.axes} are named"
-            owner = by_file.get(tensor.file)
-            if tensor.alias_of is not None and not _is_alias(tensor, owner):
+            if tensor.alias_of is not None and not _is_alias(tensor, by_file.get(tensor.file)):
                 yield tensor.name, f"is not the same tensor as '{tensor.alias_of}'"
-    names = Counter((tensor.kind, tensor.name) for tensor in tensors)
-    for (kind, name), count in names.items():
-        if count > 1:
-            yield name, f"{count} tensors of kind {kind} have this name"
+    names = [(tensor.kind, tensor.name) for tensor in tensors]
+    if len(set(names)) < len(names):
+        (kind, name), count = Counter(names).most_common(1)[0]
+        yield name, f"{count} tensors of kind {kind} have this name"
     if len(by_file) < len(own):
         yield "layers", "two tensors have the same file"
 
@@ -76,21 +79,20 @@ def _layers(record: RunRecord) -> Iterator[tuple[str, str]]:
 def _is_alias(tensor: TensorRecord, owner: TensorRecord | None) -> bool:
     if owner is None or tensor.alias_of != owner.name or tensor.per_sample != owner.per_sample:
         return False
-    return (owner.shape, owner.dtype, _digest(owner)) == (
-        *(tensor.shape, tensor.dtype, _digest(tensor)),
+    return (owner.shape, owner.dtype, owner.digest) == (
+        *(tensor.shape, tensor.dtype, tensor.digest),
     )
 
 
-def _files(record: RunRecord) -> Iterator[tuple[str, str]]:
+def _files(record: RunRecord, tables: set[str]) -> Iterator[tuple[str, str]]:
     """Check that the names of files are unique and that tables are in the format of the run."""
-    tables = {tensor.file for tensor in record.tensors}
     suffix = STORED[record.format].suffix
     for name in sorted(tables):
         if not name.endswith(suffix):
             yield "layers", f"expected a table that ends in {suffix}, found '{name}'"
     for name in sorted(tables & record.files.keys()):
         yield "files", f"'{name}' is a tensor's table"
-    if RECORD in record.digests:
+    if RECORD in record.files:
         yield "files", f"'{RECORD}' is the record itself"
     if record.status != "FAILED":
         needed = {"probe", "summary"} | ({"steps"} if record.steps else set())
@@ -100,18 +102,17 @@ def _files(record: RunRecord) -> Iterator[tuple[str, str]]:
                 yield "files", f"expected '{stem}{suffix}', found none"
 
 
-def _steps(record: RunRecord) -> Iterator[tuple[str, str]]:
-    steps = record.steps
+def _steps(steps: Steps, tensors: Tensors) -> Iterator[tuple[str, str]]:
+    if not steps:
+        return
     if [step.step for step in steps] != sorted({step.step for step in steps}):
         yield "steps", "expected each step once, in their order"
     for step in steps:
         if step.folder != f"steps/{step.step}":
             yield "steps", f"step {step.step} is said to be in '{step.folder}'"
-    if not steps:
-        return
     start = f"{steps[-1].folder}/"
-    inside = {tensor.file.removeprefix(start): _digest(tensor) for tensor in record.tensors}
-    if not all(tensor.file.startswith(start) for tensor in record.tensors):
+    inside = {tensor.file.removeprefix(start): tensor.digest for tensor in tensors}
+    if not all(tensor.file.startswith(start) for tensor in tensors):
         yield "layers", f"the tables of the last step are in {start}"
     elif steps[-1].files != inside:
         yield "steps", "the last step has other tables than the layers"
@@ -120,10 +121,7 @@ def _steps(record: RunRecord) -> Iterator[tuple[str, str]]:
             yield "steps", f"step {step.step} has other tables than the layers"
 
 
-def _shown(record: RunRecord) -> Iterator[tuple[str, str]]:
-    probe = record.probe
-    if probe is None:
-        return
+def _shown(record: RunRecord, probe: ProbeRecord) -> Iterator[tuple[str, str]]:
     expected = f"probe{STORED[record.format].suffix}"
     if probe.file != expected:
         yield "probe.file", f"expected '{expected}', found '{probe.file}'"
@@ -154,25 +152,23 @@ def _probe_columns(probe: ProbeRecord) -> Iterator[tuple[str, str]]:
         yield "probe.columns", "expected labels where the probe has labels, and only there"
 
 
-def _sizes(record: RunRecord, rows: int) -> Iterator[tuple[str, str]]:
+def _sizes(steps: Steps, tensors: Tensors, rows: int) -> Iterator[tuple[str, str]]:
     """Check that the files, which are uncompressed, are large enough for the tensors' shapes."""
-    for tensor in record.tensors:
-        index = 1 if tensor.per_sample else max(0, len(tensor.shape) - 1)
-        size = prod(tensor.shape if tensor.per_sample else tensor.shape[-1:])
-        lines = rows if tensor.per_sample else prod(tensor.shape[:-1])
+    last = f"{steps[-1].folder}/" if steps else ""
+    for tensor in tensors:
+        shape = tensor.shape
+        if tensor.per_sample:
+            lines, index, size = rows, 1, prod(shape)
+        else:
+            lines, index, size = prod(shape[:-1]), max(0, len(shape) - 1), prod(shape[-1:])
         needed = lines * (8 * index + size * stored_dtype(tensor).itemsize)
-        sizes = [tensor.bytes, *(s.files[_inside(record, tensor)].bytes for s in record.steps)]
-        if size > _MOST_ROW_VALUES or needed > _MOST_PER_BYTE * min(sizes) + _SLACK:
-            axes = (rows, *tensor.shape) if tensor.per_sample else tensor.shape
+        found = tensor.bytes
+        if steps:
+            inside = tensor.file.removeprefix(last)
+            found = min(step.files[inside].bytes for step in steps)
+        if size > _MOST_ROW_VALUES or needed > _MOST_PER_BYTE * found + _SLACK:
+            axes = (rows, *shape) if tensor.per_sample else shape
             yield (
                 tensor.name,
-                f"{' x '.join(map(str, axes))} values are not in a file of {min(sizes):,} bytes",
+                f"{' x '.join(map(str, axes))} values are not in a file of {found:,} bytes",
             )
-
-
-def _inside(record: RunRecord, tensor: TensorRecord) -> str:
-    return tensor.file.removeprefix(f"{record.steps[-1].folder}/")
-
-
-def _digest(tensor: TensorRecord) -> FileDigest:
-    return FileDigest(tensor.bytes, tensor.sha256)

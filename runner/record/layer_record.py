@@ -39,6 +39,11 @@ class TensorRecord(TensorSpec):
     alias_of: Name | None = None
     invariance: Invariance | None = None
 
+    @property
+    def digest(self) -> FileDigest:
+        """The size and hash of the file."""
+        return FileDigest(self.bytes, self.sha256)
+
     @classmethod
     def of(
         cls,

@@ -34,24 +34,31 @@ def read_record(folder: Path) -> RunRecord:
         If there is no record, it is not a regular file inside the folder, or as in
         `parsed_record`.
     """
-    path = folder / RECORD
     limit = _limit()
     try:
-        path.lstat()
-        file = file_of_run(folder, RECORD)
-        with file.open("rb") as opened:
-            text = opened.read(limit + 1)
+        path = _path(folder)
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            size = os.fstat(file.fileno()).st_size
+            text = file.read(size) if size <= limit else b""
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise DamagedError.of(str(path), "no run is there") from error
+        raise DamagedError.of(str(folder / RECORD), "no run is there") from error
     except OSError as error:
-        raise DamagedError.of(str(path), f"cannot be read: {error.strerror}") from error
-    if len(text) > limit:
+        raise DamagedError.of(str(folder / RECORD), f"cannot be read: {error.strerror}") from error
+    if size > limit:
         raise DamagedError.of(
             str(path),
             f"a run record of more than {limit:,} bytes, which takes six times that in memory",
             f"set {_LIMIT} to more bytes if you trust it",
         )
     return parsed_record(text, str(path))
+
+
+def _path(folder: Path) -> Path:
+    try:
+        return file_of_run(folder, RECORD)
+    except DamagedError:
+        (folder / RECORD).lstat()  # raises an OSError if there is none
+        raise
 
 
 def parsed_record(text: bytes, place: str) -> RunRecord:

@@ -30,6 +30,7 @@ from runner.record.layer_record import LayerRecord, TensorRecord
 from runner.record.probe_layout import ProbeColumns
 from runner.record.publication import FileDigest
 from runner.record.training_record import StepRecord, TrainingRecord
+from runner.record.uptime import Uptime
 from runner.table_formats import FORMATS
 from runner.tensors import InputSpec
 
@@ -165,6 +166,9 @@ class RunRecord:
         Time of the start and the end, in UTC.
     seconds
         Duration of the run.
+    uptime
+        Time since the start of the machine when the run ended; ``None`` if it is unknown, as on
+        other systems than Linux.
     sweep
         Id of the sweep that the run belongs to, if any.
     config
@@ -211,6 +215,7 @@ class RunRecord:
     started: Moment
     ended: Moment
     seconds: FiniteFloat
+    uptime: Uptime | None = None
     sweep: SweepId | None = None
     config: dict[str, Any]
     overrides: tuple[str, ...] = ()
@@ -239,7 +244,7 @@ class RunRecord:
     @property
     def digests(self) -> dict[str, FileDigest]:
         """The size and hash of every file except the record, by path in the folder."""
-        tables = {tensor.file: FileDigest(tensor.bytes, tensor.sha256) for tensor in self.tensors}
+        tables = {tensor.file: tensor.digest for tensor in self.tensors}
         steps = {
             f"{step.folder}/{name}": digest
             for step in self.steps
@@ -293,13 +298,18 @@ class Header:
     variables: EnvironmentValues = field(default_factory=EnvironmentValues)
     began: float = field(default_factory=time.monotonic)
 
+    @property
+    def now(self) -> datetime:
+        """The time since `started`, even if the system clock was set in between."""
+        return self.started + timedelta(seconds=time.monotonic() - self.began)
+
     def record(self, table_format: str, **known: Any) -> RunRecord:
         """Return the record of a run that ends now.
 
         The duration is correct even if the system clock is set in between.
         """
-        seconds = time.monotonic() - self.began
-        ended = self.started + timedelta(seconds=seconds)
+        now = time.monotonic()
+        seconds = now - self.began
         return RunRecord(
             run_id=self.run_id,
             name=self.name,
@@ -311,8 +321,9 @@ class Header:
             own_build_because=self.own_build_because,
             fingerprint=self.fingerprint,
             started=self.started,
-            ended=ended,
+            ended=self.started + timedelta(seconds=seconds),
             seconds=seconds,
+            uptime=Uptime.at(now),
             format=FORMATS[table_format].stored_as,
             environment=read_environment(Path.cwd()),
             **known,

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from runner.errors import InputError
+from runner.tables.rows import Rows
 
 
 def union_of(columns: list[pd.Index]) -> pd.Index:
@@ -18,9 +19,9 @@ def union_of(columns: list[pd.Index]) -> pd.Index:
     return together.sort_values() if together.nlevels > 1 else together
 
 
-def widened(frame: pd.DataFrame, columns: pd.Index) -> pd.DataFrame:
-    """Return a table with added columns of NaN, in its own dtype if that can hold NaN."""
-    given = frame.to_numpy()
-    values = np.full((len(frame), len(columns)), np.nan, np.result_type(given, np.float16))
-    values[:, columns.get_indexer(frame.columns)] = given
-    return pd.DataFrame(values, frame.index, columns)
+def widened(rows: Rows, columns: pd.Index) -> Rows:
+    """Return rows with added columns of NaN, in their own dtype if that can hold NaN."""
+    dtype = np.result_type(rows.values, np.float16)
+    values = np.full((len(rows.values), len(columns)), np.nan, dtype)
+    values[:, columns.get_indexer(rows.columns)] = rows.values
+    return Rows(rows.index, columns, values)

@@ -18,11 +18,12 @@ def flat_config(config: dict[str, Any], above: str = "") -> Iterator[tuple[str, 
             yield f"{above}{key}", value
 
 
-def differing_keys(configs: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the dotted keys in which configurations differ, outermost first.
+def differing_values(configs: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Return the values of the dotted keys in which configurations differ, outermost first.
 
-    A key that only some configurations have is included. Of several keys with the same values
-    in all configurations, such as a key that refers to another, only the first is returned.
+    A key that only some configurations have is included, with ``None`` in the others. Of
+    several keys with the same values in all configurations, such as a key that refers to
+    another, only the first is returned.
     """
     columns = dict(_differing(configs, ""))
     flat: dict[int, list[str]] = {}
@@ -38,7 +39,7 @@ def differing_keys(configs: Sequence[dict[str, Any]]) -> list[str]:
     for key in sorted(columns, key=order):
         if not any(columns[known] == columns[key] for known in found):
             found.append(key)
-    return found
+    return {key: [None if value is _ABSENT else value for value in columns[key]] for key in found}
 
 
 def _differing(configs: Sequence[dict[str, Any]], above: str) -> Iterator[tuple[str, list[Any]]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import glob
 import os
 import re
@@ -12,7 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from runner.errors import DamagedError, InputError, Problem, some, suggest
+from runner.record.order import Ending, in_order
 from runner.record.publication import RECORD
+from runner.runs.garbage import uncollected
 from runner.runs.published_run import Run
 from runner.runs.runs import Runs
 from runner.runs.unreadable import Unreadable
@@ -30,6 +30,9 @@ def run_folders(folder: Path) -> Iterator[Path | Unreadable]:
     waiting = [folder]
     while waiting:
         place = waiting.pop()
+        if os.path.lexists(f"{place}/{RECORD}"):  # twice as fast as listing the folder
+            yield place
+            continue
         try:
             with os.scandir(place) as entries:
                 found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
@@ -40,7 +43,7 @@ def run_folders(folder: Path) -> Iterator[Path | Unreadable]:
             if place != folder or isinstance(error, PermissionError):
                 yield Unreadable(place, f"{place}: cannot be read: {error.strerror}")
             continue
-        if any(name == RECORD for name, _ in found):
+        if any(name == RECORD for name, _ in found):  # in a folder that may only be listed
             yield place
             continue
         below = sorted(name for name, is_folder in found if is_folder and not name.startswith("."))
@@ -54,7 +57,7 @@ def look_below(folder: Path) -> Runs:
     """
     runs: list[Run] = []
     unreadable: list[Unreadable] = []
-    with _uncollected():
+    with uncollected():
         for found in run_folders(folder):
             if isinstance(found, Unreadable):
                 unreadable.append(found)
@@ -63,23 +66,8 @@ def look_below(folder: Path) -> Runs:
                 runs.append(Run.read(found))
             except DamagedError as error:
                 unreadable.append(Unreadable(found, str(error)))
-    runs.sort(key=lambda run: (run.record.ended, run.record.started, run.id))
-    return Runs(runs, unreadable)
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Disable the garbage collector in the context, where all new objects are kept.
-
-    It would visit every record read so far again and again.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+    order = in_order([Ending.of(run.record) for run in runs])
+    return Runs([runs[place] for place in order], unreadable)
 
 
 def find_runs(folder: Path) -> list[Run]:
@@ -146,12 +134,15 @@ def open_runs(
     found = [_several(what, outputs) for what in asked]
     unreadable = dict.fromkeys(one for several in found for one in several.unreadable)
     kept: dict[str, Run] = {}
-    for run in {run.path.resolve(): run for several in found for run in several}.values():
+    for run in (run for several in found for run in several):
         first = kept.setdefault(run.id, run)
-        if first is not run:  # a copy; tables and figures tell runs apart by their ids
-            copy = Unreadable(run.path, f"{run.path}: has the id {run.id}, as {first.path} has")
+        if first is run or first.path.resolve() == run.path.resolve():
+            continue
+        # A copy; tables and figures tell runs apart by their ids.
+        copy = Unreadable(run.path, f"{run.path}: has the id {run.id}, as {first.path} has")
+        if copy not in unreadable:
             warn_of([copy])
-            unreadable[copy] = None
+        unreadable[copy] = None
     return Runs(kept.values(), unreadable)
 
 

@@ -23,11 +23,14 @@ from runner.runs.unknown import UnknownTensorError
 from runner.similarity.dimensions import layer_statistics
 from runner.similarity.representation import Representation
 from runner.tables.layout import stored_dtype
-from runner.tables.tables import read_array, read_blocks, read_frame
+from runner.tables.rows import Rows
+from runner.tables.tables import read_array, read_blocks, read_rows
 from runner.tensors import Kind
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
+
+Step = int | Literal["all"] | None
 
 
 class Run:
@@ -123,9 +126,7 @@ class Run:
                 return self._tensors[known, name]
         raise UnknownTensorError.asked(self.record, name, kind)
 
-    def table(
-        self, name: str, kind: Kind | None = None, step: int | Literal["all"] | None = None
-    ) -> pd.DataFrame:
+    def table(self, name: str, kind: Kind | None = None, step: Step = None) -> pd.DataFrame:
         """Return a tensor's table.
 
         Parameters
@@ -151,16 +152,21 @@ class Run:
             If a map has too many coordinates for columns (use `array`), there is no such
             step, or the file is damaged.
         """
+        return self.rows(name, kind, step).frame()
+
+    def rows(self, name: str, kind: Kind | None = None, step: Step = None) -> Rows:
+        """Return the rows of a tensor's table; arguments and errors as in `table`."""
         stored = self._files.stored(self.tensor(name, kind))
-        frames = [
-            read_frame(path, stored, self.record.format, rows=self.probe_record.rows)
+        parts = [
+            read_rows(path, stored, self.record.format, rows=self.probe_record.rows)
             for path in self._files.of(stored, step)
         ]
-        return pd.concat(frames, keys=self.steps, names=["step"]) if step == "all" else frames[0]
+        if step != "all":
+            return parts[0]
+        frame = pd.concat([part.frame() for part in parts], keys=self.steps, names=["step"])
+        return Rows(frame.index, frame.columns, frame.to_numpy())
 
-    def array(
-        self, name: str, kind: Kind | None = None, step: int | Literal["all"] | None = None
-    ) -> np.ndarray:
+    def array(self, name: str, kind: Kind | None = None, step: Step = None) -> np.ndarray:
         """Return the values of a tensor in their full shape.
 
         Parameters
@@ -251,7 +257,7 @@ class Run:
         values = values.reshape(-1, values.shape[-1] if values.ndim else 1)
         return tensor_heat_map(values, range(len(values)), name, "row")
 
-    def weights(self, name: str, step: int | Literal["all"] | None = None) -> pd.DataFrame:
+    def weights(self, name: str, step: Step = None) -> pd.DataFrame:
         """Return the table of a weight, such as ``hidden/kernel``."""
         return self.table(name, "weight", step)
 

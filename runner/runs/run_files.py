@@ -45,12 +45,17 @@ class RunFiles:
         DamagedError
             If the record names no such file, or `file_damage` finds that it is damaged.
         """
+        digest = self._digests.get(name)
+        if digest is None:
+            raise DamagedError.of(
+                str(self._path / name), "is not a file that the run's record names"
+            )
+        return self._compared(name, digest)
+
+    def _compared(self, name: str, digest: FileDigest) -> Path:
         path = self._path / name
         if name in self._checked:
             return path
-        digest = self._digests.get(name)
-        if digest is None:
-            raise DamagedError.of(str(path), "is not a file that the run's record names")
         if found := file_damage(self._path, name, digest):
             raise DamagedError.of(str(path), found, "make the run again")
         self._checked.add(name)
@@ -74,7 +79,7 @@ class RunFiles:
         name = stem + FORMATS[self._record.format].suffix
         if name not in self._record.files:
             raise lacks(self._record, stem)
-        return self._table(name, rows)
+        return self._table(name, self._record.files[name], rows)
 
     def stored(self, tensor: TensorRecord) -> TensorRecord:
         """Return the tensor that a file holds: for an alias, the original tensor."""
@@ -107,19 +112,20 @@ class RunFiles:
         shown = 0 if record.probe is None else record.probe.rows
         rows = shown if stored.per_sample else prod(stored.shape[:-1])
         if step is None:
-            return self._table(stored.file, rows)
-        folders = {known.step: known.folder for known in record.steps}
-        if step not in folders:
-            there = some([str(known) for known in folders]) or "none; train.capture_at makes some"
+            return self._table(stored.file, stored.digest, rows)
+        steps = {known.step: known for known in record.steps}
+        if step not in steps:
+            there = some([str(known) for known in steps]) or "none; train.capture_at makes some"
             raise InputError.of(
                 f"run {record.run_id}", f"has no step {step!r}", f"there are {there}"
             )
         inside = stored.file.removeprefix(f"{record.steps[-1].folder}/")
-        return self._table(f"{folders[step]}/{inside}", rows)
+        known = steps[step]
+        return self._table(f"{known.folder}/{inside}", known.files[inside], rows)
 
-    def _table(self, name: str, rows: int) -> Path:
+    def _table(self, name: str, digest: FileDigest, rows: int) -> Path:
         """Return the path of a table, after checking that it does not expand in memory."""
-        path = self.undamaged(name)
+        path = self._compared(name, digest)
         if name not in self._tables:
             check_expansion(path, self._record.format, rows)
             self._tables.add(name)

@@ -12,9 +12,10 @@ import pandas as pd
 from runner.errors import InputError, some, suggest
 from runner.runs.alignment import union_of, widened
 from runner.runs.comparable import comparable_layers
-from runner.runs.configs import differing_keys, flat_config, hashable
+from runner.runs.configs import differing_values, flat_config, hashable
 from runner.runs.database import StoredTable, are_few, is_in_query, select, view_names
 from runner.runs.dataset import dataset_of, refuse_differing
+from runner.runs.garbage import uncollected
 from runner.runs.naming import labels_beside_seed, run_labels
 from runner.runs.omissions import completed, each, with_tables
 from runner.runs.published_run import Run
@@ -55,7 +56,12 @@ class Runs:
         self._runs = list(runs)
         self.unreadable = list(unreadable)
         # A failed run may have no configuration.
-        self.differing = differing_keys([run.config for run in self._runs if run.config])
+        values = differing_values([run.config for run in self._runs if run.config])
+        self.differing = list(values)
+        self._columns = {
+            key: [next(own) if run.config else None for run in self._runs]
+            for key, own in ((key, iter(column)) for key, column in values.items())
+        }
 
     @cached_property
     def _configs(self) -> list[dict[str, Any]]:
@@ -87,10 +93,10 @@ class Runs:
         cannot be read has a row with the name of its folder and the status UNREADABLE.
         """
         rows: list[dict[str, Any]] = []
-        for run, config in zip(self._runs, self._configs, strict=True):
+        for run, *values in zip(self._runs, *self._columns.values(), strict=True):
             identity = {"run": run.id, "status": run.record.status}
             headline = vars(run.record.headline) if run.record.headline is not None else {}
-            differing = {key: config.get(key) for key in self.differing}
+            differing = dict(zip(self._columns, values, strict=True))
             # A key or a metric may have the name of another column.
             rows.append(identity | differing | headline | run.record.last_figures | identity)
         rows += [{"run": one.path.name, "status": "UNREADABLE"} for one in self.unreadable]
@@ -163,15 +169,17 @@ class Runs:
             If a run has no such tensor, or the runs differ in its units and `align` is
             not given.
         """
-        runs, frames = self._completed()._each(lambda run: run.table(name, step=step))
+        with uncollected():
+            runs, parts = self._completed()._each(lambda run: run.rows(name, step=step))
+        columns = parts[0].columns
         if align == "union":
-            columns = union_of([frame.columns for frame in frames])
-            frames = [widened(frame, columns) for frame in frames]
-        else:
-            refuse_differing(name, runs, [tuple(frame.columns) for frame in frames])
+            columns = union_of([part.columns for part in parts])
+            parts = [widened(part, columns) for part in parts]
+        elif not all(part.columns.equals(columns) for part in parts):
+            refuse_differing(name, runs, [tuple(part.columns) for part in parts])
         levels = runs._levels()
-        lengths = [len(frame) for frame in frames]
-        rows = frames[0].index.append([frame.index for frame in frames[1:]])
+        lengths = [len(part.values) for part in parts]
+        rows = parts[0].index.append([part.index for part in parts[1:]])
         index = pd.MultiIndex.from_arrays(
             [
                 *(pd.Index(values).repeat(lengths) for values in levels.values()),
@@ -179,8 +187,8 @@ class Runs:
             ],
             names=[*levels, *rows.names],
         )
-        values = np.concatenate([frame.to_numpy() for frame in frames])
-        return pd.DataFrame(values, index, frames[0].columns)
+        values = np.concatenate([part.values for part in parts])
+        return pd.DataFrame(values, index, columns[:])
 
     def tables(self, names: Iterable[str], align: Literal["union"] | None = None) -> pd.DataFrame:
         """Return the tables of several tensors in all runs, side by side.
@@ -338,16 +346,16 @@ class Runs:
         """
         names = None if names is None else list(names)
         runs = Runs(with_tables(self._completed()._runs, names))
-        keys = {key: list(map(hashable, values)) for key, values in runs._columns().items()}
+        keys = {key: list(map(hashable, values)) for key, values in runs._columns.items()}
         return dataset_of(list(runs), names, keys)
 
     def labels(self) -> tuple[dict[str, str], str]:
         """Return the label of each run by its id, and the name of what the labels show."""
-        return run_labels(self._runs, self._columns())
+        return run_labels(self._runs, self._columns)
 
     def apart_from_seed(self) -> dict[str, str]:
         """Return by run id the values in which runs differ, except the seed: ``hidden_units=4``."""
-        return labels_beside_seed(self._runs, self._columns())
+        return labels_beside_seed(self._runs, self._columns)
 
     def plot_stability(self, metric: str = "cka", **how: Any) -> Figure:
         """Return a figure of the similarity of layers between runs that differ only in their seed.
@@ -379,15 +387,11 @@ class Runs:
 
     def _each(self, read: Callable[[Run], _T]) -> tuple[Runs, list[_T]]:
         kept, found = each(self._runs, read)
-        return Runs(kept), found
-
-    def _columns(self) -> dict[str, list[Any]]:
-        """Return the keys in which the runs differ, each with its value in every run."""
-        return {key: [config.get(key) for config in self._configs] for key in self.differing}
+        return (self if len(kept) == len(self) else Runs(kept)), found
 
     def _levels(self) -> dict[str, list[Any]]:
         """Return the index levels that distinguish the runs, each with its value in every run."""
-        levels = {key: list(map(hashable, values)) for key, values in self._columns().items()}
+        levels = {key: list(map(hashable, values)) for key, values in self._columns.items()}
         if len(set(zip(*levels.values(), strict=True))) < len(self):
             return {"run": [run.id for run in self], **levels}
         return levels

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runner.errors import DamagedError
 from runner.record.publication import RECORD
-from runner.record.run_folder import file_damage
+from runner.record.run_folder import damages
 from runner.runs.published_run import Run
 
 # Checking fewer runs than this takes less time than starting a process.
@@ -81,9 +81,8 @@ def damage(run: Run) -> Iterator[str]:
         The run.
     """
     expected = run.record.digests
-    for name, digest in expected.items():
-        if found := file_damage(run.path, name, digest):
-            yield f"{name}: {found}"
+    for name, found in damages(run.path, expected):
+        yield f"{name}: {found}"
     there: list[str] = []
     unreadable: list[OSError] = []
     for place, folders, files in os.walk(run.path, onerror=unreadable.append):

@@ -211,8 +211,7 @@ def index_of(table: pa.Table) -> pd.Index:
             texts: pd.Index = pd.Index(column.to_pandas(), name=name)
             return texts
         # Runs of a sweep have the same sample ids: the index is cached.
-        own: pd.Index = _index_of_integers(name, column.to_numpy().tobytes())[:]
-        return own
+        return _index_of_integers(name, column.to_numpy().tobytes())
     index: pd.Index = table.to_pandas().set_index(table.column_names).index
     return index
 

@@ -26,6 +26,7 @@ from runner.parquet_layout import (
     read_layout,
 )
 from runner.tables.column_types import check_types
+from runner.tables.plain_parquet import plain_file, small_content
 
 _RECORD_BATCH = 3
 _END = b"ARROW1"
@@ -57,6 +58,8 @@ def check_expansion(path: Path, format: str, rows: int) -> None:
         elif format == "arrow":
             _check_blocks(path)
             _check_rows(path, rows, _arrow_rows(path))
+        elif (plain := plain_file(small_content(path))) is not None:
+            _check_rows(path, rows, plain.rows)
         else:
             with mapped(path) as data:
                 _check_chunks(path, data, rows)

@@ -17,6 +17,7 @@ from pyarrow import parquet as pq
 from runner.errors import DamagedError, OutOfMemoryError, first_line
 from runner.table_formats import FORMATS
 from runner.tables.column_types import check_types, checked
+from runner.tables.plain_parquet import plain_file, small_content
 
 _OUTPUT_BUFFER = 1 << 16
 
@@ -28,8 +29,6 @@ _PARQUET_OPTIONS: dict[str, Any] = {
     "write_statistics": False,
     "write_batch_size": 1 << 16,
 }
-
-_SMALL = 1 << 20  # size in bytes up to which one thread is faster than several
 
 _PARQUET_BUFFER = 1 << 16  # bytes per column
 
@@ -143,11 +142,17 @@ def read_file(
     types = types or {}
     with _damage_named(path, format):
         if format == "parquet":
+            data = small_content(path)
+            if (plain := plain_file(data)) is not None:
+                _check_names(path, plain.schema.names, columns, every)
+                _check_types(path, plain.schema, types)
+                table = plain.table(data)
+                return table if columns is None else table.select(columns)
             # Not read_table: it takes a folder named lr=0.1 for a column. Not a path: Arrow
             # would look for a file system first, which takes as long as reading a small table.
             with pa.memory_map(str(path)) as source, pq.ParquetFile(source) as file:
                 _check_columns(path, file.schema_arrow, columns, every)
-                table = file.read(columns, use_threads=source.size() > _SMALL)
+                table = file.read(columns, use_threads=not data)
         elif format == "arrow":
             file = ipc.open_file(pa.memory_map(str(path)))
             _check_columns(path, file.schema, columns, every)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 import re
 from dataclasses import dataclass
 from math import prod
@@ -90,7 +92,7 @@ def layout_of(spec: TensorSpec, format: str) -> Layout:
 
 def unit_places(shape: tuple[int, ...]) -> list[str]:
     """Return the index of each value of an array as in column names, in C order: ``0_1_2``."""
-    return ["_".join(map(str, place)) for place in np.ndindex(shape)]
+    return ["_".join(map(str, place)) for place in itertools.product(*map(range, shape))]
 
 
 def check_csv_width(name: str, columns: int) -> None:
@@ -117,18 +119,23 @@ def stored_dtype(spec: TensorSpec) -> np.dtype[np.generic]:
     InputError
         If tables cannot hold the dtype (complex numbers, text).
     """
-    name = "float32" if spec.dtype == "bfloat16" else spec.dtype
-    try:
-        dtype = np.dtype(name)
-    except TypeError:
-        dtype = np.dtype(object)
-    if dtype.kind not in "biuf" or dtype.itemsize > 8:
+    dtype = _stored_as(spec.dtype)
+    if dtype is None:
         raise InputError.of(
             spec.name,
             f"expected numbers or true/false to store, found {spec.dtype}",
             "leave this layer out with capture.exclude",
         )
     return dtype
+
+
+@functools.cache
+def _stored_as(name: str) -> np.dtype[np.generic] | None:
+    try:
+        dtype = np.dtype("float32" if name == "bfloat16" else name)
+    except TypeError:
+        return None
+    return dtype if dtype.kind in "biuf" and dtype.itemsize <= 8 else None
 
 
 def file_name(spec: TensorSpec, format: str) -> str:

@@ -30,6 +30,7 @@ from runner.tables.formats import (
     whole_in_memory,
 )
 from runner.tables.layout import MAX_UNIT_COLUMNS, Layout, layout_of, stored_dtype
+from runner.tables.rows import Rows
 from runner.tensors import TensorSpec
 
 SampleType = Literal["int64", "string"]
@@ -174,14 +175,14 @@ def write_weight(sink: BinaryIO, spec: TensorSpec, value: np.ndarray, format: st
     file.finish()
 
 
-def read_frame(
+def read_rows(
     path: Path,
     spec: TensorSpec,
     format: str,
     columns: Sequence[str] | None = None,
     rows: int | None = None,
-) -> pd.DataFrame:
-    """Return a tensor's table as a data frame.
+) -> Rows:
+    """Return the rows of a tensor's table.
 
     Parameters
     ----------
@@ -198,10 +199,8 @@ def read_frame(
 
     Returns
     -------
-    DataFrame
-        A row per sample (index ``sample``) or per entry of a weight's leading axes
-        (``i0``...). The columns are ``u0``..., or for a map a MultiIndex of its
-        coordinates.
+    Rows
+        A row per sample, or per entry of a weight's leading axes.
 
     Raises
     ------
@@ -228,11 +227,12 @@ def read_frame(
         values = to_array(table.select(stored), layout).astype(stored_dtype(spec), copy=False)
         if layout.column is not None and columns is not None:
             values = values[:, [places[name] for name in chosen]]
-        frame = pd.DataFrame(values, columns=columns_of(layout.row_shape, tuple(chosen))[:],
-                             copy=not values.flags.writeable)  # fmt: skip
-    if index := _index_columns(spec, layout):
-        frame.index = index_of(table.select(index))
-    return frame
+    index = _index_columns(spec, layout)
+    return Rows(
+        index_of(table.select(index)) if index else pd.RangeIndex(len(values)),
+        columns_of(layout.row_shape, tuple(chosen)),
+        values,
+    )
 
 
 def read_array(path: Path, spec: TensorSpec, format: str, rows: int | None = None) -> np.ndarray:
