@@ -446,3 +446,15 @@ def test_the_oldest_versions_tested_are_the_lower_bounds() -> None:
         requirement = Requirement(text)
         [lowest] = [bound for bound in requirement.specifier if bound.operator == ">="]
         assert Version(lowest.version) == Version(tested[requirement.name]), text
+
+
+def test_the_map_of_the_architecture_names_every_module_once() -> None:
+    named: list[str] = []
+    package = ""
+    for line in (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            heading = re.fullmatch(r"### `runner/(.*)`", line)
+            package = heading[1].replace("/", ".") if heading else "-"
+        elif package != "-" and (row := re.match(r"\| `([\w.]+)` \|", line)):
+            named.append(package + row[1])
+    assert sorted(named) == sorted({*SOURCES} | {"__init__", "__main__"})
