@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -90,8 +91,43 @@ def check_disk(needed: int, folder: Path) -> None:
         )
 
 
+def machine_memory() -> int | None:
+    """Return the memory of this machine in bytes; ``None`` where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # Windows
+        return None
+
+
+def check_memory(layer: str, size: int) -> None:
+    """Check that a tensor fits into the memory of this machine, before it is made.
+
+    Parameters
+    ----------
+    layer
+        The layer that makes it.
+    size
+        In bytes, for one batch.
+
+    Raises
+    ------
+    InputError
+        If it does not.
+    """
+    memory = machine_memory()
+    if memory is not None and size > memory:
+        raise InputError.of(
+            "model",
+            f"'{layer}' makes a tensor of {readable(size)} for one batch, and this machine has "
+            f"{readable(memory)} of memory",
+            "make the layer smaller, or show fewer samples at once: capture.batch_size",
+        )
+
+
 def readable(size: float) -> str:
     """Return a size in bytes as text with a suitable unit: ``1.4 MB``."""
+    if size > 1e18:
+        return "more than 1,000,000 TB"
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,7 @@ from runner.engines.engine import Traced
 from runner.errors import RunError, RunnerError
 from runner.model.backend import framework
 from runner.model.keras_internals import all_layers, global_generator
+from runner.preflight import check_memory
 from runner.tensors import TensorSpec
 
 
@@ -104,6 +106,9 @@ class Capture:
         self.refresh()
         self._expected: list[tuple[str, str]] | None = None
         self._traced, self.eager_because = self._trace((inputs, targets))
+        if self._traced is not None:
+            operation, size = self._traced.largest
+            check_memory(_layer_of(model, operation), size)
         found, arrays = self._run((inputs, targets))
         self._expected = [(spec.kind, spec.name) for spec in found.tensors]
         self._selection.check(found.candidates, found.refused)
@@ -298,3 +303,13 @@ def _misfit(spec: TensorSpec, array: np.ndarray, rows: int) -> str:
         f"no table: a sample has the shape {array.shape[1:]} in one batch, "
         f"and {spec.shape} in the first"
     )
+
+
+def _layer_of(model: keras.Model, operation: str) -> str:
+    """Return the layer that an operation of the traced pass belongs to, by its path."""
+    names = {layer.name for layer in all_layers(model)}
+    for part in reversed(operation.split("/")):
+        for name in (part, re.sub(r"_\d+$", "", part)):  # numbered if the name was used before
+            if name in names:
+                return name
+    return operation

@@ -66,6 +66,8 @@ class Traced(Generic[Found]):
         Positions of the tensors whose first axis has a fixed length.
     kept
         Objects that it needs, kept from being deleted with the layers that the trace made.
+    largest
+        Path of the operation with the largest result for the traced batch, and its bytes.
     """
 
     function: Callable[[list[Any], Any], tuple[list[Any], list[Any]]]
@@ -74,6 +76,7 @@ class Traced(Generic[Found]):
     runs_python: bool = False
     fixed_axes: frozenset[int] = frozenset()
     kept: tuple[Any, ...] = ()
+    largest: tuple[str, int] = ("", 0)
 
     def __call__(self, values: list[Any], batch: Any) -> Pass[Found]:
         """Run the pass."""

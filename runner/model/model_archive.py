@@ -16,6 +16,7 @@ from typing import Any
 import h5py
 
 from runner.errors import InputError, first_line
+from runner.model.named_objects import check_objects
 from runner.preflight import readable
 from runner.regular_files import read_at_most, regular_file, what_it_is
 
@@ -58,6 +59,7 @@ def model_file(given: str, place: str) -> Path:
             )
         with _opened(path, path, place) as file:
             _check_arrays(file, path, place)
+            check_objects(_text(file.attrs.get("model_config", "")), path, place)
             if "model_config" not in file.attrs:
                 raise InputError.of(
                     place,
@@ -124,6 +126,12 @@ def _check_archive(path: Path, place: str) -> list[str]:
                         f"{path}: {member.filename} has {readable(member.file_size)}, the limit "
                         f"is {readable(_JSON_BYTES)}",
                     )
+                if member.filename == "config.json":
+                    check_objects(archive.read(member), path, place)
+                if member.filename.endswith(".npz"):
+                    raise InputError.of(
+                        place, f"{path}: weights as .npz are not read", "save the model in Keras"
+                    )
                 if member.filename.endswith(_H5_SUFFIXES):
                     with _unpacked(archive, member, path, place) as file:
                         _check_arrays(file, path, place)
@@ -134,6 +142,10 @@ def _check_archive(path: Path, place: str) -> list[str]:
             "copy or save it again",
         ) from error
     return [member.filename for member in members]
+
+
+def _text(attribute: Any) -> bytes | str:
+    return attribute if isinstance(attribute, bytes) else str(attribute)
 
 
 def _unpacked(

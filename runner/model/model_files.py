@@ -46,7 +46,8 @@ def load_saved(config: SavedModel) -> keras.Model:
     """
     path = model_file(config.path, "model.path")
     try:
-        with _weights_no_larger_than(path):
+        whole = f"{path} has {readable(path.stat().st_size)}"
+        with weights_within(allowance(path), "model.path", whole):
             model = _loaded(path)
     except InputError:
         raise
@@ -119,13 +120,19 @@ def _stored(path: Path) -> tuple[Any, Renewal]:
 
 
 @contextlib.contextmanager
-def _weights_no_larger_than(path: Path) -> Iterator[None]:
-    """Refuse weights that a file's configuration declares but that cannot fit in the file.
+def weights_within(limit: float, place: str, whole: str) -> Iterator[None]:
+    """Refuse models whose layers declare weights of more than a number of bytes.
 
     They are counted when layers create them, before memory is allocated. Keras may wrap or
     suppress the error, so it is kept and raised at the end.
+
+    Parameters
+    ----------
+    limit
+        In bytes.
+    place, whole
+        Key to report, and what the weights cannot fit into: ``m.keras has 3.0 kB``.
     """
-    limit = allowance(path)
     declared = 0
     refusal: InputError | None = None
 
@@ -134,17 +141,16 @@ def _weights_no_larger_than(path: Path) -> Iterator[None]:
         if shape is not None:
             declared += _WIDTHS.get(str(dtype), 4) * math.prod(int(axis) for axis in shape)
         if declared > limit:
-            size = path.stat().st_size
             refusal = InputError.of(
-                "model.path",
-                f"{path} has {readable(size)}, its layers declare weights of more than "
-                f"{readable(declared)}",
+                place, f"{whole}, its layers declare weights of more than {readable(declared)}"
             )
             raise refusal
 
     try:
         with watching_new_variables(count):
             yield
+    except InputError:
+        raise
     except Exception:
         if refusal is not None:
             raise refusal from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -51,7 +52,23 @@ def trace(
         runs_python(function.graph),
         frozenset(fixed),
         tuple(function.graph.variables),
+        _largest(function.graph, len(keras.tree.flatten(batch)[0])),
     )
+
+
+def _largest(graph: Any, rows: int) -> tuple[str, int]:
+    """Return the operation with the largest result if a batch has `rows` samples, and its bytes."""
+    sizes = {
+        operation.name: tensor.dtype.size
+        * math.prod(
+            (1 if axis else rows) if length is None else length
+            for axis, length in enumerate(tensor.shape)
+        )
+        for operation in graph.get_operations()
+        for tensor in operation.outputs
+        if tensor.shape.rank is not None
+    }
+    return max(sizes.items(), key=lambda item: item[1], default=("", 0))
 
 
 @contextlib.contextmanager

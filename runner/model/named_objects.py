@@ -1,0 +1,91 @@
+"""What the configuration in a model's file may name: parts of models, and no file.
+
+Keras's safe mode refuses Python code, and depends on its version for the rest: a vocabulary
+could be any file of this machine, and an activation any function of Keras, such as one that
+changes its settings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from runner.errors import InputError
+
+_PARTS = (
+    "activations", "constraints", "dtype_policies", "engine", "initializers", "layers", "legacy",
+    "losses", "metrics", "models", "ops", "optimizers", "quantizers", "random", "regularizers",
+    "src",
+)  # fmt: skip
+"""Modules of Keras whose classes and functions are parts of models."""
+_OTHERS = frozenset({"keras.utils.FeatureSpace"})
+_FILES = ("vocabulary", "merges", "filepath")
+"""Arguments of layers that are the content of a file, or its path."""
+
+
+def check_objects(text: bytes | str, path: Path, place: str) -> None:
+    """Check the names in a model's configuration, raise InputError otherwise.
+
+    Parameters
+    ----------
+    text
+        The configuration as JSON. What is not JSON is left to Keras.
+    path, place
+        The file, and the key that names it.
+
+    Raises
+    ------
+    InputError
+        For the first object that is no part of a model, and the first file.
+    """
+    try:
+        config = json.loads(text)
+    except ValueError:
+        return
+    except RecursionError as error:
+        raise InputError.of(
+            place, f"{path} cannot be loaded: its model is nested too deeply"
+        ) from error
+    for held in _mappings(config):
+        name = _name(held)
+        if name is not None and not _is_part(name):
+            raise InputError.of(
+                place, f"{path} cannot be loaded: it names {name}, which is no part of a model"
+            )
+        for key in _FILES:
+            if isinstance(held.get(key), str):
+                raise InputError.of(
+                    place,
+                    f"{path} cannot be loaded: its {key} is a file outside of it",
+                    "build a model that you trust in Python and use model=function",
+                )
+
+
+def _mappings(config: Any) -> Iterator[dict[str, Any]]:
+    """Yield every mapping in plain data."""
+    waiting = [config]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, dict):
+            yield found
+            waiting += found.values()
+        elif isinstance(found, list):
+            waiting += found
+
+
+def _name(held: dict[str, Any]) -> str | None:
+    """Return the full name of the class or function of Keras that a mapping stands for."""
+    module, name = held.get("module"), held.get("class_name")
+    if name == "function":
+        name = held.get("config")
+    if isinstance(module, str) and isinstance(name, str) and module.partition(".")[0] == "keras":
+        return f"{module}.{name}"
+    return None
+
+
+def _is_part(name: str) -> bool:
+    """Return whether a name of Keras is a class at its top, or in a module of parts of models."""
+    _, *modules, last = name.split(".")
+    return name in _OTHERS or (modules[0] in _PARTS if modules else last[:1].isupper())

@@ -1,0 +1,174 @@
+"""Models that cost more than they say, or name what is no part of them, are refused."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import runner
+from runner.config.experiment_config import SavedModel, parse
+from runner.errors import InputError
+from runner.model.building import build_model
+from runner.model.model_files import load_saved
+from runner.model.named_objects import check_objects
+
+
+def named(module: str, name: str, **config: Any) -> dict[str, Any]:
+    return {"module": module, "class_name": name, "config": config, "registered_name": None}
+
+
+def function(module: str, name: str) -> dict[str, Any]:
+    return {"module": module, "class_name": "function", "config": name, "registered_name": name}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "keras.utils.plot_model",
+        "keras.utils.get_file",
+        "keras.config.set_floatx",
+        "keras.callbacks.BackupAndRestore",
+        "keras.export.ExportArchive",
+        "keras.saving.load_model",
+        "keras.backend.clear_session",
+        "keras.version",
+        "keras.utils.disable_interactive_logging",
+    ],
+)
+def test_what_is_no_part_of_a_model_is_refused(name: str) -> None:
+    module, _, last = name.rpartition(".")
+    for held in (
+        function(module, last),
+        named(module, last),
+        function("keras", name.removeprefix("keras.")),
+    ):
+        config = named(
+            "keras", "Sequential", layers=[named("keras.layers", "Dense", activation=held)]
+        )
+        with pytest.raises(InputError) as caught:
+            check_objects(json.dumps(config), Path("m.keras"), "model.path")
+        assert str(caught.value) == (
+            f"model.path: m.keras cannot be loaded: it names {name}, which is no part of a model"
+        )
+
+
+@pytest.mark.parametrize("key", ["vocabulary", "merges", "filepath"])
+def test_a_model_that_names_a_file_is_refused(key: str) -> None:
+    layer = named("keras.layers", "StringLookup", **{key: "/etc/passwd"})
+    wrapped = named("keras.layers", "TimeDistributed", layer=layer)
+    for config in (layer, named("mine", "Model", layers=[wrapped]), {"config": [{"x": layer}]}):
+        with pytest.raises(InputError, match=rf"its {key} is a file outside of it; build a model"):
+            check_objects(json.dumps(config), Path("m.keras"), "model.path")
+
+
+def test_what_models_are_made_of_is_accepted() -> None:
+    lookup = named("keras.layers", "StringLookup", vocabulary=["/etc/passwd", "b"])
+    parts = [
+        lookup,
+        named("keras.layers", "TextVectorization", vocabulary=None),
+        named("keras", "Functional"),
+        named("keras.src.models.functional", "Functional"),
+        named("keras.engine.functional", "Functional"),
+        named("keras.utils", "FeatureSpace"),
+        named("keras", "DTypePolicy"),
+        named("package", "Mine", filepath=None),
+        function("builtins", "relu"),
+        function("keras.activations", "relu"),
+        function("keras.ops", "sum"),
+    ]
+    check_objects(json.dumps(parts), Path("m.keras"), "model.path")
+    check_objects("no JSON", Path("m.keras"), "model.path")
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    return keras.Sequential([layers.Input((3,)), layers.Dense(2)])
+
+
+def naming_a_file(text: str) -> str:
+    config = json.loads(text)
+    config["config"]["layers"][-1]["config"]["vocabulary"] = "/etc/passwd"
+    return json.dumps(config)
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_a_file_of_either_format_is_checked(suffix: str, model: keras.Model) -> None:
+    path = Path(f"m.{suffix}")
+    model.save(path)
+    load_saved(SavedModel(path=str(path)))
+    if suffix == "h5":
+        with h5py.File(path, "a") as file:
+            file.attrs["model_config"] = naming_a_file(file.attrs["model_config"])
+    else:
+        with zipfile.ZipFile(path) as before, zipfile.ZipFile("n.keras", "w") as after:
+            for name in before.namelist():
+                data = before.read(name)
+                after.writestr(
+                    name, naming_a_file(data.decode()) if name == "config.json" else data
+                )
+        path = Path("n.keras")
+    with pytest.raises(InputError, match=r"its vocabulary is a file outside of it"):
+        load_saved(SavedModel(path=str(path)))
+
+
+def test_weights_in_another_format_are_not_read(model: keras.Model) -> None:
+    model.save("m.keras")
+    with zipfile.ZipFile("m.keras", "a") as archive:
+        archive.writestr("model.weights.npz", b"")
+    with pytest.raises(InputError, match=r"^model\.path: m\.keras: weights as \.npz are not read"):
+        load_saved(SavedModel(path="m.keras"))
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        ({"class_name": "Dense", "units": 10**13}, "Dense cannot take 'input' (None, 4, 4, 3): "),
+        ({"class_name": "Dense", "units": 10**400}, "Dense cannot"),
+        ({"class_name": "Conv2D", "filters": 10**13, "kernel_size": 1}, "Conv2D cannot take "),
+        ({"class_name": "Conv2D", "filters": 1, "kernel_size": [4, 4], "groups": 1}, ""),
+    ],
+)
+def test_a_declared_model_of_more_weights_than_memory_is_refused(
+    layer: dict[str, Any], said: str
+) -> None:
+    config = parse({
+        "seed": 0,
+        "model": {"input_shape": [4, 4, 3], "layers": {"big": layer}},
+        "probe": {"source": "random", "rows": 2},
+    })  # fmt: skip
+    if not said:
+        build_model(config)
+        return
+    with pytest.raises(InputError) as caught:
+        build_model(config)
+    line = str(caught.value)
+    assert line.startswith(f"model.layers.big: {said}")
+    assert "of memory, its layers declare weights of more than " in line
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: layers.ZeroPadding2D(10**9),
+        lambda: layers.UpSampling2D(10**6),
+        lambda: layers.Resizing(10**8, 10**8),
+        lambda: layers.Conv2DTranspose(1, 1, strides=10**8),
+    ],
+)
+def test_a_layer_that_makes_more_than_memory_is_refused_before_it_runs(layer: Any) -> None:
+    given = keras.Input((4, 4, 2))
+    made = layer()
+    model = keras.Model(given, layers.GlobalMaxPooling2D(name="last")(made(given)))
+    with pytest.raises(InputError) as caught:
+        runner.capture_activations(model, np.ones((2, 4, 4, 2), np.float32), include="last")
+    line = str(caught.value)
+    assert line.startswith(f"model: '{made.name}' makes a tensor of ")
+    assert "of memory; make the layer smaller, or show fewer samples at once" in line
