@@ -14,6 +14,7 @@ import pytest
 from keras import layers
 
 import runner
+from runner.capture import calls
 from runner.config.experiment_config import SavedModel, parse
 from runner.errors import InputError
 from runner.model.building import build_model
@@ -69,6 +70,16 @@ def test_a_model_that_names_a_file_is_refused(key: str) -> None:
             check_objects(json.dumps(config), Path("m.keras"), "model.path")
 
 
+@pytest.mark.parametrize("dtype", ["V1000000000", "U200000000", "O", "f4,f4", [["a", "f4"]], None])
+def test_an_array_of_no_number_is_refused(dtype: Any) -> None:
+    held = {"class_name": "__numpy__", "config": {"value": [2], "dtype": dtype}}
+    config = named("keras.layers", "Normalization", mean=held)
+    with pytest.raises(
+        InputError, match=r"^model\.path: m\.keras cannot be loaded: it holds an arr"
+    ):
+        check_objects(json.dumps(config), Path("m.keras"), "model.path")
+
+
 def test_what_models_are_made_of_is_accepted() -> None:
     lookup = named("keras.layers", "StringLookup", vocabulary=["/etc/passwd", "b"])
     parts = [
@@ -83,6 +94,8 @@ def test_what_models_are_made_of_is_accepted() -> None:
         function("builtins", "relu"),
         function("keras.activations", "relu"),
         function("keras.ops", "sum"),
+        {"class_name": "__numpy__", "config": {"value": [2], "dtype": "float32"}},
+        {"class_name": "__tensor__", "config": {"value": [2], "dtype": "bfloat16"}},
     ]
     check_objects(json.dumps(parts), Path("m.keras"), "model.path")
     check_objects("no JSON", Path("m.keras"), "model.path")
@@ -172,3 +185,18 @@ def test_a_layer_that_makes_more_than_memory_is_refused_before_it_runs(layer: An
     line = str(caught.value)
     assert line.startswith(f"model: '{made.name}' makes a tensor of ")
     assert "of memory; make the layer smaller, or show fewer samples at once" in line
+
+
+def test_models_nested_in_models_are_refused_where_their_calls_multiply(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(calls, "_MOST_CALLS", 50)
+    given = keras.Input((2,))
+    model = keras.Model(given, layers.Dense(2)(given))
+    for _ in range(3):
+        passed = given = keras.Input((2,))
+        for _ in range(5):
+            passed = model(passed)
+        model = keras.Model(given, passed)
+    with pytest.raises(runner.RunError, match=r"the model calls its layers more than 50 times"):
+        runner.capture_activations(model, np.ones((2, 2), np.float32))

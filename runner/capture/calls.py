@@ -14,9 +14,12 @@ import keras
 
 from runner.capture.call_paths import CallPaths
 from runner.deep_models import room_for_depth
+from runner.errors import RunError
 from runner.model.backend import framework
 from runner.model.keras_internals import is_inferring
 from runner.patching import patched
+
+_MOST_CALLS = 50_000
 
 Leaf = tuple[str | None, Any]
 
@@ -203,6 +206,8 @@ class _Watcher:
             call.layer_path, call.segment, call.index = self._paths.place(operation, parent)
             call.repeat = self._repeats[id(parent), id(operation)]
             self._repeats[id(parent), id(operation)] += 1
+        if len(self.finished) >= _MOST_CALLS:  # models nested in models multiply their calls
+            raise RunError(f"the model calls its layers more than {_MOST_CALLS:,} times")
         self._open.append(call)
         for observer in self._observers:
             observer.began(call)

@@ -8,6 +8,7 @@ changes its settings.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ _PARTS = (
 )  # fmt: skip
 """Modules of Keras whose classes and functions are parts of models."""
 _OTHERS = frozenset({"keras.utils.FeatureSpace"})
+_TYPE = r"^(bool|string|(u?int|b?float|complex)\d+(_e\dm\d(fn)?)?)$"
 _FILES = ("vocabulary", "merges", "filepath")
 """Arguments of layers that are the content of a file, or its path."""
 
@@ -54,6 +56,10 @@ def check_objects(text: bytes | str, path: Path, place: str) -> None:
             raise InputError.of(
                 place, f"{path} cannot be loaded: it names {name}, which is no part of a model"
             )
+        if name is None and not re.search(_TYPE, str(_dtype(held))):
+            raise InputError.of(
+                place, f"{path} cannot be loaded: it holds an array of '{_dtype(held)}'"
+            )
         for key in _FILES:
             if isinstance(held.get(key), str):
                 raise InputError.of(
@@ -83,6 +89,14 @@ def _name(held: dict[str, Any]) -> str | None:
     if isinstance(module, str) and isinstance(name, str) and module.partition(".")[0] == "keras":
         return f"{module}.{name}"
     return None
+
+
+def _dtype(held: dict[str, Any]) -> Any:
+    """Return the dtype of the array that a mapping stands for: a text of any length, if forged."""
+    inner = held.get("config")
+    if held.get("class_name") in ("__numpy__", "__tensor__") and isinstance(inner, dict):
+        return inner.get("dtype")
+    return "bool"
 
 
 def _is_part(name: str) -> bool:
