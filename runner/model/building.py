@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,8 @@ from runner.config.strict import refuse
 from runner.deep_models import room_for_depth
 from runner.errors import InputError, first_line, suggest
 from runner.model.keras_internals import is_of_keras
-from runner.model.model_files import load_saved, load_weights, weights_within
+from runner.model.model_files import load_saved, load_weights, within_memory
 from runner.model.seeding import Seeding, draws_unseen, seeded
-from runner.preflight import machine_memory, readable
 from runner.tensors import InputSpec
 
 
@@ -52,12 +50,7 @@ def build_model(config: ExperimentConfig) -> keras.Model:
     try:
         if isinstance(config.model, DeclaredModel) and config.model.dtype is not None:
             keras.config.set_dtype_policy(config.model.dtype)
-        memory = machine_memory() or math.inf
-        whole = f"this machine has {readable(memory)} of memory"
-        with (
-            seeded(config.seed, getattr(config.model, "seeding", "keras")),
-            weights_within(memory, "", whole),
-        ):
+        with seeded(config.seed, getattr(config.model, "seeding", "keras")), within_memory():
             model = _built(config.model)
     finally:
         keras.config.set_dtype_policy(policy)

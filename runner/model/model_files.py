@@ -20,7 +20,7 @@ from runner.errors import InputError, first_line
 from runner.model.keras_internals import watching_new_variables
 from runner.model.model_archive import allowance, model_file, weights_file
 from runner.model.old_models import Renewal, decoded
-from runner.preflight import readable
+from runner.preflight import machine_memory, readable
 
 # Attributes of a model's HDF5 file.
 _ATTRIBUTES = ("model_config", "keras_version", "backend")
@@ -47,7 +47,7 @@ def load_saved(config: SavedModel) -> keras.Model:
     path = model_file(config.path, "model.path")
     try:
         whole = f"{path} has {readable(path.stat().st_size)}"
-        with weights_within(allowance(path), "model.path", whole):
+        with _weights_within(allowance(path), "model.path", whole):
             model = _loaded(path)
     except InputError:
         raise
@@ -119,8 +119,14 @@ def _stored(path: Path) -> tuple[Any, Renewal]:
     return json.loads(text, object_hook=decoded), renewal
 
 
+def within_memory() -> contextlib.AbstractContextManager[None]:
+    """Refuse models whose layers declare more weights than this machine has memory."""
+    memory = machine_memory() or math.inf
+    return _weights_within(memory, "", f"this machine has {readable(memory)} of memory")
+
+
 @contextlib.contextmanager
-def weights_within(limit: float, place: str, whole: str) -> Iterator[None]:
+def _weights_within(limit: float, place: str, whole: str) -> Iterator[None]:
     """Refuse models whose layers declare weights of more than a number of bytes.
 
     They are counted when layers create them, before memory is allocated. Keras may wrap or
