@@ -352,3 +352,22 @@ def test_a_table_with_other_columns_is_left_out_of_a_query(
     else:
         with pytest.raises(InputError, match="sql: the tables of 'hidden' differ in the types"):
             runs.sql("from hidden")
+
+
+def test_hidden_characters_are_visible_in_a_page(copy: Path) -> None:
+    """A text that is read from right to left, or that controls a terminal, says so."""
+    hidden = "\x1b[31m\u202etxt.exe\u2066"
+
+    def edit(record: dict[str, Any]) -> None:
+        record.update(name=hidden, overrides=[hidden])
+        record["probe"].update(source=hidden, notes=[hidden])
+        record["layers"][0].update(layer_class=hidden, arguments={"activation": hidden})
+
+    table = read_table(copy / "probe.parquet", "parquet")
+    table = table.set_column(1, "label", pa.array([hidden, "\u200eb", "c"]))
+    put_file(copy, "probe.parquet", parquet(table))
+    forge(copy, edit)
+    assert main(["report", str(copy)]) == 0
+    page = (copy / "report.html").read_text("utf-8")
+    assert not set("\x1b\u202e\u2066\u200e") & set(page)
+    assert r"\x1b[31m\u202etxt.exe\u2066" in page

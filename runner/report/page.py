@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from runner.plots.drawing import DIVERGING, INSTALL, MISSING, SEQUENTIAL, compon
 from runner.report.run_page import Page
 
 _FOLDER = Path(__file__).parent / "templates"
+_HIDDEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _SCRIPTS = {
     "run": ("page.js", "training.js", "images.js", "network.js", "run.js"),
     "sweep": ("page.js", "training.js", "sweep.js"),
@@ -41,6 +43,7 @@ def rendered(page: Page) -> str:
     # Everything shown is escaped, so that no layer's name can close its tag.
     environment = Environment(
         autoescape=True,
+        finalize=lambda value: value if isinstance(value, Markup) else visible(value),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -70,10 +73,27 @@ def embedded(data: Any) -> str:
     ValueError
         For a NaN or an infinity, which JSON cannot represent.
     """
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(visible(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
+
+
+def visible(value: Any) -> Any:
+    """Return a value in which texts show hidden characters as escapes.
+
+    Control characters, and those that reverse the order of the text around them, could make a
+    page show something else than a run's files hold.
+    """
+    match value:
+        case str():
+            return _HIDDEN.sub(lambda found: repr(found[0])[1:-1], value)
+        case dict():
+            return {visible(key): visible(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [visible(inner) for inner in value]
+        case _:
+            return value
 
 
 def write_page(text: str, path: Path) -> None:
