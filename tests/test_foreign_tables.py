@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -371,3 +372,12 @@ def test_hidden_characters_are_visible_in_a_page(copy: Path) -> None:
     page = (copy / "report.html").read_text("utf-8")
     assert not set("\x1b\u202e\u2066\u200e") & set(page)
     assert r"\x1b[31m\u202etxt.exe\u2066" in page
+
+
+def test_a_configuration_of_many_keys_takes_time_in_proportion(tmp_path: Path) -> None:
+    for number, keys in enumerate((10, 20_000)):  # compared pair by pair, they took minutes
+        config = {"seed": 0, **{f"k{key}": key for key in range(keys)}}
+        make_run(tmp_path / f"{number}", error="boom", config=config)
+    began = time.process_time()
+    assert len(runner.open_runs(tmp_path).differing) == 20_000 - 10
+    assert time.process_time() - began < 20

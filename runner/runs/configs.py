@@ -26,20 +26,23 @@ def differing_values(configs: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     another, only the first is returned.
     """
     columns = dict(_differing(configs, ""))
-    flat: dict[int, list[str]] = {}
+    places: dict[int, dict[str, int]] = {}
 
     def order(key: str) -> tuple[int, int, int]:
         # By depth, then by its place in the first configuration that has the key.
         first = next(place for place, value in enumerate(columns[key]) if value is not _ABSENT)
-        if first not in flat:
-            flat[first] = [known for known, _ in flat_config(configs[first])]
-        return key.count("."), first, flat[first].index(key)
+        if first not in places:
+            keys = (known for known, _ in flat_config(configs[first]))
+            places[first] = {known: place for place, known in enumerate(keys)}
+        return key.count("."), first, places[first][key]
 
-    found: list[str] = []
+    found: dict[str, str] = {}  # a key for each column of values, as text: some have no hash
     for key in sorted(columns, key=order):
-        if not any(columns[known] == columns[key] for known in found):
-            found.append(key)
-    return {key: [None if value is _ABSENT else value for value in columns[key]] for key in found}
+        found.setdefault(json.dumps(columns[key], default=repr, sort_keys=True), key)
+    return {
+        key: [None if value is _ABSENT else value for value in columns[key]]
+        for key in found.values()
+    }
 
 
 def _differing(configs: Sequence[dict[str, Any]], above: str) -> Iterator[tuple[str, list[Any]]]:
