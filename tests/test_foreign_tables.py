@@ -322,7 +322,7 @@ def test_a_dense_layer_has_a_kernel_of_two_axes(
         capsys.readouterr()
         assert main(["explain", "hidden", "u1", str(run)]) == 2
         [line] = capsys.readouterr().err.splitlines()
-        assert "what is recorded of the layer does not fit its tables" in line
+        assert "the record of the layer does not match its tables" in line
     assert main(["report", str(tmp_path / "deep")]) == 0
 
 

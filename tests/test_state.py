@@ -434,7 +434,7 @@ def test_what_python_cannot_put_back_is_refused_before_it_is_touched(traced: boo
 
     layer = Queues()
     layer.traced = traced
-    with pytest.raises(InputError, match="changes something outside the model that cannot be put"):
+    with pytest.raises(InputError, match="changes state outside the model that cannot be restored"):
         runner.save_run(model_of(layer), X, "run")
     assert int(layer.queue.size()) == 0
     assert not Path("run").exists()
