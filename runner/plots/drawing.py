@@ -27,14 +27,33 @@ SEQUENTIAL = (
     "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725",
 )  # fmt: skip
 DIVERGING = ("#0b4a8f", "#4393c3", "#a6cfe6", "#f6f6f4", "#fdc58a", "#e8822c", "#993f05")
-_AXIS = {"gridcolor": "#e6e9ed", "zerolinecolor": "#d5dae0"}
-_LOOK = {
-    "colorway": COLOURS,
-    "font": {"color": "#1b1f24"},
-    "plot_bgcolor": "white",
-    "xaxis": _AXIS,
-    "yaxis": _AXIS,
+_AXIS = {
+    "automargin": True,
+    "gridcolor": "#e6e9ed",
+    "linecolor": "white",
+    "ticks": "",
+    "title": {"standoff": 15},
+    "zerolinecolor": "#d5dae0",
+    "zerolinewidth": 2,
 }
+# A whole look, since plotly takes most of a figure's time to merge one with its default.
+_LOOK = {
+    "layout": {
+        "autotypenumbers": "strict",
+        "colorway": COLOURS,
+        "font": {"color": "#1b1f24"},
+        "hovermode": "closest",
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "shapedefaults": {"line": {"color": "#2a3f5f"}},
+        "title": {"x": 0.05},
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+    },
+    "data": {"heatmap": [{"colorbar": {"outlinewidth": 0, "ticks": ""}}]},
+}
+# Exponents instead of the library's default, SI prefixes.
+_TICKS = {"automargin": True, "exponentformat": "e"}
 
 MISSING = "#9aa0a6"
 """Colour of values that are not finite; in neither scale."""
@@ -118,15 +137,25 @@ def how_many(shown: int, there: int, what: str) -> str:
 
 
 def dress(figure: Figure, **layout: Any) -> Figure:
-    """Apply the common style to a figure and return it."""
-    figure.update_layout(
-        template={"layout": _LOOK},
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
-        hoverlabel={"align": "left"},
+    """Apply the common style to a figure and return it.
+
+    The layout is set as a whole: plotly takes ten times as long to update its parts.
+    """
+    present = figure.layout.to_plotly_json()
+    axes = {
+        name: {**present.get(name, {}), **layout.get(name, {}), **_TICKS}
+        for name in ("xaxis", "yaxis", *present, *layout)
+        if name.startswith(("xaxis", "yaxis"))
+    }
+    figure.layout = {
+        **present,
+        "template": _LOOK,
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+        "hoverlabel": {"align": "left"},
         **layout,
-    )
-    # Exponents instead of the library's default, SI prefixes.
-    figure.update_xaxes(automargin=True, exponentformat="e")
-    figure.update_yaxes(automargin=True, exponentformat="e")
-    figure.update_traces(colorbar_exponentformat="e", selector={"type": "heatmap"})
+        **axes,
+    }
+    for trace in figure.data:
+        if trace.type == "heatmap":
+            trace.colorbar.exponentformat = _TICKS["exponentformat"]
     return figure
