@@ -218,6 +218,7 @@ class Runs:
                 raise InputError.of(name, "is a weight, which has no samples", "use table")
         return pd.concat(frames, axis=1, names=["tensor", "unit"])
 
+    @uncollected()
     def sql(self, query: str, align: Literal["union"] | None = None) -> pd.DataFrame:
         """Return the result of an SQL query, run by DuckDB.
 
