@@ -12,6 +12,7 @@ from runner.config import unfolding
 from runner.config.compose import parse_arguments, validate
 from runner.config.grammar import parsed_overrides
 from runner.config.loading import Loader
+from runner.config.overrides import parameter_problems
 from runner.config.resolve import resolved
 from runner.config.yaml_files import check_yaml_files
 from runner.errors import InputError, Problem, short_line
@@ -180,3 +181,12 @@ def test_an_error_tells_the_first_problems_and_counts_the_others() -> None:
     assert lines[:2] == ["k0: unknown key", "k1: unknown key"]
     assert lines[20:] == ["and 99,980 more"]
     assert len(error.problems) == 100_000
+
+
+def test_keys_of_a_model_are_looked_for_at_once() -> None:
+    keys = {f"k{number}": number for number in range(300)}
+    layers = {"d": {"units": "${model.k1}", "name": "${oc.select:model.k2,${..k3}}", "x": "k4"}}
+    base = OmegaConf.create({"model": {**keys, "": 1, "layers": layers, "input_shape": "${.k5}"}})
+    places = [problem.place for problem in parameter_problems(base, [])]
+    used = {"k1", "k2", "k3", "k5"}
+    assert places == [f"model.{key}" for key in [*keys, ""] if key not in used]

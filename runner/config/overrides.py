@@ -12,6 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from runner.config.experiment_config import DeclaredModel
 from runner.errors import Problem, suggest
 
+_REFERRED = re.compile(r"(?:^\.+|\bmodel\.)([^\s{}\[\].:,'\"]+)")
+"""A key of the model, in an interpolation of it or of a value beside it."""
+
 
 def parameter_problems(base: DictConfig, values: Iterable[Override]) -> list[Problem]:
     """Return a problem for each unknown key of a declared model that is not a parameter of it."""
@@ -19,14 +22,14 @@ def parameter_problems(base: DictConfig, values: Iterable[Override]) -> list[Pro
     if not isinstance(model, DictConfig) or model._is_interpolation() or "layers" not in model:
         return []
     others = [str(key) for key in model if key not in DeclaredModel.model_fields]
-    text = OmegaConf.to_yaml(base)
-    refers = r"\$\{{(\.+|[^}}]*\bmodel\.){}\b"
-    parameters = [key for key in others if re.search(refers.format(re.escape(key)), text)]
+    references = re.findall(r"(?=\$\{([^}]*))", OmegaConf.to_yaml(base))
+    referred = {name for text in references for name in _REFERRED.findall(text)}
+    parameters = [key for key in others if key in referred]
     known = [*parameters, *DeclaredModel.model_fields]
     problems = [
         Problem(f"model.{key}", "unknown key: nothing refers to it", suggest(key, known))
         for key in others
-        if key not in parameters
+        if key not in referred
     ]
     for override in values:
         parts = override.key_or_group.split(".")
