@@ -85,13 +85,13 @@ def ways(case: Case, rows: int, *, all_of_them: bool) -> dict[str, Way]:
 
 def _bare_writer(model: keras.Model, x: np.ndarray, settings: Settings) -> None:
     """Write the values of one batch over and over: tables, hashes and disk without the model."""
-    first = Showing(model, as_probe(x[: settings.batch_size]), settings).capture
+    first = Showing(model, as_probe(x[: settings.capture.batch_size]), settings).capture
     samples = np.arange(len(first.first[0]))
     with tempfile.TemporaryDirectory() as folder, Publication(Path(folder) / "run") as publication:
         for spec, values in zip(first.tensors, first.first, strict=True):
             with publication.open(f"{spec.order}") as sink:
                 writer = TableWriter(sink, spec, "arrow", "int64")
-                for _ in range(0, len(x), settings.batch_size):
+                for _ in range(0, len(x), settings.capture.batch_size):
                     writer.write(samples, values)
                 writer.close()
         publication.publish(b"")
