@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from command import in_process
 
 import runner
 
@@ -56,7 +57,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(words: list[str], line: str) -
 
 
 def test_mistakes_that_only_keras_can_see_leave_nothing_either() -> None:
-    done = typed("model.layers.hidden.class_name=LSTM", code=2)
+    done = in_process("model.layers.hidden.class_name=LSTM", code=2)
     assert done.stderr == (
         "error: model.layers.hidden: LSTM expects an input of 3 axes with the sample axis, "
         "found 2: (None, 3)\n"
@@ -111,15 +112,15 @@ def test_the_default_run_prints_the_tutorial_and_can_be_read_back() -> None:
 
 
 def test_hydra_keeps_the_meaning_of_its_run_folder() -> None:
-    typed("hydra.run.dir=here/mine", "name=first")
+    in_process("hydra.run.dir=here/mine", "name=first")
     assert runner.open_run("here/mine").record.name == "first"
-    done = typed("hydra.run.dir=here/mine", code=2)
+    done = in_process("hydra.run.dir=here/mine", code=2)
     assert "the output folder exists and is not empty" in done.stderr
     assert runner.open_run("first", outputs="here").config["seed"] == 0
 
 
 def test_a_sweep_runs_every_job_and_lists_the_failed_ones() -> None:
-    done = typed("-m", "seed=0,1", "model.layers.hidden.class_name=Dense,LSTM", code=1)
+    done = in_process("-m", "seed=0,1", "model.layers.hidden.class_name=Dense,LSTM", code=1)
     assert "2 of 4 runs completed" in done.stdout
     assert "LSTM expects an input of 3 axes" in " ".join(done.stdout.split())
     runs = runner.open_runs("last")
@@ -130,7 +131,7 @@ def test_a_sweep_runs_every_job_and_lists_the_failed_ones() -> None:
 
 
 def test_a_sweep_over_units_reads_as_one_frame() -> None:
-    typed("-m", "seed=0,1,2", "model.hidden_units=4,8")
+    in_process("-m", "seed=0,1,2", "model.hidden_units=4,8")
     runs = runner.open_runs("last")
     assert runs.differing == ["seed", "model.hidden_units"]
     with pytest.raises(runner.InputError, match='align="union"'):
@@ -147,7 +148,7 @@ def test_a_config_folder_of_ones_own() -> None:
         "width: 5\ninput_shape: [3]\n"
         "layers:\n  only: {class_name: Dense, units: '${model.width}'}\n"
     )
-    typed("--config-dir", "my_conf", "model=mine", "model.width=6")
+    in_process("--config-dir", "my_conf", "model=mine", "model.width=6")
     assert runner.open_run()["only"].shape == (3, 6)
 
 
@@ -160,7 +161,7 @@ def test_two_runs_started_together_get_folders_of_their_own() -> None:
 
 
 def test_a_dry_run_says_what_it_would_write_and_writes_nothing() -> None:
-    said = typed("dry_run=true").stdout
+    said = in_process("dry_run=true").stdout
     assert "activations/hidden" in said
     assert "nothing was written" in said
     assert left() == []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import secrets
@@ -16,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from command import in_process
 
-from runner.command_line.entry import main
 from runner.config import seed_lists
 from runner.config.jobs import Batch, batches_of
 from runner.errors import InputError, RunError
@@ -39,17 +37,6 @@ def command_line(*words: str, folder: Path, **environment: str) -> subprocess.Co
         check=False,
         timeout=280,
     )
-
-
-def in_process(*words: str, folder: Path) -> tuple[int, str]:
-    """Run a command line in this process; return its exit code and what it prints."""
-    printed = io.StringIO()
-    with (
-        contextlib.chdir(folder),
-        contextlib.redirect_stdout(printed),
-        contextlib.redirect_stderr(printed),
-    ):
-        return main(words), printed.getvalue()
 
 
 def tables(folder: Path) -> dict[str, bytes]:
@@ -118,7 +105,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("seed", [3, 5])
 def test_a_job_is_what_the_same_run_alone_is(sweep: Path, tmp_path: Path, seed: int) -> None:
     words = ("model.hidden_units=3", f"seed={seed}", "hydra.run.dir=alone")
-    assert in_process(*words, folder=tmp_path)[0] == 0
+    in_process(*words, folder=tmp_path)
     [job] = sweep.glob(f"*_hidden_units=3,seed={seed}")
     mine, alone = tables(job), tables(tmp_path / "alone")
     # the order of the overrides is that of the command line
@@ -142,24 +129,23 @@ def test_a_wrong_choice_is_recorded_and_stops_no_other(sweep: Path) -> None:
 
 def test_a_config_that_is_not_there_fails_in_its_own_jobs(tmp_path: Path) -> None:
     words = ("-m", "model=tutoral,tutorial", "hydra.sweep.dir=s")
-    code, printed = in_process(*words, folder=tmp_path)
-    assert code == 1
-    assert "1 of 2 runs completed" in printed
+    done = in_process(*words, folder=tmp_path, code=1)
+    assert "1 of 2 runs completed" in done.stdout
     error = "model: there is no config 'tutoral'; did you mean 'tutorial'?"
     assert record(tmp_path / "s/0_model=tutoral")["error"] == error
     assert open_runs(tmp_path / "s").differing == []
 
 
 def test_a_sweep_of_nothing_right_is_refused(tmp_path: Path) -> None:
-    code, _ = in_process("-m", "model=tutoral,tutori", folder=tmp_path)
-    assert (code, list(tmp_path.iterdir())) == (2, [])
+    in_process("-m", "model=tutoral,tutori", folder=tmp_path, code=2)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_done_is_not_run_again_and_what_changed_is_superseded(tmp_path: Path) -> None:
     probe = tmp_path / "x.csv"
     probe.write_text("a,b,c\n1,2,3\n4,5,6\n")
     words = ("-m", "seed=0,1,2", "probe=csv", "probe.path=x.csv", "hydra.sweep.dir=s")
-    assert in_process(*words, folder=tmp_path)[0] == 0
+    in_process(*words, folder=tmp_path)
     folders = sorted(path for path in (tmp_path / "s").iterdir() if path.is_dir())
     before = [(folder / "run.json").read_bytes() for folder in folders]
     table = folders[1] / "activations/00_hidden.parquet"
@@ -168,7 +154,7 @@ def test_what_is_done_is_not_run_again_and_what_changed_is_superseded(tmp_path: 
     table.write_bytes(damaged)
     shutil.rmtree(folders[2])
 
-    assert in_process(*words, folder=tmp_path)[0] == 0
+    in_process(*words, folder=tmp_path)
     after = [(folder / "run.json").read_bytes() for folder in folders]
     assert [a == b for a, b in zip(after, before, strict=True)] == [True, False, False]
     assert len(list((tmp_path / "s/.superseded").iterdir())) == 1
@@ -176,7 +162,7 @@ def test_what_is_done_is_not_run_again_and_what_changed_is_superseded(tmp_path: 
     assert len(open_runs(tmp_path / "s")) == 3
 
     probe.write_text("a,b,c\n1,2,3\n4,5,7\n")
-    assert in_process(*words, folder=tmp_path)[0] == 0
+    in_process(*words, folder=tmp_path)
     assert all((f / "run.json").read_bytes() not in after for f in folders)
     assert len(list((tmp_path / "s/.superseded").iterdir())) == 4
 
@@ -208,9 +194,8 @@ def test_a_stopped_sweep_keeps_what_is_complete_and_goes_on(
     assert not [path for path in there if path.name.startswith(".")]
     for folder in there:
         assert record(folder)["status"] == "COMPLETED"
-    code, printed = in_process("-m", "seed=range(0,3)", "hydra.sweep.dir=s", folder=tmp_path)
-    assert code == 0
-    assert "3 of 3 runs completed" in printed
+    again = in_process("-m", "seed=range(0,3)", "hydra.sweep.dir=s", folder=tmp_path)
+    assert "3 of 3 runs completed" in again.stdout
 
 
 def test_a_model_whose_weights_come_another_way_is_built_for_every_job(tmp_path: Path) -> None:
@@ -226,10 +211,8 @@ def test_a_model_whose_weights_come_another_way_is_built_for_every_job(tmp_path:
         "model.seeding=keras",
         '+model.layers.hidden.kernel_initializer="own>FromNumpy"',
     )
-    code, printed = in_process("-m", "seed=1,2,3", *words, "hydra.sweep.dir=s", folder=tmp_path)
-    assert code == 0, printed
-    code, printed = in_process("seed=3", *words, "hydra.run.dir=alone", folder=tmp_path)
-    assert code == 0, printed
+    in_process("-m", "seed=1,2,3", *words, "hydra.sweep.dir=s", folder=tmp_path)
+    in_process("seed=3", *words, "hydra.run.dir=alone", folder=tmp_path)
     jobs = sorted(path for path in (tmp_path / "s").iterdir() if path.is_dir())
     reasons = [record(job)["own_build_because"] for job in jobs]
     reason = "the seed changes 'hidden/kernel' differently than redrawing does"
@@ -242,10 +225,8 @@ def test_a_probe_that_changes_with_the_seed_is_shown_to_a_model_of_its_own(
     tmp_path: Path,
 ) -> None:
     words = ("probe=random", "probe.rows=4", "probe.seed=${seed}", "name=n${seed}")
-    code, printed = in_process("-m", "seed=1,2,3", *words, "hydra.sweep.dir=s", folder=tmp_path)
-    assert code == 0, printed
-    code, printed = in_process("seed=3", *words, "hydra.run.dir=alone", folder=tmp_path)
-    assert code == 0, printed
+    in_process("-m", "seed=1,2,3", *words, "hydra.sweep.dir=s", folder=tmp_path)
+    in_process("seed=3", *words, "hydra.run.dir=alone", folder=tmp_path)
     jobs = sorted(path for path in (tmp_path / "s").iterdir() if path.is_dir())
     assert tables(jobs[2]) == tables(tmp_path / "alone")
     reason = "more than the seed differs between the jobs"
@@ -256,8 +237,7 @@ def test_a_sweep_whose_id_looks_like_a_number_finds_its_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(secrets, "token_hex", lambda _: "1234e567")
-    code, printed = in_process("-m", "seed=1,2", "hydra.sweep.dir=s", folder=tmp_path)
-    assert code == 0, printed
+    in_process("-m", "seed=1,2", "hydra.sweep.dir=s", folder=tmp_path)
     assert record(tmp_path / "s/0_seed=1")["run_id"] == "1234e567-0"
 
 
