@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -179,19 +180,31 @@ def test_a_small_parquet_file_does_not_unfold_either(data: bytes, why: str, tmp_
         check_expansion(tmp_path / "probe", "parquet", 3)
 
 
-def test_batches_that_an_arrow_file_lists_twice_are_refused(tmp_path: Path) -> None:
-    """One batch of a megabyte, told to be in the file a hundred times."""
-    values = np.zeros(1 << 17)
+def test_a_batch_that_an_arrow_file_lists_twenty_times_is_refused(tmp_path: Path) -> None:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, pa.schema([("x", pa.float64())])) as writer:
-        for part in np.array_split(values, 2):
-            writer.write_batch(pa.record_batch({"x": part}))
-    data = sink.getvalue().to_pybytes()
-    with pa.ipc.open_file(data) as file:
-        assert file.num_record_batches == 2
-    # The second block of the footer becomes a copy of the first.
-    (tmp_path / "x").write_bytes(data)
-    check_expansion(tmp_path / "x", "arrow", len(values))
+        for rows in (1 << 16, *[1] * 19):
+            writer.write_batch(pa.record_batch({"x": np.zeros(rows)}))
+    data = bytearray(sink.getvalue().to_pybytes())
+    # A block of the footer: offset, length of the metadata, and the 8 bytes or more of the body.
+    footer = len(data) - 10 - int.from_bytes(data[-10:-6], "little")
+    large = data.index((1 << 19).to_bytes(8, "little"), footer) - 16
+    blocks = [large + 24 * place for place in range(-19, 20)]
+    listed = [place for place in blocks if footer < place and _is_block(data, place)]
+    assert len(listed) == 20
+    for place in listed:
+        data[place : place + 24] = data[large : large + 24]
+    path = tmp_path / "x"
+    path.write_bytes(data)
+    with pa.ipc.open_file(bytes(data)) as file:
+        assert sum(file.get_batch(n).num_rows for n in range(20)) == 20 << 16
+    with pytest.raises(DamagedError, match="10,485,760 bytes of values in fewer"):
+        check_expansion(path, "arrow", 20 << 16)
+
+
+def _is_block(data: bytearray, place: int) -> bool:
+    offset, metadata = struct.unpack_from("<qi", data, place)
+    return 0 < offset < place and 0 < metadata < 1000 and offset % 8 == 0
 
 
 def test_what_pandas_says_of_a_table_is_ignored(copy: Path) -> None:
