@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from making import make_run
 
-from runner.command_line.commands import NAMES, main
+from runner.command_line.commands import COMMANDS, main
 
 
 def run_command(*arguments: str, after: str = "") -> subprocess.CompletedProcess[str]:
@@ -103,7 +103,7 @@ def test_the_traceback_is_shown_if_wanted(
     assert last.startswith("error: last: there is no run")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", COMMANDS.own)
 def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main([name, "--help"])

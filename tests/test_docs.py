@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from runner.command_line.commands import NAMES
+from runner.command_line.commands import COMMANDS
 from runner.config.compose import compose_one
 from runner.config.key_examples import EXAMPLES
 from runner.config.reference import reference_page
@@ -68,7 +68,7 @@ def test_the_examples_of_the_reference_are_admitted(part: str) -> None:
 def test_every_command_has_a_page_and_every_page_its_place() -> None:
     there = navigation()
     assert sorted(there) == sorted(path.name for path in DOCS.glob("*.md"))
-    assert {f"{name}.md" for name in ("run", *NAMES)} <= set(there)
+    assert {f"{name}.md" for name in ("run", *COMMANDS.own)} <= set(there)
 
 
 def test_both_tutorials_show_the_same() -> None:

@@ -1,4 +1,4 @@
-"""A package adds a source and a measure as docs/extending.md says, and they are used as others."""
+"""What a package adds as docs/extending.md says is used as what Runner has itself."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from making import make_run
 from test_readme import BLOCK, ROOT, installed
 
 import runner
@@ -32,6 +33,7 @@ def _package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "[project]\nname = 'broken'\nversion = '1.0'\n"
         "[project.entry-points.'runner.sources']\nzarr = 'broken_module:Zarr'\n"
         "[project.entry-points.'runner.measures']\ngap = 'broken_module:GAP'\n"
+        "[project.entry-points.'runner.commands']\nfind = 'broken_module:FIND'\n"
     )
     Path("broken/broken_module.py").write_text("import zarr_that_is_missing\n")
     installed(Path("broken/pyproject.toml").absolute())
@@ -56,6 +58,22 @@ def test_a_source_and_a_measure_of_a_package_are_used_on_the_command_line(
     assert runs[0].record.config["probe"] == {"path": "samples.h5", "source": "hdf5"}
 
 
+def test_a_command_of_a_package_is_used_as_others(capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(Path("outputs/1"), samples=("a", "b", "c"))
+    assert main(["top", "hidden", "u1"]) == 0
+    assert capsys.readouterr().out == "c  9.000\nb  5.000\na  1.000\n"
+    assert main(["top", "hidden", "u4"]) == 2
+    said = "error: hidden: no unit 'u4'; there are u0, u1, u2, u3\n"
+    assert capsys.readouterr().err == said
+    assert main(["top", "hidden", "u1", "--ouputs", "o"]) == 2
+    said = "error: runner top: unknown argument '--ouputs'; did you mean '--outputs'?\n"
+    assert capsys.readouterr().err == said
+    assert main(["top", "--help"]) == 0
+    assert "List the three samples for which" in capsys.readouterr().out
+    assert main(["tp"]) == 2
+    assert capsys.readouterr().err == "error: tp: unknown command; did you mean 'top'?\n"
+
+
 def test_a_file_of_such_a_source_is_one_that_the_run_depends_on() -> None:
     experiment = compose_one(["probe=hdf5", "probe.path=samples.h5"], "0a1b2c3d")[0].experiment
     assert [place for place, found in references_in(experiment) if found == "samples.h5"] == [
@@ -77,6 +95,7 @@ ZARR = "error: probe.source: 'zarr' of the package broken: cannot be loaded: Mod
         ),
         ("probe.source=zarr", ZARR),
         ("probe=zarr", ZARR.replace("probe.source", "source")),
+        ("find", ZARR.replace("probe.source: 'zarr'", "command: 'find'")),
         ("schema", ZARR.replace("probe.source", "source")),
         ("probe.source=hdf6", "error: probe.source: expected one of tutorial, inline, csv, npy, "),
     ],
@@ -91,6 +110,11 @@ def test_what_is_wrong_is_one_line(
     assert not Path("outputs").exists()
 
 
-def test_a_broken_package_is_left_alone_until_it_is_named() -> None:
+def test_a_broken_package_is_left_alone_until_it_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["probe=tutorial", "dry_run=true"]) == 0
     assert main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert "\n  show [RUN]                         show the outputs of a run\n" in said
+    assert "\n  find\n  top\n" in said

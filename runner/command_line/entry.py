@@ -22,12 +22,14 @@ from types import FrameType
 from hydra._internal.utils import _run_hydra, get_args_parser
 from omegaconf import DictConfig
 
+from runner.command_line import commands
+from runner.command_line.messages import plain_warnings, put, tell
 from runner.command_line.progress import closing, progress_bar, sweep_bar
 from runner.config.compose import Asked, admit, first_job, merging, parse_arguments, validate
 from runner.config.composition import Composition
 from runner.config.loading import CONFIG_DIRECTORY, CONFIG_NAME, QUIET
 from runner.config.probe_config import SOURCES
-from runner.errors import InputError, RunError, RunnerError, suggest
+from runner.errors import InputError, RunError, RunnerError
 from runner.model.backend import check_backend
 from runner.record.publication import make_folder
 
@@ -114,11 +116,9 @@ def main(arguments: Sequence[str]) -> int:
             sys.stdout.write(_versions())
             return 0
         if arguments and re.fullmatch(r"[^\W\d][\w-]*", arguments[0]):
-            return _command(arguments)
+            return commands.main(arguments)
         return _experiment(arguments)
     except (RunnerError, MemoryError) as error:
-        from runner.command_line.commands import tell
-
         if "hydra.verbose=true" in arguments:
             traceback.print_exception(error)
         return tell(error)
@@ -156,16 +156,6 @@ def _versions() -> str:
     return "".join(lines)
 
 
-def _command(arguments: Sequence[str]) -> int:
-    from runner.command_line import commands
-
-    if arguments[0] not in commands.NAMES:
-        known = ", ".join(commands.NAMES)
-        advice = suggest(arguments[0], commands.NAMES) or f"the commands are {known}"
-        raise InputError.of(arguments[0], "unknown command", advice)
-    return commands.main(arguments)
-
-
 def _experiment(arguments: Sequence[str]) -> int:
     parsed = parse_arguments(arguments)
     run_id = secrets.token_hex(4)
@@ -176,14 +166,16 @@ def _experiment(arguments: Sequence[str]) -> int:
             with contextlib.redirect_stdout(page):
                 _run_hydra(parsed, get_args_parser(), _no_job, str(CONFIG_DIRECTORY), CONFIG_NAME)
         finally:
-            sources = f"\n{'':15}".join(textwrap.wrap(" ".join(SOURCES.own), 64))
-            sys.stdout.write(page.getvalue().replace("{sources}", sources))  # of --help
+            said = page.getvalue()
+            if parsed.help:
+                sources = textwrap.wrap(" ".join(SOURCES.own), 64)
+                said = said.replace("{sources}", f"\n{'':15}".join(sources))
+                said = said.replace("{commands}", f"\n{'':2}".join(commands.listed()))
+            sys.stdout.write(said)
         return 0
     asked = validate(parsed, run_id)
     check_backend()
     if asked.is_sweep and asked.is_dry:
-        from runner.command_line.commands import put
-
         put(_plan_of(first_job(parsed, asked)))
         put(f"\nthe first of {len(asked.jobs):,} runs\n")
         return 0
@@ -199,7 +191,6 @@ def _no_job(cfg: DictConfig) -> None:
 
 def _single(asked: Asked, run_id: str) -> int:
     """Run one experiment and show its layers."""
-    from runner.command_line.commands import plain_warnings, put
     from runner.experiment.experiment import run_experiment
     from runner.runs.locate import open_run
     from runner.screen import screen
@@ -230,7 +221,6 @@ def _plan_of(composition: Composition) -> str:
 
 def _sweep(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, run_id: str) -> int:
     """Run the jobs of a sweep and report their outcomes, which are read from their records."""
-    from runner.command_line.commands import plain_warnings, put
     from runner.command_line.sweep_task import run_sweep
     from runner.experiment.earlier import held, outcomes_of, sweep_of
 

@@ -1,0 +1,69 @@
+"""What a command writes: results to stdout or a file, warnings and errors to stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from runner.errors import InputError, RunnerError, one_line, short_line
+from runner.local_paths import local_path
+
+
+def tell(error: RunnerError | MemoryError) -> int:
+    """Write an error to stderr, one line per problem, and return its exit code.
+
+    The exit code is 2 for invalid input, 3 if memory ran out, 1 otherwise. With
+    ``RUNNER_TRACEBACK=1`` the traceback is written first.
+    """
+    if os.environ.get("RUNNER_TRACEBACK") == "1":
+        traceback.print_exception(error)
+    lines = str(error).splitlines()
+    for line in lines if isinstance(error, InputError) else [" ".join(lines)]:
+        what = line
+        if not isinstance(error, RunnerError):
+            what = f"memory ran out: {line or type(error).__name__}"
+        sys.stderr.write(f"error: {short_line(what)}\n")
+    if isinstance(error, MemoryError):
+        return 3
+    return 2 if isinstance(error, InputError) else 1
+
+
+def put(text: str) -> None:
+    """Write a text to stdout, with terminal controls escaped as it may hold foreign names."""
+    with contextlib.suppress(BrokenPipeError):  # the reader closed the pipe
+        sys.stdout.write("\n".join(map(one_line, text.split("\n"))))
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Write warnings raised inside the context to stderr, one line each."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _warn
+        yield
+
+
+@contextlib.contextmanager
+def written_to(path: Path) -> Iterator[TextIO]:
+    """Open a file named by the user for writing.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
+    local_path(path, "file")
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            yield file
+    except OSError as error:
+        raise InputError.of(str(path), f"cannot be written: {error.strerror}") from error
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    sys.stderr.write(f"warning: {short_line(str(message))}\n")

@@ -1,0 +1,1 @@
+"""The commands of ``runner``, one per module: their arguments, and what they do."""
