@@ -8,7 +8,9 @@ import pytest
 from keras import layers
 
 from runner.capture.capture import Capture
+from runner.capture.reductions import REDUCTIONS, OfFlattened, OverPositions, described
 from runner.capture.selection import Selection
+from runner.config.capture_config import CaptureConfig
 
 
 def captured(reduction: str) -> tuple[np.ndarray, np.ndarray]:
@@ -44,3 +46,31 @@ def test_a_projection_is_the_same_every_time_and_keeps_distances() -> None:
     after = np.linalg.norm(small[:, None] - small[None], axis=-1)
     off = ~np.eye(7, dtype=bool)
     np.testing.assert_allclose(after[off] / before[off], 1, atol=0.2)
+
+
+def test_a_new_reduction_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(REDUCTIONS, "min", OverPositions(
+        lambda ops, tensor, positions: ops.min(tensor, axis=positions)
+    ))  # fmt: skip
+    monkeypatch.setitem(REDUCTIONS, "first", OfFlattened(
+        lambda _ops, flat, size, _name: flat[:, :size], size=3, note="for a look"
+    ))  # fmt: skip
+    assert described() == (
+        "`mean`, `max`, `std` or `min` over space or time, `flatten`, "
+        "`projection:16` (seeded, random), `first:3` (for a look), or `none`"
+    )
+    CaptureConfig(reduce={"a": "min", "b": "first:5"})
+    with pytest.raises(ValueError, match="unknown reduction 'first'; did you mean 'first:3'"):
+        CaptureConfig(reduce={"a": "first"})
+    whole, small = captured("min")
+    np.testing.assert_array_equal(small, whole.min(axis=(1, 2)))
+    whole, small = captured("first:5")
+    np.testing.assert_array_equal(small, whole.reshape(7, -1)[:, :5])
+
+
+@pytest.mark.parametrize(
+    "name", ["", "mean:2", "none:1", "projection", "projection:", "projection:0", "flatten:"]
+)
+def test_a_name_that_is_no_reduction_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"unknown reduction '{name}'"):
+        CaptureConfig(reduce={"a": name})

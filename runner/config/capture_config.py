@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Literal, TypedDict
 
 from pydantic import Field
 
+from runner.capture.reductions import described, examples, is_reduction
 from runner.config.strict import Length, Strict, checked
 from runner.errors import Problem, suggest
 from runner.tensors import Kind, OnNan
 
 
 def _reduction_problems(name: str) -> Iterator[Problem]:
-    if not re.fullmatch(r"none|mean|max|std|flatten|projection:[1-9]\d*", name):
-        known = ("mean", "max", "std", "flatten", "projection:16", "none")
+    if not is_reduction(name):
+        known = examples()
         advice = suggest(name, known) or f"there are {', '.join(known)}"
         yield Problem("", f"unknown reduction '{name}'", advice)
 
@@ -33,11 +33,13 @@ class CaptureConfig(Strict):
     """Kinds of tensors to keep: outputs and weights of layers, inputs of activation functions,
     inputs of the model, gradients of each sample's loss.
     """
-    reduce: dict[str, Annotated[str, checked(_reduction_problems)]] = Field(default={})
-    """Reductions of activations before they are stored, by pattern: `mean`, `max` or `std` over
-    space or time, `flatten`, `projection:16` (seeded, random), or `none`. If several patterns
-    match, the last one counts. On the command line a colon in a pattern is written `\\:`.
-    """
+    reduce: dict[str, Annotated[str, checked(_reduction_problems)]] = Field(
+        default={},
+        description=f"""Reductions of activations before they are stored, by pattern: {described()}.
+If several patterns match, the last one counts. On the command line a colon in a pattern is written
+`\\:`.
+""",
+    )
     batch_size: Length = 240
     """Number of samples in a batch. If the samples of the first batch do not depend on each other
     and it costs little, the next batches are rounded up to a multiple of 48 samples, so that values
