@@ -157,8 +157,11 @@ def test_what_is_hostile_stays_text() -> None:
     assert "{{ 7 * 7 }}" in page
     assert html.escape(HOSTILE[0]) in page
     data = data_of(page)
-    assert data["samples"] == list(HOSTILE) == data["labels"]
-    assert [layer["name"] for layer in data["layers"]] == list(LAYERS)
+    shown = [text.replace("\u202e", "\\u202e") for text in HOSTILE]  # marks of direction as escapes
+    assert data["samples"] == shown == data["labels"]
+    assert [layer["name"] for layer in data["layers"]] == [
+        text.replace("\u202e", "\\u202e") for text in LAYERS
+    ]
 
 
 def test_only_the_scripts_of_the_page_may_run() -> None:
