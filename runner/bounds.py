@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
+from runner.table_formats import own_stored
+
 Count = Annotated[int, Field(ge=0, lt=2**62)]
 """A count, an index, or a number of bytes."""
 
@@ -40,7 +42,11 @@ Moment = Annotated[
 ]
 """A time with a time zone, in the range that every system can convert to local time."""
 
-TableFormat = Annotated[str, Field(pattern="^(parquet|csv|arrow)$")]
+TableFormat = Annotated[
+    str,
+    Field(json_schema_extra=lambda schema: schema.update(pattern=f"^({'|'.join(own_stored())})$")),
+]
+"""Name of a format of files; that of another package may not be installed here."""
 
 _NUMBERS = "bool|u?int(8|16|32|64)|b?float16|float32|float64"
 

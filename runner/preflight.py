@@ -29,7 +29,7 @@ def estimated_bytes(spec: TensorSpec, rows: int, table_format: str) -> int:
     rows
         Number of samples (a weight has none: its whole shape counts once).
     table_format
-        ``parquet``, ``csv`` or ``arrow``.
+        A key of `runner.table_formats.FORMATS`.
     """
     values = math.prod(spec.shape) * (rows if spec.per_sample else 1)
     number_bytes = FORMATS[table_format].number_bytes

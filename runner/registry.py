@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, Protocol, TypeVar
@@ -47,6 +49,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self._accepts = accepts
         [path] = importlib.import_module(package).__path__
         self.own = sorted(module.name for module in pkgutil.iter_modules([path]))
+        self._found: dict[str, T] = {}
 
     @property
     def names(self) -> list[str]:
@@ -63,11 +66,12 @@ class Registry(Mapping[str, T], Generic[T]):
         InputError
             If another package offers it and it cannot be loaded.
         """
-        if name in self.own:
+        if name not in self._found:
+            if name not in self.own:
+                return self._loaded(self._offered()[name])
             module = importlib.import_module(f"{self._package}.{name}")
-            found: T = next(filter(self._accepts, vars(module).values()))
-            return found
-        return self._loaded(self._offered()[name])
+            self._found[name] = next(filter(self._accepts, vars(module).values()))
+        return self._found[name]
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and (name in self.own or name in self._offered())
@@ -80,8 +84,13 @@ class Registry(Mapping[str, T], Generic[T]):
     def __len__(self) -> int:
         return len(self.names)
 
+    def version_of(self, name: str) -> dict[str, str]:
+        """Return the package that offers an object and its version; nothing for Runner's own."""
+        dist = None if name in self.own else self._offered()[name].dist
+        return {dist.name: dist.version} if dist else {}
+
     def _offered(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=self._package)}
+        return _offered_as(self._package, tuple(sys.path))
 
     def _loaded(self, point: EntryPoint) -> T:
         package = point.dist.name if point.dist else point.module
@@ -98,3 +107,9 @@ class Registry(Mapping[str, T], Generic[T]):
         return InputError.of(
             self._key, f"'{name}' of the package {package}: {why}", "update or remove that package"
         )
+
+
+@functools.lru_cache(16)
+def _offered_as(group: str, _path: tuple[str, ...]) -> dict[str, EntryPoint]:
+    """Return the entry points of a group by name, which takes milliseconds to find."""
+    return {point.name: point for point in entry_points(group=group)}

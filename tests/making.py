@@ -16,13 +16,16 @@ from runner.record.environment import Environment
 from runner.record.layer_record import LayerRecord, TensorRecord
 from runner.record.publication import Publication
 from runner.record.record import Headline, ModelRecord, ProbeRecord, RunRecord
-from runner.table_formats import STORED
+from runner.table_formats import FORMATS, own_stored
 from runner.tables.layout import file_name
 from runner.tables.plain_tables import write_table
 from runner.tables.statistics import RunningStatistics, summary_table
 from runner.tables.tables import TableWriter, write_weight
 from runner.tensors import InputSpec, TensorSpec
 from runner.wiring import CallWiring, Wire
+
+STORED = own_stored()
+"""The formats that runs are made in."""
 
 _BEGINNING = datetime(2024, 1, 1, tzinfo=UTC)
 _minutes = count()
@@ -122,7 +125,7 @@ def make_run(
             columns |= {f"target{i}": pa.array(targets[:, i]) for i in range(targets.shape[1])}
         columns |= {f"input{i}": pa.array(inputs[:, i]) for i in range(inputs.shape[1])}
         for stem, table in (("probe", pa.table(columns)), ("summary", summary_table(rows))):
-            with publication.open(stem + STORED[format].suffix) as sink:
+            with publication.open(stem + FORMATS[format].suffix) as sink:
                 write_table(sink, table, format)
         files = dict(publication.files)
         for name in {tensor.file for own in layers.values() for tensor in own}:
@@ -139,7 +142,7 @@ def make_run(
                 has_targets=targets is not None,
                 sha256="b" * 64,
                 sample_ids_sha256="c" * 64,
-                file=f"probe{STORED[format].suffix}",
+                file=f"probe{FORMATS[format].suffix}",
                 has_inputs=True,
             ),
             "layers": _chained(layers, config),

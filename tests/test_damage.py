@@ -8,11 +8,11 @@ import random
 from pathlib import Path
 
 import pytest
+from making import STORED
 
 import runner
 from runner.command_line.entry import main
 from runner.errors import InputError
-from runner.table_formats import STORED
 
 TRAINED = (
     "train=fit",

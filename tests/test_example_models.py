@@ -30,7 +30,7 @@ def test_a_config_fits_a_screen_and_says_what_it_is(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text.count("\n") <= 40
     assert max(map(len, text.splitlines())) <= 100
-    if path.parent.name not in ("loss", "optimizer", "format", "help"):
+    if path.parent.name not in ("loss", "optimizer", "help"):
         assert re.search(r"^# [A-Z0-9]", text, re.MULTILINE)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from forging import put_file
 from making import make_run
 from test_readme import BLOCK, ROOT, installed
 
@@ -14,6 +16,7 @@ import runner
 from runner.command_line.entry import main
 from runner.config.compose import compose_one
 from runner.config.references import references_in
+from runner.errors import DamagedError
 
 SAMPLES = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
 
@@ -34,6 +37,7 @@ def _package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "[project.entry-points.'runner.sources']\nzarr = 'broken_module:Zarr'\n"
         "[project.entry-points.'runner.measures']\ngap = 'broken_module:GAP'\n"
         "[project.entry-points.'runner.commands']\nfind = 'broken_module:FIND'\n"
+        "[project.entry-points.'runner.formats']\nfeather = 'broken_module:FEATHER'\n"
     )
     Path("broken/broken_module.py").write_text("import zarr_that_is_missing\n")
     installed(Path("broken/pyproject.toml").absolute())
@@ -74,6 +78,58 @@ def test_a_command_of_a_package_is_used_as_others(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == "error: tp: unknown command; did you mean 'top'?\n"
 
 
+TENSORS = {"out": np.array([[1, np.nan], [1e-45, 0.1], [-0.0, np.inf]], np.float32)}
+
+
+def test_a_run_in_the_format_of_a_package_is_read_like_others(tmp_path: Path) -> None:
+    run = runner.open_run(
+        make_run(tmp_path / "run", TENSORS, format="jsonl", labels=["가", "", "c"])
+    )
+    np.testing.assert_array_equal(run["out"].to_numpy(), TENSORS["out"])
+    np.testing.assert_array_equal(np.concatenate(list(run.blocks("out"))), TENSORS["out"])
+    assert run.probe["label"].tolist() == ["가", "", "c"]
+    assert run.statistics()["nan"].tolist() == [1]
+    assert runner.open_runs(tmp_path).sql("from out").shape == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"sample": 0, "u0": 1, "u1": 2}\n', "expected 3 rows, found 1"),
+        ('{"sample": 0, "u0": 1}\n' * 3, r"expected a column 'u1', found 2 columns \(sample, u0\)"),
+        ('{"sample": 0, "u0": 1, "u1": 2}\n{}\n{}\n', "expected a value everywhere, found none"),
+        ("{\n" * 3, r"expected a jsonl table, found a damaged file \(Expecting"),
+        ("1\n" * 3, r"expected a jsonl table, found a damaged file \('int' object"),
+        ("[" * 99_999 + "\n\n\n", r"expected a jsonl table, found a damaged file \(maximum rec"),
+    ],
+)
+def test_a_damaged_table_of_such_a_format_is_one_line(text: str, why: str, tmp_path: Path) -> None:
+    path = make_run(tmp_path / "run", TENSORS, format="jsonl")
+    put_file(path, "activations/00_out.jsonl", text.encode())
+    with pytest.raises(DamagedError, match=rf"^\S+00_out\.jsonl: {why}") as error:
+        runner.open_run(path).array("out")
+    assert str(error.value).count("\n") == 0
+
+
+def test_a_run_says_which_package_reads_its_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["format=jsonl", "name=far"]) == 0
+    far = runner.open_run("far")
+    assert far.record.environment.packages["own"] == "1.0"
+    assert main(["format=csv_bom"]) == 0
+    assert "own" not in runner.open_run("last").record.environment.packages
+    capsys.readouterr()
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(tmp_path / "own")])
+    assert main(["show", str(far.path)]) == 2
+    said = capsys.readouterr().err
+    assert said.endswith(
+        "run.json: not a run record: 'format': no installed package offers 'jsonl'; "
+        "install own 1.0, with which the run was made\n"
+    )
+    assert said.count("\n") == 1
+
+
 def test_a_file_of_such_a_source_is_one_that_the_run_depends_on() -> None:
     experiment = compose_one(["probe=hdf5", "probe.path=samples.h5"], "0a1b2c3d")[0].experiment
     assert [place for place, found in references_in(experiment) if found == "samples.h5"] == [
@@ -97,6 +153,8 @@ ZARR = "error: probe.source: 'zarr' of the package broken: cannot be loaded: Mod
         ("probe=zarr", ZARR.replace("probe.source", "source")),
         ("find", ZARR.replace("probe.source: 'zarr'", "command: 'find'")),
         ("schema", ZARR.replace("probe.source", "source")),
+        ("format=feather", "error: format: 'feather' of the package broken: cannot be loaded: "),
+        ("format=fether", "error: format: there is no config 'fether'; did you mean 'feather'?"),
         ("probe.source=hdf6", "error: probe.source: expected one of tutorial, inline, csv, npy, "),
     ],
 )

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from making import make_run
+from making import STORED, make_run
 
 from runner.errors import InputError
 from runner.runs.locate import open_runs
 from runner.runs.runs import Runs
 from runner.runs.unknown import UnknownTensorError
-from runner.table_formats import STORED
 
 
 def sweep(folder: Path, format: str = "parquet", widths: tuple[int, ...] = (2, 2)) -> Runs:

@@ -56,7 +56,9 @@ def installed(project: Path) -> None:
     described = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
     folder = project.parent / f"{described['name']}-{described['version']}.dist-info"
     folder.mkdir()
-    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {described['name']}\n")
+    (folder / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {described['name']}\nVersion: {described['version']}\n"
+    )
     groups = configparser.ConfigParser(delimiters="=")
     groups.read_dict(described["entry-points"])
     with (folder / "entry_points.txt").open("w") as file:

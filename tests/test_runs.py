@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from making import make_run
+from making import STORED, make_run
 
 from runner.errors import InputError
 from runner.record.layer_record import LayerRecord
@@ -17,7 +17,6 @@ from runner.runs.locate import find_runs, open_run, open_runs
 from runner.runs.published_run import Run
 from runner.runs.runs import Runs
 from runner.runs.unknown import UnknownTensorError
-from runner.table_formats import STORED
 
 HIDDEN = np.array([[0.1, np.nan], [-0.0, np.inf], [3, 4]], np.float32)
 MAP = np.arange(3 * 2 * 2 * 3, dtype=np.float32).reshape(3, 2, 2, 3)

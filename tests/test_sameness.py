@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from making import make_run
+from making import STORED, make_run
 
 import runner
 from runner.command_line.commands import main
@@ -23,7 +23,6 @@ from runner.runs.published_run import Run
 from runner.sameness import verification
 from runner.sameness.difference import diff
 from runner.sameness.verification import Verified, damage, verified
-from runner.table_formats import STORED
 
 ROOT = Path(__file__).parent.parent
 X = np.array([[1.0, -2.0], [3.0, np.nan], [0.0, 1e-3]], np.float32)

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from making import make_run
+from making import STORED, make_run
 
 from runner.command_line.commands import main
 from runner.errors import InputError
@@ -32,7 +32,6 @@ from runner.similarity.measures import MEASURES
 from runner.similarity.moments import JointMoments
 from runner.similarity.pairs import compare_layers
 from runner.similarity.representation import Representation, side_by_side
-from runner.table_formats import STORED
 from runner.tensors import InputSpec
 
 COLUMNS = ["run_a", "layer_a", "run_b", "layer_b", "metric", "value", "n", "width_a", "width_b"]

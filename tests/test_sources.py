@@ -41,10 +41,10 @@ def numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry[Any]:
         "numbers_in_files/one.py": "class One(int):\n    order = 2\nONE = One(1)\n",
         "numbers_in_files/two.py": "class Two(int):\n    order = 1\nTWO = Two(2)\n",
         "more.py": "THREE = 3\nFOUR = 'four'\n",
-        "broken.py": "import a_module_that_is_missing\n",
+        "no_number.py": "import a_module_that_is_missing\n",
         "more-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: more\nVersion: 1.0\n",
         "more-1.0.dist-info/entry_points.txt": "[numbers_in_files]\n"
-        "three = more:THREE\nfour = more:FOUR\nfive = broken:FIVE\none = broken:ONE\n",
+        "three = more:THREE\nfour = more:FOUR\nfive = no_number:FIVE\none = no_number:ONE\n",
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)

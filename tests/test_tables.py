@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from making import STORED
 
 from runner.errors import InputError
-from runner.table_formats import STORED
 from runner.tables.layout import file_name, layout_of
 from runner.tables.plain_tables import frame_of, read_samples, read_table, write_table
 from runner.tables.tables import TableWriter, read_array, read_rows, write_weight

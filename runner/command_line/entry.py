@@ -27,8 +27,7 @@ from runner.command_line.messages import plain_warnings, put, tell
 from runner.command_line.progress import closing, progress_bar, sweep_bar
 from runner.config.compose import Asked, admit, first_job, merging, parse_arguments, validate
 from runner.config.composition import Composition
-from runner.config.loading import CONFIG_DIRECTORY, CONFIG_NAME, QUIET
-from runner.config.probe_config import SOURCES
+from runner.config.loading import CHOICES, CONFIG_DIRECTORY, CONFIG_NAME, QUIET
 from runner.errors import InputError, RunError, RunnerError
 from runner.model.backend import check_backend
 from runner.record.publication import make_folder
@@ -168,8 +167,9 @@ def _experiment(arguments: Sequence[str]) -> int:
         finally:
             said = page.getvalue()
             if parsed.help:
-                sources = textwrap.wrap(" ".join(SOURCES.own), 64)
-                said = said.replace("{sources}", f"\n{'':15}".join(sources))
+                for group in ("probe", "format"):
+                    names = textwrap.wrap(" ".join(CHOICES[group].own), 64)
+                    said = said.replace(f"{{{group}}}", f"\n{'':15}".join(names))
                 said = said.replace("{commands}", f"\n{'':2}".join(commands.listed()))
             sys.stdout.write(said)
         return 0

@@ -68,7 +68,8 @@ def _format_problems(name: str) -> Iterator[Problem]:
         yield not_among("", name, FORMATS)
 
 
-_AMONG_FORMATS = Field(json_schema_extra={"enum": [*FORMATS]})
+# A function, since listing all formats loads them.
+_AMONG_FORMATS = Field(json_schema_extra=lambda schema: schema.update(enum=[*FORMATS]))
 
 
 def _module_problems(name: str) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 import yaml
@@ -32,10 +33,18 @@ from runner.config.resolve import resolved
 from runner.config.unfolding import bounded
 from runner.config.yaml_files import yaml_problem
 from runner.errors import InputError, Problem, first_line, some, suggest
+from runner.registry import Registry
+from runner.table_formats import FORMATS
 
 HERE = Path(__file__).resolve().parent.parent
 CONFIG_DIRECTORY = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"
 CONFIG_NAME = "config"
+CHOICES: dict[str, Registry[Any]] = {
+    "probe": SOURCES,
+    "train/data": SOURCES,
+    "format": FORMATS,
+}
+"""Groups whose configs choose an object by its name, and are not files."""
 QUIET = r"Support for \.yml files|In '.*': Defaults list is missing `_self_`"
 """Warnings of Hydra that are reported elsewhere or do not matter."""
 
@@ -56,8 +65,8 @@ def check_names(folder: Path) -> None:
     taken = [
         path for path in files if path.is_file() and path.read_bytes() != files[path].read_bytes()
     ]
-    for group in ("probe", "train/data"):
-        taken += [path for path in folder.glob(f"{group}/*.yaml") if path.stem in SOURCES]
+    for group, choices in CHOICES.items():
+        taken += [path for path in folder.glob(f"{group}/*.yaml") if path.stem in choices]
     if taken:
         message = "has the name of a packaged config, which would be taken instead"
         raise InputError(

@@ -13,6 +13,7 @@ from runner.config.key_examples import EXAMPLES
 from runner.config.loading import CONFIG_DIRECTORY
 from runner.config.probe_config import SOURCES
 from runner.probe.source import ProbeSource
+from runner.table_formats import FORMATS
 
 _HEAD = """\
 # Configuration
@@ -103,8 +104,11 @@ def _choices() -> str:
             about[f"{path.parent.name}={path.stem}"] = text.splitlines()[0].removeprefix("# ")
     lines = ["## Choices\n", "| choice | description |", "|---|---|"]
     lines += [f"| `{choice}` | {about[choice].rstrip('.:')} |" for choice in sorted(about)]
-    for group in ("loss", "optimizer", "format"):
-        names = sorted(path.stem for path in CONFIG_DIRECTORY.glob(f"{group}/*.yaml"))
+    names_of = {
+        group: sorted(path.stem for path in CONFIG_DIRECTORY.glob(f"{group}/*.yaml"))
+        for group in ("loss", "optimizer")
+    }
+    for group, names in {**names_of, "format": FORMATS.own}.items():
         lines.append(f"| `{group}=` | {', '.join(f'`{name}`' for name in names)} |")
     return "\n".join([*lines, ""])
 

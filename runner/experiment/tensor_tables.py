@@ -37,7 +37,7 @@ class TensorTables:
     probe
         The probe that is shown.
     table_format
-        ``parquet``, ``csv`` or ``arrow``.
+        A key of `runner.table_formats.FORMATS`.
     on_nan
         Whether values that are NaN or infinite are accepted, warned about or refused.
     folder

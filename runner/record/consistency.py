@@ -10,7 +10,7 @@ from runner.record.layer_record import TensorRecord
 from runner.record.publication import RECORD
 from runner.record.record import ProbeRecord, RunRecord
 from runner.record.training_record import StepRecord
-from runner.table_formats import STORED
+from runner.table_formats import FORMATS
 from runner.tables.layout import stored_dtype
 
 _MOST_ROW_VALUES = 2**31 - 1  # the longest fixed-size list of Arrow, which holds one row
@@ -86,7 +86,7 @@ def _is_alias(tensor: TensorRecord, owner: TensorRecord | None) -> bool:
 
 def _files(record: RunRecord, tables: set[str]) -> Iterator[tuple[str, str]]:
     """Check that the names of files are unique and that tables are in the format of the run."""
-    suffix = STORED[record.format].suffix
+    suffix = FORMATS[record.format].suffix
     for name in sorted(tables):
         if not name.endswith(suffix):
             yield "layers", f"expected a table that ends in {suffix}, found '{name}'"
@@ -122,7 +122,7 @@ def _steps(steps: Steps, tensors: Tensors) -> Iterator[tuple[str, str]]:
 
 
 def _shown(record: RunRecord, probe: ProbeRecord) -> Iterator[tuple[str, str]]:
-    expected = f"probe{STORED[record.format].suffix}"
+    expected = f"probe{FORMATS[record.format].suffix}"
     if probe.file != expected:
         yield "probe.file", f"expected '{expected}', found '{probe.file}'"
     names = [given.name for given in probe.inputs]

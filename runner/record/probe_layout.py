@@ -67,7 +67,7 @@ def unrecorded_layout(
     has_labels, has_targets
         Whether the samples have labels, and targets.
     table_format
-        ``parquet``, ``csv`` or ``arrow``.
+        A key of `runner.table_formats.FORMATS`.
     """
     layout: list[ProbeColumns] = []
     first = 1

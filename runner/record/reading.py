@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 from pathlib import Path
 from typing import Any, Final
 
 import pydantic
 
-from runner.errors import DamagedError
+from runner.errors import DamagedError, InputError, some
 from runner.record.consistency import contradictions
 from runner.record.publication import RECORD
 from runner.record.record import DIGEST, SCHEMA_VERSION, RunRecord, sealed
 from runner.record.run_folder import file_of_run
+from runner.table_formats import is_stored
 
 MAX_RECORD_BYTES: Final = 64 * 2**20
 """Maximum size of a ``run.json``; the environment variable RUNNER_MAX_RECORD overrides it.
@@ -86,9 +88,27 @@ def parsed_record(text: bytes, place: str) -> RunRecord:
             place,
             "the record was changed after it was written: its SHA-256 does not match",
         )
+    if why := _unreadable(record):
+        raise DamagedError.of(place, f"not a run record: 'format': {why}")
     for key, why in contradictions(record):
         raise DamagedError.of(place, f"not a run record: '{key}': {why}")
     return record
+
+
+def _unreadable(record: RunRecord) -> str:
+    """Return why the tables of a run cannot be read here; empty if they can."""
+    try:
+        if is_stored(record.format):
+            return ""
+    except InputError as error:
+        return str(error)
+    missing = [
+        f"{name} {version}"
+        for name, version in record.environment.packages.items()
+        if not any(importlib.metadata.distributions(name=name))
+    ]
+    offered = f"; install {some(missing)}, with which the run was made" if missing else ""
+    return f"no installed package offers {_cut(repr(record.format))}{offered}"
 
 
 def _refused(error: pydantic.ValidationError, place: str) -> DamagedError:

@@ -310,6 +310,7 @@ class Header:
         """
         now = time.monotonic()
         seconds = now - self.began
+        environment = read_environment(Path.cwd())
         return RunRecord(
             run_id=self.run_id,
             name=self.name,
@@ -324,8 +325,11 @@ class Header:
             ended=self.started + timedelta(seconds=seconds),
             seconds=seconds,
             uptime=Uptime.at(now),
-            format=FORMATS[table_format].stored_as,
-            environment=read_environment(Path.cwd()),
+            format=FORMATS[table_format].stored_as or table_format,
+            environment=dataclasses.replace(
+                environment,
+                packages=environment.packages | FORMATS.version_of(table_format),
+            ),
             **known,
         )
 

@@ -64,7 +64,7 @@ class StoredTable:
         if whole or not (FORMATS[format].is_queried and _can_be_named(path)):
             table = read_stored(path, tensor, format, probe.sample_type, probe.rows)
             return cls(run.id, path, table)
-        check_stored(path, tensor, probe.sample_type)
+        check_stored(path, tensor, format, probe.sample_type)
         return cls(run.id, path, None)
 
 

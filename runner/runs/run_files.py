@@ -13,7 +13,7 @@ from runner.record.publication import FileDigest
 from runner.record.record import RunRecord
 from runner.record.run_folder import file_damage
 from runner.table_formats import FORMATS
-from runner.tables.expansion import check_expansion
+from runner.tables.formats import check_expansion
 
 
 class RunFiles:

@@ -45,7 +45,7 @@ class ShownProbe:
     record
         Record of the probe.
     table_format
-        ``parquet``, ``csv`` or ``arrow``.
+        A key of `runner.table_formats.FORMATS`.
     entries
         Names of the entries of a sample, for columns that hold all entries in a cell.
 

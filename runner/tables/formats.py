@@ -5,37 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pyarrow as pa
-from pyarrow import csv, ipc
-from pyarrow import parquet as pq
 
-from runner.errors import DamagedError, OutOfMemoryError, first_line
+from runner.errors import DamagedError, InputError, OutOfMemoryError, first_line
 from runner.table_formats import FORMATS
-from runner.tables.column_types import check_types, checked
-from runner.tables.plain_parquet import plain_file, small_content
+from runner.tables.expected_columns import ExpectedColumns
 
 _OUTPUT_BUFFER = 1 << 16
-
-# Dictionaries and statistics take longer than the writing itself, and are useless for values
-# that hardly repeat.
-_PARQUET_OPTIONS: dict[str, Any] = {
-    "use_dictionary": False,
-    "compression": "none",
-    "write_statistics": False,
-    "write_batch_size": 1 << 16,
-}
-
-_PARQUET_BUFFER = 1 << 16  # bytes per column
-
-# A row with the maximum number of CSV columns must fit into one block.
-_CSV_BLOCK = 8 << 20
-
-_CSV_CELL = re.compile(r'("(?:[^"]|"")*"|[^",\n]*)([,\n])')
 
 
 class TableFile:
@@ -59,14 +39,7 @@ class TableFile:
         # A wide table has thousands of small pieces, and each call into Python may wait for
         # the thread that computes the model.
         self._output = pa.BufferedOutputStream(pa.PythonFile(self._sink, mode="w"), _OUTPUT_BUFFER)
-        stored = FORMATS[format].stored_as
-        self._output.write(FORMATS[format].begins_with)
-        if stored == "parquet":
-            self._writer = pq.ParquetWriter(self._output, schema, **_PARQUET_OPTIONS)
-        elif stored == "arrow":
-            self._writer = ipc.new_file(self._output, schema)
-        else:
-            self._writer = csv.CSVWriter(self._output, schema)
+        self._writer = FORMATS[format].writer(self._output, schema)
 
     def add(self, columns: Sequence[pa.Array]) -> None:
         """Write columns of equal length as one group of rows."""
@@ -139,29 +112,10 @@ def read_file(
     DamagedError
         If the file is missing or damaged, or its columns or types differ from the expected.
     """
-    types = types or {}
+    chosen = None if columns is None else list(columns)
+    expected = ExpectedColumns(path, chosen, types or {}, every)
     with _damage_named(path, format):
-        if format == "parquet":
-            data = small_content(path)
-            if (plain := plain_file(data)) is not None:
-                _check_names(path, plain.schema.names, columns, every)
-                _check_types(path, plain.schema, types)
-                table = plain.table(data)
-                return table if columns is None else table.select(columns)
-            # Not read_table: it takes a folder named lr=0.1 for a column. Not a path: Arrow
-            # would look for a file system first, which takes as long as reading a small table.
-            with pa.memory_map(str(path)) as source, pq.ParquetFile(source) as file:
-                _check_columns(path, file.schema_arrow, columns, every)
-                table = file.read(columns, use_threads=not data)
-        elif format == "arrow":
-            file = ipc.open_file(pa.memory_map(str(path)))
-            _check_columns(path, file.schema, columns, every)
-            table = file.read_all()
-            table = table if columns is None else table.select(columns)
-        else:
-            table = csv.read_csv(path, **_csv_options(path, columns, types, every))
-            check_types(path, table.schema)
-        return _expected(path, table, types)
+        return FORMATS[format].read(path, expected)
 
 
 def read_pieces(
@@ -190,20 +144,21 @@ def read_pieces(
     DamagedError
         As in `read_file`.
     """
-    types = types or {}
+    expected = ExpectedColumns(path, list(columns), types or {}, every)
     with _damage_named(path, format):
-        for whole in _groups(path, format, columns, rows, types, every):
-            whole = _expected(path, whole, types)
-            for start in range(0, len(whole), rows):
-                yield whole.slice(start, rows).combine_chunks()
+        for piece in FORMATS[format].pieces(path, expected, rows):
+            for start in range(0, len(piece), rows):
+                yield piece.slice(start, rows).combine_chunks()
 
 
-def check_parquet(path: Path, types: Mapping[str, pa.DataType], every: Sequence[str]) -> None:
-    """Check the columns of a Parquet file without reading their values.
+def check_columns(
+    path: Path, format: str, types: Mapping[str, pa.DataType], every: Sequence[str]
+) -> None:
+    """Check the columns of a file that DuckDB reads, without reading their values.
 
     Parameters
     ----------
-    path, types, every
+    path, format, types, every
         As in `read_file`.
 
     Raises
@@ -211,38 +166,27 @@ def check_parquet(path: Path, types: Mapping[str, pa.DataType], every: Sequence[
     DamagedError
         As in `read_file`.
     """
-    with _damage_named(path, "parquet"), pq.ParquetFile(path) as file:
-        _check_columns(path, file.schema_arrow, None, every)
-        _check_types(path, file.schema_arrow, types)
+    with _damage_named(path, format):
+        ExpectedColumns(path, None, types, every).check(FORMATS[format].schema(path))
 
 
-def _groups(
-    path: Path,
-    format: str,
-    columns: Sequence[str],
-    rows: int,
-    types: Mapping[str, pa.DataType],
-    every: Sequence[str] | None,
-) -> Iterator[pa.Table]:
-    """Yield the rows of a file in its own pieces: batches, row groups or blocks of text."""
-    if format == "parquet":
-        # With a buffer, a row group is read as needed, however large it is.
-        with pq.ParquetFile(path, pre_buffer=False, buffer_size=_PARQUET_BUFFER) as file:
-            _check_columns(path, file.schema_arrow, columns, every)
-            for batch in file.iter_batches(rows, columns=list(columns)):
-                yield pa.table(batch)
-    elif format == "arrow":
-        with ipc.open_file(pa.memory_map(str(path))) as file:
-            _check_columns(path, file.schema, columns, every)
-            for number in range(file.num_record_batches):
-                yield pa.table(file.get_batch(number)).select(list(columns))
-    else:
-        options = _csv_options(path, columns, types, every)
-        blocks = csv.ReadOptions(block_size=_CSV_BLOCK)
-        with csv.open_csv(path, read_options=blocks, **options) as file:
-            check_types(path, file.schema)
-            for batch in file:
-                yield pa.table(batch)
+def check_expansion(path: Path, format: str, rows: int) -> None:
+    """Check that a table cannot take far more memory than the size of its file.
+
+    Parameters
+    ----------
+    path, format
+        As in `read_file`.
+    rows
+        Number of rows that the table must have.
+
+    Raises
+    ------
+    DamagedError
+        If the table is compressed or encoded, or has another number of rows.
+    """
+    with _damage_named(path, format):
+        FORMATS[format].check_expansion(path, rows)
 
 
 @contextlib.contextmanager
@@ -253,11 +197,11 @@ def _damage_named(path: Path, format: str) -> Iterator[None]:
     """
     try:
         yield
+    except (InputError, MemoryError):
+        raise
     except FileNotFoundError:
         raise DamagedError.of(str(path), "expected a table, found no file") from None
-    except MemoryError:
-        raise
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except Exception as error:  # a damaged file may raise anything, also in another package
         if os.strerror(errno.ENOMEM) in str(error):  # from mapping a file; Arrow sets no errno
             raise MemoryError(first_line(error)) from error
         raise DamagedError.of(
@@ -281,73 +225,3 @@ def whole_in_memory(path: Path, tensor: str) -> Iterator[None]:
             f"{path}: memory ran out while '{tensor}' was read as a whole; "
             f"run.blocks('{tensor}') yields it in pieces"
         ) from error
-
-
-def _expected(path: Path, table: pa.Table, types: Mapping[str, pa.DataType]) -> pa.Table:
-    """Return a table with valid values, after checking that columns have the expected types."""
-    _check_types(path, table.schema, types)
-    return checked(path, table)
-
-
-def _check_types(path: Path, schema: pa.Schema, types: Mapping[str, pa.DataType]) -> None:
-    for name, kind in zip(schema.names, schema.types, strict=True):
-        if kind != types.get(name, kind):
-            raise DamagedError.of(str(path), f"expected '{name}' to be {types[name]}, found {kind}")
-
-
-def _check_columns(
-    path: Path, schema: pa.Schema, columns: Sequence[str] | None, every: Sequence[str] | None
-) -> None:
-    """Check that a file has the expected columns, and only such as Runner writes."""
-    _check_names(path, schema.names, columns, every)
-    check_types(path, schema)
-
-
-def _check_names(
-    path: Path, names: list[str], columns: Sequence[str] | None, every: Sequence[str] | None
-) -> None:
-    """Check that a file has columns of the expected names."""
-    known = set(names)
-    missing = [name for name in every or columns or () if name not in known]
-    if missing:
-        raise DamagedError.of(str(path), f"expected a column '{missing[0]}', found {_some(names)}")
-    if every is not None and names != list(every):
-        raise DamagedError.of(str(path), f"expected {_some(every)}, found {_some(names)}")
-
-
-def _some(names: Sequence[str]) -> str:
-    """Return a short description of columns: their number and some of their names."""
-    shown = ", ".join([*names[:3], "...", names[-1]] if len(names) > 4 else names)
-    return f"{len(names):,} columns ({shown})"
-
-
-def _csv_columns(path: Path) -> dict[str, bool]:
-    """Return the columns of a CSV file, and whether each is quoted and thus text."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        names = [cell.strip('"') for cell in file.readline().rstrip("\n").split(",")]
-        start = file.read(1 << 22)
-    cells = []
-    for match in _CSV_CELL.finditer(start):
-        cells.append(match[1])
-        if match[2] == "\n":
-            break
-    cells += [""] * (len(names) - len(cells))
-    return {name: cell.startswith('"') for name, cell in zip(names, cells, strict=False)}
-
-
-def _csv_options(
-    path: Path,
-    columns: Sequence[str] | None,
-    types: Mapping[str, pa.DataType],
-    every: Sequence[str] | None,
-) -> dict[str, Any]:
-    """Return the options for reading a CSV file, after checking its columns."""
-    quoted = _csv_columns(path)
-    _check_names(path, list(quoted), columns, every)
-    text = {name: pa.string() for name, is_text in quoted.items() if is_text}
-    return {
-        "parse_options": csv.ParseOptions(newlines_in_values=True),
-        "convert_options": csv.ConvertOptions(
-            column_types=text | dict(types), include_columns=columns, null_values=[]
-        ),
-    }

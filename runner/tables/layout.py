@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 
 from runner.errors import InputError, suggest
-from runner.table_formats import FORMATS
+from runner.table_formats import FORMATS, own_stored
 from runner.tensors import FOLDERS, TensorSpec
 
 MAX_UNIT_COLUMNS = 4096
@@ -72,7 +72,7 @@ def layout_of(spec: TensorSpec, format: str) -> Layout:
         If the format is unknown, a row is too wide for CSV, or tables cannot hold the dtype.
     """
     if format not in FORMATS:
-        advice = suggest(format, FORMATS) or f"the formats are {', '.join(FORMATS)}"
+        advice = suggest(format, FORMATS.names) or f"the formats are {', '.join(FORMATS)}"
         raise InputError.of("format", f"unknown format '{format}'", advice)
     cell = stored_dtype(spec)
     index = () if spec.per_sample else tuple(f"i{axis}" for axis in range(len(spec.shape) - 1))
@@ -104,10 +104,11 @@ def check_csv_width(name: str, columns: int) -> None:
         If it has; names the tensor, its columns and the formats that can hold it.
     """
     if columns > MAX_CSV_COLUMNS:
+        others = [f"format={other}" for other, known in own_stored().items() if not known.is_text]
         raise InputError.of(
             "format",
             f"'{name}' would take {columns:,} columns, CSV takes at most {MAX_CSV_COLUMNS:,}",
-            "use format=parquet or format=arrow, or leave this layer out with capture.exclude",
+            f"use {' or '.join(others)}, or leave this layer out with capture.exclude",
         )
 
 

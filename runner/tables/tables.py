@@ -24,7 +24,7 @@ from runner.tables.columns import (
 )
 from runner.tables.formats import (
     TableFile,
-    check_parquet,
+    check_columns,
     read_file,
     read_pieces,
     whole_in_memory,
@@ -293,12 +293,12 @@ def read_stored(
     return table
 
 
-def check_stored(path: Path, spec: TensorSpec, sample_type: SampleType) -> None:
-    """Check that a Parquet file has the columns of a tensor, without reading its values.
+def check_stored(path: Path, spec: TensorSpec, format: str, sample_type: SampleType) -> None:
+    """Check that a file that DuckDB reads has the columns of a tensor, without reading its values.
 
     Parameters
     ----------
-    path, spec, sample_type
+    path, spec, format, sample_type
         As in `read_stored`.
 
     Raises
@@ -306,8 +306,8 @@ def check_stored(path: Path, spec: TensorSpec, sample_type: SampleType) -> None:
     DamagedError
         If it has other columns.
     """
-    every, types = _columns_of(spec, "parquet", sample_type)
-    check_parquet(path, types, every)
+    every, types = _columns_of(spec, format, sample_type)
+    check_columns(path, format, types, every)
 
 
 def _columns_of(

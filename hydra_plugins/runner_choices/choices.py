@@ -1,4 +1,4 @@
-"""Configs of the groups ``probe`` and ``train/data``, made from the sources of probes."""
+"""Configs of the groups in `CHOICES`, made from the names of objects."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
+from runner.config.loading import CHOICES
 from runner.config.probe_config import SOURCES
 
-_GROUPS = ("probe", "train/data")
 
-
-class SourceConfigs(ConfigSource):
-    """A config for each source, which is loaded only if it is chosen."""
+class ChoiceConfigs(ConfigSource):
+    """A config for each object. A source of probes, whose keys it sets, is then loaded."""
 
     @staticmethod
     def scheme() -> str:
@@ -22,11 +21,12 @@ class SourceConfigs(ConfigSource):
         return "runner"
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """Return the config that chooses a source."""
-        keys = SOURCES[config_path.rpartition("/")[2].removesuffix(".yaml")].choice()
-        return ConfigResult(
-            self.provider, self.full_path(), OmegaConf.create(keys), header={"package": None}
-        )
+        """Return the config that chooses an object."""
+        group, _, name = config_path.removesuffix(".yaml").rpartition("/")
+        is_source = CHOICES[group] is SOURCES
+        keys = OmegaConf.create(SOURCES[name].choice() if is_source else {group: name})
+        header = {"package": None if is_source else "_global_"}
+        return ConfigResult(self.provider, self.full_path(), keys, header=header)
 
     def available(self) -> bool:
         """Return whether there are configs."""
@@ -34,27 +34,30 @@ class SourceConfigs(ConfigSource):
 
     def is_group(self, config_path: str) -> bool:
         """Return whether there are configs or groups below a path."""
-        return config_path.rstrip("/") in ("", "train", *_GROUPS)
+        path = config_path.strip("/")
+        return not path or any(f"{group}/".startswith(f"{path}/") for group in CHOICES)
 
     def is_config(self, config_path: str) -> bool:
-        """Return whether a path is a group's and the name a source's."""
+        """Return whether a path is a group's and the name an object's."""
         group, _, name = config_path.removesuffix(".yaml").rpartition("/")
-        return group in _GROUPS and name in SOURCES
+        return group in CHOICES and name in CHOICES[group]
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         """Return the groups and the names of configs below a path."""
         path = config_path.strip("/")
-        groups = {"": ["probe", "train"], "train": ["data"]}.get(path, [])
-        configs = SOURCES.names if path in _GROUPS else []
+        above = f"{path}/" if path else ""
+        below = [group.removeprefix(above) for group in CHOICES if group.startswith(above)]
+        groups = sorted({group.partition("/")[0] for group in below})
+        configs = CHOICES[path].names if path in CHOICES else []
         return [
             *(groups if results_filter is not ObjectType.CONFIG else []),
             *(configs if results_filter is not ObjectType.GROUP else []),
         ]
 
 
-class SourceSearchPath(SearchPathPlugin):
-    """Adds the sources to Hydra's search path."""
+class ChoiceSearchPath(SearchPathPlugin):
+    """Adds the choices to Hydra's search path."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Add them behind Runner's files."""
-        search_path.append("runner-sources", f"{SourceConfigs.scheme()}://sources")
+        search_path.append("runner-choices", f"{ChoiceConfigs.scheme()}://choices")

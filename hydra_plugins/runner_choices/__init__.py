@@ -1,0 +1,1 @@
+"""The objects that a configuration chooses by name, as choices of Hydra's groups."""

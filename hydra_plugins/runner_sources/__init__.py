@@ -1,1 +1,0 @@
-"""The sources of probes as choices of Hydra's groups."""

@@ -1,0 +1,130 @@
+"""Arrow's file format, uncompressed, so that a file can be mapped into memory."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import ipc
+
+from runner.tables.column_types import check_types
+from runner.tables.expansion import check_rows, not_as_written
+from runner.tables.expected_columns import ExpectedColumns
+from runner.tables.table_format import GroupWriter, TableFormat
+
+_RECORD_BATCH = 3
+_END = b"ARROW1"
+
+
+class Arrow(TableFormat):
+    """Arrow's file format."""
+
+    def writer(self, output: pa.NativeFile, schema: pa.Schema) -> GroupWriter:
+        """Return Arrow's own writer."""
+        writer: GroupWriter = ipc.new_file(output, schema)
+        return writer
+
+    def read(self, path: Path, expected: ExpectedColumns) -> pa.Table:
+        """Return columns of a table, which is mapped into memory."""
+        file = ipc.open_file(pa.memory_map(str(path)))
+        expected.check(file.schema)
+        return expected.checked(file.read_all())
+
+    def pieces(self, path: Path, expected: ExpectedColumns, rows: int) -> Iterator[pa.Table]:  # noqa: ARG002
+        """Yield columns of a table batch by batch, each mapped into memory."""
+        with ipc.open_file(pa.memory_map(str(path))) as file:
+            expected.check(file.schema)
+            for number in range(file.num_record_batches):
+                yield expected.checked(pa.table(file.get_batch(number)))
+
+    def check_expansion(self, path: Path, rows: int) -> None:
+        """Check that a file has no compressed buffers, no dictionaries and no repeated batches."""
+        _check_blocks(path)
+        check_rows(path, rows, _rows(path))
+
+
+def _rows(path: Path) -> int:
+    """Return the number of rows of an Arrow file, after validating its types and batches."""
+    rows = size = 0
+    with ipc.open_file(pa.memory_map(str(path))) as file:
+        check_types(path, file.schema)
+        for number in range(file.num_record_batches):
+            batch = file.get_batch(number)
+            batch.validate(full=True)
+            rows += batch.num_rows
+            size += batch.nbytes
+    if size > path.stat().st_size:
+        raise not_as_written(path, f"{size:,} bytes of values in fewer")
+    return rows
+
+
+def _check_blocks(path: Path) -> None:
+    """Check that an Arrow file has no compressed buffers and no dictionaries."""
+    with path.open("rb") as file:
+        end = file.seek(-10, os.SEEK_END)
+        length, mark = struct.unpack("<i6s", file.read(10))
+        if mark != _END or not 0 < length <= end:
+            raise not_as_written(path, "no end of an Arrow file")
+        file.seek(end - length)
+        footer = _Flat.root(file.read(length))
+        if footer.vector(2)[1]:
+            raise not_as_written(path, "dictionaries")
+        start, count = footer.vector(3)
+        for number in range(count):
+            # A block: the offset of its message, and the lengths of its metadata and body.
+            where, long = struct.unpack_from("<qi", footer.data, start + 24 * number)
+            if not 8 < long <= end or not 0 <= where <= end:
+                raise not_as_written(path, "a block outside the file")
+            file.seek(where)
+            (marker,) = struct.unpack("<i", file.read(4))
+            # Before Arrow 0.15, a message began with its length, without a marker.
+            message = _Flat.root(file.read(long - 4)[4 if marker == -1 else 0 :])
+            if message.byte(1) != _RECORD_BATCH or message.child(2).has(3):
+                raise not_as_written(path, "compressed buffers")
+
+
+class _Flat:
+    """A table of FlatBuffers, the format of Arrow's metadata.
+
+    The layout is that of https://flatbuffers.dev/internals: a table begins with the distance
+    back to its list of fields, which are counted from the table's beginning.
+    """
+
+    def __init__(self, data: bytes, place: int) -> None:
+        self.data = data
+        self._place = place
+        fields = place - struct.unpack_from("<i", data, place)[0]
+        if fields < 0:
+            raise IndexError("a table outside of its data")
+        size = struct.unpack_from("<H", data, fields)[0]
+        self._fields = struct.unpack_from(f"<{max(0, size - 4) // 2}H", data, fields + 4)
+
+    @classmethod
+    def root(cls, data: bytes) -> _Flat:
+        return cls(data, struct.unpack_from("<I", data)[0])
+
+    def has(self, field: int) -> bool:
+        return field < len(self._fields) and self._fields[field] > 0
+
+    def byte(self, field: int) -> int:
+        return self.data[self._place + self._fields[field]] if self.has(field) else 0
+
+    def child(self, field: int) -> _Flat:
+        return _Flat(self.data, self._followed(field))
+
+    def vector(self, field: int) -> tuple[int, int]:
+        """Return the offset of the entries of a list, and their number."""
+        if not self.has(field):
+            return 0, 0
+        place = self._followed(field)
+        return place + 4, struct.unpack_from("<I", self.data, place)[0]
+
+    def _followed(self, field: int) -> int:
+        place = self._place + self._fields[field]
+        return int(place + struct.unpack_from("<I", self.data, place)[0])
+
+
+ARROW = Arrow(".arrow", order=30)

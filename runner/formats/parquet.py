@@ -1,0 +1,116 @@
+"""Parquet without compression and encodings, so that a file is about as large as its values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from mmap import mmap
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import parquet as pq
+
+from runner.parquet_layout import (
+    DATA_PAGE,
+    PLAIN,
+    UNCOMPRESSED,
+    Chunk,
+    Leaf,
+    mapped,
+    pages,
+    read_layout,
+)
+from runner.tables.expansion import check_rows, not_as_written
+from runner.tables.expected_columns import ExpectedColumns
+from runner.tables.plain_parquet import plain_file, small_content
+from runner.tables.table_format import GroupWriter, TableFormat
+
+# Dictionaries and statistics take longer than the writing itself, and are useless for values
+# that hardly repeat.
+_OPTIONS: dict[str, Any] = {
+    "use_dictionary": False,
+    "compression": "none",
+    "write_statistics": False,
+    "write_batch_size": 1 << 16,
+}
+
+_BUFFER = 1 << 16  # bytes per column
+
+
+class Parquet(TableFormat):
+    """Parquet."""
+
+    def writer(self, output: pa.NativeFile, schema: pa.Schema) -> GroupWriter:
+        """Return Arrow's own writer."""
+        writer: GroupWriter = pq.ParquetWriter(output, schema, **_OPTIONS)
+        return writer
+
+    def read(self, path: Path, expected: ExpectedColumns) -> pa.Table:
+        """Return columns of a table."""
+        data = small_content(path)
+        if (plain := plain_file(data)) is not None:  # whose values are all valid
+            expected.check(plain.schema)
+            return expected.selected(plain.table(data))
+        # Not read_table: it takes a folder named lr=0.1 for a column. Not a path: Arrow
+        # would look for a file system first, which takes as long as reading a small table.
+        with pa.memory_map(str(path)) as source, pq.ParquetFile(source) as file:
+            expected.check(file.schema_arrow)
+            return expected.checked(file.read(expected.columns, use_threads=not data))
+
+    def pieces(self, path: Path, expected: ExpectedColumns, rows: int) -> Iterator[pa.Table]:
+        """Yield columns of a table, from each group of rows only what is needed."""
+        # With a buffer, a row group is read as needed, however large it is.
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER) as file:
+            expected.check(file.schema_arrow)
+            for batch in file.iter_batches(rows, columns=expected.columns):
+                yield expected.checked(pa.table(batch))
+
+    def schema(self, path: Path) -> pa.Schema:
+        """Return the columns of a table."""
+        with pq.ParquetFile(path) as file:
+            return file.schema_arrow
+
+    def check_expansion(self, path: Path, rows: int) -> None:
+        """Check that a file holds every value of its columns, neither packed nor encoded."""
+        if (plain := plain_file(small_content(path))) is not None:
+            check_rows(path, rows, plain.rows)
+            return
+        with mapped(path) as data:
+            _check_chunks(path, data, rows)
+
+
+def _check_chunks(path: Path, data: mmap, rows: int) -> None:
+    layout = read_layout(data)
+    for found in (layout.rows, sum(layout.groups)):
+        check_rows(path, rows, found)
+    columns = len(layout.leaves)
+    if [(chunk.group, chunk.leaf) for chunk in layout.chunks] != [
+        (group, leaf) for group in range(len(layout.groups)) for leaf in range(columns)
+    ]:
+        raise not_as_written(path, "row groups with other columns")
+    total = sum(chunk.end - chunk.start for chunk in layout.chunks)
+    if total > len(data):
+        raise not_as_written(path, f"{total:,} bytes of values in fewer")
+    for chunk in layout.chunks:
+        leaf = layout.leaves[chunk.leaf]
+        if not leaf.lists and chunk.values != layout.groups[chunk.group]:
+            raise not_as_written(path, f"{chunk.values:,} values in '{leaf.name}'")
+        if why := _unlike_plain(data, chunk, leaf):
+            raise not_as_written(path, f"{why} in '{leaf.name}'")
+
+
+def _unlike_plain(data: mmap, chunk: Chunk, leaf: Leaf) -> str:
+    """Return how a chunk differs from values stored one after another; empty if it does not."""
+    if chunk.codec != UNCOMPRESSED:
+        return "compression"
+    values = 0
+    for page in pages(data, chunk):
+        values += page.values
+        if page.kind != DATA_PAGE or page.encoding != PLAIN or page.packed != page.unpacked:
+            return "encoded values"
+        if page.values * leaf.bits > 8 * page.unpacked:
+            return "missing or repeated values"
+    return "" if values == chunk.values else "another number of values"
+
+
+PARQUET = Parquet(".parquet", order=0, is_queried=True)

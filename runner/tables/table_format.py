@@ -1,0 +1,99 @@
+"""The base of all file formats of tables: their properties, and how one is written and read."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:  # a configuration is checked without Arrow
+    import pyarrow as pa
+
+    from runner.tables.expected_columns import ExpectedColumns
+
+
+class GroupWriter(Protocol):
+    """Writes a table group by group, as Arrow's own writers do."""
+
+    def write_batch(self, batch: pa.RecordBatch) -> None:
+        """Write some rows."""
+
+    def close(self) -> None:
+        """Write the end of the file, which stays open."""
+
+
+@dataclass(frozen=True)
+class TableFormat:
+    """A file format of tables.
+
+    The files of a run may come from anyone. Each function that reads one checks its columns with
+    `ExpectedColumns.check` before it reads values, and the values with `ExpectedColumns.checked`.
+    Of what Arrow, the system and Python raise while a file is read, callers make one line: the
+    file is damaged.
+
+    Attributes
+    ----------
+    suffix
+        Suffix of the file name.
+    order
+        Place among Runner's own formats in lists.
+    stored_as
+        Format of the files, given in the record and used by readers; empty: this one.
+    is_text
+        Whether the tables are laid out as CSV: without types, and with one column per number.
+    number_bytes
+        Average size of a number as text; ``None``: as many bytes as in memory.
+    has_workbook
+        Whether the run also gets a workbook with one sheet per table.
+    is_queried
+        Whether DuckDB's ``read_parquet`` reads the files. The format then has a `schema`.
+    """
+
+    suffix: str
+    order: int = 100
+    stored_as: str = ""
+    is_text: bool = False
+    number_bytes: int | None = None
+    has_workbook: bool = False
+    is_queried: bool = False
+
+    @abstractmethod
+    def writer(self, output: pa.NativeFile, schema: pa.Schema) -> GroupWriter:
+        """Return the writer of a table of these columns to a file."""
+
+    @abstractmethod
+    def read(self, path: Path, expected: ExpectedColumns) -> pa.Table:
+        """Return columns of a table."""
+
+    @abstractmethod
+    def pieces(self, path: Path, expected: ExpectedColumns, rows: int) -> Iterator[pa.Table]:
+        """Yield columns of a table piece by piece.
+
+        Memory use does not grow with the size of the file. A piece may have more than `rows` rows
+        if it takes no memory of its own, or if the file is made of such pieces.
+        """
+
+    @abstractmethod
+    def check_expansion(self, path: Path, rows: int) -> None:
+        """Check that a table cannot take far more memory than the size of its file.
+
+        Called before anything is read.
+
+        Parameters
+        ----------
+        path
+            Path of the table's file.
+        rows
+            Number of rows that the table must have.
+
+        Raises
+        ------
+        DamagedError
+            If the table is compressed or encoded, or has another number of rows.
+        """
+
+    def schema(self, path: Path) -> pa.Schema:
+        """Return the columns of a table without reading its values, if `is_queried`."""
+        raise NotImplementedError
