@@ -52,8 +52,6 @@ _REDUCING: dict[str, Callable[[np.ndarray], Any]] = {
     "var": np.var,
 }
 
-_PRODUCTS = ("dot", "einsum", "matmul")
-
 
 def operation(call: LayerCall, place: Place) -> Account:
     """Return the account of a value of an operation.
@@ -64,48 +62,49 @@ def operation(call: LayerCall, place: Place) -> Account:
         If the operation is not covered, mixes samples, or has an operand that is not stored.
     """
     name = str(call.arguments["operation"])
-    if name in _ELEMENTWISE or name in ("cast", "clip", "round"):
-        return _elementwise(call, place, _entry_function(call, name), name)
-    if name in _REDUCING:
-        return _reduced(call, place, name)
-    if name in ACROSS:
-        axis = call.arguments.get("axis", -1)
-        if not isinstance(axis, int) or axis == 0:
-            raise mixing(call)
-        return mapped(call, place, name, axis - 1 if axis > 0 else axis)
-    if name in MOVES:
-        return rearranged(call, place, name)
-    if name == "einsum":
-        return einsum(call, place)
-    if name in _PRODUCTS:
-        return matmul(call, place)
-    raise not_covered(call.name, f"values of keras.ops.{name}", "docs/explain.md lists what is")
+    if name not in _ACCOUNTS:
+        raise not_covered(call.name, f"values of keras.ops.{name}", "docs/explain.md lists what is")
+    return _ACCOUNTS[name](call, place, name)
 
 
 def covered() -> list[str]:
     """Return the names of the operations of ``keras.ops`` that are covered."""
-    names = {*_ELEMENTWISE, "cast", "clip", "round", *_REDUCING, *ACROSS, *MOVES, *_PRODUCTS}
-    return sorted(names)
+    return sorted(_ACCOUNTS)
+
+
+def _clip(call: LayerCall) -> Callable[..., Any]:
+    least, most = call.arguments.get("x_min"), call.arguments.get("x_max")
+    if not all(isinstance(limit, (int, float)) for limit in (least, most)):
+        raise not_covered(call.name, "limits that are tensors")
+    return lambda entry: np.clip(entry, least, most)
+
+
+def _round(call: LayerCall) -> Callable[..., Any]:
+    return lambda entry: np.round(entry, call.arguments.get("decimals", 0))
+
+
+def _cast(call: LayerCall) -> Callable[..., Any]:
+    return lambda entry: np.asarray(entry).astype(call.output.dtype)
+
+
+_WITH_ARGUMENTS: dict[str, Callable[[LayerCall], Callable[..., Any]]] = {
+    "cast": _cast,
+    "clip": _clip,
+    "round": _round,
+}
+"""Elementwise operations with arguments: each maps the call to a function of its entries."""
 
 
 def _entry_function(call: LayerCall, name: str) -> Callable[..., Any]:
-    known = call.arguments
     if name in PARAMETRIC:
-        return PARAMETRIC[name](known)
-    if name == "clip":
-        least, most = known.get("x_min"), known.get("x_max")
-        if not all(isinstance(limit, (int, float)) for limit in (least, most)):
-            raise not_covered(call.name, "limits that are tensors")
-        return lambda entry: np.clip(entry, least, most)
-    if name == "round":
-        return lambda entry: np.round(entry, known.get("decimals", 0))
-    if name == "cast":
-        of_type = call.output.dtype
-        return lambda entry: np.asarray(entry).astype(of_type)
+        return PARAMETRIC[name](call.arguments)
+    if name in _WITH_ARGUMENTS:
+        return _WITH_ARGUMENTS[name](call)
     return _ELEMENTWISE[name]
 
 
-def _elementwise(call: LayerCall, place: Place, function: Callable[..., Any], name: str) -> Account:
+def _elementwise(call: LayerCall, place: Place, name: str) -> Account:
+    function = _entry_function(call, name)
     given, dtype = given_to(call), call.dtype.type
     if len({one.values.ndim for one in given if one.source}) > 1:
         raise not_covered(call.name, "operands of different ranks")
@@ -164,3 +163,21 @@ def _reduced(call: LayerCall, place: Place, name: str) -> Account:
     steps = [(f"{name} of {len(entries)}", dtype(value))]
     operations = 0 if exact else len(entries)
     return Account(terms, steps, value, 0.0 if exact else size, operations, summed=name == "sum")
+
+
+def _across(call: LayerCall, place: Place, name: str) -> Account:
+    axis = call.arguments.get("axis", -1)
+    if not isinstance(axis, int) or axis == 0:
+        raise mixing(call)
+    return mapped(call, place, name, axis - 1 if axis > 0 else axis)
+
+
+_ACCOUNTS: dict[str, Callable[[LayerCall, Place, str], Account]] = {
+    **dict.fromkeys([*_ELEMENTWISE, *_WITH_ARGUMENTS], _elementwise),
+    **dict.fromkeys(_REDUCING, _reduced),
+    **dict.fromkeys(ACROSS, _across),
+    **dict.fromkeys(MOVES, rearranged),
+    **dict.fromkeys(("dot", "matmul"), lambda call, place, _name: matmul(call, place)),
+    "einsum": lambda call, place, _name: einsum(call, place),
+}
+"""Functions that return the account of a value, by the name of the operation."""
