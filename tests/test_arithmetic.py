@@ -175,8 +175,9 @@ def test_the_documentation_lists_what_is_covered_and_what_is_not() -> None:
         for part in re.split(r"\*\*(?:Layers|Activations|Operations)", covers)[1:]
     )
     assert set(COVERED) <= of_layers
-    assert of_activations == set(FUNCTIONS)
-    assert of_operations >= set(covered())
+    assert of_activations == {name for name in FUNCTIONS if " of " not in name}
+    assert "`hard_sigmoid` of Keras 2" in covers  # whose name says where it is from
+    assert of_operations >= {name for name in covered() if " of " not in name}
     others = {
         cls.__name__
         for cls in vars(layers).values()

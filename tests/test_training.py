@@ -231,7 +231,9 @@ def test_the_last_step_is_the_model_that_the_callbacks_leave() -> None:
 
 def test_a_sweep_over_seeds_is_one_table_over_runs_and_steps() -> None:
     for seed in (0, 1):
-        run_of(f"runs/{seed}", *iris("train.capture_at=[0,last]", f"seed={seed}"))
+        run_of(
+            f"runs/{seed}", *iris("train.capture_at=[0,last]", f"seed={seed}"), run_id=f"{seed:08x}"
+        )
     runs = runner.open_runs("runs")
     name = next(iter(runs[0]))
     table = runs.table(name, step="all")

@@ -244,7 +244,7 @@ _EXPECTED = {
 
 def _place(location: tuple[Any, ...]) -> str:
     """Return the key path of a pydantic location, without the kind of model in it."""
-    if location[0] == "model":
+    if location[:1] == ("model",):
         location = ("model", *location[2:])
     return ".".join(printable(str(part)) for part in location if part != "[key]")
 
