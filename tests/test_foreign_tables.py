@@ -393,3 +393,46 @@ def test_a_configuration_of_many_keys_takes_time_in_proportion(tmp_path: Path) -
     began = time.process_time()
     assert len(runner.open_runs(tmp_path).differing) == 20_000 - 10
     assert time.process_time() - began < 20
+
+
+def chained(path: Path, hidden: np.ndarray, **layer: Any) -> Path:
+    """Make a run whose one Dense layer computes 2 from each sample, whatever its table holds."""
+    config = {"seed": 0, "model": {"layers": {"hidden": {"class_name": "Dense", **layer}}}}
+    tensors = {"hidden": hidden, "hidden/kernel": np.ones((3, 2)), "hidden/bias": np.ones(2)}
+    floats = {name: array.astype(np.float32) for name, array in tensors.items()}
+    return make_run(path, floats, config=config, seeding="keras")
+
+
+@pytest.mark.parametrize("stored", ["2", "5", "nan", "inf"])
+def test_an_equation_that_does_not_hold_says_so(
+    stored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = chained(tmp_path / "run", np.full((3, 2), float(stored)))
+    assert main(["show", str(run)]) == 0
+    out = capsys.readouterr().out
+    holds = "" if stored == "2" else f"; the table holds {stored}"
+    assert f"\nsample 1, u0 = linear(0*1 + 1*1 + 0*1 + 1) = 2{holds}\n" in out
+
+
+def test_rows_that_do_not_sum_to_1_are_not_said_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("right", 0.5), ("wrong", 5)):
+        run = chained(tmp_path / name, np.full((3, 2), value), activation="softmax")
+        assert main(["show", str(run)]) == 0
+        assert ("each row sums to 1" in capsys.readouterr().out) == (name == "right")
+
+
+def test_arithmetic_that_overflows_is_shown_without_warnings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def edit(record: dict[str, Any]) -> None:
+        record["layers"][0].update(layer_class="Rescaling", arguments={"scale": 1e308})
+
+    inputs = np.full((3, 2), 3, np.float32)
+    tensors = {"hidden": np.ones((3, 2), np.float32)}
+    run = forge(make_run(tmp_path / "run", tensors, inputs=inputs), edit)
+    assert main(["explain", "hidden", "u0", str(run)]) == 0
+    out, err = capsys.readouterr()
+    assert "warning" not in err
+    assert "output  inf\ndiffers from the stored value 1\n" in out

@@ -61,6 +61,19 @@ class Account:
         """
         return float(2 * (self.operations + 4) * epsilon * (1 + self.size))
 
+    def result(self, dtype: np.dtype[np.generic]) -> Any:
+        """Return the value in the type of the stored one: infinite if it is too large for it."""
+        with np.errstate(all="ignore"):
+            return dtype.type(self.value)
+
+    def agrees(self, stored: Any, epsilon: float) -> bool:
+        """Return whether a stored value is the result up to `rounding`."""
+        computed = self.result(stored.dtype)
+        if np.array_equal(stored, computed, equal_nan=True):
+            return True
+        gap = abs(float(stored) - float(computed))
+        return bool(np.isfinite(gap) and gap <= self.rounding(epsilon))
+
 
 def not_covered(name: str, what: str, advice: str = "") -> InputError:
     """Return the error for something that is not covered; `what` is a plural."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from runner.arithmetic import (
     attention,
     custom,
@@ -62,6 +64,7 @@ COVERED: dict[str, Callable[[LayerCall, tuple[int, ...]], Account]] = {
 """Functions that return the account of a value, by the name of the layer's class."""
 
 
+@np.errstate(all="ignore")  # what overflows is infinite, and is shown as that
 def spell_out(call: LayerCall, place: tuple[int, ...]) -> Account:
     """Recompute one value of a layer's output in float64 from stored tensors.
 

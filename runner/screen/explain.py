@@ -114,17 +114,18 @@ def _sample(run: Run, layer: str, sample: str | None) -> tuple[int, str, str]:
     return samples.index(sample), sample, ""
 
 
+@np.errstate(all="ignore")  # what overflows is infinite, and is shown as that
 def tell(call: LayerCall, place: tuple[int, ...], sample: str) -> str:
     """Return the arithmetic of one value of a call as text, as in `show`."""
     stored = call.output[place]
     account = spell_out(call, place)
-    computed = stored.dtype.type(account.value)
+    computed = account.result(stored.dtype)
     unit = "_".join(map(str, place)) or "0"
     return (
         f"{call.name} u{unit}, sample {sample}, run {call.run.id}\n\n"
         f"{_terms(account)}\n\n"
         f"{_steps(account, computed)}"
-        f"{_verdict(stored, computed, account.rounding(call.epsilon))}\n"
+        f"{_verdict(stored, computed, agrees=account.agrees(stored, call.epsilon))}\n"
     )
 
 
@@ -180,7 +181,7 @@ def _steps(account: Account, computed: np.generic) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _verdict(stored: Any, computed: Any, rounding: float) -> str:
+def _verdict(stored: Any, computed: Any, *, agrees: bool) -> str:
     """Return a line on the difference of the stored value, in units in the last place (ULP)."""
     if np.array_equal(stored, computed, equal_nan=True):
         return f"equals the stored value {shortest(stored)}"
@@ -188,5 +189,5 @@ def _verdict(stored: Any, computed: Any, rounding: float) -> str:
     place = np.spacing(np.maximum(np.abs(stored), np.abs(computed)))
     if not np.isfinite(gap):
         return f"differs from the stored value {shortest(stored)}"
-    why = "order of rounding" if gap <= rounding else "more than rounding explains"
+    why = "order of rounding" if agrees else "more than rounding explains"
     return f"differs from the stored value {shortest(stored)} by {gap / place:.0f} ULP ({why})"

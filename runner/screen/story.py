@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 from runner.arithmetic.functions import FUNCTIONS
+from runner.arithmetic.layer_call import LayerCall
+from runner.arithmetic.spelling import spell_out
 from runner.errors import DamagedError, InputError
 from runner.record.training_record import TrainingRecord
 from runner.runs.published_run import Run
@@ -64,7 +66,7 @@ def retell(run: Run, layers: list[DenseCall]) -> str:
         _network(run, layers),
         _compiled(run),
         *(_computed(step, layer) for step, layer in enumerate(layers, _FIRST_LAYER_STEP)),
-        f"Why? One value of {telling_value(layers)[0].name}:\n\n{_arithmetic(layers)}",
+        f"Why? One value of {telling_value(layers)[0].name}:\n\n{_arithmetic(run, layers)}",
     ]
     return "\n\n".join(steps)
 
@@ -134,7 +136,8 @@ def _computed(step: int, layer: DenseCall) -> str:
         kernel.loc["bias"] = layer.bias
         bias = ""
     source = "inputs" if step == _FIRST_LAYER_STEP else layer.source
-    told = "; each row sums to 1" if layer.activation == "softmax" else ""
+    sums = layer.output.sum(axis=1) if layer.activation == "softmax" else math.nan
+    told = "; each row sums to 1" if np.allclose(sums, 1) else ""
     return (
         f"{step} {layer.name} = {layer.activation}({source} x kernel + bias){told}\n\n"
         f"{text_table(kernel.rename_axis('kernel'))}{bias}\n\n"
@@ -142,14 +145,19 @@ def _computed(step: int, layer: DenseCall) -> str:
     )
 
 
-def _arithmetic(layers: list[DenseCall]) -> str:
+def _arithmetic(run: Run, layers: list[DenseCall]) -> str:
     layer, row, column = telling_value(layers)
+    call = LayerCall.read(run, layer.name, row)
+    account, stored = spell_out(call, (column,)), layer.output.to_numpy()[row, column]
+    result = shortest(stored)
+    if not account.agrees(stored, call.epsilon):
+        result = f"{shortest(account.result(stored.dtype))}; the table holds {result}"
     pairs = zip(layer.inputs.iloc[row], layer.kernel[:, column], strict=True)
     terms = [f"{shortest(value)}*{shortest(weight)}" for value, weight in pairs]
     told = " + ".join([*terms, shortest(layer.bias[column])])
     among = f" among {len(layer.bias)} units" if layer.activation == "softmax" else ""
     return fill(
         f"sample {layer.output.index[row]}, {layer.output.columns[column]} = "
-        f"{layer.activation}({told}){among} = {shortest(layer.output.iloc[row, column])}",
+        f"{layer.activation}({told}){among} = {result}",
         WIDTH,
     )
