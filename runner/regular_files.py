@@ -1,10 +1,12 @@
-"""Checks and reads files named by the user: existence, regular file, kind of content."""
+"""Checks and reads files named by the user, and writes files in their place."""
 
 from __future__ import annotations
 
 import os
 import re
 import stat
+import tempfile
+from functools import cache
 from pathlib import Path
 
 from runner.errors import InputError
@@ -169,3 +171,33 @@ def begins(start: bytes) -> str:
 def _start(path: Path, count: int) -> bytes:
     with path.open("rb") as file:
         return file.read(count)
+
+
+def write_in_place(data: bytes, path: Path) -> None:
+    """Write a file atomically, replacing an existing one; a link is replaced, not followed.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            "wb", dir=path.parent, prefix=f".{path.name[:100]}.", delete=False
+        ) as file:
+            temporary = Path(file.name)
+            file.write(data)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+@cache
+def _umask() -> int:
+    """Return the process's umask, which can only be read by setting it."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask

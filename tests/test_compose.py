@@ -350,6 +350,23 @@ def test_a_choice_that_could_run_code_stops_the_whole_sweep(tmp_path: Path) -> N
     assert refused(*words)
 
 
+@pytest.mark.parametrize("place", ["run", "sweep"])
+def test_a_file_chooses_a_folder_below_the_working_directory(tmp_path: Path, place: str) -> None:
+    Path("experiment").mkdir()
+    mode = ["-m"] if place == "sweep" else []
+    words = ["--config-dir", ".", *mode, "experiment=mine", "seed=0"]
+    for folder in (str(tmp_path.parent / "other"), "a/../../b", "${oc.env:HOME}/b"):
+        text = f"# @package _global_\nhydra: {{{place}: {{dir: '{folder}'}}}}\n"
+        Path("experiment/mine.yaml").write_text(text)
+        [line] = refused(*words)
+        assert line.startswith(f"hydra.{place}.dir: a file can only choose a folder below the")
+        assert validate(parse_arguments([*words, f"hydra.{place}.dir=/tmp/x"]), "0a1b2c3d").folder
+    Path("experiment/mine.yaml").write_text(
+        f"# @package _global_\nhydra: {{{place}: {{dir: mine/x}}}}\n"
+    )
+    assert validate(parse_arguments(words), "0a1b2c3d").folder == Path("mine/x")
+
+
 GLOBAL = "# @package _global_\n"
 
 

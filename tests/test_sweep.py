@@ -221,6 +221,15 @@ def test_a_model_whose_weights_come_another_way_is_built_for_every_job(tmp_path:
     assert reason in (jobs[2] / "run.log").read_text(encoding="utf-8")
 
 
+def test_a_link_in_a_received_sweep_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious")
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s/multirun.yaml").symlink_to(tmp_path / "mine")
+    in_process("-m", "seed=0,1", "hydra.sweep.dir=s", folder=tmp_path)
+    assert (tmp_path / "mine").read_text() == "precious"
+    assert not (tmp_path / "s/multirun.yaml").is_symlink()
+
+
 def test_a_probe_that_changes_with_the_seed_is_shown_to_a_model_of_its_own(
     tmp_path: Path,
 ) -> None:

@@ -16,9 +16,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.runner_sweeper.launcher import RunnerLauncher
 from runner.config.combinations import jobs_of, words_of
+from runner.config.composition import to_yaml
 from runner.config.grammar import parsed_overrides
 from runner.config.jobs import Batch, batches_of
 from runner.config.resolve import register_resolvers
+from runner.regular_files import write_in_place
 
 # Largest number of jobs in one task of another launcher: enough to be worth its start, few
 # enough that a lost worker loses little.
@@ -82,7 +84,7 @@ class RunnerSweeper(Sweeper):
         jobs = jobs_of(parsed_overrides(words, self.hydra_context.config_loader))
         folder = Path(str(self.config.hydra.sweep.dir))
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
+        write_in_place(to_yaml(self.config), folder / "multirun.yaml")
         batches = batches_of(jobs)
         if isinstance(self.launcher, RunnerLauncher):
             return self._launch(self.launcher, batches)

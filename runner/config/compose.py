@@ -217,10 +217,23 @@ def validate(parsed: argparse.Namespace, run_id: str) -> Asked:
     words = [str(each.input_line) for each in overrides if not each.is_hydra_override()]
     jobs = jobs_of(parsed_overrides(merging(words), loader.hydra_loader))
     target = local_path(folder, place)
+    named = {override.key_or_group for override in overrides}
+    if not named & {place, place.rpartition(".")[0], "hydra"}:
+        _check_inside(target, place)
     with read_write(cfg.hydra):
         cfg.hydra.mode = RunMode.MULTIRUN if multirun else RunMode.RUN
         cfg.hydra.runtime.output_dir = str(target.absolute()).replace("${", r"\${")
     return Asked(jobs, multirun, target, hydra_word(place, folder), bool(cfg.dry_run), cfg, loader)
+
+
+def _check_inside(folder: Path, place: str) -> None:
+    """Check that a folder that a file chooses is below the working directory."""
+    if not folder.resolve().is_relative_to(Path.cwd().resolve()):
+        raise InputError.of(
+            place,
+            f"a file can only choose a folder below the working directory, found {folder}",
+            f"choose it on the command line: {place}=...",
+        )
 
 
 def merging(words: Sequence[str]) -> list[str]:

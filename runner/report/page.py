@@ -6,15 +6,14 @@ import base64
 import gzip
 import hashlib
 import json
-import os
 import re
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from runner.errors import InputError
 from runner.plots.drawing import DIVERGING, INSTALL, MISSING, SEQUENTIAL, components, library
+from runner.regular_files import write_in_place
 from runner.report.run_page import Page
 
 _FOLDER = Path(__file__).parent / "templates"
@@ -104,20 +103,10 @@ def write_page(text: str, path: Path) -> None:
     InputError
         If the file cannot be written.
     """
-    temporary = None
     try:
-        with tempfile.NamedTemporaryFile(
-            "wb", dir=path.parent, prefix=f".{path.name[:100]}.", delete=False
-        ) as file:
-            temporary = Path(file.name)
-            file.write(text.encode("utf-8", "replace"))
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        write_in_place(text.encode("utf-8", "replace"), path)
     except OSError as error:
         raise InputError.of(str(path), f"cannot be written: {error.strerror}") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 @cache
@@ -132,9 +121,3 @@ def _plotly() -> tuple[str, str]:
 
 def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
