@@ -509,3 +509,9 @@ def test_an_unknown_capture_option_is_refused_in_a_line() -> None:
         "dtype: expected one of float16, bfloat16, float32, float64, found 'int8'",
         "batchsize: unknown key; did you mean 'batch_size'?",
     ]
+
+
+def test_the_size_of_a_projection_has_a_limit() -> None:
+    assert parse_capture(reduce={"**": "projection:65536"})
+    with pytest.raises(InputError, match=r"projection:65537'; the largest size is 65,536"):
+        parse_capture(reduce={"**": "projection:65537"})

@@ -712,6 +712,31 @@ def test_a_model_whose_layers_declare_gigabytes_is_refused(
     )
 
 
+@pytest.mark.parametrize("name", ["", "a\x1b[31m", "a\nb"])
+def test_a_layer_of_a_model_file_has_a_name_that_can_be_printed(
+    name: str, archive: bytes, refused: Refused
+) -> None:
+    def rename(text: str) -> str:
+        config = json.loads(text)
+        config["config"]["layers"][1]["config"]["name"] = name
+        return json.dumps(config)
+
+    changed(archive, rename)
+    [line] = refused(*SAVED)
+    assert line.endswith(f"the layer name {name!r} is empty or cannot be printed")
+
+
+def test_a_fixed_batch_that_fills_the_memory_is_refused(archive: bytes, refused: Refused) -> None:
+    def widen(text: str) -> str:
+        config = json.loads(text)
+        config["config"]["layers"][0]["config"]["batch_shape"] = [10**11, 3]
+        return json.dumps(config)
+
+    changed(archive, widen)
+    [line] = refused(*SAVED)
+    assert "makes a tensor of 4.8 TB for one batch, and this machine has" in line
+
+
 def weights_with(change: Callable[[h5py.File], Any]) -> None:
     model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2)])
     model.save_weights("w.weights.h5")

@@ -6,6 +6,7 @@ import html
 import json
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,11 @@ HOSTILE = (
 
 # To `make_run`, a slash is that of a weight.
 LAYERS = tuple(name.replace("/", "\\") for name in HOSTILE)
+
+
+def visible(texts: Sequence[str]) -> list[str]:
+    """Return texts as a page shows them: a mark of direction as an escape."""
+    return [text.replace("\u202e", "\\u202e") for text in texts]
 
 
 def hostile_run(path: Path | str = "hostile") -> Run:
@@ -157,11 +163,8 @@ def test_what_is_hostile_stays_text() -> None:
     assert "{{ 7 * 7 }}" in page
     assert html.escape(HOSTILE[0]) in page
     data = data_of(page)
-    shown = [text.replace("\u202e", "\\u202e") for text in HOSTILE]  # marks of direction as escapes
-    assert data["samples"] == shown == data["labels"]
-    assert [layer["name"] for layer in data["layers"]] == [
-        text.replace("\u202e", "\\u202e") for text in LAYERS
-    ]
+    assert data["samples"] == visible(HOSTILE) == data["labels"]
+    assert [layer["name"] for layer in data["layers"]] == visible(LAYERS)
 
 
 def test_only_the_scripts_of_the_page_may_run() -> None:

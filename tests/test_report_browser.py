@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 from making import make_run
-from test_report import HOSTILE, LAYERS, hostile_run, other_models
+from test_report import HOSTILE, LAYERS, hostile_run, other_models, visible
 from tutorial import tutorial_run
 
 import runner
@@ -191,9 +191,9 @@ def test_tables_are_sorted_by_a_heading(read: Any) -> None:
 def test_what_is_hostile_is_text_on_any_screen(read: Any, width: int, scheme: str) -> None:
     reader = read(hostile_run(), width, color_scheme=scheme, has_touch=width == 390)
     assert reader.page.title() == f"Run {HOSTILE[0]}"
-    assert reader.page.locator(".layer h3").all_text_contents() == list(LAYERS)
+    assert reader.page.locator(".layer h3").all_text_contents() == visible(LAYERS)
     options = reader.page.locator("#sample option").all_text_contents()
-    assert options == [f"{id} (label {id})"[:80] for id in HOSTILE]
+    assert options == [f"{id} (label {id})"[:80] for id in visible(HOSTILE)]
     reader.drawn("#layer-0 .heat")
     ticks = reader.page.locator("#layer-0 .heat .ytick text").all_text_contents()
     assert "<b>bold</b> ... {{ 7 * 7 }}" in ticks

@@ -8,7 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from runner.preflight import check_memory
 from runner.tensors import unit_axis_of
+
+MAX_SIZE = 65_536
+"""Largest size in the name of a reduction."""
 
 # Keras and NumPy are imported where they are used, since a configuration is checked without them.
 
@@ -58,6 +62,7 @@ def _projected(ops: Any, flat: Any, size: int, name: str) -> Any:
     import keras
     import numpy as np
 
+    check_memory(name, 8 * flat.shape[1] * size)
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(list(name.encode()))))
     matrix = generator.normal(scale=size**-0.5, size=(flat.shape[1], size))
     dtype = keras.backend.standardize_dtype(flat.dtype)
@@ -101,7 +106,7 @@ def is_reduction(text: str) -> bool:
         return False
     if getattr(REDUCTIONS[name], "size", None) is None:
         return not colon
-    return re.fullmatch(r"[1-9]\d*", size) is not None
+    return re.fullmatch(r"[1-9]\d{0,4}", size) is not None and int(size) <= MAX_SIZE
 
 
 def reduced(activation: Any, reduction: str, name: str, unit_axis: int) -> Any:

@@ -26,8 +26,8 @@ from runner.capture.state import left_alone
 from runner.config.capture_config import CaptureConfig
 from runner.errors import InputError, RunError
 from runner.model.building import output_shape
-from runner.preflight import check_size
-from runner.probe.probe import Batch, Probe, grouped
+from runner.preflight import check_memory, check_size
+from runner.probe.probe import Batch, Probe, grouped, named_inputs
 from runner.probe.targets import Targets
 from runner.tables.workbook import check_installed
 from runner.tensors import Invariance, TensorSpec
@@ -118,6 +118,10 @@ class Showing:
             self._targets = Targets(probe, getattr(model, "loss", None), shape)
         self.batch_size = fixed or len(self._first)  # less, if the probe's length was unknown
         self._more = len(self._first) == asked if self.rows is None else self.rows > asked
+        if fixed:
+            for name, array in named_inputs(self._first.inputs).items():
+                # Padded, it is held as array and as tensor, and so is the batch it is compared to.
+                check_memory(name, 4 * array.nbytes * fixed // len(array))
         inputs = self._padded(self._first.inputs)
         try:
             self.capture = Capture(

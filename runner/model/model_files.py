@@ -17,7 +17,7 @@ import keras
 
 from runner.config.experiment_config import SavedModel
 from runner.errors import InputError, first_line
-from runner.model.keras_internals import watching_new_variables
+from runner.model.keras_internals import all_layers, watching_new_variables
 from runner.model.model_archive import allowance, model_file, weights_file
 from runner.model.old_models import Renewal, decoded
 from runner.preflight import machine_memory, readable
@@ -64,9 +64,19 @@ def load_saved(config: SavedModel) -> keras.Model:
                 "and name their module in custom_modules"
             )
         raise InputError.of("model.path", f"{path} cannot be loaded: {line}", advice) from error
+    _check_names(model, path)
     if config.weights is not None:
         load_weights(model, config.weights, "model.weights")
     return model
+
+
+def _check_names(model: keras.Model, path: Path) -> None:
+    """Check that the layers of a model file have names that can be shown and stored."""
+    for layer in all_layers(model):
+        if not layer.name or not layer.name.isprintable():
+            raise InputError.of(
+                "model.path", f"{path}: the layer name {layer.name!r} is empty or cannot be printed"
+            )
 
 
 def load_weights(model: keras.Model, path: str, place: str) -> None:
