@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
 import runner
 from runner.command_line.entry import main
+from runner.config.composition import experiment_of
 from runner.config.environment_values import EnvironmentValues
 from runner.config.resolve import values_from_environment
 from runner.errors import InputError
@@ -148,3 +150,98 @@ def test_a_value_is_in_no_error(
     with pytest.raises(InputError) as caught:
         runner.run(*words, "hydra.run.dir=one")
     assert not [part for part in ("first-line", "zweite", "a/key") if part in str(caught.value)]
+
+
+PIN = "${oc.decode:${oc.env:PIN}}"
+EXPERIMENT = r"""
+probe: {source: random, rows: 4}
+model:
+  input_shape: [3]
+  factor: "${oc.decode:${oc.env:PIN}}"
+  layers:
+    scaled: {class_name: Rescaling, scale: "${model.factor}"}
+    last: {class_name: Dense, units: 2}
+loss: {class_name: MeanSquaredError}
+optimizer: {class_name: Adam}
+"""
+ADVICE = "write the value itself, or leave it out"
+WRITTEN = "comes from the environment, and would be written into the run"
+
+
+def refusals(words: list[str]) -> list[str]:
+    """Return the lines that refuse `EXPERIMENT` with some keys set."""
+    try:
+        config: Any = OmegaConf.merge(OmegaConf.create(EXPERIMENT), OmegaConf.from_dotlist(words))
+        experiment_of(config)
+    except InputError as error:
+        return [str(problem) for problem in error.problems]
+    return []
+
+
+@pytest.mark.usefixtures("secrets")
+@pytest.mark.parametrize(
+    ("words", "places"),
+    [
+        ([f"seed={PIN}"], ["seed"]),
+        ([f"probe.rows={PIN}"], ["probe.rows"]),
+        ([f"capture.batch_size={PIN}"], ["capture.batch_size"]),
+        ([f"model.input_shape=['{PIN}']"], ["model.input_shape.0"]),
+        ([f"model.layers.last.units={PIN}"], ["model.layers.last.units"]),
+        (["train.metrics=[{class_name: MeanSquaredError, name: '${oc.env:PLAIN}'}]"],
+         ["train.metrics.0.name"]),
+        (["train.callbacks.a={class_name: CSVLogger, filename: '${oc.env:PLAIN}.csv'}"],
+         ["train.callbacks.a.filename"]),
+    ],
+)  # fmt: skip
+def test_a_value_that_a_run_would_write_is_refused(words: list[str], places: list[str]) -> None:
+    assert refusals(words) == [f"{place}: {WRITTEN}; {ADVICE}" for place in places]
+
+
+def test_the_ids_of_an_inline_probe_do_not_come_from_the_environment(secrets: None) -> None:
+    del secrets
+    config: Any = OmegaConf.create(EXPERIMENT)
+    config.probe = {"source": "inline", "inputs": [[1, 2, 3]], "ids": ["${oc.env:PLAIN}"]}
+    with pytest.raises(InputError, match=rf"^probe\.ids\.0: {WRITTEN}"):
+        experiment_of(config)
+
+
+@pytest.mark.usefixtures("secrets")
+@pytest.mark.parametrize(
+    ("words", "source", "place"),
+    [
+        ([f"extra.pin={PIN}", "seed=${extra.pin}"], "extra.pin", "seed"),
+        (["model.layers.last.units=${model.factor}"], "model.factor", "model.layers.last.units"),
+        (["train.callbacks.a={class_name: ModelCheckpoint, filepath: a.keras}"],
+         "model.factor", "model.layers.scaled.scale"),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_key_that_the_value_comes_from(
+    words: list[str], source: str, place: str
+) -> None:
+    assert refusals(words) == [f"{source}: {WRITTEN} as {place}; {ADVICE}"]
+
+
+@pytest.mark.usefixtures("secrets")
+def test_a_saved_model_takes_only_paths_from_the_environment(tmp_path: Path) -> None:
+    weights = tmp_path / "relu.weights.h5"
+    weights.touch()
+    words = [
+        "train.save_model=true", "loss.name=${oc.env:PLAIN}", "optimizer.name=${oc.env:PLAIN}",
+        f"model.weights={tmp_path}/${{oc.env:PLAIN}}.weights.h5",
+    ]  # fmt: skip
+    places = [line.partition(": ")[0] for line in refusals(words)]
+    assert places == ["loss.name", "model.factor", "optimizer.name"]
+
+
+@pytest.mark.usefixtures("secrets")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["name=${oc.env:PLAIN}"],
+        ["model.layers.last.activation=${oc.env:PLAIN}"],
+        ["train.epochs=1", "loss.name=${oc.env:PLAIN}"],
+        [f"train.data={{source: random, rows: 4, seed: '{PIN}'}}"],
+    ],
+)
+def test_a_value_that_no_file_holds_is_accepted(words: list[str]) -> None:
+    assert refusals(words) == []

@@ -81,6 +81,7 @@ ORDER = (
     "capture.reductions",
     "config.capture_config",
     "config.experiment_config",
+    "config.recorded_keys",
     "config.schema",
     "config.yaml_files",
     "config.environment_values",

@@ -43,15 +43,16 @@ _POSITIVE = _Rule(float, lambda value: value > 0, "> 0")
 _SHARE = _Rule(float, lambda value: 0 <= value < 1, "in [0, 1)")
 _NUMBER = _Rule(float, math.isfinite, "finite")  # floats whose default happens to be an integer
 
-_COUNTS = (
+COUNTS = (
     "units", "filters", "kernel_size", "pool_size", "strides", "dilation_rate", "size", "n",
     "depth_multiplier", "height", "width", "input_dim", "output_dim", "num_tokens", "classes",
     "num_heads", "key_dim", "value_dim", "head_dim", "num_query_heads", "num_key_value_heads",
 )  # fmt: skip
+"""Arguments that are sizes: whole numbers of at least one."""
 
 # Rules by argument name, for every class, where the default does not show the type.
 _RULES = {
-    **dict.fromkeys(_COUNTS, _COUNT),
+    **dict.fromkeys(COUNTS, _COUNT),
     **dict.fromkeys(("learning_rate", "initial_learning_rate"), _POSITIVE),
     **dict.fromkeys(("rate", "dropout", "recurrent_dropout"), _SHARE),
     **dict.fromkeys(("max_value", "adam_lr_ratio", "min_delta"), _NUMBER),

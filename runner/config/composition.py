@@ -13,6 +13,7 @@ from omegaconf._utils import OmegaConfDumper
 from runner.config.environment_values import EnvironmentValues
 from runner.config.experiment_config import ExperimentConfig, parse
 from runner.config.loading import CONFIG_DIRECTORY
+from runner.config.recorded_keys import written_places
 from runner.config.resolve import (
     register_custom_resolvers,
     resolved,
@@ -116,6 +117,10 @@ def _experiment_of(cfg: DictConfig, variables: EnvironmentValues) -> ExperimentC
     ]
     try:
         experiment = parse(plain)
+        problems += [
+            _recorded(place, source_of(cfg, place))
+            for place in sorted(written_places(experiment, variables.places))
+        ]
     except InputError as error:
         known = [f"{problem.place}." for problem in (*unresolved, *problems)]
         problems += [
@@ -133,6 +138,16 @@ def _place(cfg: DictConfig, problem: Problem) -> str:
     if problem.message.startswith("unknown key"):
         return problem.place
     return source_of(cfg, problem.place)
+
+
+def _recorded(place: str, source: str) -> Problem:
+    """Return the problem that a value from the environment would be in a file of the run."""
+    role = "" if source == place else f" as {place}"
+    return Problem(
+        source,
+        f"comes from the environment, and would be written into the run{role}",
+        "write the value itself, or leave it out",
+    )
 
 
 def _code_places(value: Any, place: str = "") -> Iterator[str]:

@@ -1,0 +1,82 @@
+"""The keys whose values a run writes down, which therefore cannot come from the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from runner.config import catalogue
+from runner.config.arguments import COUNTS
+from runner.config.experiment_config import DeclaredModel, ExperimentConfig
+from runner.config.probe_config import SOURCES
+from runner.config.train_config import TrainConfig
+
+_SIZES = frozenset((*COUNTS, "batch_size", "rows"))
+"""Keys whose values show in the shapes of tensors and tables."""
+_SHOWN = ("name", "shape", "layer", "layers", "cell", "cells")
+"""Ends of the arguments of layers that name something, or that hold shapes or further layers."""
+_SAVING = ("ModelCheckpoint", "TensorBoard")
+"""Callbacks of Keras that write the model with the arguments of its layers."""
+
+
+def written_places(experiment: ExperimentConfig, places: Collection[str]) -> Iterator[str]:
+    """Yield the keys whose values would be in a file or the name of a file of the run.
+
+    Parameters
+    ----------
+    experiment
+        The experiment.
+    places
+        Key paths to choose from.
+    """
+    saves_model = experiment.train is not None and _saves_model(experiment.train)
+    for place in places:
+        top, *below = place.split(".")
+        if _is_recorded(experiment, top, below) or (
+            saves_model and _is_in_model_file(experiment, top, below)
+        ):
+            yield place
+
+
+def _is_recorded(experiment: ExperimentConfig, top: str, below: list[str]) -> bool:
+    """Return whether a value is in the record or a table of any run of the experiment."""
+    key = next((part for part in reversed(below) if not part.isdigit()), "")
+    if top == "seed":
+        return True
+    if top == "train":
+        return below[:1] != ["data"]
+    if top == "model":
+        return not _is_unseen(experiment, below) and not _is_argument(below, key)
+    if top == "probe" and isinstance(experiment.probe, SOURCES["inline"]):
+        return True
+    return top in ("probe", "capture") and (not below or key in _SIZES)
+
+
+def _is_in_model_file(experiment: ExperimentConfig, top: str, below: list[str]) -> bool:
+    if top == "model":
+        return not _is_unseen(experiment, below)
+    return top in ("loss", "optimizer")
+
+
+def _is_unseen(experiment: ExperimentConfig, below: list[str]) -> bool:
+    """Return whether a key of the model is a path, or used only by keys that refer to it."""
+    model = experiment.model
+    parameters = model.parameters if isinstance(model, DeclaredModel) else {}
+    return below[:1] in ([name] for name in ("path", "weights", *parameters))
+
+
+def _is_argument(below: list[str], key: str) -> bool:
+    """Return whether a key is an argument that is neither a size, nor a name, nor a layer.
+
+    The record masks the values of such arguments.
+    """
+    inside = below[:1] == ["arguments"] or (below[:1] == ["layers"] and len(below) > 2)
+    return inside and key not in _SIZES and not key.endswith(_SHOWN)
+
+
+def _saves_model(train: TrainConfig) -> bool:
+    """Return whether a training saves the model, or has a callback that might do so."""
+    return train.save_model or any(
+        callback.class_name in _SAVING
+        or catalogue.load().signature("callbacks", callback.class_name) is None
+        for callback in train.callbacks.values()
+    )
