@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from runner.model.backend import Backend
+from runner.probe.probe_hash import sample_ids_hash
 from runner.record.environment import Environment
 from runner.record.layer_record import LayerRecord, TensorRecord
 from runner.record.publication import Publication
@@ -141,7 +142,7 @@ def make_run(
                 has_labels=labels is not None,
                 has_targets=targets is not None,
                 sha256="b" * 64,
-                sample_ids_sha256="c" * 64,
+                sample_ids_sha256=sample_ids_hash([sample_ids]),
                 file=f"probe{FORMATS[format].suffix}",
                 has_inputs=True,
             ),

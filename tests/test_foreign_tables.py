@@ -395,12 +395,12 @@ def test_a_configuration_of_many_keys_takes_time_in_proportion(tmp_path: Path) -
     assert time.process_time() - began < 20
 
 
-def chained(path: Path, hidden: np.ndarray, **layer: Any) -> Path:
+def chained(path: Path, hidden: np.ndarray, format: str = "parquet", **layer: Any) -> Path:
     """Make a run whose one Dense layer computes 2 from each sample, whatever its table holds."""
     config = {"seed": 0, "model": {"layers": {"hidden": {"class_name": "Dense", **layer}}}}
     tensors = {"hidden": hidden, "hidden/kernel": np.ones((3, 2)), "hidden/bias": np.ones(2)}
     floats = {name: array.astype(np.float32) for name, array in tensors.items()}
-    return make_run(path, floats, config=config, seeding="keras")
+    return make_run(path, floats, config=config, format=format, seeding="keras")
 
 
 @pytest.mark.parametrize("stored", ["2", "5", "nan", "inf"])
@@ -436,3 +436,48 @@ def test_arithmetic_that_overflows_is_shown_without_warnings(
     out, err = capsys.readouterr()
     assert "warning" not in err
     assert "output  inf\ndiffers from the stored value 1\n" in out
+
+
+@pytest.mark.parametrize("format", ["parquet", "csv", "arrow"])
+def test_sample_ids_are_those_of_the_probe_in_their_order(
+    format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hidden = np.full((3, 2), 2, np.float32)
+    for number, ids in enumerate(([0, 2, 1], [0, 0, 2], ["0", "1", "2"])):
+        run = chained(tmp_path / f"{number}", hidden, format)
+        table = pa.table({"sample": ids, **dict.fromkeys(("u0", "u1"), hidden[:, 0])})
+        with (tmp_path / "file").open("wb") as sink:
+            write_table(sink, table, format)
+        put_file(run, f"activations/00_hidden.{format}", (tmp_path / "file").read_bytes())
+        refused(run, "its sample ids are not those of the probe", capsys)
+        with pytest.raises(InputError, match="its sample ids are not those of the probe"):
+            runner.open_runs([run]).table("hidden")
+
+
+@pytest.mark.parametrize("rows", ["0,2,2\n1,2,2\n", "0,2,2\n1,2,2\n2,2,2\n3,2,2\n"])
+def test_a_csv_with_a_row_too_many_or_too_few_is_refused(
+    rows: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = chained(tmp_path / "run", np.full((3, 2), 2), "csv")
+    put_file(run, "activations/00_hidden.csv", b'"sample","u0","u1"\n' + rows.encode())
+    refused(run, f"expected 3 rows of 'hidden', found {len(rows.splitlines())}", capsys)
+
+
+def test_labels_are_those_of_the_samples(copy: Path) -> None:
+    table = read_table(copy / "probe.parquet", "parquet").take([0, 2, 1])
+    put_file(copy, "probe.parquet", parquet(table))
+    for read in (lambda run: run.samples, lambda run: run.labels):
+        with pytest.raises(DamagedError, match="its sample ids are not those of the probe"):
+            read(runner.open_run(copy))
+
+
+def refused(run: Path, why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Check that every way to read the table of a layer says the same."""
+    opened = runner.open_run(run)
+    for read in (opened.table, opened.array, lambda name: list(opened.blocks(name))):
+        with pytest.raises(DamagedError, match=why):
+            read("hidden")
+    for words in (["show"], ["explain", "hidden"], ["explain", "hidden", "u0"]):
+        assert main([*words, str(run)]) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert why in line

@@ -232,17 +232,12 @@ class LayerCall:
         return any((own.kind, own.name) == (kind, name) for own in self.run.record.tensors)
 
     def _values(self, name: str, kind: Kind) -> np.ndarray:
-        """Return one sample of a tensor, reading its table up to that sample."""
+        """Return one sample of a tensor."""
         tensor = self.run.tensor(name, kind)
         if tensor.reduction is not None:
             what = "" if name == self.name else f"was called on '{name}', which "
             raise InputError.of(self.name, f"{what}was stored reduced to its {tensor.reduction}")
-        before = 0
-        for block in self.run.blocks(name, kind):
-            if self.row < before + len(block):
-                return np.asarray(block[self.row - before])
-            before += len(block)
-        raise InputError.of(self.name, f"'{name}' has no row {self.row}")
+        return self.run.sample(name, kind, self.row)
 
     def _shown(self, argument: str, model_input: str) -> Operand:
         """Return the sample's values of an input of the model."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,14 @@ class ProbeHasher:
     def sample_ids(self) -> str:
         """Return the SHA-256 over the sample ids in their order."""
         return self._ids.hexdigest()
+
+
+def sample_ids_hash(pieces: Iterable[np.ndarray]) -> str:
+    """Return the SHA-256 over sample ids, as `ProbeHasher.sample_ids` does, however split."""
+    ids = hashlib.sha256()
+    for piece in pieces:
+        ids.update(_bytes(piece))
+    return ids.hexdigest()
 
 
 def _bytes(array: np.ndarray) -> Any:

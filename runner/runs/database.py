@@ -62,7 +62,9 @@ class StoredTable:
         tensor, probe, format = run.tensor(name), run.probe_record, run.record.format
         path = run.file_of(name)
         if whole or not (FORMATS[format].is_queried and _can_be_named(path)):
-            table = read_stored(path, tensor, format, probe.sample_type, probe.rows)
+            table = read_stored(
+                path, tensor, format, probe.sample_type, probe.rows, probe.sample_ids_sha256
+            )
             return cls(run.id, path, table)
         check_stored(path, tensor, format, probe.sample_type)
         return cls(run.id, path, None)

@@ -15,6 +15,7 @@ from runner.runs.run_files import RunFiles, lacks
 from runner.runs.shown_probe import ShownProbe
 from runner.tables.plain_tables import frame_of, named_entries, read_samples, read_table
 from runner.tables.statistics import SUMMARY
+from runner.tables.tables import check_ids
 
 _ABOUT = ("kind", "name", "layer", "class", "shape", "dtype", "units")
 
@@ -50,12 +51,15 @@ class PlainTables:
         path = self._files.plain("probe", rows)
         samples = read_samples(path, self._record.format, self.shown.sample_type)
         _check_rows(path, rows, len(samples))
+        check_ids(path, [samples], self.shown.sample_ids_sha256)
         return samples
 
     def probe(self) -> ShownProbe:
         """Return the probe that the model was shown."""
         types = {"sample": self.shown.sample_type}
         path, table = self._table("probe", self.shown.rows, types)
+        ids = table.column("sample").to_numpy()
+        check_ids(path, [ids], self.shown.sample_ids_sha256)
         entries = named_entries(path, table)
         return ShownProbe(path, frame_of(table), self.shown, self._record.format, entries)
 

@@ -156,9 +156,10 @@ class Run:
 
     def rows(self, name: str, kind: Kind | None = None, step: Step = None) -> Rows:
         """Return the rows of a tensor's table; arguments and errors as in `table`."""
-        stored = self._files.stored(self.tensor(name, kind))
+        stored, probe = self._files.stored(self.tensor(name, kind)), self.probe_record
+        format = self.record.format
         parts = [
-            read_rows(path, stored, self.record.format, rows=self.probe_record.rows)
+            read_rows(path, stored, format, rows=probe.rows, ids=probe.sample_ids_sha256)
             for path in self._files.of(stored, step)
         ]
         if step != "all":
@@ -180,9 +181,9 @@ class Run:
             Shape (sample, *axes of a sample), or the shape of the weight; memory-mapped if
             the format allows it. With all steps: shape (step, ...), in memory.
         """
-        stored = self._files.stored(self.tensor(name, kind))
+        stored, probe = self._files.stored(self.tensor(name, kind)), self.probe_record
         arrays = [
-            read_array(path, stored, self.record.format, rows=self.probe_record.rows)
+            read_array(path, stored, self.record.format, probe.rows, probe.sample_ids_sha256)
             for path in self._files.of(stored, step)
         ]
         return np.stack(arrays) if step == "all" else arrays[0]
@@ -205,10 +206,33 @@ class Run:
             Shape (samples, *axes of a sample); for a weight (rows, last axis), where rows
             are the entries of its other axes.
         """
-        stored = self._files.stored(self.tensor(name, kind))
-        return read_blocks(
-            self._files.at(stored, step), stored, self.record.format, self.probe_record.rows
-        )
+        stored, probe = self._files.stored(self.tensor(name, kind)), self.probe_record
+        path, format = self._files.at(stored, step), self.record.format
+        return read_blocks(path, stored, format, probe.rows, probe.sample_ids_sha256)
+
+    def sample(self, name: str, kind: Kind, row: int) -> np.ndarray:
+        """Return the values of a tensor for one sample, after reading its table in blocks.
+
+        Parameters
+        ----------
+        name, kind
+            As in `tensor`.
+        row
+            Row of the sample, from 0.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (*axes of a sample).
+        """
+        first, found = 0, None
+        for block in self.blocks(name, kind):  # to the end, where the whole table is checked
+            if first <= row < first + len(block):
+                found = np.array(block[row - first])
+            first += len(block)
+        if found is None:
+            raise InputError.of(name, f"its table has no row {row}")
+        return found
 
     def representation(
         self, name: str, kind: Kind | None = None, step: int | None = None

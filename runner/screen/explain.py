@@ -72,7 +72,7 @@ def show_row(run: Run, layer: str, sample: str | None = None) -> str:
     """
     tensor = run.tensor(layer, "activation")
     row, sample, chosen = _sample(run, layer, sample)
-    flat = _values_of(run, layer, row)
+    flat = np.ravel(run.sample(layer, "activation", row))
     names = [f"u{place}" for place in unit_places(tensor.shape or (1,))]
     by_size = np.argsort(-np.abs(np.nan_to_num(flat.astype(np.float64))), kind="stable")
     order, heading = np.arange(flat.size), ""
@@ -89,16 +89,6 @@ def show_row(run: Run, layer: str, sample: str | None = None) -> str:
     following = "\n".join(asked)
     title = f"{layer}, sample {sample}, run {run.id}: {shape}"
     return f"{title}\n\n{heading}{table}\n\n{following}\n{chosen}"
-
-
-def _values_of(run: Run, layer: str, row: int) -> np.ndarray:
-    """Return a layer's values for one sample, flat, reading its table up to that sample."""
-    before = 0
-    for block in run.blocks(layer, "activation"):
-        if row < before + len(block):
-            return np.ravel(block[row - before])
-        before += len(block)
-    raise InputError.of(layer, f"its table has no row {row}")
 
 
 def _sample(run: Run, layer: str, sample: str | None) -> tuple[int, str, str]:

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from runner.errors import InputError, suggest
+from runner.errors import DamagedError, InputError, suggest
+from runner.probe.probe_hash import sample_ids_hash
 from runner.tables.columns import (
     columns_of,
     copy_rows,
@@ -181,6 +182,7 @@ def read_rows(
     format: str,
     columns: Sequence[str] | None = None,
     rows: int | None = None,
+    ids: str | None = None,
 ) -> Rows:
     """Return the rows of a tensor's table.
 
@@ -196,6 +198,8 @@ def read_rows(
         Units to read (``u3``; ``u0_1_2`` of a map); default: all.
     rows
         Number of samples that the table must have, if known.
+    ids
+        SHA-256 over the sample ids that the table must have, if known.
 
     Returns
     -------
@@ -223,7 +227,7 @@ def read_rows(
             raise InputError.of(spec.name, f"there is no unit '{name}'", suggest(name, places))
     stored = chosen if layout.column is None else [layout.column]
     with whole_in_memory(path, spec.name):
-        table = _read(path, spec, format, layout, stored, rows)
+        table = _read(path, spec, format, layout, stored, rows, ids)
         values = to_array(table.select(stored), layout).astype(stored_dtype(spec), copy=False)
         if layout.column is not None and columns is not None:
             values = values[:, [places[name] for name in chosen]]
@@ -235,7 +239,9 @@ def read_rows(
     )
 
 
-def read_array(path: Path, spec: TensorSpec, format: str, rows: int | None = None) -> np.ndarray:
+def read_array(
+    path: Path, spec: TensorSpec, format: str, rows: int | None = None, ids: str | None = None
+) -> np.ndarray:
     r"""Return a tensor in its full shape.
 
     Parameters
@@ -248,6 +254,8 @@ def read_array(path: Path, spec: TensorSpec, format: str, rows: int | None = Non
         A key of `runner.table_formats.FORMATS`.
     rows
         Number of samples that the table must have, if known.
+    ids
+        SHA-256 over the sample ids that the table must have, if known.
 
     Returns
     -------
@@ -265,19 +273,24 @@ def read_array(path: Path, spec: TensorSpec, format: str, rows: int | None = Non
     layout = layout_of(spec, format)
     stored = layout.value_columns()
     with whole_in_memory(path, spec.name):
-        table = _read(path, spec, format, layout, stored, rows)
+        table = _read(path, spec, format, layout, stored, rows, ids)
         values = to_array(table.select(stored), layout).astype(stored_dtype(spec), copy=False)
         return values.reshape((len(table), *spec.shape) if spec.per_sample else spec.shape)
 
 
 def read_stored(
-    path: Path, spec: TensorSpec, format: str, sample_type: SampleType, rows: int | None = None
+    path: Path,
+    spec: TensorSpec,
+    format: str,
+    sample_type: SampleType,
+    rows: int | None = None,
+    ids: str | None = None,
 ) -> pa.Table:
     """Return a tensor's table as it is stored, with its index columns.
 
     Parameters
     ----------
-    path, spec, format, rows
+    path, spec, format, rows, ids
         As in `read_array`.
     sample_type
         Type of the sample ids.
@@ -290,6 +303,8 @@ def read_stored(
     every, types = _columns_of(spec, format, sample_type)
     table = read_file(path, format, every, types, every)
     _check_rows(path, spec, layout_of(spec, format), len(table), rows)
+    if spec.per_sample:
+        check_ids(path, [_ids_of(table)], ids)
     return table
 
 
@@ -322,36 +337,69 @@ def _columns_of(
 
 
 def read_blocks(
-    path: Path, spec: TensorSpec, format: str, rows: int | None = None
+    path: Path, spec: TensorSpec, format: str, rows: int | None = None, ids: str | None = None
 ) -> Iterator[np.ndarray]:
     r"""Yield the rows of a tensor in blocks.
 
     Parameters
     ----------
-    path, spec, format, rows
+    path, spec, format, rows, ids
         As in `read_array`.
 
     Yields
     ------
     ndarray
         Shape (rows, \*spec.shape), of the stored dtype; for a weight (other axes, last axis).
-        Raises as `read_array` does.
+        Raises as `read_array` does; of the number of rows and the sample ids after the last
+        block.
     """
     layout = layout_of(spec, format)
     most = max(1, _BLOCK_BYTES // max(1, layout.row_size * layout.cell.itemsize))
     if not layout.row_size:  # without columns, the number of rows is unknown
-        values = read_array(path, spec, format, rows)
+        values = read_array(path, spec, format, rows, ids)
         lines = len(values) if spec.per_sample else prod(spec.shape[:-1])
         yield values.reshape(lines, *layout.row_shape)
         return
     columns, found = layout.value_columns(), 0
+    samples: list[np.ndarray] = []
+    named = ["sample"] if spec.per_sample else []
     every = [*_index_columns(spec, layout), *columns]
     types = dict.fromkeys(columns, value_type(layout))
-    for table in read_pieces(path, format, columns, most, types, every):
+    for table in read_pieces(path, format, [*named, *columns], most, types, every):
         found += len(table)
-        values = to_array(table, layout).astype(stored_dtype(spec), copy=False)
+        samples += [_ids_of(table)] if named else []
+        values = to_array(table.select(columns), layout).astype(stored_dtype(spec), copy=False)
         yield values.reshape((len(table), *layout.row_shape))
     _check_rows(path, spec, layout, found, rows)
+    if named:
+        check_ids(path, samples, ids)
+
+
+def check_ids(path: Path, found: Sequence[np.ndarray], ids: str | None) -> None:
+    """Check the sample ids of a table.
+
+    Parameters
+    ----------
+    path
+        Path of the table's file.
+    found
+        Its sample ids, in pieces.
+    ids
+        SHA-256 over the sample ids that it must have, if known.
+
+    Raises
+    ------
+    DamagedError
+        If it has other sample ids, or in another order.
+    """
+    if ids not in (None, sample_ids_hash(found)):
+        raise DamagedError.of(
+            str(path), "its sample ids are not those of the probe, in their order"
+        )
+
+
+def _ids_of(table: pa.Table) -> np.ndarray:
+    return np.asarray(table.column("sample").to_numpy())
 
 
 def _check(spec: TensorSpec, values: np.ndarray, shape: tuple[int, ...]) -> None:
@@ -375,6 +423,7 @@ def _read(
     layout: Layout,
     columns: Sequence[str],
     rows: int | None,
+    ids: str | None,
 ) -> pa.Table:
     """Return columns of a tensor's table with its index columns, after checking the file."""
     index = _index_columns(spec, layout)
@@ -382,12 +431,14 @@ def _read(
     types = dict.fromkeys(layout.index, pa.int64()) | dict.fromkeys(columns, value_type(layout))
     table = read_file(path, format, [*index, *columns], types, every)
     _check_rows(path, spec, layout, len(table), rows)
+    if spec.per_sample:
+        check_ids(path, [_ids_of(table)], ids)
     return table
 
 
 def _check_rows(path: Path, spec: TensorSpec, layout: Layout, found: int, rows: int | None) -> None:
-    """Check that a table has the expected number of rows, raise InputError otherwise."""
+    """Check that a table has the expected number of rows, raise DamagedError otherwise."""
     expected = rows if spec.per_sample else prod(spec.shape[: len(layout.index)])
     if expected not in (None, found):
         wrong = f"expected {expected:,} rows of '{spec.name}', found {found:,}"
-        raise InputError.of(str(path), wrong)
+        raise DamagedError.of(str(path), wrong)
