@@ -481,3 +481,28 @@ def refused(run: Path, why: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert main([*words, str(run)]) == 2
         [line] = capsys.readouterr().err.splitlines()
         assert why in line
+
+
+@pytest.mark.parametrize(
+    ("layer", "why"),
+    [
+        (
+            {"arguments": {"activation": {"class_name": "LeakyReLU", "config": {}}}},
+            "activations such as 'LeakyReLU' are not covered yet",
+        ),
+        (
+            {"layer_class": "MultiHeadAttention"},
+            "does not match its tables ('query' is missing or unknown)",
+        ),
+    ],
+)
+def test_arguments_that_are_not_covered_or_missing_are_named(
+    layer: dict[str, Any], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = chained(tmp_path / "run", np.ones((3, 2)))
+    forge(run, lambda record: record["layers"][0].update(layer))
+    assert main(["show", str(run)]) == 0
+    capsys.readouterr()
+    assert main(["explain", "hidden", "u1", str(run)]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert why in line

@@ -97,6 +97,10 @@ def check_growth(size: int, most: int) -> None:
         raise ValueError(f"its arguments make {size:,} values of the {most:,} stored")
 
 
+def _why(error: Exception) -> str:
+    return f"{error} is missing or unknown" if isinstance(error, KeyError) else str(error)
+
+
 @contextlib.contextmanager
 def fitting_tables(name: str) -> Iterator[None]:
     """Turn failures of the arithmetic into an error about the layer's record.
@@ -114,5 +118,5 @@ def fitting_tables(name: str) -> Iterator[None]:
         raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise InputError.of(
-            name, f"the record of the layer does not match its tables ({error})"
+            name, f"the record of the layer does not match its tables ({_why(error)})"
         ) from error

@@ -29,10 +29,7 @@ MERGING = tuple(_MERGED)
 
 def activation(call: LayerCall, place: Place) -> Account:
     """Return the account of a value of Activation."""
-    name = str(call.arguments.get("activation"))
-    if name not in FUNCTIONS:
-        raise not_covered(call.name, f"activations such as '{name}'", f"{', '.join(FUNCTIONS)} are")
-    return mapped(call, place, name, -1)
+    return mapped(call, place, call.activation, -1)
 
 
 def softmax(call: LayerCall, place: Place) -> Account:

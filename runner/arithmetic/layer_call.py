@@ -10,6 +10,7 @@ import numpy as np
 
 from runner.arithmetic.account import not_covered
 from runner.arithmetic.derived import Derived, MixedSamplesError, evaluate, told
+from runner.arithmetic.functions import FUNCTIONS
 from runner.errors import InputError
 from runner.record.layer_record import LayerRecord
 from runner.runs.published_run import Run
@@ -103,6 +104,24 @@ class LayerCall:
     def arguments(self) -> dict[str, Any]:
         """Arguments that the layer was created with."""
         return self.layer.arguments or {}
+
+    @property
+    def activation(self) -> str:
+        """Name of the layer's activation function, a key of `FUNCTIONS`.
+
+        Raises
+        ------
+        InputError
+            If the function is not covered.
+        """
+        given = self.arguments.get("activation") or "linear"
+        # A layer that is used as an activation function is recorded with its configuration.
+        name = str(given.get("class_name") if isinstance(given, dict) else given)
+        if name not in FUNCTIONS:
+            raise not_covered(
+                self.name, f"activations such as '{name}'", f"{', '.join(FUNCTIONS)} are"
+            )
+        return name
 
     @property
     def training(self) -> bool:

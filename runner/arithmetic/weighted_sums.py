@@ -90,7 +90,7 @@ def dense_layer(call: LayerCall, place: Place) -> Account:
     terms = _Terms(labels, vector, kernel.values[:, unit])
     terms = terms.quantized(call, None if kernel.scale is None else scales[unit])
     bias = _bias(call)
-    if call.arguments.get("activation") not in ACROSS:
+    if call.activation not in ACROSS:
         return _activated(call, terms, bias[unit])
     sums = terms.values.astype(np.float64) @ kernel.values.astype(np.float64)
     sums = sums / (terms.divisor / scales[unit] * scales)
@@ -166,9 +166,7 @@ def _activated(
         Sums of all units, for activations that depend on all of them; `at` is the position of
         this unit.
     """
-    name = str(call.arguments.get("activation", "linear"))
-    if name not in FUNCTIONS:
-        raise not_covered(call.name, f"activations such as '{name}'", f"{', '.join(FUNCTIONS)} are")
+    name = call.activation
     if name in ACROSS and sums is None:
         raise not_covered(call.name, f"{call.layer.layer_class} layers with a {name}")
     dtype = call.dtype.type

@@ -78,8 +78,7 @@ class DenseCall:
         width = output.shape[1]
         if (kernel.shape, bias.shape) != ((inputs.shape[1], width), (width,)):
             raise ValueError(f"a kernel of shape {kernel.shape}, a bias of shape {bias.shape}")
-        activation = str(call.arguments.get("activation", "linear"))
-        return cls(name, source, activation, inputs.astype(kernel.dtype), kernel, bias, output)
+        return cls(name, source, call.activation, inputs.astype(kernel.dtype), kernel, bias, output)
 
 
 def _called_on(run: Run, call: LayerCall) -> tuple[str, pd.DataFrame]:

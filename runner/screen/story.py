@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from runner.arithmetic.functions import FUNCTIONS
 from runner.arithmetic.layer_call import LayerCall
 from runner.arithmetic.spelling import spell_out
 from runner.errors import DamagedError, InputError
@@ -53,9 +52,7 @@ def chain(run: Run) -> list[DenseCall]:
     except InputError:  # layers that cannot be explained are not shown step by step
         return []
     linked = all(after.source == before.name for before, after in pairwise(layers))
-    small = all(
-        max(layer.kernel.shape) <= _MOST_UNITS and layer.activation in FUNCTIONS for layer in layers
-    )
+    small = all(max(layer.kernel.shape) <= _MOST_UNITS for layer in layers)
     return layers if linked and small else []
 
 
