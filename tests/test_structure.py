@@ -134,6 +134,7 @@ ORDER = (
     *sorted(name for name in SOURCES if name.startswith("formats.")),
     "tables.formats",
     "tables.columns",
+    "tables.expected_rows",
     "tables.rows",
     "tables.tables",
     "tables.plain_tables",

@@ -256,7 +256,7 @@ class LayerCall:
         if tensor.reduction is not None:
             what = "" if name == self.name else f"was called on '{name}', which "
             raise InputError.of(self.name, f"{what}was stored reduced to its {tensor.reduction}")
-        return self.run.sample(name, kind, self.row)
+        return sample_of(self.run, name, kind, self.row)
 
     def _shown(self, argument: str, model_input: str) -> Operand:
         """Return the sample's values of an input of the model."""
@@ -269,3 +269,15 @@ class LayerCall:
             raise InputError.of(self.name, "was called on the probe, which was too large to keep")
         shown = self.run.shown.input(name, np.array([self.row]))
         return Operand(argument, name, shown.values[0], shown.entry_names)
+
+
+def sample_of(run: Run, name: str, kind: Kind, row: int) -> np.ndarray:
+    """Return the values of a tensor for one sample: shape (*axes of a sample)."""
+    first, found = 0, None
+    for block in run.blocks(name, kind):  # to the end, where the whole table is checked
+        if first <= row < first + len(block):
+            found = np.array(block[row - first])
+        first += len(block)
+    if found is None:
+        raise InputError.of(name, f"its table has no row {row}")
+    return found

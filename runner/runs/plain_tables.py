@@ -13,9 +13,9 @@ from runner.errors import DamagedError
 from runner.record.record import ProbeRecord, RunRecord
 from runner.runs.run_files import RunFiles, lacks
 from runner.runs.shown_probe import ShownProbe
+from runner.tables.expected_rows import check_ids
 from runner.tables.plain_tables import frame_of, named_entries, read_samples, read_table
 from runner.tables.statistics import SUMMARY
-from runner.tables.tables import check_ids
 
 _ABOUT = ("kind", "name", "layer", "class", "shape", "dtype", "units")
 

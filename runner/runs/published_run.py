@@ -210,30 +210,6 @@ class Run:
         path, format = self._files.at(stored, step), self.record.format
         return read_blocks(path, stored, format, probe.rows, probe.sample_ids_sha256)
 
-    def sample(self, name: str, kind: Kind, row: int) -> np.ndarray:
-        """Return the values of a tensor for one sample, after reading its table in blocks.
-
-        Parameters
-        ----------
-        name, kind
-            As in `tensor`.
-        row
-            Row of the sample, from 0.
-
-        Returns
-        -------
-        numpy.ndarray
-            Shape (*axes of a sample).
-        """
-        first, found = 0, None
-        for block in self.blocks(name, kind):  # to the end, where the whole table is checked
-            if first <= row < first + len(block):
-                found = np.array(block[row - first])
-            first += len(block)
-        if found is None:
-            raise InputError.of(name, f"its table has no row {row}")
-        return found
-
     def representation(
         self, name: str, kind: Kind | None = None, step: int | None = None
     ) -> Representation:

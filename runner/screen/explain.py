@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from runner.arithmetic.account import Account
-from runner.arithmetic.layer_call import LayerCall
+from runner.arithmetic.layer_call import LayerCall, sample_of
 from runner.arithmetic.spelling import spell_out
 from runner.errors import InputError, some, suggest
 from runner.runs.published_run import Run
@@ -72,7 +72,7 @@ def show_row(run: Run, layer: str, sample: str | None = None) -> str:
     """
     tensor = run.tensor(layer, "activation")
     row, sample, chosen = _sample(run, layer, sample)
-    flat = np.ravel(run.sample(layer, "activation", row))
+    flat = np.ravel(sample_of(run, layer, "activation", row))
     names = [f"u{place}" for place in unit_places(tensor.shape or (1,))]
     by_size = np.argsort(-np.abs(np.nan_to_num(flat.astype(np.float64))), kind="stable")
     order, heading = np.arange(flat.size), ""

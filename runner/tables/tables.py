@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from runner.errors import DamagedError, InputError, suggest
-from runner.probe.probe_hash import sample_ids_hash
+from runner.errors import InputError, suggest
 from runner.tables.columns import (
     columns_of,
     copy_rows,
@@ -23,6 +22,7 @@ from runner.tables.columns import (
     to_columns,
     value_type,
 )
+from runner.tables.expected_rows import check_ids, check_rows, check_values, ids_of
 from runner.tables.formats import (
     TableFile,
     check_columns,
@@ -105,7 +105,7 @@ class TableWriter:
         ValueError
             If shape or dtype of `values` do not match the spec.
         """
-        _check(self.spec, values, (len(samples), *self.spec.shape))
+        check_values(self.spec, values, (len(samples), *self.spec.shape))
         rows = values.reshape(len(samples), self._layout.row_size)
         if self._rows + len(rows) > self._capacity:
             self._flush()
@@ -164,7 +164,7 @@ def write_weight(sink: BinaryIO, spec: TensorSpec, value: np.ndarray, format: st
     ValueError
         If shape or dtype of `value` do not match the spec.
     """
-    _check(spec, value, spec.shape)
+    check_values(spec, value, spec.shape)
     layout = layout_of(spec, format)
     places = spec.shape[: len(layout.index)]
     rows = room_for(prod(places), layout)
@@ -302,9 +302,9 @@ def read_stored(
     """
     every, types = _columns_of(spec, format, sample_type)
     table = read_file(path, format, every, types, every)
-    _check_rows(path, spec, layout_of(spec, format), len(table), rows)
+    check_rows(path, spec, layout_of(spec, format), len(table), rows)
     if spec.per_sample:
-        check_ids(path, [_ids_of(table)], ids)
+        check_ids(path, [ids_of(table)], ids)
     return table
 
 
@@ -367,48 +367,12 @@ def read_blocks(
     types = dict.fromkeys(columns, value_type(layout))
     for table in read_pieces(path, format, [*named, *columns], most, types, every):
         found += len(table)
-        samples += [_ids_of(table)] if named else []
+        samples += [ids_of(table)] if named else []
         values = to_array(table.select(columns), layout).astype(stored_dtype(spec), copy=False)
         yield values.reshape((len(table), *layout.row_shape))
-    _check_rows(path, spec, layout, found, rows)
+    check_rows(path, spec, layout, found, rows)
     if named:
         check_ids(path, samples, ids)
-
-
-def check_ids(path: Path, found: Sequence[np.ndarray], ids: str | None) -> None:
-    """Check the sample ids of a table.
-
-    Parameters
-    ----------
-    path
-        Path of the table's file.
-    found
-        Its sample ids, in pieces.
-    ids
-        SHA-256 over the sample ids that it must have, if known.
-
-    Raises
-    ------
-    DamagedError
-        If it has other sample ids, or in another order.
-    """
-    if ids not in (None, sample_ids_hash(found)):
-        raise DamagedError.of(
-            str(path), "its sample ids are not those of the probe, in their order"
-        )
-
-
-def _ids_of(table: pa.Table) -> np.ndarray:
-    return np.asarray(table.column("sample").to_numpy())
-
-
-def _check(spec: TensorSpec, values: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Check that shape and dtype of values match the spec, raise ValueError otherwise."""
-    if values.shape != shape or values.dtype.name != spec.dtype:
-        raise ValueError(
-            f"{spec.name}: expected {spec.dtype} of shape {shape}, "
-            f"found {values.dtype.name} of shape {values.shape}"
-        )
 
 
 def _index_columns(spec: TensorSpec, layout: Layout) -> list[str]:
@@ -430,15 +394,7 @@ def _read(
     every = [*index, *layout.value_columns()]
     types = dict.fromkeys(layout.index, pa.int64()) | dict.fromkeys(columns, value_type(layout))
     table = read_file(path, format, [*index, *columns], types, every)
-    _check_rows(path, spec, layout, len(table), rows)
+    check_rows(path, spec, layout, len(table), rows)
     if spec.per_sample:
-        check_ids(path, [_ids_of(table)], ids)
+        check_ids(path, [ids_of(table)], ids)
     return table
-
-
-def _check_rows(path: Path, spec: TensorSpec, layout: Layout, found: int, rows: int | None) -> None:
-    """Check that a table has the expected number of rows, raise DamagedError otherwise."""
-    expected = rows if spec.per_sample else prod(spec.shape[: len(layout.index)])
-    if expected not in (None, found):
-        wrong = f"expected {expected:,} rows of '{spec.name}', found {found:,}"
-        raise DamagedError.of(str(path), wrong)
