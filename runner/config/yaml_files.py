@@ -48,8 +48,10 @@ def check_yaml_files(folder: Path) -> None:
             problems += error.problems
         except _NestedError:
             problems.append(Problem(str(path), "is nested too deeply to be read"))
-        except (yaml.YAMLError, UnicodeDecodeError):
-            pass  # reported with its line if the file is used
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            if "nesting depth" in str(error):  # newer versions of libyaml have a limit too
+                problems.append(Problem(str(path), "is nested too deeply to be read"))
+            # Others are reported with their line if the file is used.
     if problems:
         raise InputError(problems)
 
