@@ -95,5 +95,7 @@ def test_the_shell_completes_what_there_is(programs: Path) -> None:
     assert done(bash, "-c", code, PATH=path).split() == [
         "format=arrow",
         "format=csv",
+        "format=csv_bom",
         "format=parquet",
+        "format=xlsx",
     ]
