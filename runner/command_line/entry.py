@@ -124,7 +124,9 @@ def main(arguments: Sequence[str]) -> int:
     except SystemExit as stopped:  # how argparse and Hydra exit
         return stopped.code if isinstance(stopped.code, int) else 0
     except OSError as error:
-        if error.errno not in _STREAM_ERRORS or error.filename is not None:
+        if error.filename is not None:
+            return tell(RunError(f"{error.filename}: {error.strerror}"))
+        if error.errno not in _STREAM_ERRORS:
             raise
         return _not_taken(error)
     except KeyboardInterrupt as stopped:
@@ -203,7 +205,7 @@ def _single(asked: Asked, run_id: str) -> int:
         published = run_experiment(composition, asked.folder, run_id=run_id, progress=progress)
     try:
         shown = screen.show(open_run(published))
-    except InputError as error:  # the request was valid
+    except (InputError, OSError) as error:  # the request was valid
         raise RunError(f"{error}; the run was published") from error
     put(shown)
     return 0
