@@ -7,7 +7,8 @@ from math import prod
 from pathlib import Path
 from typing import Literal
 
-from runner.errors import DamagedError, InputError, some
+from runner.errors import DamagedError, InputError, OutOfMemoryError, some
+from runner.preflight import readable
 from runner.record.layer_record import TensorRecord
 from runner.record.publication import FileDigest
 from runner.record.record import RunRecord
@@ -127,7 +128,13 @@ class RunFiles:
         """Return the path of a table, after checking that it does not expand in memory."""
         path = self._compared(name, digest)
         if name not in self._tables:
-            check_expansion(path, self._record.format, rows)
+            try:
+                check_expansion(path, self._record.format, rows)
+            except MemoryError as error:
+                size = readable(path.stat().st_size)
+                raise OutOfMemoryError(
+                    f"{path}: memory ran out while its {size} were mapped to be checked"
+                ) from error
             self._tables.add(name)
         return path
 
