@@ -74,7 +74,8 @@ def test_four_times_as_many_layers_take_four_times_as_many_lines(kind: str) -> N
         found.append(lines_run(run))
     few, many = found
     assert many.total() < 4 * few.total()
-    grown = {name: (few[name], lines) for name, lines in many.items() if lines > 4.1 * few[name]}
+    # A layer whose values change by rounding takes some lines more; quadratic would be 16 times.
+    grown = {name: (few[name], lines) for name, lines in many.items() if lines > 4.5 * few[name]}
     assert not {name: lines for name, lines in grown.items() if lines[1] > 500}
 
 

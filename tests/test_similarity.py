@@ -19,6 +19,7 @@ from making import STORED, make_run
 
 from runner.command_line.commands import main
 from runner.errors import InputError
+from runner.probe.probe_hash import sample_ids_hash
 from runner.record.record import ProbeRecord
 from runner.runs.locate import open_runs
 from runner.runs.published_run import Run
@@ -340,8 +341,8 @@ def test_runs_of_other_probes_are_refused(tmp_path: Path) -> None:
     hidden = {"hidden": np.arange(12, dtype=np.float32).reshape(4, 3)}
     shown = ProbeRecord(
         source="csv", rows=4, inputs=(InputSpec("input", (4,), "float32"),), sample_type="int64",
-        has_labels=False, has_targets=False, sha256="d" * 64, sample_ids_sha256="c" * 64,
-        file="probe.parquet", has_inputs=True,
+        has_labels=False, has_targets=False, sha256="d" * 64,
+        sample_ids_sha256=sample_ids_hash([np.arange(4)]), file="probe.parquet", has_inputs=True,
     )  # fmt: skip
     make_run(tmp_path / "a", hidden, samples=range(4), run_id="aaaa")
     inputs = np.eye(4, dtype=np.float32)
