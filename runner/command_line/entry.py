@@ -258,7 +258,7 @@ def _with(arguments: Sequence[str], overrides: Sequence[str], *more: str) -> lis
 
 @contextlib.contextmanager
 def _folder_tried(folder: Path) -> Iterator[None]:
-    """Make a folder, as Hydra would show a traceback if it cannot be made.
+    """Make a folder before anything is built, so that an error is told at once.
 
     Folders that are made here and are empty in the end are removed.
     """
