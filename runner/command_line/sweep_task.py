@@ -63,8 +63,9 @@ class SweepTask:
             # Other launchers make a folder named after the number of the task, not of the job.
             with contextlib.suppress(OSError):  # it holds the run of an earlier sweep
                 Path(made).rmdir()
-        for _, error in run_jobs(task_of(cfg, hydra)):
-            if error is not None:
-                sys.stderr.write(f"error: {error}\n")
-            if self._advance is not None:
-                self._advance()
+        with contextlib.closing(run_jobs(task_of(cfg, hydra))) as finished:
+            for _, error in finished:
+                if error is not None:
+                    sys.stderr.write(f"error: {error}\n")
+                if self._advance is not None:
+                    self._advance()

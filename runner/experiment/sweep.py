@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +36,7 @@ _WAITING = 16
 _PUBLISHERS = 4
 
 
-def run_jobs(task: Task) -> Iterator[tuple[Job, RunnerError | None]]:
+def run_jobs(task: Task) -> Generator[tuple[Job, RunnerError | None]]:
     """Run the jobs of a task and yield each when it is published, with its error, if any.
 
     The error is that of a run that could not be published, not even as failed.

@@ -24,6 +24,7 @@ class WriterThread(threading.Thread):
         self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(length)
         self._error: BaseException | None = None
         self._dropping = False
+        self._ended = threading.Event()
 
     def run(self) -> None:
         """Run jobs until stopped."""
@@ -35,6 +36,7 @@ class WriterThread(threading.Thread):
             except BaseException as error:  # raised by the next put or stop
                 self._error = error
                 self._dropping = True
+        self._ended.set()
 
     def put(self, job: Callable[[], None]) -> None:
         """Add a job; block while the queue is full."""
@@ -45,14 +47,17 @@ class WriterThread(threading.Thread):
     def stop(self, *, drop: bool = False) -> None:
         """Wait until all jobs are done, or dropped, and end the thread.
 
+        It can be called again, also after a call that a signal interrupted.
+
         Raises
         ------
         BaseException
             Whatever a job raised, unless the jobs are dropped.
         """
         self._dropping = self._dropping or drop
-        if self.is_alive():
+        # Not `join`: before Python 3.13 a thread whose `join` is interrupted seems to have ended.
+        if not self._ended.is_set():
             self._waiting.put(None)
-            self.join()
+            self._ended.wait()
         if self._error is not None and not drop:
             raise self._error
