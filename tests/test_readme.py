@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 KOREAN = (ROOT / "README.ko.md").read_text(encoding="utf-8")
 PAGES = [
-    "README.md",
+    pytest.param("README.md", marks=pytest.mark.slow),
     *(
         pytest.param(f"docs/{path.name}", marks=pytest.mark.slow)
         for path in sorted((ROOT / "docs").glob("*.md"))

@@ -234,6 +234,7 @@ def command_line(*words: str, folder: Path, **environment: str) -> subprocess.Co
     )
 
 
+@pytest.mark.slow
 def test_the_commands(tmp_path: Path) -> None:
     kernels = {"TF_ENABLE_ONEDNN_OPTS": "1"}  # the default depends on the processor
     done = command_line("name=base", "experiment=digits_mlp", folder=tmp_path, **kernels)

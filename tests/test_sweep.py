@@ -250,6 +250,7 @@ def test_a_sweep_whose_id_looks_like_a_number_finds_its_runs(
     assert record(tmp_path / "s/0_seed=1")["run_id"] == "1234e567-0"
 
 
+@pytest.mark.slow
 def test_joblib_gives_the_same_tables(sweep: Path, tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra 'parallel'")
     words = ("model.hidden_units=4,0,3", "seed=3,4,5", "hydra/launcher=joblib")

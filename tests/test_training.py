@@ -179,6 +179,7 @@ def test_a_training_without_checkpoints_captures_the_trained_model_alone() -> No
         run.table(next(iter(run)), step="all")
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_in_another_process() -> None:
     arguments = small("train.every=1", "train.batch_size=16")
     np.random.default_rng(1)
