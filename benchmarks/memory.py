@@ -13,10 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.models import CASES
-from runner.experiment.saving import save
-from runner.experiment.showing import Settings
 from runner.probe.memory_sources import as_probe
 from runner.record.record import Header
+from runner.saving.saving import save
+from runner.showing.settings import Settings
 
 WAYS = ("plain forward", "parquet")
 

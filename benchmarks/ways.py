@@ -14,11 +14,12 @@ import tensorflow as tf
 
 from benchmarks.models import Case
 from runner.engines.tensorflow.tracing import exact as unfused
-from runner.experiment.saving import save
-from runner.experiment.showing import Settings, Showing
 from runner.probe.memory_sources import as_probe
 from runner.record.publication import Publication
 from runner.record.record import Header
+from runner.saving.saving import save
+from runner.showing.settings import Settings
+from runner.showing.showing import Showing
 from runner.tables.tables import TableWriter
 
 PLAIN = "plain forward"

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from runner.api import run, save_run
     from runner.errors import InputError, RunError, RunnerError
-    from runner.experiment.activations import Activation, capture_activations
     from runner.plots.files import save_figure
     from runner.runs.locate import open_run, open_runs
     from runner.runs.published_run import Run
     from runner.runs.runs import Runs
     from runner.sameness.difference import assert_same, diff
+    from runner.showing.activations import Activation, capture_activations
     from runner.training.recorder import ActivationRecorder
 
 __all__ = [
@@ -35,8 +35,8 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Activation": "experiment.activations",
-    "capture_activations": "experiment.activations",
+    "Activation": "showing.activations",
+    "capture_activations": "showing.activations",
     "run": "api",
     "save_run": "api",
     "InputError": "errors",

@@ -103,10 +103,10 @@ def save_run(
         If the model fails or the disk is full; nothing is published.
     """
     check_backend()
-    from runner.experiment.saving import save
-    from runner.experiment.showing import Settings
     from runner.model.building import check_model
     from runner.probe.memory_sources import as_probe
+    from runner.saving.saving import save
+    from runner.showing.settings import Settings
 
     folder = local_path(path, "path")
     check_model(model)

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 
 from runner.errors import DamagedError, InputError
-from runner.experiment import probe_table
-from runner.experiment.probe_table import ProbeTable
 from runner.probe.memory_sources import as_probe
 from runner.record.record import ProbeRecord
 from runner.runs.shown_probe import ShownProbe
+from runner.saving import probe_table
+from runner.saving.probe_table import ProbeTable
 from runner.tables.layout import MAX_CSV_COLUMNS, MAX_UNIT_COLUMNS
 from runner.tables.plain_tables import frame_of, named_entries, read_table, write_table
 

@@ -21,7 +21,8 @@ import runner
 from runner.capture.capture import Capture
 from runner.config.capture_config import CaptureConfig
 from runner.errors import InputError
-from runner.experiment.showing import Settings, Showing
+from runner.showing.settings import Settings
+from runner.showing.showing import Showing
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,7 @@ from runner.runs.locate import open_runs
 from runner.runs.published_run import Run
 from runner.runs.runs import Runs
 from runner.runs.unknown import UnknownTensorError
-from runner.screen.likeness import told
+from runner.screen.similarities import told
 from runner.similarity import dimensions, pairs
 from runner.similarity.dimensions import layer_statistics
 from runner.similarity.matrices import matrices_of

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from runner.experiment.writer_thread import WriterThread
+from runner.saving.writer_thread import WriterThread
 
 
 def test_an_interrupted_stop_can_be_called_again_and_waits_for_the_job_at_work() -> None:

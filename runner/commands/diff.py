@@ -12,12 +12,12 @@ def _diff(arguments: Namespace) -> int:
     """Compare two runs value by value."""
     from runner.runs.locate import open_run
     from runner.sameness.difference import diff
-    from runner.screen import comparison
+    from runner.screen import differences
 
     a, b = (open_run(run, arguments.outputs) for run in (arguments.a, arguments.b))
     found = diff(a, b, rtol=arguments.rtol, atol=arguments.atol, exact=arguments.exact,
                  align=arguments.align)  # fmt: skip
-    put(comparison.told(found))
+    put(differences.told(found))
     return 0 if found.same else 1
 
 

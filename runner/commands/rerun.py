@@ -19,7 +19,7 @@ def _rerun(arguments: Namespace) -> int:
     from runner.runs.locate import open_run
     from runner.sameness.difference import diff
     from runner.sameness.repetition import code_of, repeated
-    from runner.screen import comparison
+    from runner.screen import differences
 
     run = open_run(arguments.run, arguments.outputs)
     trusts = arguments.trust_code or _agreed(code_of(run))
@@ -28,7 +28,7 @@ def _rerun(arguments: Namespace) -> int:
     try:
         again = repeated(run, output or folder / "run", trust_code=trusts)
         found = diff(run, again, rtol=arguments.rtol, atol=arguments.atol, exact=arguments.exact)
-        put(comparison.told(found))
+        put(differences.told(found))
     except RunError:
         raise  # keep the log, which the error names
     except BaseException:

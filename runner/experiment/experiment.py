@@ -24,8 +24,9 @@ from runner.tables.workbook import check_installed
 if TYPE_CHECKING:
     import keras
 
-    from runner.experiment.saving import Progress
-    from runner.experiment.showing import Settings, Showing
+    from runner.saving.saving import Progress
+    from runner.showing.settings import Settings
+    from runner.showing.showing import Showing
 
 
 def run_experiment(
@@ -67,7 +68,7 @@ def run_experiment(
     header = header_of(composition, run_id, sweep, own_build_because)
     with failure_published(header, folder, composition):
         model, probe = make_ready(composition)
-        from runner.experiment.saving import save
+        from runner.saving.saving import save
 
         config = composition.experiment
         settings = settings_of(config)
@@ -103,7 +104,7 @@ def show_plan(composition: Composition) -> Showing:
     """Show the first batch to the model, so that the tables to be written are known."""
     with composition.variables.kept_secret():
         model, probe = make_ready(composition)
-        from runner.experiment.showing import Showing
+        from runner.showing.showing import Showing
 
         config = composition.experiment
         settings = settings_of(config)
@@ -162,7 +163,7 @@ def _pairing_advised(experiment: str | None) -> Iterator[None]:
 
 def settings_of(config: ExperimentConfig) -> Settings:
     """Return the settings for showing and capturing of a configuration."""
-    from runner.experiment.showing import Settings
+    from runner.showing.settings import Settings
 
     return Settings(config.capture, config.format)
 

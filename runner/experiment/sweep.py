@@ -28,8 +28,8 @@ from runner.record.record import Header
 if TYPE_CHECKING:
     import keras
 
-    from runner.experiment.showing import Showing
     from runner.model.redrawing import RedrawnModel
+    from runner.showing.showing import Showing
 
 # Number of complete runs that may wait for the disk to confirm their files.
 _WAITING = 16
@@ -102,7 +102,7 @@ def _run(job: Job, run_id: str, sweep_id: str, batch: _Batch) -> Publication | N
     with failure_published(header, job.folder, composition):
         shared = batch.showing(composition)
         if shared is not None:
-            from runner.experiment.saving import Saving
+            from runner.saving.saving import Saving
 
             with Saving(
                 shared.model, shared.probe, job.folder, header, shared.settings, shared
@@ -170,7 +170,7 @@ class _Batch:
             self.alone_because = "it is trained"
             return
         model, probe = make_ready(composition, self._built)
-        from runner.experiment.showing import Showing
+        from runner.showing.showing import Showing
 
         self._showing = Showing(model, probe, settings_of(config))
         if self._showing.capture.draws_outside:
@@ -192,8 +192,8 @@ class _Batch:
 
     def _check(self, composition: Composition) -> None:
         """Compare the second job's weights and first values with those of a model built for it."""
-        from runner.experiment.showing import Showing
         from runner.model.building import build_model
+        from runner.showing.showing import Showing
 
         assert self._redrawn is not None
         assert self._showing is not None

@@ -9,9 +9,9 @@ from typing import Any
 import keras
 import pyarrow as pa
 
-from runner.experiment.saving import Saving
 from runner.record.record import Status
 from runner.record.training_record import Checkpoint, TrainingRecord
+from runner.saving.saving import Saving
 from runner.training.schedule import Schedule
 
 

@@ -11,13 +11,13 @@ import keras
 
 from runner.config.experiment_config import ExperimentConfig, TrainConfig
 from runner.errors import InputError
-from runner.experiment.saving import Progress, Saving
-from runner.experiment.showing import Settings
 from runner.model.backend import framework
 from runner.model.building import build_callbacks, input_specs
 from runner.probe.probe import Probe
 from runner.probe.source import open_probe
 from runner.record.record import Header
+from runner.saving.saving import Progress, Saving
+from runner.showing.settings import Settings
 from runner.training.checkpoints import Checkpoints
 from runner.training.schedule import Schedule
 from runner.training.training_data import TrainingData, placed, read_training_data
@@ -43,7 +43,7 @@ def fit_and_save(
     model
         The model, built and compiled from the configuration.
     probe, target, header, settings
-        As in `runner.experiment.saving.save`.
+        As in `runner.saving.saving.save`.
     config
         The experiment, with its ``train``.
     progress

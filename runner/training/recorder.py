@@ -11,12 +11,12 @@ from typing import Any, Unpack
 from runner.config.capture_config import CaptureOptions
 from runner.config.experiment_config import check_name, parse_capture
 from runner.errors import InputError
-from runner.experiment.saving import Saving
-from runner.experiment.showing import Settings
 from runner.local_paths import local_path
 from runner.probe.memory_sources import as_probe
 from runner.record.publication import check_target
 from runner.record.record import Header
+from runner.saving.saving import Saving
+from runner.showing.settings import Settings
 from runner.training.checkpoints import Checkpoints
 from runner.training.schedule import Schedule, Unit
 

@@ -14,10 +14,11 @@ from runner.capture.capture import Capture
 from runner.config.capture_config import ShowingOptions
 from runner.config.experiment_config import parse_capture
 from runner.errors import some
-from runner.experiment.showing import Settings, Showing
 from runner.model.backend import framework
 from runner.model.building import check_model
 from runner.probe.memory_sources import as_probe
+from runner.showing.settings import Settings
+from runner.showing.showing import Showing
 from runner.tensors import Kind, TensorSpec
 
 

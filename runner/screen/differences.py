@@ -1,4 +1,4 @@
-"""The comparison of two runs as text."""
+"""The differences between two runs as text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_FACTS = 20
 
 
 def told(found: Difference) -> str:
-    """Return the comparison of two runs as plain text, 80 columns wide."""
+    """Return the differences between two runs as plain text, 80 columns wide."""
     parts = [_facts(found), _table(found), _first(found), _verdict(found)]
     return "\n\n".join(part for part in parts if part) + f"\n{_result(found)}\n"
 

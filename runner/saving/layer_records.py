@@ -6,9 +6,9 @@ from collections import defaultdict
 
 from runner.capture.capture import Capture
 from runner.config.environment_values import EnvironmentValues
-from runner.experiment.showing import Showing
-from runner.experiment.tensor_tables import TensorTables
 from runner.record.layer_record import LayerRecord, TensorRecord
+from runner.saving.tensor_tables import TensorTables
+from runner.showing.showing import Showing
 from runner.tensors import TensorSpec
 
 

@@ -15,12 +15,6 @@ import numpy as np
 import pyarrow as pa
 
 from runner.errors import RunError
-from runner.experiment.layer_records import records_of, with_tables
-from runner.experiment.probe_table import ProbeTable
-from runner.experiment.run_workbook import add_workbook
-from runner.experiment.showing import Settings, Showing
-from runner.experiment.tensor_tables import TensorTables
-from runner.experiment.writer_thread import WriterThread
 from runner.model.backend import framework, read_backend
 from runner.preflight import check_disk, estimated_bytes
 from runner.probe.probe import Probe
@@ -28,6 +22,13 @@ from runner.record.layer_record import LayerRecord
 from runner.record.publication import Publication
 from runner.record.record import Header, Headline, ModelRecord, ProbeRecord, RunRecord
 from runner.record.training_record import Checkpoint, StepRecord
+from runner.saving.layer_records import records_of, with_tables
+from runner.saving.probe_table import ProbeTable
+from runner.saving.run_workbook import add_workbook
+from runner.saving.tensor_tables import TensorTables
+from runner.saving.writer_thread import WriterThread
+from runner.showing.settings import Settings
+from runner.showing.showing import Showing
 from runner.table_formats import FORMATS
 from runner.tables.plain_tables import write_table
 from runner.tables.statistics import summary_table

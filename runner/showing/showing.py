@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -23,41 +22,13 @@ from runner.capture.failures import batch_size_advice
 from runner.capture.invariance import Comparison
 from runner.capture.selection import Selection
 from runner.capture.state import left_alone
-from runner.config.capture_config import CaptureConfig
 from runner.errors import InputError, RunError
 from runner.model.building import output_shape
 from runner.preflight import check_memory, check_size
 from runner.probe.probe import Batch, Probe, grouped, named_inputs
 from runner.probe.targets import Targets
-from runner.tables.workbook import check_installed
+from runner.showing.settings import Settings
 from runner.tensors import Invariance, TensorSpec
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a probe is shown and its tables are written.
-
-    Attributes
-    ----------
-    capture
-        The capture options.
-    format
-        Format of the tables.
-    times
-        Number of times that the whole probe will be shown.
-
-    Raises
-    ------
-    InputError
-        If the format is unknown or needs a package that is not installed.
-    """
-
-    capture: CaptureConfig = field(default_factory=CaptureConfig)
-    format: str = "parquet"
-    times: int = 1
-
-    def __post_init__(self) -> None:
-        check_installed(self.format)
 
 
 class Showing:

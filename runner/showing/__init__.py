@@ -1,0 +1,1 @@
+"""Showing a probe to a model, and collecting what its layers return."""
