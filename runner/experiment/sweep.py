@@ -104,12 +104,11 @@ def _run(job: Job, run_id: str, sweep_id: str, batch: _Batch) -> Publication | N
         if shared is not None:
             from runner.saving.saving import Saving
 
-            with Saving(
-                shared.model, shared.probe, job.folder, header, shared.settings, shared
-            ) as saving:
-                saving.show()
-                saving.complete()
-            return saving.publication
+            with Publication(job.folder) as publication:
+                with Saving(publication, shared, header) as saving:
+                    saving.write_tensors()
+                    saving.complete()
+                return publication
     run_experiment(
         composition,
         job.folder,

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
 from runner.errors import RunError
-from runner.probe.probe import Batch, Probe
+from runner.probe.probe import Batch
 from runner.probe.probe_hash import ProbeHasher
 from runner.record.publication import FileDigest, Publication
+from runner.record.training_record import Checkpoint
+from runner.saving.weight_values import WeightValues
+from runner.showing.showing import Showing
 from runner.tables.layout import file_name, layout_of
 from runner.tables.statistics import RunningStatistics, not_finite
 from runner.tables.tables import TableWriter, write_weight
-from runner.tensors import OnNan, TensorSpec
-
-if TYPE_CHECKING:
-    pass
+from runner.tensors import TensorSpec
 
 # Memory for the rows that wait to be written, for all tables together.
 _BUFFER_BYTES = 64 * 2**20
@@ -32,19 +32,18 @@ class TensorTables:
     ----------
     publication
         The run.
-    specs
-        The tensors that have one row per sample.
-    probe
-        The probe that is shown.
-    table_format
-        A key of `runner.table_formats.FORMATS`.
-    on_nan
-        Whether values that are NaN or infinite are accepted, warned about or refused.
-    folder
-        Path inside the run, with ``/``; empty for the run's own folder.
+    showing
+        The probe and the traced model.
+    checkpoint
+        The point of a training that the model has reached; ``None`` for the tables in the run's
+        own folder.
 
     Attributes
     ----------
+    probe, checkpoint
+        As given.
+    folder : str
+        Path inside the run, with ``/``; empty for the run's own folder.
     summary : list
         One row of statistics per tensor, available when the tables are complete.
     rows : int
@@ -60,18 +59,16 @@ class TensorTables:
     def __init__(
         self,
         publication: Publication,
-        specs: Sequence[TensorSpec],
-        probe: Probe,
-        table_format: str,
-        on_nan: OnNan,
-        folder: str = "",
+        showing: Showing,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         self._publication = publication
-        self._specs = specs
-        self._sample_type = probe.sample_type
-        self._format = table_format
-        self._on_nan = on_nan
-        self.folder = folder
+        self._specs = showing.capture.tensors
+        self._format = showing.settings.format
+        self._on_nan = showing.settings.capture.on_nan
+        self.probe = showing.probe
+        self.checkpoint = checkpoint
+        self.folder = checkpoint.folder if checkpoint is not None else ""
         self.summary: list[dict[str, str | int | float]] = []
         self.rows = 0
         self.hasher = ProbeHasher()
@@ -83,7 +80,7 @@ class TensorTables:
         budgets = _buffers(self._specs, self._format)
         for spec, budget in zip(self._specs, budgets, strict=True):
             sink = self._begun(spec)
-            writer = TableWriter(sink, spec, self._format, self._sample_type, budget)
+            writer = TableWriter(sink, spec, self._format, self.probe.sample_type, budget)
             self._open.append((writer, sink, RunningStatistics(spec)))
 
     def path(self, spec: TensorSpec) -> str:
@@ -110,8 +107,8 @@ class TensorTables:
             self._publication.remove(self.path(spec))
             self._names.remove(self.path(spec))
 
-    def finish(self, weights: Sequence[tuple[TensorSpec, np.ndarray]]) -> None:
-        """Close the tables and add those of the weights.
+    def finish(self, weights: WeightValues) -> None:
+        """Close the tables, add those of the weights, and hash the weights.
 
         Raises
         ------
@@ -122,13 +119,14 @@ class TensorTables:
             writer.close()
             sink.close()
             self.summary.append(statistics.row())
-        for spec, value in weights:
+        for spec, value in weights.kept:
             with self._begun(spec) as sink:
                 write_weight(sink, spec, value, self._format)
             statistics = RunningStatistics(spec)
             statistics.update(value[None])
             self.summary.append(statistics.row())
         self._open.clear()
+        self.weights_sha256 = weights.sha256()
         self._mind_nan()
 
     def _mind_nan(self) -> None:

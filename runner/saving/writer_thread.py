@@ -6,6 +6,15 @@ import queue
 import threading
 from collections.abc import Callable
 
+# Limits of the queue between the model and the disk: in bytes, and in jobs.
+_QUEUE_BYTES = 16 * 2**20
+_QUEUE_LENGTH = 64
+
+
+def queue_length(job_bytes: int) -> int:
+    """Return the number of jobs of this size that may wait at once."""
+    return min(_QUEUE_LENGTH, max(1, _QUEUE_BYTES // max(1, job_bytes)))
+
 
 class WriterThread(threading.Thread):
     """Runs jobs in order, from a queue of limited length.

@@ -69,9 +69,8 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
 
     def finish(self) -> None:
         """Capture the model in its current state, as the last step."""
-        assert self.saving is not None
         if self.schedule.only_last:
-            self.saving.show(renewed=True)
+            self._write_tensors()
         else:
             self._capture()
 
@@ -93,7 +92,7 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
         }
         epochs = {"epoch": pa.array(range(1, rows + 1), pa.int64())}
         columns = {name: pa.array(values, pa.float64()) for name, values in history.items()}
-        self.saving.write("history", pa.table(epochs | columns))
+        self.saving.write_table("history", pa.table(epochs | columns))
         training = TrainingRecord(
             epochs=self.epoch,
             unit=self.schedule.unit,
@@ -118,5 +117,10 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
     def _capture(self) -> None:
         assert self.saving is not None
         # A callback after this one may end the training early.
-        if self.step not in {checkpoint.step for checkpoint in self.saving.checkpoints}:
-            self.saving.show(Checkpoint(self.step, self.epoch), renewed=True)
+        if self.step not in {checkpoint.step for checkpoint in self.saving.steps.checkpoints}:
+            self._write_tensors(Checkpoint(self.step, self.epoch))
+
+    def _write_tensors(self, checkpoint: Checkpoint | None = None) -> None:
+        assert self.saving is not None
+        self.saving.showing.renew()
+        self.saving.write_tensors(checkpoint)

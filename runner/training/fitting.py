@@ -15,9 +15,11 @@ from runner.model.backend import framework
 from runner.model.building import build_callbacks, input_specs
 from runner.probe.probe import Probe
 from runner.probe.source import open_probe
+from runner.record.publication import Publication
 from runner.record.record import Header
 from runner.saving.saving import Progress, Saving
 from runner.showing.settings import Settings
+from runner.showing.showing import Showing
 from runner.training.checkpoints import Checkpoints
 from runner.training.schedule import Schedule
 from runner.training.training_data import TrainingData, placed, read_training_data
@@ -68,43 +70,58 @@ def fit_and_save(
     data = _read(model, probe, train)
     schedule = Schedule(train.capture_at, train.every, train.unit)
     settings = replace(settings, times=_times(schedule, data, train))
-    interrupted: KeyboardInterrupt | None = None
-    with framework().deterministic(), Saving(model, probe, target, header, settings) as saving:
-        checkpoints = Checkpoints(schedule, saving)
-        callbacks = build_callbacks(train, saving.publication.make_room(_WRITTEN_BY_CALLBACKS))
-        if progress is not None:
-            callbacks.append(_Reporting(progress, data.rows))
-        # Not the stream used for building: adding a layer must not change the order of the samples.
-        keras.utils.set_random_seed(config.seed)
-        try:
-            model.fit(
-                data.inputs,
-                data.targets,
-                epochs=train.epochs,
-                batch_size=train.batch_size,
-                validation_split=train.validation_split,
-                shuffle=train.shuffle,
-                callbacks=[*callbacks, checkpoints],
-                verbose=0,
+    with framework().deterministic(), Publication(target) as publication:
+        showing = Showing(model, probe, settings)
+        with Saving(publication, showing, header) as saving:
+            checkpoints = Checkpoints(schedule, saving)
+            callbacks = build_callbacks(train, publication.make_room(_WRITTEN_BY_CALLBACKS))
+            if progress is not None:
+                callbacks.append(_Reporting(progress, data.rows))
+            interrupted = _fit(model, data, config, [*callbacks, checkpoints])
+            if interrupted is not None:
+                checkpoints.finish()
+            publication.take_in(_WRITTEN_BY_CALLBACKS)
+            if train.save_model:
+                publication.write("model.keras", _as_file(model))
+            published = checkpoints.publish(
+                "COMPLETED" if interrupted is None else "INTERRUPTED",
+                data=data.source,
+                rows=data.rows,
+                sha256=data.sha256,
+                targets_sha256=data.targets_sha256,
             )
-        except KeyboardInterrupt as error:
-            if not train.keep_partial:
-                raise
-            interrupted = error
-            checkpoints.finish()
-        saving.publication.take_in(_WRITTEN_BY_CALLBACKS)
-        if train.save_model:
-            saving.publication.write("model.keras", _as_file(model))
-        published = checkpoints.publish(
-            "COMPLETED" if interrupted is None else "INTERRUPTED",
-            data=data.source,
-            rows=data.rows,
-            sha256=data.sha256,
-            targets_sha256=data.targets_sha256,
-        )
     if interrupted is not None:
         raise KeyboardInterrupt(f"the partial run is in {published}") from interrupted
     return published
+
+
+def _fit(
+    model: keras.Model,
+    data: TrainingData,
+    config: ExperimentConfig,
+    callbacks: list[keras.callbacks.Callback],
+) -> KeyboardInterrupt | None:
+    """Train the model; return the interruption that ended the training if that is to be kept."""
+    train = config.train
+    assert train is not None
+    # Not the stream used for building: adding a layer must not change the order of the samples.
+    keras.utils.set_random_seed(config.seed)
+    try:
+        model.fit(
+            data.inputs,
+            data.targets,
+            epochs=train.epochs,
+            batch_size=train.batch_size,
+            validation_split=train.validation_split,
+            shuffle=train.shuffle,
+            callbacks=callbacks,
+            verbose=0,
+        )
+    except KeyboardInterrupt as error:
+        if not train.keep_partial:
+            raise
+        return error
+    return None
 
 
 def times_shown(model: keras.Model, probe: Probe, train: TrainConfig) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import weakref
 from collections.abc import Iterable, Mapping
@@ -13,10 +14,11 @@ from runner.config.experiment_config import check_name, parse_capture
 from runner.errors import InputError
 from runner.local_paths import local_path
 from runner.probe.memory_sources import as_probe
-from runner.record.publication import check_target
+from runner.record.publication import Publication, check_target
 from runner.record.record import Header
 from runner.saving.saving import Saving
 from runner.showing.settings import Settings
+from runner.showing.showing import Showing
 from runner.training.checkpoints import Checkpoints
 from runner.training.schedule import Schedule, Unit
 
@@ -110,10 +112,12 @@ class ActivationRecorder(Checkpoints):
         header = Header(
             secrets.token_hex(4), self._name, config=self._config, seed=self._config.get("seed")
         )
-        saving = Saving(self.model, self._probe, self.path, header, self._settings)
-        self.saving = saving.__enter__()
-        # Keras does not notify callbacks when a training is aborted.
-        self._abandon = weakref.finalize(self, saving.__exit__, None, None, None)
+        with contextlib.ExitStack() as stack:
+            publication = stack.enter_context(Publication(self.path))
+            showing = Showing(self.model, self._probe, self._settings)
+            self.saving = stack.enter_context(Saving(publication, showing, header))
+            # Keras does not notify callbacks when a training is aborted.
+            self._abandon = weakref.finalize(self, stack.pop_all().close)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Capture the trained model and publish the run."""

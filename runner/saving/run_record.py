@@ -1,0 +1,102 @@
+"""Makes the record of a run from the probe as shown and the tables as written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from runner.model.backend import read_backend
+from runner.record.layer_record import LayerRecord
+from runner.record.publication import FileDigest
+from runner.record.record import Header, Headline, ModelRecord, ProbeRecord, RunRecord
+from runner.saving.layer_records import with_tables
+from runner.saving.probe_table import ProbeTable
+from runner.saving.steps import Steps
+from runner.saving.tensor_tables import TensorTables
+from runner.showing.showing import Showing
+from runner.table_formats import FORMATS
+
+
+def record_of_run(
+    header: Header,
+    showing: Showing,
+    steps: Steps,
+    probe_table: ProbeTable,
+    layers: tuple[LayerRecord, ...],
+    files: Mapping[str, FileDigest],
+    **known: Any,
+) -> RunRecord:
+    """Return the record of a run whose tables are complete.
+
+    Parameters
+    ----------
+    header
+        The facts that were known before the probe was shown.
+    showing
+        The probe as shown at the last step.
+    steps
+        The tables of tensors.
+    probe_table
+        The table of the probe.
+    layers
+        The records of the layers.
+    files
+        Digests of all files of the run, by path.
+    **known
+        Further fields of `runner.record.record.RunRecord`.
+    """
+    of_tensors = steps.files
+    return header.record(
+        showing.settings.format,
+        **{"status": "COMPLETED", **known},
+        backend=read_backend(),
+        model=_model_record(showing, steps.last),
+        probe=_probe_record(showing, steps.last, probe_table),
+        layers=layers,
+        steps=steps.records(),
+        files={name: digest for name, digest in files.items() if name not in of_tensors},
+        headline=_headline(showing, steps.last),
+    )
+
+
+def _model_record(showing: Showing, tables: TensorTables) -> ModelRecord:
+    model = showing.model
+    return ModelRecord(
+        type(model).__name__,
+        model.count_params(),
+        showing.capture.outputs,
+        tables.weights_sha256,
+    )
+
+
+def _probe_record(showing: Showing, tables: TensorTables, probe_table: ProbeTable) -> ProbeRecord:
+    probe, settings = showing.probe, showing.settings
+    return ProbeRecord(
+        source=probe.source,
+        rows=tables.rows,
+        inputs=probe.inputs,
+        sample_type=probe.sample_type,
+        has_labels=probe.has_labels,
+        has_targets=probe.has_targets,
+        sha256=tables.hasher.content(),
+        sample_ids_sha256=tables.hasher.sample_ids(),
+        file="probe" + FORMATS[settings.format].suffix,
+        has_inputs=probe_table.has_inputs,
+        columns=probe_table.layout(),
+        picture=probe.picture,
+        notes=probe.notes,
+        training=settings.capture.training,
+        mixed_by=showing.mixed_by,
+        batch_size=showing.batch_size,
+        compared_sizes=showing.compared_sizes,
+    )
+
+
+def _headline(showing: Showing, tables: TensorTables) -> Headline:
+    summary = tables.summary
+    return Headline(
+        tensors=len(with_tables(showing.capture)),
+        dead_units=sum(int(row["dead_units"]) for row in summary if row["kind"] == "activation"),
+        nan=sum(int(row["nan"]) for row in summary),
+        inf=sum(int(row["inf"]) for row in summary),
+    )
