@@ -25,7 +25,9 @@ DATA_PAGE, DICTIONARY_PAGE = 0, 2
 PLAIN = 0
 """Number of an encoding."""
 
-_MARK = b"PAR1"
+MARK = b"PAR1"
+"""The first and the last bytes of a file."""
+
 _SCHEMA, _ROWS, _GROUPS = 2, 3, 4  # fields of the footer
 # By the kind of a page: the field of its header that describes the values.
 _HEADER_OF = {0: 5, 2: 7, 3: 8}
@@ -142,7 +144,7 @@ def read_layout(data: bytes | mmap) -> ParquetLayout:
         If the footer is damaged.
     """
     length = int.from_bytes(data[-8:-4], "little")
-    if data[-4:] != _MARK or length + 12 > len(data):
+    if data[-4:] != MARK or length + 12 > len(data):
         raise ValueError("it does not end as a Parquet file does")
     rows, groups, leaves, chunks = -1, list[int](), list[Leaf](), list[Chunk]()
     reader = CompactReader(data[-8 - length : -8], 0)
@@ -162,6 +164,28 @@ def read_layout(data: bytes | mmap) -> ParquetLayout:
     if min(rows, *groups, 0) < 0 or any(chunk.leaf >= len(leaves) for chunk in chunks):
         raise ValueError("its metadata is damaged")
     return ParquetLayout(rows, groups, leaves, chunks)
+
+
+def around_groups(data: bytes) -> tuple[bytes, bytes]:
+    """Return what the footer of a file holds before its number of rows and after its groups.
+
+    Parameters
+    ----------
+    data
+        A file that is known to be valid.
+    """
+    length = int.from_bytes(data[-8:-4], "little")
+    footer = data[-8 - length : -8]
+    reader = CompactReader(footer, 0)
+    before = end = 0
+    for field, kind in reader.fields():
+        if field == _ROWS:
+            before = end
+        reader.skip(kind)
+        if field == _GROUPS:
+            return footer[:before], footer[reader.at :]
+        end = reader.at
+    raise ValueError("it holds no groups of rows")
 
 
 def pages(data: mmap, chunk: Chunk) -> Iterator[Page]:

@@ -1,19 +1,20 @@
-"""Reader of Thrift's compact protocol, the format of Parquet's metadata.
+"""Reader and writer of Thrift's compact protocol, the format of Parquet's metadata.
 
 https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from mmap import mmap
 from typing import Any
 
+I32, I64, TEXT, STRUCT = 5, 6, 8, 12
+"""Kinds of values."""
+
 _DEEPEST = 30
 _MOST_FIELDS = 2**15  # other readers wrap larger numbers
-_TRUE, _FALSE, _BYTE, _I16, _I64, _DOUBLE, _TEXT, _LIST, _SET, _STRUCT = (
-    *(1, 2, 3, 4, 6, 7, 8, 9, 10, 12),
-)
+_TRUE, _FALSE, _BYTE, _I16, _DOUBLE, _LIST, _SET = 1, 2, 3, 4, 7, 9, 10
 
 
 class CompactReader:
@@ -62,7 +63,7 @@ class CompactReader:
                 field = value >> 1 ^ -(value & 1)
             if field in found or not 0 < field < _MOST_FIELDS:
                 raise IndexError
-            if _I16 <= kind <= _I64 and field not in inner:
+            if _I16 <= kind <= I64 and field not in inner:
                 value = data[at]
                 at += 1
                 if value >= 0x80:
@@ -70,11 +71,11 @@ class CompactReader:
                 found[field] = value >> 1 ^ -(value & 1)
             elif field not in inner:
                 at = _after(data, at, kind, 0)
-            elif kind == _STRUCT and inner[field] is not None:
+            elif kind == STRUCT and inner[field] is not None:
                 self.at = at
                 found[field] = self.struct(inner[field])
                 at = self.at
-            elif kind == _TEXT and inner[field] is None:
+            elif kind == TEXT and inner[field] is None:
                 size, start = _varint(data, at)
                 at = _after(data, at, kind, 0)
                 found[field] = data[start : start + size]
@@ -104,13 +105,13 @@ class CompactReader:
         if kind not in (_LIST, _SET):
             raise IndexError
         inside, count, self.at = _list(self._data, self.at)
-        if inside != _STRUCT and count:
+        if inside != STRUCT and count:
             raise IndexError
         return range(count)
 
     def integer(self, kind: int) -> int:
         """Read an integer."""
-        if not _I16 <= kind <= _I64:
+        if not _I16 <= kind <= I64:
             raise IndexError
         value, self.at = _varint(self._data, self.at)
         return value >> 1 ^ -(value & 1)
@@ -128,7 +129,7 @@ def _after(data: bytes | mmap, at: int, kind: int, depth: int) -> int:
         kind, count, at = _list(data, at)
         if kind in (_TRUE, _FALSE, _BYTE):  # a byte each, other than as fields
             at += count
-        elif _I16 <= kind <= _I64:
+        elif _I16 <= kind <= I64:
             for _ in range(count):
                 while data[at] >= 0x80:
                     at += 1
@@ -136,18 +137,18 @@ def _after(data: bytes | mmap, at: int, kind: int, depth: int) -> int:
         else:
             for _ in range(count):
                 at = _after(data, at, kind, depth + 1)
-    elif kind == _STRUCT:
+    elif kind == STRUCT:
         while inside := (byte := data[at]) & 0x0F:
             at += 1
             if not byte >> 4:
                 _, at = _varint(data, at)
             at = _after(data, at, inside, depth + 1)
         at += 1
-    elif _I16 <= kind <= _I64:
+    elif _I16 <= kind <= I64:
         while data[at] >= 0x80:
             at += 1
         at += 1
-    elif kind == _TEXT:
+    elif kind == TEXT:
         size, at = _varint(data, at)
         at += size
     elif kind in (_BYTE, _DOUBLE):
@@ -178,3 +179,42 @@ def _varint(data: bytes | mmap, at: int) -> tuple[int, int]:
         shift += 7
         if byte < 0x80 or shift > 63:
             return value, at
+
+
+def varint(value: int) -> bytes:
+    """Return a count that is not negative: seven bits a byte, the lowest first."""
+    written = bytearray()
+    while value > 0x7F:
+        written.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*written, value])
+
+
+def integer_field(kind: int, value: int, step: int = 1) -> bytes:
+    """Return a field of a struct that holds an integer that is not negative.
+
+    Parameters
+    ----------
+    kind
+        `I32` or `I64`.
+    value
+        The integer.
+    step
+        Number of the field minus that of the field before it.
+    """
+    return bytes([step << 4 | kind]) + varint(value << 1)
+
+
+def list_field(kind: int, items: Sequence[bytes]) -> bytes:
+    """Return a field of a struct, the next one, that holds a list.
+
+    Parameters
+    ----------
+    kind
+        Kind of its items.
+    items
+        The items as they are written.
+    """
+    count = len(items)
+    start = bytes([count << 4 | kind]) if count < 15 else bytes([15 << 4 | kind]) + varint(count)
+    return bytes([1 << 4 | _LIST]) + start + b"".join(items)

@@ -130,6 +130,7 @@ ORDER = (
     "tables.layout",
     "tables.statistics",
     "tables.plain_parquet",
+    "tables.plain_writer",
     "tables.expansion",
     *sorted(name for name in SOURCES if name.startswith("formats.")),
     "tables.formats",

@@ -23,6 +23,7 @@ from runner.parquet_layout import (
 from runner.tables.expansion import check_rows, not_as_written
 from runner.tables.expected_columns import ExpectedColumns
 from runner.tables.plain_parquet import plain_file, small_content
+from runner.tables.plain_writer import PlainWriter, is_plain
 from runner.tables.table_format import GroupWriter, TableFormat
 
 # Dictionaries and statistics take longer than the writing itself, and are useless for values
@@ -41,7 +42,9 @@ class Parquet(TableFormat):
     """Parquet."""
 
     def writer(self, output: pa.NativeFile, schema: pa.Schema) -> GroupWriter:
-        """Return Arrow's own writer."""
+        """Return a writer of plain values, or Arrow's own for other columns."""
+        if is_plain(schema):
+            return PlainWriter(output, schema)
         writer: GroupWriter = pq.ParquetWriter(output, schema, **_OPTIONS)
         return writer
 

@@ -14,12 +14,12 @@ from typing import NamedTuple
 import pyarrow as pa
 from pyarrow import parquet as pq
 
-from runner.parquet_layout import UNCOMPRESSED, read_layout
+from runner.parquet_layout import MARK, UNCOMPRESSED, read_layout
+from runner.thrift import varint
 
 SMALL = 1 << 20
 """Size in bytes up to which a file is read here."""
 
-_MARK = b"PAR1"
 _END = 8  # bytes of the footer's length, and of the mark
 _TYPES = (pa.int32(), pa.int64(), pa.float32(), pa.float64())
 
@@ -79,7 +79,7 @@ def plain_file(data: bytes) -> PlainFile | None:
 def _by_footer(end: bytes) -> PlainFile | None:
     """Return where a file with this footer, which ends in the mark, would hold plain values."""
     try:
-        layout = read_layout(_MARK + end)
+        layout = read_layout(MARK + end)
         rows = layout.rows
         chunks = []
         for chunk, leaf in zip(layout.chunks, layout.leaves, strict=True):
@@ -90,7 +90,7 @@ def _by_footer(end: bytes) -> PlainFile | None:
         order = [chunk.leaf for chunk in layout.chunks]
         if layout.groups != [rows] or order != [*range(len(order))]:
             return None
-        schema = pq.ParquetFile(pa.BufferReader(_MARK + end)).schema_arrow.remove_metadata()
+        schema = pq.ParquetFile(pa.BufferReader(MARK + end)).schema_arrow.remove_metadata()
     except (pa.ArrowException, OSError, ValueError):
         return None
     if len(set(schema.names)) != len(chunks) or not all(
@@ -108,16 +108,6 @@ def _headers(size: int, rows: int) -> tuple[bytes, bytes]:
     In Thrift's compact protocol: the kind of page (0), its size twice, and a struct of the number
     of values, their encoding (0: plain), that of the levels (3) twice, and empty statistics.
     """
-    length, count = _integer(size), _integer(rows)
+    length, count = varint(size << 1), varint(rows << 1)
     start = b"\x15\x00\x15%b\x15%b\x2c\x15%b\x15\x00\x15\x06\x15\x06" % (length, length, count)
     return start + b"\x1c\x00\x00\x00", start + b"\x00\x00"
-
-
-def _integer(value: int) -> bytes:
-    """Return a count in Thrift's compact protocol: seven bits a byte, doubled for the sign."""
-    value *= 2
-    found = bytearray()
-    while value > 0x7F:
-        found.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*found, value])
