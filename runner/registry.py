@@ -6,7 +6,7 @@ import functools
 import importlib
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -84,10 +84,10 @@ class Registry(Mapping[str, T], Generic[T]):
     def __len__(self) -> int:
         return len(self.names)
 
-    def version_of(self, name: str) -> dict[str, str]:
-        """Return the package that offers an object and its version; nothing for Runner's own."""
-        dist = None if name in self.own else self._offered()[name].dist
-        return {dist.name: dist.version} if dist else {}
+    def packages(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the packages that offer some objects, and their versions; Runner is left out."""
+        offered = [self._offered()[name].dist for name in names if name not in self.own]
+        return {dist.name: dist.version for dist in offered if dist is not None}
 
     def _offered(self) -> dict[str, EntryPoint]:
         return _offered_as(self._package, tuple(sys.path))

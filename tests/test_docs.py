@@ -20,6 +20,7 @@ from runner.config.compose import compose_one
 from runner.config.key_examples import EXAMPLES
 from runner.config.reference import reference_page
 from runner.similarity.measures import MEASURES
+from runner.tables.statistics import STATISTICS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -54,6 +55,11 @@ def test_the_table_of_measures_says_what_they_say_themselves(name: str) -> None:
     assert all(cells[:3])
     row = " | ".join(cells).rstrip()
     assert f"\n| {row} |\n" in text_of("similarity.md")
+
+
+def test_the_table_of_statistics_says_what_they_say_themselves() -> None:
+    rows = [f"| `{name}` | {each.definition} |\n" for name, each in STATISTICS.items()]
+    assert f"| column | |\n|---|---|\n{''.join(rows)}\n" in text_of("python.md")
 
 
 @pytest.mark.slow

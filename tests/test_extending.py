@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from runner.command_line.entry import main
 from runner.config.compose import compose_one
 from runner.config.references import references_in
 from runner.errors import DamagedError
+from runner.tables.summary import RunningStatistics
+from runner.tensors import TensorSpec
 
 SAMPLES = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
 
@@ -60,6 +63,88 @@ def test_a_source_and_a_measure_of_a_package_are_used_on_the_command_line(
     frame = runs.similarity("distance_correlation", layers="all")
     assert frame["value"].between(0, 1).all()
     assert runs[0].record.config["probe"] == {"path": "samples.h5", "source": "hdf5"}
+
+
+def test_the_packages_that_a_run_uses_are_part_of_its_record_and_its_fingerprint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["probe=hdf5", "probe.path=samples.h5"]
+    assert main(words) == 0
+    first = runner.open_run("last").record
+    assert first.environment.packages["own"] == "1.0"
+    shutil.copytree("own", "newer", ignore=shutil.ignore_patterns("*.dist-info"))
+    project = Path("newer/pyproject.toml").absolute()
+    project.write_text(project.read_text().replace('"1.0"', '"1.1"'))
+    installed(project)
+    monkeypatch.syspath_prepend(tmp_path / "newer")
+    assert main(words) == 0
+    second = runner.open_run("last").record
+    assert second.environment.packages["own"] == "1.1"
+    assert second.config == first.config
+    assert second.fingerprint != first.fingerprint
+
+
+def test_a_statistic_of_a_package_is_a_column_of_the_summary(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    wide = np.array([[1, -1] * 10, [-2, 0] * 10, [1, 1] * 10], np.float32)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "path", [path for path in sys.path if path != str(tmp_path / "own")])
+        make_run(Path("outputs/1"), {"out": wide})
+    run = runner.open_run(make_run(Path("outputs/2"), {"out": wide}))
+    assert run.summary.columns[-1] == "negative"
+    assert run.summary["negative"].tolist() == [1 / 3]
+    assert run.statistics()["negative"].tolist() == [1 / 3]
+    assert main(["show"]) == 0
+    said = capsys.readouterr().out
+    assert "  mean  zeros  dead units  negative\n" in said
+    assert "     0 of 20     33.3%\n" in said
+    assert "negative" not in runner.open_run("outputs/1").summary
+    assert main(["show", "outputs/1"]) == 0
+    assert "     0 of 20\n" in capsys.readouterr().out
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "path", [path for path in sys.path if path != str(tmp_path / "own")])
+        assert run.summary["negative"].tolist() == [1 / 3]  # as it stands in the file
+
+
+def test_statistics_of_a_package_are_merged_and_share_their_tally() -> None:
+    spec = TensorSpec("a", "activation", "a", "Dense", 0, None, (2,), "float32", 0)
+    parts = np.split(np.random.default_rng(0).normal(size=(40_000, 2)).astype("f4"), [7, 30_000])
+    whole = RunningStatistics(spec)
+    for part in parts:
+        own = RunningStatistics(spec)
+        own.update(part)
+        whole.merge(own)
+    assert whole.row()["negative"] == (np.concatenate(parts) < 0).mean()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("gap", ": cannot be loaded: ModuleNotFoundError: "),
+        ("units", " has the name of another column; update or remove that package"),
+    ],
+)
+def test_a_statistic_that_cannot_be_used_is_one_line_before_anything_is_built(
+    name: str,
+    why: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("bad").mkdir()
+    project = tmp_path / "bad/pyproject.toml"
+    project.write_text(
+        "[project]\nname = 'bad'\nversion = '1.0'\n"
+        f"[project.entry-points.'runner.statistics']\n{name} = 'broken_module:GAP'\n"
+    )
+    installed(project)
+    monkeypatch.syspath_prepend(tmp_path / "bad")
+    assert main([]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: statistic: '{name}' of the package bad{why}")
+    assert said.count("\n") == 1
+    assert not Path("outputs").exists()
 
 
 def test_a_command_of_a_package_is_used_as_others(capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,8 +202,6 @@ def test_a_run_says_which_package_reads_its_tables(
     assert main(["format=jsonl", "name=far"]) == 0
     far = runner.open_run("far")
     assert far.record.environment.packages["own"] == "1.0"
-    assert main(["format=csv_bom"]) == 0
-    assert "own" not in runner.open_run("last").record.environment.packages
     capsys.readouterr()
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(tmp_path / "own")])
     assert main(["show", str(far.path)]) == 2

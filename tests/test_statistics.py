@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.tables.statistics import RunningStatistics, summary_table
+from runner.tables.summary import RunningStatistics, summary_table
 from runner.tensors import Kind, TensorSpec
 
 

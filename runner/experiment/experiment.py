@@ -13,12 +13,13 @@ from runner.config.composition import Composition
 from runner.config.experiment_config import DeclaredModel, ExperimentConfig
 from runner.config.references import check_references
 from runner.errors import InputError, RunError, RunnerError
-from runner.experiment.fingerprint import fingerprint_of
+from runner.experiment.fingerprint import fingerprint_of, source_packages
 from runner.model.backend import check_backend, load_backend
 from runner.probe.probe import Probe
 from runner.probe.source import open_probe
 from runner.record.publication import Publication, check_target
 from runner.record.record import Header
+from runner.tables.summary import all_statistics
 from runner.tables.workbook import check_installed
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ def make_ready(
     config = composition.experiment
     check_references(config)
     check_installed(config.format)
+    all_statistics()  # of which one may be another package's, and broken
     probe = None
     if isinstance(config.model, DeclaredModel):
         with _pairing_advised(composition.paired):
@@ -188,6 +190,7 @@ def header_of(
         fingerprint=fingerprint_of(composition.resolved, config),
         files=composition.files,
         variables=composition.variables,
+        packages=source_packages(config),
     )
 
 

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from runner.config.experiment_config import ExperimentConfig
+from runner.config.probe_config import SOURCES
 from runner.config.references import references_in
 from runner.errors import InputError
 from runner.record.environment import read_environment
 from runner.regular_files import regular_file
+from runner.table_formats import FORMATS
+from runner.tables.statistics import STATISTICS
 
 
 def fingerprint_of(config: Mapping[str, Any], experiment: ExperimentConfig) -> str:
@@ -27,7 +30,7 @@ def fingerprint_of(config: Mapping[str, Any], experiment: ExperimentConfig) -> s
         The same experiment, typed: the types show which values are files, folders and modules.
         For a module, only its own file is read, not the modules that it imports.
     """
-    return fingerprint_with(config, paths_in(experiment))
+    return fingerprint_with(config, paths_in(experiment), packages_of(experiment))
 
 
 def paths_in(experiment: ExperimentConfig) -> list[Path]:
@@ -35,12 +38,29 @@ def paths_in(experiment: ExperimentConfig) -> list[Path]:
     return sorted({p for _, each in references_in(experiment) if (p := each.content) is not None})
 
 
-def fingerprint_with(config: Mapping[str, Any], paths: Sequence[Path]) -> str:
-    """Return the fingerprint of an experiment, given the result of `paths_in`."""
+def packages_of(experiment: ExperimentConfig) -> dict[str, str]:
+    """Return the packages whose sources, format and statistics a run uses, and their versions."""
+    return (
+        source_packages(experiment)
+        | FORMATS.packages([experiment.format])
+        | STATISTICS.packages(STATISTICS.names)
+    )
+
+
+def source_packages(experiment: ExperimentConfig) -> dict[str, str]:
+    """Return the packages whose sources an experiment uses, and their versions."""
+    data = experiment.train.data if experiment.train is not None else None
+    return SOURCES.packages(each.name() for each in (experiment.probe, data) if each is not None)
+
+
+def fingerprint_with(
+    config: Mapping[str, Any], paths: Sequence[Path], packages: Mapping[str, str]
+) -> str:
+    """Return the fingerprint of an experiment, given what `paths_in` and `packages_of` return."""
     made_of = {
         "config": config,
         "files": {str(path): _content(path) for path in paths},
-        "packages": read_environment(Path.cwd()).packages,
+        "packages": {**read_environment(Path.cwd()).packages, **packages},
     }
     return hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from runner.experiment.experiment import (
     run_experiment,
     settings_of,
 )
-from runner.experiment.fingerprint import fingerprint_with, paths_in
+from runner.experiment.fingerprint import fingerprint_with, packages_of, paths_in
 from runner.record.publication import Publication
 from runner.record.record import Header
 
@@ -137,13 +137,15 @@ class _Batch:
         self._showing: Showing | None = None
         self._unseeded: ExperimentConfig | None = None
         self._paths: Sequence[Path] = ()
+        self._packages: Mapping[str, str] = {}
 
     def fingerprint(self, composition: Composition) -> str:
-        """Return the fingerprint of a job; what differs only in the seed names the same files."""
+        """Return the fingerprint of a job; what differs only in the seed uses the same files."""
         unseeded = composition.experiment.model_copy(update={"seed": 0})
         if unseeded != self._unseeded:
             self._unseeded, self._paths = unseeded, paths_in(composition.experiment)
-        return fingerprint_with(composition.resolved, self._paths)
+            self._packages = packages_of(composition.experiment)
+        return fingerprint_with(composition.resolved, self._paths, self._packages)
 
     def showing(self, composition: Composition) -> Showing | None:
         """Return the model with a job's weights; ``None`` if the job must build its own."""

@@ -40,11 +40,16 @@ class ProbeSource(Strict):
     """Whether missing, NaN and infinite inputs are shown to the model rather than refused."""
 
     @classmethod
+    def name(cls) -> str:
+        """Return the value of ``source`` in the configuration."""
+        [name] = get_args(cls.model_fields["source"].annotation)
+        return str(name)
+
+    @classmethod
     def choice(cls) -> dict[str, Any]:
         """Return the keys that ``probe=NAME`` sets."""
         required = [key for key, field in cls.model_fields.items() if field.is_required()]
-        [name] = get_args(cls.model_fields["source"].annotation)
-        return {**dict.fromkeys(required, "???"), **cls.shown, "source": name}
+        return {**dict.fromkeys(required, "???"), **cls.shown, "source": cls.name()}
 
     @abstractmethod
     def open(self, expected: Sequence[InputSpec]) -> Probe:

@@ -32,6 +32,7 @@ from runner.record.publication import FileDigest
 from runner.record.training_record import StepRecord, TrainingRecord
 from runner.record.uptime import Uptime
 from runner.table_formats import FORMATS
+from runner.tables.statistics import STATISTICS
 from runner.tensors import InputSpec
 
 SCHEMA_VERSION: Final = 1
@@ -280,6 +281,8 @@ class Header:
         As in `RunRecord`.
     files, variables
         Additional files of the run's folder by path, and the environment variables used.
+    packages
+        Packages, with their versions, whose sources of probes the run uses.
     began
         Time of a monotonic clock in seconds, at the same moment as `started`.
     """
@@ -296,6 +299,7 @@ class Header:
     files: Mapping[str, bytes] = field(default_factory=dict)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     variables: EnvironmentValues = field(default_factory=EnvironmentValues)
+    packages: Mapping[str, str] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -328,7 +332,12 @@ class Header:
             format=FORMATS[table_format].stored_as or table_format,
             environment=dataclasses.replace(
                 environment,
-                packages=environment.packages | FORMATS.version_of(table_format),
+                packages={
+                    **environment.packages,
+                    **FORMATS.packages([table_format]),
+                    **STATISTICS.packages(STATISTICS.names),
+                    **self.packages,
+                },
             ),
             **known,
         )

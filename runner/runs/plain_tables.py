@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,7 @@ from runner.runs.run_files import RunFiles, lacks
 from runner.runs.shown_probe import ShownProbe
 from runner.tables.expected_rows import check_ids
 from runner.tables.plain_tables import frame_of, named_entries, read_samples, read_table
-from runner.tables.statistics import SUMMARY
-
-_ABOUT = ("kind", "name", "layer", "class", "shape", "dtype", "units")
+from runner.tables.summary import DESCRIPTION, all_statistics, summary_columns
 
 
 class PlainTables:
@@ -65,15 +63,15 @@ class PlainTables:
 
     def summary(self) -> pd.DataFrame:
         """Return the statistics of the tensors, a row per tensor."""
-        frame = self._read("summary", len(self._own), SUMMARY)
+        frame = self._read("summary", len(self._own), summary_columns(), _later_columns())
         self._check_tensors("summary", frame)
         return frame
 
     def steps(self) -> pd.DataFrame:
         """Return the statistics of the tensors, a row per tensor and step of the training."""
         steps = [step.step for step in self._record.steps]
-        types = {"step": "int64", **SUMMARY}
-        frame = self._read("steps", len(self._own) * len(steps), types)
+        types = {"step": "int64", **summary_columns()}
+        frame = self._read("steps", len(self._own) * len(steps), types, _later_columns())
         for step in steps:
             self._check_tensors("steps", frame[frame["step"] == step])
         return frame
@@ -89,31 +87,50 @@ class PlainTables:
 
     @property
     def _own(self) -> set[tuple[str | int, ...]]:
-        """What statistics say of each tensor besides its values."""
+        """The description of each tensor in a summary, in the order of `DESCRIPTION`."""
         return {
-            (t.kind, t.name, t.layer_path, t.layer_class, str(list(t.shape)), t.dtype, t.units)
+            (t.name, t.kind, t.layer_path, t.layer_class, str(list(t.shape)), t.dtype, t.units)
             for t in self._record.tensors
             if t.alias_of is None
         }
 
-    def _read(self, stem: str, rows: int, types: Mapping[str, str]) -> pd.DataFrame:
-        """Return a table that has at least the columns named in `types`."""
-        return frame_of(self._table(stem, rows, types)[1])
+    def _read(
+        self,
+        stem: str,
+        rows: int,
+        types: Mapping[str, str],
+        optional: Collection[str] = (),
+    ) -> pd.DataFrame:
+        """Return a table that has at least the columns named in `types`, except `optional` ones."""
+        return frame_of(self._table(stem, rows, types, optional)[1])
 
-    def _table(self, stem: str, rows: int, types: Mapping[str, str]) -> tuple[Path, pa.Table]:
+    def _table(
+        self,
+        stem: str,
+        rows: int,
+        types: Mapping[str, str],
+        optional: Collection[str] = (),
+    ) -> tuple[Path, pa.Table]:
         path = self._files.plain(stem, rows)
-        table = read_table(path, self._record.format, types)
+        table = read_table(path, self._record.format, types, optional)
         _check_rows(path, rows, len(table))
         return path, table
 
     def _check_tensors(self, stem: str, frame: pd.DataFrame) -> None:
         """Check that statistics have a row for every tensor, raise DamagedError otherwise."""
         path = self._files.plain(stem, len(frame))
-        if self._own != set(zip(*(frame[key] for key in _ABOUT), strict=True)):
+        if self._own != set(zip(*(frame[key] for key in DESCRIPTION), strict=True)):
             raise DamagedError.of(str(path), "expected a row for each tensor of the run")
-        counts = frame[["dead_units", "nan", "inf"]].to_numpy()
-        if (counts < 0).any() or (frame["dead_units"] > frame["units"]).any():
-            raise DamagedError.of(str(path), "expected counts of units and values")
+        for name, statistic in all_statistics().items():
+            if statistic.is_count and name in frame:
+                most = frame["units"] if statistic.of == "units" else np.inf
+                if not frame[name].between(0, most).all():
+                    raise DamagedError.of(str(path), "expected counts of units and values")
+
+
+def _later_columns() -> set[str]:
+    """Return the statistics that the summary of a run may lack."""
+    return {name for name, each in all_statistics().items() if not each.is_in_every_run}
 
 
 def _check_rows(path: Path, expected: int, found: int) -> None:

@@ -343,9 +343,8 @@ class Run:
         -------
         pandas.DataFrame
             A row per tensor captured per sample. From `summary`: ``name``, ``kind``,
-            ``layer``, ``class``, ``units``, ``mean``, ``std``, ``dead_units`` (units that are
-            0 for every sample), ``sparsity`` (``zeros`` in `summary`: the share of values that
-            are 0), ``nan`` and ``inf``. Computed here: ``norm``, ``norm_std``, ``saturation``,
+            ``layer``, ``class``, ``units`` and every statistic, of which ``zeros`` is called
+            ``sparsity``. Computed here: ``norm``, ``norm_std``, ``saturation``,
             ``effective_rank``, ``participation_ratio``, each explained in
             `runner.similarity.dimensions.layer_statistics`.
         """
@@ -357,8 +356,9 @@ class Run:
                 *(rows[key] for key in ("name", "kind", "units", "min", "max")), strict=True
             )
         ]
-        first = ["name", "kind", "layer", "class", "units", "mean", "std", "sparsity", "dead_units"]
-        return pd.concat([rows[[*first, "nan", "inf"]], pd.DataFrame(computed)], axis=1)
+        about = rows[["name", "kind", "layer", "class", "units"]]
+        others = rows.drop(columns=[*about, "shape", "dtype"])
+        return pd.concat([about, others, pd.DataFrame(computed)], axis=1)
 
     @property
     def probe(self) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import pyarrow as pa
 from runner.errors import RunError
 from runner.record.training_record import Checkpoint, StepRecord
 from runner.saving.tensor_tables import TensorTables
-from runner.tables.statistics import summary_table
+from runner.tables.summary import summary_table
 
 
 class Steps:

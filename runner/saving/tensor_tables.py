@@ -16,7 +16,7 @@ from runner.record.training_record import Checkpoint
 from runner.saving.weight_values import WeightValues
 from runner.showing.showing import Showing
 from runner.tables.layout import file_name, layout_of
-from runner.tables.statistics import RunningStatistics, not_finite
+from runner.tables.summary import RunningStatistics, not_finite
 from runner.tables.tables import TableWriter, write_weight
 from runner.tensors import TensorSpec
 

@@ -24,7 +24,8 @@ from runner.screen import story
 from runner.screen.dense import DenseCall
 from runner.screen.figures import WIDTH
 from runner.table_formats import FORMATS, WORKBOOK
-from runner.tables.statistics import not_finite
+from runner.tables.statistic import Statistic
+from runner.tables.summary import all_statistics, not_finite
 
 _LONGEST_NAME = 30
 _MOST_RUNS = 20
@@ -90,19 +91,20 @@ def _header(run: Run) -> str:
 def _layers(run: Run) -> Iterator[str]:
     """Yield a table of the captured tensors, and one of the layers without any."""
     rows = {(row["kind"], row["name"]): row for row in run.summary.to_dict("records")}
-    statistics = {
+    row_of = {
         tensor.file: rows[tensor.kind, tensor.name]
         for tensor in run.record.tensors
         if tensor.alias_of is None
     }
     captured = Table("layer", "class", box=None, pad_edge=False)
-    for title in ("shape", "mean", "zeros", "dead units"):
-        captured.add_column(title, justify="right", no_wrap=True)
+    shown = {name: each for name, each in all_statistics().items() if each.is_shown}
+    for title in ("shape", *shown):
+        captured.add_column(title.replace("_", " "), justify="right", no_wrap=True)
     others = Table("no table", "class", "why", box=None, pad_edge=False)
     for layer in run.record.layers:
         tensors = [tensor for tensor in layer.tensors if tensor.per_sample]
         for tensor in tensors:
-            captured.add_row(*map(Text, _cells(tensor, statistics[tensor.file])))
+            captured.add_row(*map(Text, _cells(tensor, row_of[tensor.file], shown)))
         if not tensors:
             cells = (cut(layer.path), layer.layer_class, layer.reason or "")
             others.add_row(*map(Text, cells))
@@ -111,16 +113,19 @@ def _layers(run: Run) -> Iterator[str]:
             yield text_of(table)
 
 
-def _cells(tensor: TensorRecord, row: Mapping[Hashable, Any]) -> tuple[str, ...]:
+def _cells(
+    tensor: TensorRecord, row: Mapping[Hashable, Any], shown: Mapping[str, Statistic[Any]]
+) -> tuple[str, ...]:
     kind = "" if tensor.kind == "activation" else f" ({tensor.kind})"
     same = "" if tensor.alias_of is None else f" = {cut(tensor.alias_of)}"
     return (
         f"{cut(tensor.name)}{kind}{same}",
         tensor.layer_class,
         " x ".join(map(str, tensor.shape)) or "1",
-        f"{row['mean']:.4g}",
-        f"{row['zeros']:.1%}",
-        f"{row['dead_units']} of {row['units']}",
+        *(
+            each.text(row[name], row["units"]) if name in row else ""
+            for name, each in shown.items()
+        ),
     )
 
 

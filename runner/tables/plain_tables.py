@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -52,7 +52,12 @@ def read_samples(path: Path, format: str, sample_type: SampleType) -> np.ndarray
     return np.asarray(read_file(path, format, ["sample"], types).column("sample").to_numpy())
 
 
-def read_table(path: Path, format: str, types: Mapping[str, str] | None = None) -> pa.Table:
+def read_table(
+    path: Path,
+    format: str,
+    types: Mapping[str, str] | None = None,
+    optional: Collection[str] = (),
+) -> pa.Table:
     """Return a plain table written by `write_table`.
 
     Parameters
@@ -62,7 +67,9 @@ def read_table(path: Path, format: str, types: Mapping[str, str] | None = None) 
     format
         A key of `runner.table_formats.FORMATS`.
     types
-        Required columns, and Arrow's names of their types.
+        Columns, and Arrow's names of their types.
+    optional
+        Those that the table may lack.
 
     Raises
     ------
@@ -72,7 +79,7 @@ def read_table(path: Path, format: str, types: Mapping[str, str] | None = None) 
     expected = {name: pa.type_for_alias(kind) for name, kind in (types or {}).items()}
     table = read_file(path, format, types=expected)
     for name in expected:
-        if name not in table.column_names:
+        if name not in table.column_names and name not in optional:
             raise DamagedError.of(str(path), f"expected a column '{name}', found none")
     return table
 
