@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +141,8 @@ def test_transposed_products_and_gradients_agree_in_batches_of_every_size() -> N
 class _Of(layers.Layer):
     """Computes one function of all of a batch."""
 
-    def __init__(self, function: Any) -> None:
-        super().__init__(name="meet")
+    def __init__(self, function: Any, name: str = "meet") -> None:
+        super().__init__(name=name)
         self.function = function
 
     def call(self, x: Any) -> Any:
@@ -402,3 +403,94 @@ def test_a_model_whose_inputs_fix_the_batch_size_needs_no_key(rows: int) -> None
     shown = np.concatenate([model(np.resize(x[at : at + 4], (4, 6))) for at in range(0, rows, 4)])
     np.testing.assert_allclose(found["last"].value, shown[:rows], rtol=1e-5, atol=1e-6)
     assert runner.save_run(model, x, "mine").record.probe.rows == rows
+
+
+def _counting() -> layers.Layer:
+    """Return a layer that notes the size of every batch in a file: a list would be restored."""
+
+    def note(x: Any) -> Any:
+        with Path("sizes").open("a") as file:
+            file.write(f"{len(x)}\n")
+        return x
+
+    return _Of(lambda x: tf.ensure_shape(tf.py_function(note, [x], x.dtype), x.shape), "counts")
+
+
+def _counted() -> list[int]:
+    return [int(line) for line in Path("sizes").read_text().split()]
+
+
+_FEW = (1, 2, 5, 8, 13, 24, 32, 47)
+
+
+@pytest.mark.parametrize("rows", _FEW)
+def test_few_samples_of_a_small_model_take_three_passes(rows: int) -> None:
+    given = keras.Input((3,))
+    hidden = layers.Dense(4, name="dense")(_counting()(given))
+    run = runner.save_run(keras.Model(given, hidden), random(rows, 3), "mine")
+    sizes = _counted()
+    assert sizes == [48, 96, 48][: 2 if rows == 1 else 3]
+    assert list(run.record.probe.compared_sizes) == sizes[1:]
+    assert run.record.probe.batch_size == 48
+    assert verdicts(run) == {"counts": "bitwise", "dense": "bitwise"}
+
+
+def _large(*more: layers.Layer) -> keras.Model:
+    """Return a model that puts out more values than batches are filled up for."""
+    given = keras.Input((3,))
+    hidden = layers.RepeatVector(100_000, name="large")(_counting()(given))
+    output = layers.GlobalMaxPooling1D(name="output")(hidden)
+    for layer in more:
+        output = layer(output)
+    return keras.Model(given, output)
+
+
+@pytest.mark.parametrize("rows", _FEW)
+def test_few_samples_of_a_large_model_are_computed_three_times_at_most(rows: int) -> None:
+    run = runner.save_run(_large(), random(rows, 3), "mine", include=["output"])
+    sizes = _counted()
+    assert rows < sum(sizes) <= 3 * rows
+    assert list(run.record.probe.compared_sizes) == sizes[1:]
+    assert verdicts(run) == {"output": "bitwise"}
+
+
+def test_only_the_smaller_batch_is_repeated_to_find_what_is_drawn() -> None:
+    model = _large(_Of(lambda x: x + tf.random.normal(tf.shape(x)), "draws"))
+    run = runner.save_run(model, random(13, 3), "mine", include=["output", "draws"])
+    assert _counted() == [13, 14, 6, 6]
+    assert verdicts(run) == {"output": "bitwise", "draws": None}
+
+
+def test_a_model_that_uses_the_number_of_samples_is_shown_them_as_they_are() -> None:
+    given = keras.Input((3,))
+    shares = _Of(lambda x: x / tf.cast(tf.shape(x)[0], x.dtype), "shares")
+    x = random(5, 3)
+    run = runner.save_run(keras.Model(given, shares(given)), x, "mine")
+    assert run.record.probe.mixed_by == "shares"
+    np.testing.assert_allclose(run["shares"], x / 5, rtol=1e-6)
+
+
+def test_batches_of_a_stream_are_rounded_up_and_lose_no_sample() -> None:
+    given = keras.Input((3,))
+    model = keras.Model(given, layers.Dense(4, name="dense")(given))
+    for rows in (39, 40, 41, 45, 48, 49, 100):
+        x = random(rows, 3)
+        stream = tf.data.Dataset.from_tensor_slices(x).batch(7)
+        shown = runner.capture_activations(model, stream, batch_size=40)
+        np.testing.assert_allclose(shown["dense"].value, model(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("rows", [39, 40, 41, 45, 100])
+def test_samples_that_meet_keep_the_batches_that_were_asked_for(rows: int, known: bool) -> None:
+    given = keras.Input((3,))
+    model = keras.Model(given, _Center(name="meet")(given))
+    x = random(rows, 3)
+    probe = x if known else tf.data.Dataset.from_tensor_slices(x).batch(7)
+    with warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always")
+        found = runner.capture_activations(model, probe, batch_size=40)["meet"].value
+    assert len([one for one in raised if "depends on the other" in str(one.message)]) == (rows > 40)
+    parts = [x[start : start + 40] for start in range(0, rows, 40)]
+    truth = np.concatenate([part - part.mean(axis=0) for part in parts])
+    np.testing.assert_allclose(found, truth, rtol=1e-5, atol=1e-6)

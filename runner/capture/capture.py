@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -47,6 +47,10 @@ class Capture:
         Whether the layers run as in training.
     targets
         Targets of the model's loss, shape (sample, ...); needed for gradients.
+    enlarged
+        Takes the number of values that the model computes per sample, and returns a larger
+        first batch with its targets, or ``None``. That batch is shown instead, unless the
+        model cannot be called on it or a value has another number of rows.
 
     Attributes
     ----------
@@ -62,6 +66,8 @@ class Capture:
         that one.
     layers : tuple[Layer, ...]
         Every layer of the model in call order, followed by layers that are never called.
+    rows : int
+        Number of samples in the first batch as shown.
     first : list[numpy.ndarray]
         The values for the first batch, in the order of `tensors`.
     fixed_axes : frozenset[TensorSpec]
@@ -91,16 +97,17 @@ class Capture:
         *,
         training: bool = False,
         targets: np.ndarray | None = None,
+        enlarged: Callable[[int], Any] | None = None,
     ) -> None:
         self.model = model
         self._selection = selection or Selection()
-        self._rows = count_samples(inputs)
+        rows = count_samples(inputs)
         if not all(layer.built for layer in all_layers(model)):
             with first_call(model), explained():
                 model(inputs, training=False)
         self._state = State(model)
         self._variables: list[keras.Variable] = model.variables  # grows when more are found
-        forward = Forward(model, self._selection, training, self._rows)
+        forward = Forward(model, self._selection, training, rows)
         self._forward = functools.partial(forward, self._variables)
         self._values: list[Any] = []
         self.refresh()
@@ -109,9 +116,37 @@ class Capture:
         if self._traced is not None:
             operation, size = self._traced.largest
             check_memory(_layer_of(model, operation), size)
-        found, arrays = self._run((inputs, targets))
-        self._expected = [(spec.kind, spec.name) for spec in found.tensors]
+        self._begin(*self._first_pass((inputs, targets), enlarged))
+
+    def begin(self, inputs: Any, targets: np.ndarray | None = None) -> None:
+        """Show another first batch, before any tensor was left out."""
+        self.refresh()
+        self._begin(count_samples(inputs), *self._run((inputs, targets)))
+
+    def _first_pass(
+        self, batch: Any, enlarged: Callable[[int], Any] | None
+    ) -> tuple[int, Inventory, list[np.ndarray]]:
+        passed = None
+        if self._traced is not None:
+            self.size = self._traced.example.found.size
+        else:  # only a pass tells the number of values
+            passed = self._run(batch)
+            self._expect(passed[0])
+        larger = None if enlarged is None else enlarged(self.size)
+        if larger is not None:
+            passed, rows = None, count_samples(larger[0])
+            self.refresh()
+            with contextlib.suppress(RunError):
+                found, arrays = self._run(larger)
+                if all(array.shape[:1] == (rows,) for array in arrays):
+                    return rows, found, arrays
+            self.refresh()
+        return count_samples(batch[0]), *(passed or self._run(batch))
+
+    def _begin(self, rows: int, found: Inventory, arrays: list[np.ndarray]) -> None:
+        self._expect(found)
         self._selection.check(found.candidates, found.refused)
+        self.rows = rows
         self._inventory = found
         self._places = list(range(len(found.tensors)))
         self._specs = [
@@ -125,13 +160,17 @@ class Capture:
         self.plain_variables = tuple(found.plain_variables)
         self.leave_out(
             {
-                spec: f"no sample axis: {self._rows} samples gave an output of {array.shape}"
+                spec: f"no sample axis: {rows} samples gave an output of {array.shape}"
                 for spec, array in zip(self._specs, arrays, strict=True)
-                if array.shape[:1] != (self._rows,)
+                if array.shape[:1] != (rows,)
             }
         )
-        fixed = self._traced.fixed_axes if self._traced and not has_fixed_batches(model) else ()
+        traced = self._traced
+        fixed = traced.fixed_axes if traced and not has_fixed_batches(self.model) else ()
         self.fixed_axes = frozenset(self._specs[place] for place in self._places if place in fixed)
+
+    def _expect(self, found: Inventory) -> None:
+        self._expected = [(spec.kind, spec.name) for spec in found.tensors]
 
     def __call__(self, inputs: Any, targets: np.ndarray | None = None) -> list[np.ndarray | None]:
         """Show the model one more batch.

@@ -57,24 +57,29 @@ class Comparison:
     capture
         The model, after the first batch.
     inputs, targets
-        The first batch.
+        The first batch, as it was shown.
+    samples
+        The number of its samples without those that were added to fill it.
     more
         Whether more batches follow it.
+    fixed
+        Whether the model accepts only batches of its size.
     """
 
     capture: Capture
     inputs: Any
     targets: np.ndarray | None
+    samples: int
     more: bool
     fixed: bool = False
     _verdicts: dict[TensorSpec, Invariance] = field(default_factory=dict)
     _reasons: dict[TensorSpec, str] = field(default_factory=dict)
-    _others: dict[TensorSpec, list[tuple[np.ndarray, np.ndarray]]] = field(default_factory=dict)
+    _last: Any = None
 
     def __post_init__(self) -> None:
         self._count = count_samples(self.inputs)
-        order = np.random.default_rng(0).permutation(self._count)
-        half = (self._count + 1) // 2
+        order = np.random.default_rng(0).permutation(self.samples)
+        half = (self.samples + 1) // 2
         self._halves = [part for part in (order[:half], order[half:]) if len(part)]
 
     def findings(self) -> Findings:
@@ -102,21 +107,6 @@ class Comparison:
             mixed_by=names[0] if names else None,
         )
 
-    def held_to(self, arrays: list[np.ndarray]) -> dict[TensorSpec, Invariance]:
-        """Compare the values of a larger batch that begins with the samples of the first one.
-
-        Parameters
-        ----------
-        arrays
-            The values of the capture's tensors, in order.
-        """
-        found: dict[TensorSpec, Invariance] = {}
-        capture = self.capture
-        for spec, before, array in zip(capture.tensors, capture.first, arrays, strict=True):
-            others = self._others.get(spec, [(np.arange(self._count), before)])
-            found[spec] = _worst(_agreement(array, samples, other) for samples, other in others)
-        return found
-
     def _shown(self) -> tuple[int, ...]:
         """Show the batches, and return their sizes."""
         try:
@@ -125,7 +115,7 @@ class Comparison:
             if self.fixed:
                 raise
         self.fixed = True  # its code fixes the batch size
-        self._verdicts, self._reasons, self._others = {}, {}, {}
+        self._verdicts, self._reasons = {}, {}
         return self._show(self._sizes())
 
     def _sizes(self) -> list[int]:
@@ -139,7 +129,7 @@ class Comparison:
                 wide = len(part) if sizes else 2 * len(part)
             sizes.append(wide)
         if all(size == self._count for size in sizes):
-            sizes[-1] = full_size(self._count + 1, values)
+            sizes[0] = rounded_up(self._count + 1)
         return sizes
 
     def _show(self, sizes: list[int]) -> tuple[int, ...]:
@@ -147,9 +137,11 @@ class Comparison:
             for part, size in zip(self._halves, sizes, strict=True):
                 samples = np.resize(part, size)
                 self.capture.refresh()
-                arrays = self.capture.once_more(*taken((self.inputs, self.targets), samples))
+                batch = taken((self.inputs, self.targets), samples)
+                arrays = self.capture.once_more(*batch)
                 for place, spec in enumerate(self.capture.tensors):
                     self._compare(spec, self.capture.first[place], samples, arrays[place])
+        self._last = batch, arrays
         return tuple(sizes)
 
     def _compare(
@@ -177,18 +169,17 @@ class Comparison:
                 self._reasons[spec] = (
                     "no sample axis: its rows stay in place when the samples are reordered"
                 )
-            if found != "bitwise":
-                self._others.setdefault(spec, []).append((samples, array))
             self._verdicts[spec] = _worst([found, self._verdicts.get(spec, "bitwise")])
 
     def _unsteady(self) -> list[TensorSpec]:
         """Return the tensors that differ each time that the same batch is shown."""
         capture = self.capture
+        batch, arrays = self._last  # the smaller one
         with capture.aside():
-            again = capture.once_more(self.inputs, self.targets)
+            again = capture.once_more(*batch)
             return [
                 spec
-                for spec, before, array in zip(capture.tensors, capture.first, again, strict=True)
+                for spec, before, array in zip(capture.tensors, arrays, again, strict=True)
                 if spec not in self._reasons and not alike(before, array)
             ]
 

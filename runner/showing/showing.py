@@ -36,9 +36,9 @@ class Showing:
     """One showing of a probe to a model.
 
     Its creation shows the first batch: everything about the tables except their values is then
-    known, and nothing is written. The batch is shown as given, and then its samples once more
-    in other batches: whether their values stay the same determines the batch size from then
-    on.
+    known, and nothing is written. The batch is filled up so that all samples are rounded alike,
+    and its samples are shown once more in other batches. If their values do not stay the same,
+    the batch is shown again as given, and so are all later ones.
 
     Attributes
     ----------
@@ -90,6 +90,7 @@ class Showing:
             self._targets = Targets(probe, getattr(model, "loss", None), shape)
         self.batch_size = fixed or len(self._first)  # less, if the probe's length was unknown
         self._more = len(self._first) == asked if self.rows is None else self.rows > asked
+        given = self.batch_size
         if fixed:
             for name, array in named_inputs(self._first.inputs).items():
                 # Padded, it is held as array and as tensor, and so is the batch it is compared to.
@@ -102,16 +103,19 @@ class Showing:
                 Selection.of(settings.capture),
                 training=settings.capture.training,
                 targets=self._compared(self._first, 0),
+                enlarged=self._enlarged if self._pad and not has_fixed_batches(model) else None,
             )
         except RunError as error:
             advice = batch_size_advice(error, model, inputs, self.rows)
             if not advice:
                 raise
             raise RunError(f"{error}; {advice}") from error
+        if self.capture.rows < self.batch_size:
+            self._regroup(given)
         self.first: list[Any] = list(self.capture.first)
         if self.capture.tensors and not has_states(model):
             if not settings.capture.training:
-                self._compare()
+                self._compare(given)
             elif self.capture.fixed_axes:
                 self._find_samples()
         self.check_size(self.rows or len(self._first.samples))
@@ -179,6 +183,7 @@ class Showing:
             self.capture,
             self._padded(first.inputs),
             self._compared(first, 0),
+            len(first),
             self._more,
             fixed=has_fixed_batches(self.model),
         )
@@ -191,10 +196,13 @@ class Showing:
         )
         self.first = list(self.capture.first)
 
-    def _compare(self) -> None:
+    def _compare(self, given: int) -> None:
         """Measure whether values depend on the batch, and choose the batch size accordingly."""
-        comparison = self._comparison()
-        findings = comparison.findings()
+        findings = self._comparison().findings()
+        if self.batch_size > given and (findings.mixed_by or findings.reasons):
+            self._regroup(given)
+            self.capture.begin(self._first.inputs, self._compared(self._first, 0))
+            findings = self._comparison().findings()
         self.capture.leave_out(findings.reasons)
         self.first = list(self.capture.first)
         self.invariance, self.mixed_by = findings.invariance, findings.mixed_by
@@ -208,23 +216,26 @@ class Showing:
                     UserWarning,
                     stacklevel=4,
                 )
-        elif findings.any_size:  # in any case: other weights must get the same batches
-            size = full_size(len(self._first), self.capture.size)
-            if size > len(self._first):
-                self._show_more(size, comparison)
 
-    def _show_more(self, size: int, comparison: Comparison) -> None:
+    def _enlarged(self, values: int) -> tuple[Any, np.ndarray | None] | None:
+        """Return the first batch, filled up so that all samples are rounded alike."""
+        size = full_size(len(self._first), values)
+        if size == len(self._first):
+            return None
+        self._regroup(size)
+        return self._padded(self._first.inputs), self._compared(self._first, 0)
+
+    def _regroup(self, size: int) -> None:
         """Change the batch size, starting with the first batch."""
+        held = len(self._first)
         self._batches = grouped(itertools.chain([self._first], self._batches), size)
         self.batch_size = size
         self._first = next(self._batches)
-        self.capture.refresh()
-        arrays = self._captured(self._first, 0)
-        self.capture.drop_lost()
-        self.first = [array for array in arrays if array is not None]
-        known = self.invariance
-        for spec, found in comparison.held_to(self.first).items():
-            self.invariance[spec] = found if known[spec] is not None else None
+        count = len(self._first)
+        if self.rows is None:
+            self._more = held > size or (self._more and count == size)
+        else:
+            self._more = self.rows > count
 
     def _captured(self, batch: Batch, row: int) -> list[np.ndarray | None]:
         return self.capture(self._padded(batch.inputs), self._compared(batch, row))
