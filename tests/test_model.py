@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -169,6 +171,94 @@ def test_a_file_that_is_no_model_is_named(
         built({"path": str(path)})
     with pytest.raises(InputError, match=r"^model.path: no file 'gone.keras' \(looked in "):
         built({"path": "gone.keras"})
+
+
+_DENSE = {"input_shape": [3], "layers": {"dense": {"class_name": "Dense", "units": 2}}}
+
+
+def _saved_with(name: str, kernel: np.ndarray) -> Path:
+    """Save a model, its kernel replaced by another array of shape (3, 2)."""
+    made = built(_DENSE)
+    path = Path(name)
+    weights = Path("inner.h5") if name.endswith(".keras") else path
+    if name.endswith(".weights.h5"):
+        made.save_weights(path)
+    else:
+        made.save(path)
+    if name.endswith(".keras"):
+        with zipfile.ZipFile(path) as archive:
+            members = {member: archive.read(member) for member in archive.namelist()}
+        weights.write_bytes(members["model.weights.h5"])
+    with h5py.File(weights, "a") as file:
+        found: list[str] = []
+        file.visititems(lambda at, held: found.append(at) if hasattr(held, "dtype") else None)
+        [at] = [at for at in found if file[at].shape == (3, 2)]
+        del file[at]
+        file[at] = kernel
+    if name.endswith(".keras"):
+        members["model.weights.h5"] = weights.read_bytes()
+        with zipfile.ZipFile(path, "w") as archive:
+            for member, content in members.items():
+                archive.writestr(member, content)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
+@pytest.mark.parametrize("name", ["m.keras", "m.h5", "w.weights.h5"])
+@pytest.mark.parametrize(
+    ("kernel", "said"),
+    [
+        (np.zeros((3, 2), [("a", "f4"), ("b", "f4")]), "/(0|kernel)' holds records, not numbers$"),
+        (np.zeros((3, 2), "V4"), "/(0|kernel)' holds bytes, not numbers$"),
+        (np.full((3, 2), 1 + 2j), "its weights are complex, and those of the model are real$"),
+        (np.full((3, 2), 1e300), "a weight is too large for the dtype of the model$"),
+        (np.full((3, 2), b"a"), "its weights are text$"),
+    ],
+)
+def test_weights_that_a_model_cannot_hold_are_refused(
+    name: str, kernel: np.ndarray, said: str
+) -> None:
+    path = str(_saved_with(name, kernel))
+    model = {**_DENSE, "weights": path} if name == "w.weights.h5" else {"path": path}
+    with pytest.raises(InputError, match=rf"^model\.\w+: {path} cannot be loaded: .*{said}"):
+        built(model)
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+@pytest.mark.parametrize(
+    ("place", "attribute", "value", "said"),
+    [
+        ("/", "model_config", "[1]", "its model_config is not a JSON object"),
+        ("/", "model_config", "3", "its model_config is not a JSON object"),
+        ("/", "model_config", "{bad", "its model_config is not JSON"),
+        ("/", "model_config", "{}", "a layer in its model_config has no class_name"),
+        (
+            "/",
+            "model_config",
+            '{"class_name": "Sequential", "config": 3}',
+            "'Sequential' in its model_config has no config",
+        ),
+        (
+            "/",
+            "model_config",
+            '{"class_name": "Sequential", "config": {"layers": 3}}',
+            "'Sequential' in its model_config has no list of layers",
+        ),
+        ("/", "keras_version", "new", "its keras_version is not a version"),
+        ("model_weights", "layer_names", 3, "its layer_names do not list what it holds"),
+        ("model_weights", "layer_names", [b"gone"], "its layer_names do not list what it holds"),
+        ("model_weights/dense", "weight_names", [1], "its weight_names do not list what it h"),
+    ],
+)
+def test_a_damaged_description_of_a_model_is_named(
+    place: str, attribute: str, value: Any, said: str
+) -> None:
+    keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2, name="dense")]).save("m.h5")
+    with h5py.File("m.h5", "a") as file:
+        file[place].attrs[attribute] = value
+    with pytest.raises(InputError, match=rf"^model\.path: m\.h5 is damaged: {said}"):
+        built({"path": "m.h5"})
 
 
 def test_a_folder_or_a_misnamed_file_is_named_as_what_it_is(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import h5py
+import numpy as np
 
 from runner.errors import InputError, first_line
 from runner.model.named_objects import check_objects
@@ -59,6 +60,7 @@ def model_file(given: str, place: str) -> Path:
             )
         with _opened(path, path, place) as file:
             _check_arrays(file, path, place)
+            _check_lists(file, path, place)
             check_objects(_text(file.attrs.get("model_config", "")), path, place)
             if "model_config" not in file.attrs:
                 raise InputError.of(
@@ -90,6 +92,7 @@ def weights_file(given: str, place: str) -> Path:
     elif kind == "it is an HDF5 file":
         with _opened(path, path, place) as file:
             _check_arrays(file, path, place)
+            _check_lists(file, path, place)
     elif path.suffix == ".json":
         for name in _shards(path, place):
             with _opened(path.parent / name, path, place) as file:
@@ -176,12 +179,38 @@ def _check_arrays(file: h5py.File, path: Path, place: str) -> None:
         if isinstance(found, h5py.Dataset):
             if found.external or found.is_virtual:
                 raise InputError.of(place, f"{path}: '{name}' is stored in another file")
+            if found.dtype.kind == "V" and "dtype" not in found.attrs:  # which bfloat16 has
+                what = "records" if found.dtype.names else "bytes"
+                raise InputError.of(
+                    place, f"{path} cannot be loaded: '{name}' holds {what}, not numbers"
+                )
             claimed += found.size * found.dtype.itemsize if found.size else 0
     if claimed > allowance(path):
         size = path.stat().st_size
         raise InputError.of(
             place, f"{path} has {readable(size)}, its arrays claim {readable(claimed)}"
         )
+
+
+def _check_lists(file: h5py.File, path: Path, place: str) -> None:
+    """Check the lists of layers and of weights in a file of Keras 2."""
+    group = file.get("model_weights", file)
+    for name in _listed(group, "layer_names", h5py.Group, path, place):
+        _listed(group[name], "weight_names", h5py.Dataset, path, place)
+
+
+def _listed(group: h5py.Group, attribute: str, kind: type, path: Path, place: str) -> list[str]:
+    """Return the names in an attribute of a group; each must be of something in it."""
+    found = np.asarray(group.attrs.get(attribute, np.empty(0)))
+    names = [name.decode() if isinstance(name, bytes) else name for name in found.ravel().tolist()]
+    fits = (isinstance(name, str) and isinstance(group.get(name), kind) for name in names)
+    if found.ndim != 1 or not all(fits):
+        raise InputError.of(
+            place,
+            f"{path} is damaged: its {attribute} do not list what it holds",
+            "save it again in Keras",
+        )
+    return names
 
 
 def _objects(file: h5py.File) -> Iterator[tuple[str, Any]]:

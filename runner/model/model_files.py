@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
+import re
 import shutil
 import tempfile
-import zipfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 
 from runner.config.experiment_config import SavedModel
 from runner.errors import InputError, first_line
 from runner.model.keras_internals import all_layers, watching_new_variables
 from runner.model.model_archive import allowance, model_file, weights_file
-from runner.model.old_models import Renewal, decoded
+from runner.model.stored_model import read_configuration
 from runner.preflight import machine_memory, readable
 
-# Attributes of a model's HDF5 file.
-_ATTRIBUTES = ("model_config", "keras_version", "backend")
+# Messages about casts of weights, and what they mean.
+_LOSSES = {
+    "Casting complex values": "its weights are complex, and those of the model are real",
+    "overflow encountered in cast": "a weight is too large for the dtype of the model",
+    "could not convert string to float": "its weights are text",
+}
 # Bytes per value; 4 for other dtypes, as for float32.
 _WIDTHS = {
     "float64": 8,
@@ -47,18 +50,18 @@ def load_saved(config: SavedModel) -> keras.Model:
     path = model_file(config.path, "model.path")
     try:
         whole = f"{path} has {readable(path.stat().st_size)}"
-        with _weights_within(allowance(path), "model.path", whole):
+        with _weights_within(allowance(path), "model.path", whole), _unchanged_weights():
             model = _loaded(path)
     except InputError:
         raise
     except Exception as error:  # errors for broken or hostile files have no common class
-        # Keras shows a layer's whole configuration before the actual message.
-        line = first_line(ValueError(str(error).rpartition("Exception encountered: ")[2]))
         advice = ""
-        if "safe_mode" in line or "unsafe" in line.lower():
+        if "enable_unsafe_deserialization" in str(error):
             line = "it holds Python code (a Lambda), which is not run from a file"
             advice = "build a model that you trust in Python and use model=function"
-        elif "Could not locate class" in str(error) or "register" in str(error):
+        else:
+            line = _reason(error)
+        if "Could not locate class" in str(error) or "register" in str(error):
             advice = (
                 "register its classes with @keras.saving.register_keras_serializable() "
                 "and name their module in custom_modules"
@@ -89,13 +92,37 @@ def load_weights(model: keras.Model, path: str, place: str) -> None:
     """
     weights_file(path, place)
     try:
-        model.load_weights(path)
+        with _unchanged_weights():
+            model.load_weights(path)
     except Exception as error:  # errors for broken or hostile files have no common class
-        raise InputError.of(place, f"{path} cannot be loaded: {first_line(error)}") from error
+        raise InputError.of(place, f"{path} cannot be loaded: {_reason(error)}") from error
+
+
+@contextlib.contextmanager
+def _unchanged_weights() -> Iterator[None]:
+    """Raise the warnings that weights lose more than precision in the model's dtype."""
+    with warnings.catch_warnings():
+        for message in _LOSSES:
+            warnings.filterwarnings("error", message)
+        yield
+
+
+def _reason(error: Exception) -> str:
+    """Return why Keras could not load a file, in one line."""
+    # Keras shows a layer's whole configuration before the actual message.
+    text = str(error).rpartition("Exception encountered: ")[2]
+    nested = re.search(r"Example error message for object <\w+ name=([^,>]+)[^>]*>:\s+", text)
+    layer, text = (f"layer '{nested[1]}': ", text[nested.end() :]) if nested else ("", text)
+    for message, loss in _LOSSES.items():
+        if message in text:
+            return layer + loss
+    if isinstance(error, (AttributeError, KeyError, IndexError)):
+        return f"{layer}it is not as Keras writes it ({type(error).__name__}: {text})"
+    return layer + (first_line(ValueError(text)) if text.strip() else type(error).__name__)
 
 
 def _loaded(path: Path) -> keras.Model:
-    config, renewal = _stored(path)
+    config, renewal = read_configuration(path)
     if path.suffix == ".keras" and not renewal.is_old:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     model = keras.saving.deserialize_keras_object(renewal.renewed(config), safe_mode=True)
@@ -104,29 +131,6 @@ def _loaded(path: Path) -> keras.Model:
         renamed = path.name.endswith(".weights.h5")
         model.load_weights(shutil.copy(path, f"{folder}/model.h5") if renamed else path)
     return model
-
-
-def _stored(path: Path) -> tuple[Any, Renewal]:
-    """Return the configuration in a model's file, and what brings it up to date."""
-    if path.suffix == ".keras":
-        with zipfile.ZipFile(path) as archive:
-            text = archive.read("config.json").decode()
-            version = json.loads(archive.read("metadata.json"))["keras_version"]
-        backend = "tensorflow"
-    else:
-        with h5py.File(path) as file:
-            found = (file.attrs.get(name, "") for name in _ATTRIBUTES)
-            text, version, backend = (
-                item.decode() if isinstance(item, bytes) else str(item) for item in found
-            )
-            if "model_weights" not in file:
-                raise InputError.of(
-                    "model.path",
-                    f"{path} holds a model without its weights",
-                    "save it again with model.save('model.keras')",
-                )
-    renewal = Renewal("model.path", str(path), version or "1", backend)
-    return json.loads(text, object_hook=decoded), renewal
 
 
 def within_memory() -> contextlib.AbstractContextManager[None]:
