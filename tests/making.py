@@ -142,7 +142,7 @@ def make_run(
                 has_labels=labels is not None,
                 has_targets=targets is not None,
                 sha256="b" * 64,
-                sample_ids_sha256=sample_ids_hash([sample_ids]),
+                sample_ids_sha256=sample_ids_hash(sample_ids),
                 file=f"probe{FORMATS[format].suffix}",
                 has_inputs=True,
             ),

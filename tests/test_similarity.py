@@ -342,7 +342,7 @@ def test_runs_of_other_probes_are_refused(tmp_path: Path) -> None:
     shown = ProbeRecord(
         source="csv", rows=4, inputs=(InputSpec("input", (4,), "float32"),), sample_type="int64",
         has_labels=False, has_targets=False, sha256="d" * 64,
-        sample_ids_sha256=sample_ids_hash([np.arange(4)]), file="probe.parquet", has_inputs=True,
+        sample_ids_sha256=sample_ids_hash(np.arange(4)), file="probe.parquet", has_inputs=True,
     )  # fmt: skip
     make_run(tmp_path / "a", hidden, samples=range(4), run_id="aaaa")
     inputs = np.eye(4, dtype=np.float32)

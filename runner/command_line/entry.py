@@ -205,8 +205,11 @@ def _single(asked: Asked, run_id: str) -> int:
         published = run_experiment(composition, asked.folder, run_id=run_id, progress=progress)
     try:
         shown = screen.show(open_run(published))
-    except (InputError, OSError) as error:  # the request was valid
+    except InputError as error:  # the request was valid
         raise RunError(f"{error}; the run was published") from error
+    except OSError as error:  # an error of reading does not name its file
+        where = error.filename or published
+        raise RunError(f"{where}: {error.strerror}; the run was published") from error
     put(shown)
     return 0
 

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from runner.probe.probe import Batch, is_text, named_inputs
+
+
+class SampleIdHasher:
+    """Hashes sample ids in their order, independent of how they are divided."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def update(self, samples: np.ndarray) -> None:
+        """Add the next sample ids."""
+        self._hash.update(_bytes(samples))
+
+    def hexdigest(self) -> str:
+        """Return the SHA-256 over the sample ids, in hexadecimal."""
+        return self._hash.hexdigest()
 
 
 class ProbeHasher:
@@ -20,7 +34,7 @@ class ProbeHasher:
 
     def __init__(self) -> None:
         self._values: dict[str, Any] = {}
-        self._ids = hashlib.sha256()
+        self._ids = SampleIdHasher()
 
     def update(self, batch: Batch) -> None:
         """Add the next batch."""
@@ -29,7 +43,7 @@ class ProbeHasher:
                 dtype = "string" if is_text(array) else array.dtype.str
                 self._values[name] = hashlib.sha256(f"{name} {dtype} {array.shape[1:]}\n".encode())
             self._values[name].update(_bytes(array))
-        self._ids.update(_bytes(batch.samples))
+        self._ids.update(batch.samples)
 
     def content(self) -> str:
         """Return the SHA-256 over names, shapes, types and values of all inputs."""
@@ -43,12 +57,11 @@ class ProbeHasher:
         return self._ids.hexdigest()
 
 
-def sample_ids_hash(pieces: Iterable[np.ndarray]) -> str:
-    """Return the SHA-256 over sample ids, as `ProbeHasher.sample_ids` does, however split."""
-    ids = hashlib.sha256()
-    for piece in pieces:
-        ids.update(_bytes(piece))
-    return ids.hexdigest()
+def sample_ids_hash(samples: np.ndarray) -> str:
+    """Return the SHA-256 over all sample ids, in hexadecimal."""
+    hasher = SampleIdHasher()
+    hasher.update(samples)
+    return hasher.hexdigest()
 
 
 def _bytes(array: np.ndarray) -> Any:

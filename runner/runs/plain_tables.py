@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from runner.errors import DamagedError
+from runner.probe.probe_hash import sample_ids_hash
 from runner.record.record import ProbeRecord, RunRecord
 from runner.runs.run_files import RunFiles, lacks
 from runner.runs.shown_probe import ShownProbe
@@ -49,7 +50,7 @@ class PlainTables:
         path = self._files.plain("probe", rows)
         samples = read_samples(path, self._record.format, self.shown.sample_type)
         _check_rows(path, rows, len(samples))
-        check_ids(path, [samples], self.shown.sample_ids_sha256)
+        check_ids(path, sample_ids_hash(samples), self.shown.sample_ids_sha256)
         return samples
 
     def probe(self) -> ShownProbe:
@@ -57,7 +58,7 @@ class PlainTables:
         types = {"sample": self.shown.sample_type}
         path, table = self._table("probe", self.shown.rows, types)
         ids = table.column("sample").to_numpy()
-        check_ids(path, [ids], self.shown.sample_ids_sha256)
+        check_ids(path, sample_ids_hash(ids), self.shown.sample_ids_sha256)
         entries = named_entries(path, table)
         return ShownProbe(path, frame_of(table), self.shown, self._record.format, entries)
 

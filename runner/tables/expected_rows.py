@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 
@@ -10,12 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from runner.errors import DamagedError
-from runner.probe.probe_hash import sample_ids_hash
 from runner.tables.layout import Layout
 from runner.tensors import TensorSpec
 
 
-def check_ids(path: Path, found: Sequence[np.ndarray], ids: str | None) -> None:
+def check_ids(path: Path, found: str, ids: str | None) -> None:
     """Check the sample ids of a table.
 
     Parameters
@@ -23,7 +21,7 @@ def check_ids(path: Path, found: Sequence[np.ndarray], ids: str | None) -> None:
     path
         Path of the table's file.
     found
-        Its sample ids, in pieces.
+        SHA-256 over its sample ids.
     ids
         SHA-256 over the sample ids that it must have, if known.
 
@@ -32,7 +30,7 @@ def check_ids(path: Path, found: Sequence[np.ndarray], ids: str | None) -> None:
     DamagedError
         If it has other sample ids, or in another order.
     """
-    if ids not in (None, sample_ids_hash(found)):
+    if ids not in (None, found):
         raise DamagedError.of(
             str(path), "its sample ids are not those of the probe, in their order"
         )

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from runner.errors import InputError, suggest
+from runner.probe.probe_hash import SampleIdHasher, sample_ids_hash
 from runner.tables.columns import (
     columns_of,
     copy_rows,
@@ -22,7 +23,12 @@ from runner.tables.columns import (
     to_columns,
     value_type,
 )
-from runner.tables.expected_rows import check_ids, check_rows, check_values, ids_of
+from runner.tables.expected_rows import (
+    check_ids,
+    check_rows,
+    check_values,
+    ids_of,
+)
 from runner.tables.formats import (
     TableFile,
     check_columns,
@@ -304,7 +310,7 @@ def read_stored(
     table = read_file(path, format, every, types, every)
     check_rows(path, spec, layout_of(spec, format), len(table), rows)
     if spec.per_sample:
-        check_ids(path, [ids_of(table)], ids)
+        check_ids(path, sample_ids_hash(ids_of(table)), ids)
     return table
 
 
@@ -361,18 +367,19 @@ def read_blocks(
         yield values.reshape(lines, *layout.row_shape)
         return
     columns, found = layout.value_columns(), 0
-    samples: list[np.ndarray] = []
+    hasher = SampleIdHasher()
     named = ["sample"] if spec.per_sample else []
     every = [*_index_columns(spec, layout), *columns]
     types = dict.fromkeys(columns, value_type(layout))
     for table in read_pieces(path, format, [*named, *columns], most, types, every):
         found += len(table)
-        samples += [ids_of(table)] if named else []
+        if named:
+            hasher.update(ids_of(table))
         values = to_array(table.select(columns), layout).astype(stored_dtype(spec), copy=False)
         yield values.reshape((len(table), *layout.row_shape))
     check_rows(path, spec, layout, found, rows)
     if named:
-        check_ids(path, samples, ids)
+        check_ids(path, hasher.hexdigest(), ids)
 
 
 def _index_columns(spec: TensorSpec, layout: Layout) -> list[str]:
@@ -396,5 +403,5 @@ def _read(
     table = read_file(path, format, [*index, *columns], types, every)
     check_rows(path, spec, layout, len(table), rows)
     if spec.per_sample:
-        check_ids(path, [ids_of(table)], ids)
+        check_ids(path, sample_ids_hash(ids_of(table)), ids)
     return table
