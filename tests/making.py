@@ -21,7 +21,7 @@ from runner.table_formats import FORMATS, own_stored
 from runner.tables.layout import file_name
 from runner.tables.plain_tables import write_table
 from runner.tables.summary import RunningStatistics, summary_table
-from runner.tables.tables import TableWriter, write_weight
+from runner.tables.writing import TableWriter, write_weight
 from runner.tensors import InputSpec, TensorSpec
 from runner.wiring import CallWiring, Wire
 

@@ -9,7 +9,7 @@ from making import spec_of
 from pyarrow import parquet as pq
 
 from runner.tables.plain_parquet import plain_file
-from runner.tables.tables import TableWriter, write_weight
+from runner.tables.writing import TableWriter, write_weight
 
 
 def written(values: np.ndarray, samples: np.ndarray, sample_type: str = "int64") -> bytes:

@@ -101,7 +101,7 @@ def test_the_size_of_the_pieces_changes_no_figure(
     assert whole["within"].tolist() == [False, True]
     for piece, block in ((1, 1), (7, 100), (33, 10_000)):
         monkeypatch.setattr("runner.sameness.distance._PIECE", piece)
-        monkeypatch.setattr("runner.tables.tables._BLOCK_BYTES", block)
+        monkeypatch.setattr("runner.tables.reading._BLOCK_BYTES", block)
         pd.testing.assert_frame_equal(diff(*runs).frame, whole, check_exact=True)
 
 

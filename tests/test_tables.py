@@ -21,7 +21,8 @@ from making import STORED
 from runner.errors import InputError
 from runner.tables.layout import file_name, layout_of
 from runner.tables.plain_tables import frame_of, read_samples, read_table, write_table
-from runner.tables.tables import TableWriter, read_array, read_rows, write_weight
+from runner.tables.reading import read_array, read_rows
+from runner.tables.writing import TableWriter, write_weight
 from runner.tensors import Kind, TensorSpec
 
 DTYPES = [

@@ -15,7 +15,7 @@ import pyarrow as pa
 from runner.errors import InputError, first_line
 from runner.runs.published_run import Run
 from runner.table_formats import FORMATS
-from runner.tables.tables import check_stored, read_stored
+from runner.tables.reading import check_stored, read_stored
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -23,8 +23,8 @@ from runner.runs.unknown import UnknownTensorError
 from runner.similarity.dimensions import layer_statistics
 from runner.similarity.representation import Representation
 from runner.tables.layout import stored_dtype
+from runner.tables.reading import read_array, read_blocks, read_rows
 from runner.tables.rows import Rows
-from runner.tables.tables import read_array, read_blocks, read_rows
 from runner.tensors import Kind
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from runner.saving.weight_values import WeightValues
 from runner.showing.showing import Showing
 from runner.tables.layout import file_name, layout_of
 from runner.tables.summary import RunningStatistics, not_finite
-from runner.tables.tables import TableWriter, write_weight
+from runner.tables.writing import TableWriter, write_weight
 from runner.tensors import TensorSpec
 
 # Memory for the rows that wait to be written, for all tables together.

@@ -15,6 +15,11 @@ import pyarrow as pa
 from runner.tables.layout import Layout, check_csv_width, unit_places
 from runner.tensors import TensorSpec
 
+SampleType = Literal["int64", "string"]
+
+SAMPLE_TYPES: dict[SampleType, pa.DataType] = {"int64": pa.int64(), "string": pa.string()}
+"""Types of the column of sample ids."""
+
 SCHEMA_VERSION = 1
 """Version of a table's columns and metadata; incremented when either changes meaning."""
 

@@ -12,9 +12,8 @@ import pyarrow as pa
 
 from runner.errors import DamagedError, first_line
 from runner.table_formats import FORMATS
-from runner.tables.columns import entries_of, flattened
+from runner.tables.columns import SAMPLE_TYPES, SampleType, entries_of, flattened
 from runner.tables.formats import TableFile, read_file
-from runner.tables.tables import SAMPLE_TYPES, SampleType
 
 
 def write_table(sink: BinaryIO, table: pa.Table, format: str) -> None:
