@@ -12,12 +12,17 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 from command import in_process
 
-from runner.config import seed_lists
-from runner.config.jobs import Batch, batches_of
+from runner.config import value_columns
+from runner.config.batches import Batch, batches_of
+from runner.config.cheap_keys import CHEAP, changed, cheap_fields, without
+from runner.config.experiment_config import CHEAP_KEYS
+from runner.config.grammar import parsed_overrides
+from runner.config.strict import Strict
 from runner.errors import InputError, RunError
 from runner.experiment.earlier import held, make_room, outcomes_of
 from runner.experiment.experiment import publish_failure
@@ -55,39 +60,86 @@ def record(folder: Path) -> dict[str, object]:
     return found
 
 
-def test_jobs_that_differ_in_their_seed_alone_are_one_batch() -> None:
-    jobs = [("a=1", "seed=0"), ("a=2", "seed=0"), ("a=1", "seed=1"), ("a=2",), ("a=1", "seed=x")]
-    assert batches_of(jobs) == [
-        Batch(("a=1", "seed=0"), {0: 0, 2: 1}),
-        Batch(("a=2", "seed=0"), {1: 0}),
-        Batch(("a=2",), {3: None}),
-        Batch(("a=1", "seed=x"), {4: None}),
+def test_jobs_that_differ_in_cheap_keys_alone_are_one_batch() -> None:
+    words = ["a=1,2", "seed=0,1,'${a}'", "b=3"]
+    assert batches_of(parsed_overrides(words)) == [
+        Batch(("a=1", "seed=0", "b=3"), {0: ("seed=0",), 1: ("seed=1",)}),
+        Batch(("a=1", "seed='${a}'", "b=3"), {2: ()}),
+        Batch(("a=2", "seed=0", "b=3"), {3: ("seed=0",), 4: ("seed=1",)}),
+        Batch(("a=2", "seed='${a}'", "b=3"), {5: ()}),
     ]
+    assert batches_of(parsed_overrides(["name=x,'y z'", "seed=range(0,2)"])) == [
+        Batch(
+            ("name=x", "seed=0"),
+            {
+                0: ("name=x", "seed=0"),
+                1: ("name=x", "seed=1"),
+                2: ("name='y z'", "seed=0"),
+                3: ("name='y z'", "seed=1"),
+            },
+        )
+    ]
+    [one, other] = batches_of(parsed_overrides(["++seed=0,1"]))  # adds the key if there is none
+    assert (one.jobs, other.jobs) == ({0: ()}, {1: ()})
+
+
+def of_seeds(seeds: dict[int, int]) -> dict[int, tuple[str, ...]]:
+    return {number: (f"seed={seed}",) for number, seed in seeds.items()}
 
 
 @pytest.mark.parametrize(
-    ("seeds", "text"),
+    ("jobs", "text"),
     [
-        ({0: None}, "0:null"),
-        ({3: 7}, "3:7:1:0:0"),
-        (dict(enumerate(range(10_000))), "0:0:10000:1:1"),
-        ({2 * n: 100 - n for n in range(50)}, "0:100:50:2:-1"),
-        ({0: 0, 1: 1, 2: 2, 3: 10, 4: 11, 9: 2}, "0:0:3:1:1,3:10:2:1:1,9:2:1:0:0"),
-        ({number: number**3 % 101 for number in range(0, 300, 3)}, None),
+        ({0: ()}, "0:1:0"),
+        (of_seeds({3: 7}), "3:1:0;seed=7:1:0"),
+        (of_seeds(dict(enumerate(range(10_000)))), "0:10000:1;seed=0:10000:1"),
+        (of_seeds({2 * n: 100 - n for n in range(50)}), "0:50:2;seed=100:50:-1"),
+        (of_seeds({0: 0, 1: 1, 2: 2, 3: 9, 7: 2}), "0:4:1,7:1:0;seed=0:3:1,9:2:-7"),
+        (of_seeds({number: number**3 % 101 for number in range(0, 300, 3)}), None),
+        (
+            {n: (f"name={'ab'[n // 3]}", f"seed={n % 3}") for n in range(6)},
+            "0:6:1;name==a:3:0,=b:3:0;seed=0:3:1,0:3:1",
+        ),
+        ({4: ("name=007",), 5: ("name='a,b;c=d:e'",), 6: (r"name=${x}\\'%3A",)}, None),
     ],
 )
-def test_seeds_are_listed_in_a_short_text(seeds: dict[int, int | None], text: str | None) -> None:
-    assert seed_lists.read(seed_lists.written(seeds)) == seeds
-    assert text in (None, seed_lists.written(seeds))
+def test_values_are_listed_in_a_short_text(
+    jobs: dict[int, tuple[str, ...]], text: str | None
+) -> None:
+    assert value_columns.read(value_columns.written(jobs)) == jobs
+    assert text in (None, value_columns.written(jobs))
+    [word] = parsed_overrides([Batch((), jobs).words()[-1]])
+    assert value_columns.read(str(word.value())) == jobs
 
 
-def test_a_batch_splits_into_parts_that_begin_with_their_own_seed() -> None:
-    batch = Batch(("seed=7", "a=1"), {0: 7, 2: 8, 4: 9})
+def test_a_batch_splits_into_parts_that_begin_with_their_own_values() -> None:
+    jobs = of_seeds({0: 7, 2: 8, 4: 9})
+    batch = Batch(("seed=7", "a=1"), jobs)
     assert list(batch.parts(2)) == [
-        Batch(("seed=7", "a=1"), {0: 7, 2: 8}),
-        Batch(("seed=9", "a=1"), {4: 9}),
+        Batch(("seed=7", "a=1"), of_seeds({0: 7, 2: 8})),
+        Batch(("seed=9", "a=1"), of_seeds({4: 9})),
     ]
-    assert batch.words() == ["seed=7", "a=1", "hydra.sweeper.jobs='0:7:3:2:1'"]
+    assert batch.words() == ["seed=7", "a=1", "hydra.sweeper.jobs='0:3:2;seed=7:3:1'"]
+
+
+def test_a_field_is_marked_as_cheap_where_it_is_declared() -> None:
+    assert sorted(CHEAP_KEYS) == ["name", "seed"]
+
+    class Inner(Strict):
+        scale: Annotated[float, CHEAP] = 1.0
+        units: int = 2
+
+    class Outer(Strict):
+        inner: Inner = Inner()
+
+    assert list(cheap_fields(Outer)) == ["inner.scale"]
+    outer = changed(Outer(), "inner.scale", 2.5)
+    assert outer == Outer(inner=Inner(scale=2.5))
+    assert changed({"inner": {"units": 2}, "a": 1}, "inner.scale", 2.5) == {
+        "inner": {"units": 2, "scale": 2.5},
+        "a": 1,
+    }
+    assert without(outer, ["inner.scale"]) == without(Outer(), ["inner.scale"])
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +280,52 @@ def test_a_link_in_a_received_sweep_is_not_written_through(tmp_path: Path) -> No
     in_process("-m", "seed=0,1", "hydra.sweep.dir=s", folder=tmp_path)
     assert (tmp_path / "mine").read_text() == "precious"
     assert not (tmp_path / "s/multirun.yaml").is_symlink()
+
+
+def test_jobs_that_differ_in_their_names_share_a_model(tmp_path: Path) -> None:
+    words = ("-m", "seed=1,2", "name=a,'b c',last", "hydra.sweep.dir=s")
+    in_process(*words, folder=tmp_path, code=1)
+    jobs = sorted(path for path in (tmp_path / "s").iterdir() if path.is_dir())
+    found = [record(job) for job in jobs]
+    assert [(run["seed"], run["name"], run["status"]) for run in found] == [
+        (seed, name, "FAILED" if name == "last" else "COMPLETED")
+        for seed in (1, 2)
+        for name in ("a", "b c", "last")
+    ]
+    assert all(run["own_build_because"] is None for run in found)
+    assert "'last' already means the latest run" in str(found[5]["error"])
+    in_process("seed=2", "name='b c'", "hydra.run.dir=alone", folder=tmp_path)
+    assert tables(jobs[4]) == tables(tmp_path / "alone")
+
+
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        (
+            ("name=a,b,c", "extra={units: {a: 4, b: 4, c: 3}}",
+             'model.hidden_units="${extra.units.${name}}"'),
+            ("name=c",),
+        ),
+        (
+            ("seed=6,7,8", "custom_modules=[halves]", 'model.hidden_units="${half:${seed}}"'),
+            ("seed=8",),
+        ),
+    ],
+)  # fmt: skip
+def test_values_that_only_the_third_job_changes_are_its_own(
+    tmp_path: Path, words: tuple[str, ...], values: tuple[str, ...]
+) -> None:
+    (tmp_path / "halves.py").write_text(
+        "from omegaconf import OmegaConf\n"
+        "OmegaConf.register_new_resolver('half', lambda number: number // 2, replace=True)\n"
+    )
+    in_process("-m", *words, "hydra.sweep.dir=s", folder=tmp_path)
+    in_process(*words[1:], *values, "hydra.run.dir=alone", folder=tmp_path)
+    jobs = sorted(path for path in (tmp_path / "s").iterdir() if path.is_dir())
+    assert (
+        tables(jobs[2])["activations/00_hidden.parquet"]
+        == (tables(tmp_path / "alone")["activations/00_hidden.parquet"])
+    )
 
 
 def test_a_probe_that_changes_with_the_seed_is_shown_to_a_model_of_its_own(

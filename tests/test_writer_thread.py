@@ -8,7 +8,14 @@ import time
 
 import pytest
 
-from runner.saving.writer_thread import WriterThread
+from runner.saving.writer_thread import WriterThread, queue_length
+
+
+@pytest.mark.parametrize(
+    ("job_bytes", "length"), [(0, 64), (1, 64), (2**20, 16), (3 * 2**20, 5), (2**40, 1)]
+)
+def test_large_jobs_wait_in_a_short_queue(job_bytes: int, length: int) -> None:
+    assert queue_length(job_bytes) == length
 
 
 def test_an_interrupted_stop_can_be_called_again_and_waits_for_the_job_at_work() -> None:

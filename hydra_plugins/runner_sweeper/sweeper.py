@@ -15,10 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.runner_sweeper.launcher import RunnerLauncher
-from runner.config.combinations import jobs_of, words_of
+from runner.config.batches import Batch, batches_of
+from runner.config.combinations import words_of
 from runner.config.composition import to_yaml
 from runner.config.grammar import parsed_overrides
-from runner.config.jobs import Batch, batches_of
 from runner.config.resolve import register_resolvers
 from runner.regular_files import write_in_place
 
@@ -31,7 +31,7 @@ if not OmegaConf.has_resolver("runner.short"):  # in a worker that Runner did no
 
 
 class RunnerSweeper(Sweeper):
-    """Sweeper that passes jobs that differ only in the seed to the launcher as one batch.
+    """Sweeper that passes jobs that differ only in cheap keys to the launcher as one batch.
 
     Hydra's own sweeper composes every job, and a choice that cannot be composed stops the whole
     sweep. Here a batch is composed only when it runs. Runner's own launcher records a batch that
@@ -43,7 +43,7 @@ class RunnerSweeper(Sweeper):
     run_id, sweep_id
         Ids of this invocation, and of the sweep that its runs belong to.
     jobs
-        For a batch: seeds by job number.
+        For a batch: its jobs, as written by `runner.config.value_columns`.
     params
         Swept values in addition to the overrides of the command line, which replace those of
         the same key.
@@ -81,11 +81,10 @@ class RunnerSweeper(Sweeper):
         assert self.hydra_context is not None
         assert self.config is not None
         words = [*words_of(self._params), *arguments]
-        jobs = jobs_of(parsed_overrides(words, self.hydra_context.config_loader))
+        batches = batches_of(parsed_overrides(words, self.hydra_context.config_loader))
         folder = Path(str(self.config.hydra.sweep.dir))
         folder.mkdir(parents=True, exist_ok=True)
         write_in_place(to_yaml(self.config), folder / "multirun.yaml")
-        batches = batches_of(jobs)
         if isinstance(self.launcher, RunnerLauncher):
             return self._launch(self.launcher, batches)
         good = [batch for batch in batches if self._can_compose(batch)]

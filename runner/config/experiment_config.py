@@ -19,6 +19,7 @@ from pydantic import (
 
 from runner.config.arguments import TYPES, argument_problems, join, shown
 from runner.config.capture_config import CaptureConfig, CaptureOptions
+from runner.config.cheap_keys import CHEAP, cheap_fields
 from runner.config.graph import printable
 from runner.config.model_config import (
     MODEL_KEYS,
@@ -89,9 +90,9 @@ def _of_keras(namespace: str) -> AfterValidator:
 class ExperimentConfig(Strict):
     """One experiment: a model, the probe that it is shown, and the tensors to keep."""
 
-    seed: Seed = 0
+    seed: Annotated[Seed, CHEAP] = 0
     """Seed of weights, dropout and shuffling."""
-    name: Annotated[str, checked(_run_name_problems)] | None = None
+    name: Annotated[Annotated[str, checked(_run_name_problems)] | None, CHEAP] = None
     """Name of the run, accepted wherever a run is named."""
     custom_modules: list[Annotated[ModuleName, checked(_module_problems)]] = Field(default=[])
     """Python modules that register layers of your own. Naming one runs its code."""
@@ -132,6 +133,10 @@ class ExperimentConfig(Strict):
             if why and chosen is None:
                 default = "mse" if name == "loss" else "adam"
                 yield Problem(name, f"{why}, and it is null", f"set {name}={default}")
+
+
+CHEAP_KEYS = cheap_fields(ExperimentConfig)
+"""The keys that are marked as cheap, with the types of their values."""
 
 
 def parse(config: Mapping[str, Any]) -> ExperimentConfig:

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runner.config.experiment_config import ExperimentConfig
+from runner.config.cheap_keys import without
+from runner.config.composition import Composition
+from runner.config.experiment_config import CHEAP_KEYS, ExperimentConfig
 from runner.config.probe_config import SOURCES
 from runner.config.references import references_in
 from runner.errors import InputError
@@ -30,15 +32,15 @@ def fingerprint_of(config: Mapping[str, Any], experiment: ExperimentConfig) -> s
         The same experiment, typed: the types show which values are files, folders and modules.
         For a module, only its own file is read, not the modules that it imports.
     """
-    return fingerprint_with(config, paths_in(experiment), packages_of(experiment))
+    return _fingerprint(config, _paths_in(experiment), _packages_of(experiment))
 
 
-def paths_in(experiment: ExperimentConfig) -> list[Path]:
+def _paths_in(experiment: ExperimentConfig) -> list[Path]:
     """Return every file and folder that an experiment names, and the files of its modules."""
     return sorted({p for _, each in references_in(experiment) if (p := each.content) is not None})
 
 
-def packages_of(experiment: ExperimentConfig) -> dict[str, str]:
+def _packages_of(experiment: ExperimentConfig) -> dict[str, str]:
     """Return the packages whose sources, format and statistics a run uses, and their versions."""
     return (
         source_packages(experiment)
@@ -53,10 +55,26 @@ def source_packages(experiment: ExperimentConfig) -> dict[str, str]:
     return SOURCES.packages(each.name() for each in (experiment.probe, data) if each is not None)
 
 
-def fingerprint_with(
+class Fingerprints:
+    """The fingerprints of the jobs of a batch, most of which use the same files and packages."""
+
+    def __init__(self) -> None:
+        self._common: ExperimentConfig | None = None
+        self._paths: Sequence[Path] = ()
+        self._packages: Mapping[str, str] = {}
+
+    def of(self, composition: Composition) -> str:
+        """Return the fingerprint of a job."""
+        common = without(composition.experiment, CHEAP_KEYS)
+        if common != self._common:
+            self._common, self._paths = common, _paths_in(composition.experiment)
+            self._packages = _packages_of(composition.experiment)
+        return _fingerprint(composition.resolved, self._paths, self._packages)
+
+
+def _fingerprint(
     config: Mapping[str, Any], paths: Sequence[Path], packages: Mapping[str, str]
 ) -> str:
-    """Return the fingerprint of an experiment, given what `paths_in` and `packages_of` return."""
     made_of = {
         "config": config,
         "files": {str(path): _content(path) for path in paths},
