@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from runner.model.backend import Backend
-from runner.probe.probe_hash import sample_ids_hash
+from runner.probe.probe import Batch
+from runner.probe.probe_hash import ProbeHasher
 from runner.record.environment import Environment
 from runner.record.layer_record import LayerRecord, TensorRecord
 from runner.record.publication import Publication
@@ -77,6 +78,8 @@ def make_run(
     sample_ids = np.array(samples, dtype=np.int64 if isinstance(samples[0], int) else object)
     sample_type = "int64" if sample_ids.dtype == np.int64 else "string"
     inputs = np.eye(len(samples), dtype=np.float32) if inputs is None else inputs
+    hasher = ProbeHasher()
+    hasher.update(Batch(sample_ids, inputs))
     ended = _BEGINNING + timedelta(minutes=next(_minutes))
     facts: dict[str, Any] = {
         "run_id": run_id,
@@ -141,8 +144,8 @@ def make_run(
                 sample_type=sample_type,
                 has_labels=labels is not None,
                 has_targets=targets is not None,
-                sha256="b" * 64,
-                sample_ids_sha256=sample_ids_hash(sample_ids),
+                sha256=hasher.content(),
+                sample_ids_sha256=hasher.sample_ids(),
                 file=f"probe{FORMATS[format].suffix}",
                 has_inputs=True,
             ),

@@ -440,7 +440,10 @@ def test_arithmetic_that_overflows_is_shown_without_warnings(
 
 @pytest.mark.parametrize("format", ["parquet", "csv", "arrow"])
 def test_sample_ids_are_those_of_the_probe_in_their_order(
-    format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    format: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hidden = np.full((3, 2), 2, np.float32)
     for number, ids in enumerate(([0, 2, 1], [0, 0, 2], ["0", "1", "2"])):
@@ -452,6 +455,10 @@ def test_sample_ids_are_those_of_the_probe_in_their_order(
         refused(run, "its sample ids are not those of the probe", capsys)
         with pytest.raises(InputError, match="its sample ids are not those of the probe"):
             runner.open_runs([run]).table("hidden")
+        for limit in (2**20, 0) if number < 2 else ():  # text of numbers is cast to numbers
+            monkeypatch.setattr("runner.runs.database._IN_MEMORY", limit)  # 0: as if it were large
+            with pytest.raises(InputError, match="its sample ids are not those of the probe"):
+                runner.open_runs([run]).sql("from hidden")
 
 
 @pytest.mark.parametrize("rows", ["0,2,2\n1,2,2\n", "0,2,2\n1,2,2\n2,2,2\n3,2,2\n"])
@@ -469,6 +476,29 @@ def test_labels_are_those_of_the_samples(copy: Path) -> None:
     for read in (lambda run: run.samples, lambda run: run.labels):
         with pytest.raises(DamagedError, match="its sample ids are not those of the probe"):
             read(runner.open_run(copy))
+
+
+@pytest.mark.parametrize("format", ["parquet", "csv", "arrow"])
+def test_inputs_are_those_whose_hash_is_recorded(
+    format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = chained(tmp_path / "run", np.full((3, 2), 2, np.float32), format)
+    name = f"probe.{format}"
+    assert runner.open_run(run).probe.shape == (3, 3)
+    table = read_table(run / name, format, dict.fromkeys(("input0", "input1", "input2"), "float"))
+    columns = table.column_names
+    for other in (
+        table.set_column(1, "input0", pa.array([1, 1, 2], pa.float32())),
+        table.select([columns[0], columns[2], columns[1], columns[3]]).rename_columns(columns),
+    ):
+        with (tmp_path / "file").open("wb") as sink:
+            write_table(sink, other, format)
+        put_file(run, name, (tmp_path / "file").read_bytes())
+        with pytest.raises(DamagedError, match="its inputs are not those whose hash is recorded"):
+            _ = runner.open_run(run).probe
+        for words in (["show"], ["explain", "hidden", "u0"], ["report"]):
+            assert main([*words, str(run)]) == 2
+            assert "its inputs are not those whose hash" in capsys.readouterr().err
 
 
 def refused(run: Path, why: str, capsys: pytest.CaptureFixture[str]) -> None:

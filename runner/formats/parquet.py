@@ -68,11 +68,6 @@ class Parquet(TableFormat):
             for batch in file.iter_batches(rows, columns=expected.columns):
                 yield expected.checked(pa.table(batch))
 
-    def schema(self, path: Path) -> pa.Schema:
-        """Return the columns of a table."""
-        with pq.ParquetFile(path) as file:
-            return file.schema_arrow
-
     def check_expansion(self, path: Path, rows: int) -> None:
         """Check that a file holds every value of its columns, neither packed nor encoded."""
         if (plain := plain_file(small_content(path))) is not None:

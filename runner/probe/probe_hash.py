@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,42 @@ def sample_ids_hash(samples: np.ndarray) -> str:
     hasher = SampleIdHasher()
     hasher.update(samples)
     return hasher.hexdigest()
+
+
+def is_content_hash(sha256: str, inputs: Mapping[str, np.ndarray]) -> bool:
+    """Return whether a hash is that of the inputs of a model, as `ProbeHasher.content` gives it.
+
+    Parameters
+    ----------
+    sha256
+        The hash.
+    inputs
+        All samples of each input, in the order of the model's inputs. The model may have been
+        shown them without their names, and texts as bytes.
+    """
+    unnamed = dict(zip(_names_without(len(inputs)), inputs.values(), strict=True))
+    for named in (inputs, unnamed):
+        for encoded in (False, True) if any(map(is_text, named.values())) else (False,):
+            hasher = ProbeHasher()
+            arrays = {name: _encoded(a) if encoded else a for name, a in named.items()}
+            hasher.update(Batch(np.empty(0, np.int64), arrays))
+            if hasher.content() == sha256:
+                return True
+    return False
+
+
+def _names_without(count: int) -> list[str]:
+    """Return the names under which inputs without names are hashed."""
+    return list(named_inputs(None if count == 1 else [None] * count))
+
+
+def _encoded(array: np.ndarray) -> np.ndarray:
+    """Return texts as bytes; other values as they are."""
+    if not is_text(array):
+        return array
+    encoded = np.empty(array.shape, object)
+    encoded.reshape(-1)[:] = [text.encode("utf-8", "surrogatepass") for text in array.flat]
+    return encoded
 
 
 def _bytes(array: np.ndarray) -> Any:

@@ -150,6 +150,9 @@ def _probe_columns(probe: ProbeRecord) -> Iterator[tuple[str, str]]:
         yield "probe.columns", "expected each array once"
     if probe.has_labels != (("label", "label") in arrays):
         yield "probe.columns", "expected labels where the probe has labels, and only there"
+    inputs = [given.name for given in probe.inputs] if probe.has_inputs else []
+    if sorted(inputs) != sorted(part.name for part in probe.columns if part.role == "input"):
+        yield "probe.columns", "expected the inputs where the table has inputs, and only there"
 
 
 def _sizes(steps: Steps, tensors: Tensors, rows: int) -> Iterator[tuple[str, str]]:

@@ -52,21 +52,19 @@ class StoredTable:
         run, name
             The run, and the name of the tensor.
         whole
-            Whether to read the table, or only to check its columns if DuckDB can read it.
+            Whether to read the table, or only to check its columns and rows if DuckDB can read it.
 
         Raises
         ------
         DamagedError
-            If the table's file is missing or damaged, or has other columns than recorded.
+            If the table's file is missing or damaged, or has other columns or rows than recorded.
         """
         tensor, probe, format = run.tensor(name), run.probe_record, run.record.format
         path = run.file_of(name)
+        expected = (tensor, format, probe.sample_type, probe.rows, probe.sample_ids_sha256)
         if whole or not (FORMATS[format].is_queried and _can_be_named(path)):
-            table = read_stored(
-                path, tensor, format, probe.sample_type, probe.rows, probe.sample_ids_sha256
-            )
-            return cls(run.id, path, table)
-        check_stored(path, tensor, format, probe.sample_type)
+            return cls(run.id, path, read_stored(path, *expected))
+        check_stored(path, *expected)
         return cls(run.id, path, None)
 
 

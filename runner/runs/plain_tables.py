@@ -36,6 +36,7 @@ class PlainTables:
     def __init__(self, files: RunFiles, record: RunRecord) -> None:
         self._files = files
         self._record = record
+        self._is_compared = False
 
     @property
     def shown(self) -> ProbeRecord:
@@ -60,7 +61,11 @@ class PlainTables:
         ids = table.column("sample").to_numpy()
         check_ids(path, sample_ids_hash(ids), self.shown.sample_ids_sha256)
         entries = named_entries(path, table)
-        return ShownProbe(path, frame_of(table), self.shown, self._record.format, entries)
+        probe = ShownProbe(path, frame_of(table), self.shown, self._record.format, entries)
+        if not self._is_compared:
+            probe.check_inputs()
+            self._is_compared = True
+        return probe
 
     def summary(self) -> pd.DataFrame:
         """Return the statistics of the tensors, a row per tensor."""

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from runner.errors import DamagedError, InputError
+from runner.probe.probe_hash import is_content_hash
 from runner.record.probe_layout import ProbeColumns, Role, unrecorded_layout
 from runner.record.record import ProbeRecord
 from runner.table_formats import FORMATS
@@ -80,12 +81,18 @@ class ShownProbe:
                     f"expected {part.count} columns of {part.role} '{part.name}' from column "
                     f"{part.first} on, found {len(names)} columns in all",
                 )
+        width = 1 + sum(part.count for part in layout)
+        if record.columns is not None and len(names) != width:
+            raise DamagedError.of(str(path), f"expected {width} columns, found {len(names)}")
+        self._path = path
+        self._record = record
+        self._is_text = FORMATS[table_format].is_text
         self._layout = layout
         self._names = names
         self._entries = entries or {}
         parts = {name: part for part in layout for name in self._columns(part)}
         types = {name: p.dtype for name, p in parts.items() if p.dtype not in ("", "string")}
-        if FORMATS[table_format].is_text:  # text has no types: float32 is read as float64
+        if self._is_text:  # text has no types: float32 is read as float64
             try:
                 table = table.astype(types)
             except (ValueError, TypeError, OverflowError) as error:
@@ -135,6 +142,32 @@ class ShownProbe:
                 f"{len(columns)} columns",
             ) from None
         return ShownInput(name, values, columns if len(columns) == prod(part.shape) else ())
+
+    def check_inputs(self) -> None:
+        """Check that the inputs are those whose hash is recorded, if the table can tell.
+
+        It cannot if it does not hold the inputs, if it is text and they have NaN (whose bits text
+        does not keep), or if the record is too old to say which shape they have.
+
+        Raises
+        ------
+        DamagedError
+            If they are others.
+        """
+        names = [given.name for given in self._record.inputs]
+        kept = {part.name for part in self._layout if part.role == "input"}
+        open_shape = any(None in given.shape for given in self._record.inputs)
+        if kept != {*names} or (self._record.columns is None and open_shape):
+            return
+        inputs = {name: self.input(name).values for name in names}
+        if self._is_text and any(
+            a.dtype.kind == "f" and np.isnan(a).any() for a in inputs.values()
+        ):
+            return
+        if not is_content_hash(self._record.sha256, inputs):
+            raise DamagedError.of(
+                str(self._path), "its inputs are not those whose hash is recorded (probe.sha256)"
+            )
 
     def _columns(self, part: ProbeColumns) -> tuple[str, ...]:
         return tuple(self._names[part.first : part.first + part.count])

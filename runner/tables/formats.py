@@ -151,25 +151,6 @@ def read_pieces(
                 yield piece.slice(start, rows).combine_chunks()
 
 
-def check_columns(
-    path: Path, format: str, types: Mapping[str, pa.DataType], every: Sequence[str]
-) -> None:
-    """Check the columns of a file that DuckDB reads, without reading their values.
-
-    Parameters
-    ----------
-    path, format, types, every
-        As in `read_file`.
-
-    Raises
-    ------
-    DamagedError
-        As in `read_file`.
-    """
-    with _damage_named(path, format):
-        ExpectedColumns(path, None, types, every).check(FORMATS[format].schema(path))
-
-
 def check_expansion(path: Path, format: str, rows: int) -> None:
     """Check that a table cannot take far more memory than the size of its file.
 

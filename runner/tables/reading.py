@@ -21,7 +21,7 @@ from runner.tables.columns import (
     value_type,
 )
 from runner.tables.expected_rows import check_ids, check_rows, ids_of
-from runner.tables.formats import check_columns, read_file, read_pieces, whole_in_memory
+from runner.tables.formats import read_file, read_pieces, whole_in_memory
 from runner.tables.layout import MAX_UNIT_COLUMNS, Layout, layout_of, stored_dtype
 from runner.tables.rows import Rows
 from runner.tensors import TensorSpec
@@ -161,21 +161,32 @@ def read_stored(
     return table
 
 
-def check_stored(path: Path, spec: TensorSpec, format: str, sample_type: SampleType) -> None:
-    """Check that a file that DuckDB reads has the columns of a tensor, without reading its values.
+def check_stored(
+    path: Path,
+    spec: TensorSpec,
+    format: str,
+    sample_type: SampleType,
+    rows: int | None = None,
+    ids: str | None = None,
+) -> None:
+    """Check a tensor's table that DuckDB reads as a query needs it, without reading its values.
 
     Parameters
     ----------
-    path, spec, format, sample_type
+    path, spec, format, sample_type, rows, ids
         As in `read_stored`.
 
     Raises
     ------
     DamagedError
-        If it has other columns.
+        If it has other columns, rows or sample ids.
     """
+    layout = layout_of(spec, format)
     every, types = _columns_of(spec, format, sample_type)
-    check_columns(path, format, types, every)
+    table = read_file(path, format, _index_columns(spec, layout), types, every)
+    check_rows(path, spec, layout, len(table), rows)
+    if spec.per_sample:
+        check_ids(path, sample_ids_hash(ids_of(table)), ids)
 
 
 def _columns_of(

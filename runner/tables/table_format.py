@@ -93,7 +93,3 @@ class TableFormat:
         DamagedError
             If the table is compressed or encoded, or has another number of rows.
         """
-
-    def schema(self, path: Path) -> pa.Schema:
-        """Return the columns of a table without reading its values, if `is_queried`."""
-        raise NotImplementedError
