@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, FiniteFloat
 
 from runner.table_formats import own_stored
 
 Count = Annotated[int, Field(ge=0, lt=2**62)]
 """A count, an index, or a number of bytes."""
+
+Seconds = Annotated[FiniteFloat, Field(ge=0)]
+"""A duration in seconds."""
 
 Shape = Annotated[tuple[Count, ...], Field(max_length=32)]
 """The shape of a tensor; NumPy before 2 allows at most 32 axes."""

@@ -152,7 +152,9 @@ def make_run(
             "layers": _chained(layers, config),
             "headline": Headline(
                 tensors=len(rows),
-                dead_units=sum(int(row["dead_units"]) for row in rows),
+                dead_units=sum(
+                    int(row["dead_units"]) for row in rows if row["kind"] == "activation"
+                ),
                 nan=sum(int(row["nan"]) for row in rows),
                 inf=sum(int(row["inf"]) for row in rows),
             ),

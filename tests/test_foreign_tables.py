@@ -276,26 +276,6 @@ def test_a_probe_of_text_unlike_its_record_is_refused(tmp_path: Path) -> None:
         _ = runner.open_run(run).probe
 
 
-@pytest.mark.parametrize(
-    ("column", "value", "why"),
-    [
-        ("units", 10**12, "expected a row for each tensor of the run"),
-        ("shape", "[5]", "expected a row for each tensor of the run"),
-        ("dead_units", 5, "expected counts"),
-        ("nan", -1, "expected counts"),
-    ],
-)
-def test_statistics_are_of_the_recorded_shape(
-    column: str, value: Any, why: str, copy: Path
-) -> None:
-    table = read_table(copy / "summary.parquet", "parquet")
-    values = pa.array([value] * len(table), table.schema.field(column).type)
-    place = table.column_names.index(column)
-    put_file(copy, "summary.parquet", parquet(table.set_column(place, column, values)))
-    with pytest.raises(DamagedError, match=why):
-        runner.open_run(copy).statistics()
-
-
 def test_runs_of_one_id_are_told_apart_by_leaving_out_the_later(
     copy: Path, made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -499,6 +479,48 @@ def test_inputs_are_those_whose_hash_is_recorded(
         for words in (["show"], ["explain", "hidden", "u0"], ["report"]):
             assert main([*words, str(run)]) == 2
             assert "its inputs are not those whose hash" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("min", 12.0, "no 12 values have the statistics of 'hidden'"),
+        ("max", np.inf, "no 12 values"),
+        ("max", np.nan, "no 12 values"),
+        ("mean", 1e9, "no 12 values"),
+        ("std", -1.0, "no 12 values"),
+        ("zeros", 1.5, "no 12 values"),
+        ("zeros", np.nan, "no 12 values"),
+        ("dead_units", 5, "no 12 values"),
+        ("dead_units", 2, "its counts are not those of the record"),
+        ("nan", -1, "no 12 values"),
+        ("nan", 13, "no 12 values"),
+        ("inf", 1, "its counts are not those of the record"),
+        ("units", 10**12, "expected a row for each tensor of the run"),
+        ("shape", "[5]", "expected a row for each tensor of the run"),
+    ],
+)
+def test_statistics_that_no_values_have_are_refused(
+    key: str, value: Any, why: str, copy: Path
+) -> None:
+    table = read_table(copy / "summary.parquet", "parquet")
+    column = pa.array([value], table.schema.field(key).type)
+    put_file(copy, "summary.parquet", parquet(table.set_column(
+        table.column_names.index(key), key, column)))  # fmt: skip
+    with pytest.raises(DamagedError, match=rf"summary\.parquet: {why}"):
+        runner.open_run(copy).statistics()
+
+
+def test_figures_of_a_training_are_those_of_the_record(tmp_path: Path) -> None:
+    real = Path(shutil.copytree(Path(__file__).parent / "data/version_1", tmp_path / "real"))
+    history = runner.open_run(real).history
+    for name, column in (("loss", history["loss"] + 1e-12), ("epoch", history.index + 1)):
+        table = read_table(real / "history.parquet", "parquet")
+        place = table.column_names.index(name)
+        other = parquet(table.set_column(place, name, pa.array(column)))
+        forged = put_file(Path(shutil.copytree(real, tmp_path / name)), "history.parquet", other)
+        with pytest.raises(DamagedError, match="its figures are not those of the record"):
+            _ = runner.open_run(forged).history
 
 
 def refused(run: Path, why: str, capsys: pytest.CaptureFixture[str]) -> None:

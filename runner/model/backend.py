@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.bounds import Count
 from runner.engines.engine import Engine
 from runner.errors import InputError
 
@@ -35,8 +36,8 @@ class Backend:
     """
 
     name: str
-    intra_op_threads: int
-    inter_op_threads: int
+    intra_op_threads: Count
+    inter_op_threads: Count
     onednn: bool | None
     deterministic: bool
 

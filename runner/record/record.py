@@ -12,13 +12,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import FiniteFloat
-
 from runner.bounds import (
     Count,
     FileName,
     Moment,
     RunId,
+    Seconds,
     Sha256,
     SweepId,
     TableFormat,
@@ -121,7 +120,7 @@ class ProbeRecord:
     file: FileName
     has_inputs: bool
     columns: tuple[ProbeColumns, ...] | None = None
-    picture: tuple[int, int] | None = None
+    picture: tuple[Count, Count] | None = None
     notes: tuple[str, ...] = ()
     training: bool = False
     mixed_by: str | None = None
@@ -215,7 +214,7 @@ class RunRecord:
     error: str | None = None
     started: Moment
     ended: Moment
-    seconds: FiniteFloat
+    seconds: Seconds
     uptime: Uptime | None = None
     sweep: SweepId | None = None
     config: dict[str, Any]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pydantic import FiniteFloat
+
 from runner.bounds import Count, FileName, Sha256
 from runner.record.publication import FileDigest
 
@@ -80,7 +82,7 @@ class TrainingRecord:
 
     epochs: Count
     unit: Literal["epoch", "step"]
-    history: dict[str, tuple[float | None, ...]]
+    history: dict[str, tuple[FiniteFloat | None, ...]]
     data: str | None = None
     rows: Count | None = None
     sha256: Sha256 | None = None

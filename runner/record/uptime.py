@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, FiniteFloat
+from pydantic import Field
+
+from runner.bounds import Seconds
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -26,7 +28,7 @@ class Uptime:
     """
 
     boot: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
-    seconds: FiniteFloat
+    seconds: Seconds
 
     @classmethod
     def at(cls, monotonic: float) -> Uptime | None:

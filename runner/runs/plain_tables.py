@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from runner.runs.run_files import RunFiles, lacks
 from runner.runs.shown_probe import ShownProbe
 from runner.tables.expected_rows import check_ids
 from runner.tables.plain_tables import frame_of, named_entries, read_samples, read_table
-from runner.tables.summary import DESCRIPTION, all_statistics, summary_columns
+from runner.tables.summary import DESCRIPTION, all_statistics, is_possible, summary_columns
 
 
 class PlainTables:
@@ -71,6 +72,12 @@ class PlainTables:
         """Return the statistics of the tensors, a row per tensor."""
         frame = self._read("summary", len(self._own), summary_columns(), _later_columns())
         self._check_tensors("summary", frame)
+        if headline := self._record.headline:
+            told = (headline.dead_units, headline.nan, headline.inf)
+            dead = frame["dead_units"][frame["kind"] == "activation"].sum()
+            if told != (dead, frame["nan"].sum(), frame["inf"].sum()):
+                path = self._files.plain("summary", len(frame))
+                raise DamagedError.of(str(path), "its counts are not those of the record")
         return frame
 
     def steps(self) -> pd.DataFrame:
@@ -89,7 +96,13 @@ class PlainTables:
             raise lacks(self._record, "history")
         rows = max(map(len, training.history.values()), default=0)
         types = dict.fromkeys(training.history, "double") | {"epoch": "int64"}
-        return self._read("history", rows, types).set_index("epoch")
+        path, table = self._table("history", rows, types)
+        frame = frame_of(table).set_index("epoch")
+        recorded = pd.DataFrame(training.history, range(1, rows + 1), dtype="float64")
+        found = frame[list(recorded)].replace([np.inf, -np.inf], np.nan)
+        if not (frame.index.equals(recorded.index) and found.equals(recorded)):
+            raise DamagedError.of(str(path), "its figures are not those of the record")
+        return frame
 
     @property
     def _own(self) -> set[tuple[str | int, ...]]:
@@ -127,11 +140,15 @@ class PlainTables:
         path = self._files.plain(stem, len(frame))
         if self._own != set(zip(*(frame[key] for key in DESCRIPTION), strict=True)):
             raise DamagedError.of(str(path), "expected a row for each tensor of the run")
-        for name, statistic in all_statistics().items():
-            if statistic.is_count and name in frame:
-                most = frame["units"] if statistic.of == "units" else np.inf
-                if not frame[name].between(0, most).all():
-                    raise DamagedError.of(str(path), "expected counts of units and values")
+        tensors = {(tensor.kind, tensor.name): tensor for tensor in self._record.tensors}
+        shown = 0 if self._record.probe is None else self._record.probe.rows
+        for row in frame.to_dict("records"):
+            tensor = tensors[row["kind"], row["name"]]
+            values = prod(tensor.shape) * (shown if tensor.per_sample else 1)
+            if not is_possible(row, values):
+                raise DamagedError.of(
+                    str(path), f"no {values:,} values have the statistics of '{tensor.name}'"
+                )
 
 
 def _later_columns() -> set[str]:

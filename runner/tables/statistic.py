@@ -151,6 +151,18 @@ class Statistic(Generic[T]):
         """Arrow's name of the type of its column."""
         return "int64" if self.is_count else "double"
 
+    def is_possible(self, value: float, units: int, values: int) -> bool:
+        """Return whether it can be this value for a tensor of so many units and values."""
+        match self.of:
+            case "number":
+                return True
+            case "share":
+                return 0 <= value <= 1 or values == 0
+            case "values":
+                return 0 <= value <= values
+            case "units":
+                return 0 <= value <= units
+
     def text(self, value: Any, units: int) -> str:
         """Return a value as text; `units` is the tensor's number of units."""
         match self.of:

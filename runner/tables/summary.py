@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Iterable, Mapping
-from math import prod
+from math import isfinite, isnan, prod
 from typing import Any
 
 import numpy as np
@@ -140,6 +140,22 @@ class RunningStatistics:
         for name, statistic in self._statistics.items():
             row[name] = statistic.value(self._tallies[statistic.tally])
         return row
+
+
+def is_possible(row: Mapping[Any, Any], values: int) -> bool:
+    """Return whether a tensor of so many values can have the statistics in a row of the summary."""
+    for name, statistic in all_statistics().items():
+        if name in row and not statistic.is_possible(row[name], row["units"], values):
+            return False
+    low, high, mean, std = (row[key] for key in ("min", "max", "mean", "std"))
+    finite = values - row["nan"] - row["inf"]
+    if finite <= 0:
+        return finite == 0 and all(map(isnan, (low, high, mean, std)))
+    if not isfinite(low) or not isfinite(high) or low > high or std < 0:
+        return False
+    rounding = 1e-6 * max(abs(low), abs(high))
+    # Sums of values near the limit of float64 overflow.
+    return not isfinite(mean) or low - rounding <= mean <= high + rounding
 
 
 def not_finite(rows: Iterable[Mapping[Any, Any]]) -> str:
