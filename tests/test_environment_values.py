@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 import runner
 from runner.command_line.entry import main
+from runner.config.compose import compose_one
 from runner.config.composition import experiment_of
 from runner.config.environment_values import EnvironmentValues
 from runner.config.resolve import values_from_environment
@@ -164,7 +165,7 @@ model:
 loss: {class_name: MeanSquaredError}
 optimizer: {class_name: Adam}
 """
-ADVICE = "write the value itself, or leave it out"
+ADVICE = "write the value itself, or type it on the command line: {}=..."
 WRITTEN = "comes from the environment, and would be written into the run"
 
 
@@ -194,7 +195,32 @@ def refusals(words: list[str]) -> list[str]:
     ],
 )  # fmt: skip
 def test_a_value_that_a_run_would_write_is_refused(words: list[str], places: list[str]) -> None:
-    assert refusals(words) == [f"{place}: {WRITTEN}; {ADVICE}" for place in places]
+    assert refusals(words) == [f"{place}: {WRITTEN}; {ADVICE.format(place)}" for place in places]
+
+
+@pytest.mark.parametrize("form", ["{}", "'{}'", '"{}"'])
+@pytest.mark.parametrize("text", ["${oc.env:SEED}", "${oc.decode:${oc.env:SEED}}"])
+def test_a_seed_typed_as_a_variable_is_its_value(
+    form: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEED", "4711")
+    composition, _ = compose_one([f"seed={form.format(text)}"], "a")
+    assert (composition.experiment.seed, composition.config["seed"]) == (4711, 4711)
+    assert composition.overrides == ("seed=4711",)
+
+
+@pytest.mark.usefixtures("secrets")
+def test_only_the_variable_of_a_seed_is_filled_in_and_only_if_typed(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/mine.yaml").write_text(
+        "# @package _global_\nseed: ${oc.decode:${oc.env:PIN}}\n"
+    )
+    own = ["--config-dir", str(tmp_path), "experiment=mine"]
+    with pytest.raises(InputError, match=rf"^seed: {WRITTEN}; .* on the command line: seed="):
+        compose_one(own, "a")
+    for word in ("seed=${oc.env:TOKEN}", "seed=${name}", "seed=1${oc.env:PIN}"):
+        with pytest.raises(InputError, match=r"^(seed|name): "):
+            compose_one([word, "name=${oc.env:PIN}"], "a")
 
 
 def test_the_ids_of_an_inline_probe_do_not_come_from_the_environment(secrets: None) -> None:
@@ -218,7 +244,7 @@ def test_the_ids_of_an_inline_probe_do_not_come_from_the_environment(secrets: No
 def test_a_refusal_names_the_key_that_the_value_comes_from(
     words: list[str], source: str, place: str
 ) -> None:
-    assert refusals(words) == [f"{source}: {WRITTEN} as {place}; {ADVICE}"]
+    assert refusals(words) == [f"{source}: {WRITTEN} as {place}; {ADVICE.format(source)}"]
 
 
 @pytest.mark.usefixtures("secrets")

@@ -27,6 +27,7 @@ from runner.command_line.messages import plain_warnings, put, tell
 from runner.command_line.progress import closing, progress_bar, sweep_bar
 from runner.config.compose import Asked, admit, first_job, merging, parse_arguments, validate
 from runner.config.composition import Composition
+from runner.config.environment_values import with_seed_filled_in
 from runner.config.loading import CHOICES, CONFIG_DIRECTORY, CONFIG_NAME, QUIET
 from runner.errors import InputError, RunError, RunnerError
 from runner.model.backend import check_backend
@@ -157,7 +158,8 @@ def _versions() -> str:
     return "".join(lines)
 
 
-def _experiment(arguments: Sequence[str]) -> int:
+def _experiment(typed: Sequence[str]) -> int:
+    arguments = with_seed_filled_in(typed)
     parsed = parse_arguments(arguments)
     run_id = secrets.token_hex(4)
     if parsed.help or parsed.hydra_help or parsed.cfg or parsed.info or parsed.shell_completion:

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from runner.config.combinations import check_sweeps, combined, jobs_of, words_of
 from runner.config.composition import Composition, composition_of, experiment_of
+from runner.config.environment_values import with_seed_filled_in
 from runner.config.grammar import hydra_word, parsed_overrides, quoted
 from runner.config.hydra_keys import ForbiddenError, check_hydra_keys
 from runner.config.loading import Loader, check_names
@@ -260,7 +261,7 @@ def compose_one(arguments: Sequence[str], run_id: str) -> tuple[Composition, Pat
     InputError
         As in `validate`.
     """
-    asked = validate(parse_arguments(list(arguments)), run_id)
+    asked = validate(parse_arguments(with_seed_filled_in(arguments)), run_id)
     return asked.composition(), asked.folder
 
 

@@ -146,7 +146,7 @@ def _recorded(place: str, source: str) -> Problem:
     return Problem(
         source,
         f"comes from the environment, and would be written into the run{role}",
-        "write the value itself, or leave it out",
+        f"write the value itself, or type it on the command line: {source}=...",
     )
 
 

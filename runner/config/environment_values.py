@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,10 @@ _PART = 10
 """Number of consecutive letters and digits of a value that count as a part of it."""
 _WHOLE = 4
 """A value with fewer letters and digits is replaced only where it is a whole word."""
+_SEED = re.compile(
+    r"(\+{0,2}seed=)(['\"]?)\$\{(?:oc\.env:(\w+)|oc\.decode:\$\{oc\.env:(\w+)\})\}\2"
+)
+"""A seed from the environment, as it is typed on a command line."""
 _ESCAPE = re.compile(
     r"\\+(?:[abfnrtv]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})|.", re.DOTALL
 )
@@ -105,6 +109,20 @@ class EnvironmentValues:
             )
             for problem in error.problems
         )
+
+
+def with_seed_filled_in(words: Sequence[str]) -> list[str]:
+    """Return a command line with the value of ``seed=${oc.env:NAME}``, as a shell would fill it in.
+
+    A run writes its seed down, so that a file may not take it from the environment. Whoever types
+    the name of the variable means its value, which is filled in if it is a whole number.
+    """
+
+    def filled(match: re.Match[str]) -> str:
+        value = os.environ.get(match[3] or match[4], "")
+        return match[1] + value if re.fullmatch(r"-?[0-9]{1,20}", value) else match[0]
+
+    return [_SEED.sub(filled, word) if _SEED.fullmatch(word) else word for word in words]
 
 
 def _named_out(value: Any, names: set[str]) -> Any:
