@@ -311,7 +311,7 @@ def _checked(
     It is `whole`, if that is given: the configuration as Hydra composes the command line.
     """
     loader.check_hydra(chosen)
-    base = loader.load(chosen)
+    base = loader.chosen(chosen)
     problems = [*parameter_problems(base, values), *path_problems(base, values)]
     try:
         cfg = whole or loader.load([*chosen, *map(_forced, values)])

@@ -92,6 +92,8 @@ class Loader:
                 anchor=SearchPathQuery(provider="schema"),
             )
         self._loader = ConfigLoaderImpl(config_search_path=search_path)
+        self._chosen: dict[tuple[str, ...], DictConfig] = {}
+        self._admitted: set[tuple[str, ...]] = set()
         if self._own:
             self._check_search_path()
 
@@ -128,6 +130,19 @@ class Loader:
                 )
             resolved(cfg)
         return cfg
+
+    def chosen(self, words: Sequence[str]) -> DictConfig:
+        """Return the configuration of some choices of groups, composed once; not to be changed.
+
+        Raises
+        ------
+        InputError
+            As in `load`.
+        """
+        key = tuple(words)
+        if key not in self._chosen:
+            self._chosen[key] = self.load(words)
+        return self._chosen[key]
 
     @contextlib.contextmanager
     def _explaining(self, overrides: Sequence[str] = ()) -> Iterator[None]:
@@ -168,21 +183,22 @@ class Loader:
         ForbiddenError
             With one problem per key.
         """
-        if not self._own:
+        if not self._own or tuple(words) in self._admitted:
             return
-        if self._config_name != CONFIG_NAME and not self._builds_on_ours(self.load([])):
+        if self._config_name != CONFIG_NAME and not self._builds_on_ours(self.chosen([])):
             raise ForbiddenError.of(
                 f"{self._config_name}.yaml",
                 "does not build on Runner's own config",
                 f"begin its defaults with it: defaults: [{CONFIG_NAME}, ..., _self_]",
             )
-        cfg = self.load(words)
+        cfg = self.chosen(words)
         problems = [
             *file_problems(cfg, self._packaged(cfg)),
             *overrides_problems(cfg, words),
         ]
         if problems:
             raise ForbiddenError(problems)
+        self._admitted.add(tuple(words))
 
     def _builds_on_ours(self, cfg: DictConfig) -> bool:
         sweeper = OmegaConf.select(cfg, "hydra.runtime.choices.hydra/sweeper")

@@ -22,7 +22,8 @@ def parameter_problems(base: DictConfig, values: Iterable[Override]) -> list[Pro
     if not isinstance(model, DictConfig) or model._is_interpolation() or "layers" not in model:
         return []
     others = [str(key) for key in model if key not in DeclaredModel.model_fields]
-    references = re.findall(r"(?=\$\{([^}]*))", OmegaConf.to_yaml(base))
+    text = str(OmegaConf.to_container(base, resolve=False))
+    references = re.findall(r"(?=\$\{([^}]*))", text)
     referred = {name for text in references for name in _REFERRED.findall(text)}
     parameters = [key for key in others if key in referred]
     known = [*parameters, *DeclaredModel.model_fields]
