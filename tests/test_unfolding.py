@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from omegaconf import OmegaConf
 
 from runner.config import unfolding
@@ -190,3 +192,22 @@ def test_keys_of_a_model_are_looked_for_at_once() -> None:
     places = [problem.place for problem in parameter_problems(base, [])]
     used = {"k1", "k2", "k3", "k5"}
     assert places == [f"model.{key}" for key in [*keys, ""] if key not in used]
+
+
+def test_files_that_include_each_other_twice_are_refused() -> None:
+    Path("own/tree").mkdir(parents=True)
+    Path("own/tree/level30.yaml").write_text("a: 1\n")
+    for level in range(30):
+        below = f"  - level{level + 1}@"
+        Path(f"own/tree/level{level}.yaml").write_text(f"defaults:\n{below}a\n{below}b\n")
+    line = refused("# @package _global_\ndefaults: [/tree/level0@extra]\n")
+    assert line.startswith("defaults: include more than 300 files, counted as often as included; ")
+
+
+def test_a_file_that_is_included_often_counts_as_often() -> None:
+    Path("own/tree").mkdir(parents=True)
+    Path("own/tree/many.yaml").write_text(yaml.safe_dump({"x": [0] * 2000}))
+    includes = [f"/tree/many@extra.a{number}" for number in range(60)]
+    line = refused(f"# @package _global_\ndefaults: {json.dumps(includes)}\n")
+    assert line.startswith("defaults: include more than 100,000 values, counted as often as inclu")
+    assert line.endswith("; tree/many.yaml is one of the files")

@@ -13,7 +13,6 @@ from typing import Any
 
 import hydra
 import yaml
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_automatic_config_search_path
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
@@ -30,7 +29,7 @@ from runner.config.environment_values import EnvironmentValues
 from runner.config.hydra_keys import ForbiddenError, file_problems, overrides_problems
 from runner.config.probe_config import SOURCES
 from runner.config.resolve import resolved
-from runner.config.unfolding import bounded
+from runner.config.unfolding import BoundedLoader, bounded
 from runner.config.yaml_files import yaml_problem
 from runner.errors import InputError, Problem, first_line, some, suggest
 from runner.registry import Registry
@@ -91,7 +90,7 @@ class Loader:
                 path=f"file://{Path(parsed.config_dir).resolve()}",
                 anchor=SearchPathQuery(provider="schema"),
             )
-        self._loader = ConfigLoaderImpl(config_search_path=search_path)
+        self._loader = BoundedLoader(config_search_path=search_path)
         self._chosen: dict[tuple[str, ...], DictConfig] = {}
         self._admitted: set[tuple[str, ...]] = set()
         if self._own:

@@ -1,8 +1,9 @@
-"""Limits of what the interpolations of a configuration may unfold to.
+"""Limits of what the defaults and the interpolations of a configuration may unfold to.
 
-A few lines that refer to each other ten times can stand for gigabytes of text. OmegaConf resolves
-interpolations one by one, also those in keys and in the results of resolvers, so that each can be
-counted, and the first one too many stops the resolution.
+A few lines that refer to each other ten times can stand for gigabytes of text, and a few files that
+include each other twice for millions of files. OmegaConf resolves interpolations one by one, also
+those in keys and in the results of resolvers, and Hydra includes files one by one, so that each can
+be counted, and the first one too many stops the composition.
 """
 
 from __future__ import annotations
@@ -13,13 +14,19 @@ from contextvars import ContextVar
 from typing import Any
 
 import omegaconf.base
-from omegaconf import Container, Node
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.plugins.config_source import ConfigResult
+from omegaconf import Container, Node, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 from omegaconf.grammar_visitor import GrammarVisitor
 
 from runner.errors import InputError
 
 _LIMITS = {"interpolations": 10_000, "values": 100_000, "characters": 1_000_000}
+
+_INCLUDED = {"files": 300, "values": 100_000}
 
 
 class Unfolding:
@@ -124,6 +131,53 @@ def bounded(place: str) -> Iterator[Unfolding]:
         _current.reset(token)
     if unfolding.refusal is not None:
         raise unfolding.refusal
+
+
+class BoundedLoader(ConfigLoaderImpl):
+    """Hydra's loader, which includes files up to a limit."""
+
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        super().__init__(config_search_path)
+        self._sizes: dict[str, int] = {}
+
+    def _parse_overrides_and_create_caching_repo(self, *args: Any, **kwargs: Any) -> Any:
+        overrides, repository = super()._parse_overrides_and_create_caching_repo(*args, **kwargs)
+        return overrides, _CountingRepository(repository, self._sizes)
+
+
+class _CountingRepository(CachingConfigRepository):
+    """The files of one composition, each as often as it is included.
+
+    Hydra asks for every file three times: for its package, its defaults and its values.
+    """
+
+    def __init__(self, delegate: CachingConfigRepository, sizes: dict[str, int]) -> None:
+        self.delegate = delegate
+        self.cache = delegate.cache
+        self._sizes = sizes
+        self._left = {kind: 3 * limit for kind, limit in _INCLUDED.items()}
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        loaded = super().load_config(config_path)
+        if config_path not in self._sizes:
+            self._sizes[config_path] = 0 if loaded is None else _size(loaded.config)
+        for kind, number in (("files", 1), ("values", self._sizes[config_path])):
+            self._left[kind] -= number
+            if self._left[kind] < 0:
+                raise InputError.of(
+                    "defaults",
+                    f"include more than {_INCLUDED[kind]:,} {kind}, counted as often as included",
+                    f"{config_path}.yaml is one of the files",
+                )
+        return loaded
+
+
+def _size(config: Any) -> int:
+    """Return the number of values in a composed or plain configuration."""
+    plain = OmegaConf.to_container(config, resolve=False) if OmegaConf.is_config(config) else config
+    if not isinstance(plain, dict | list):
+        return 1
+    return 1 + sum(map(_size, plain.values() if isinstance(plain, dict) else plain))
 
 
 omegaconf.base.GrammarVisitor = _Visitor  # type: ignore[attr-defined, assignment]
