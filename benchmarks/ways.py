@@ -20,7 +20,7 @@ from runner.record.record import Header
 from runner.saving.saving import save
 from runner.showing.settings import Settings
 from runner.showing.showing import Showing
-from runner.tables.tables import TableWriter
+from runner.tables.writing import TableWriter
 
 PLAIN = "plain forward"
 Way = Callable[[], Any]
