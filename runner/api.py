@@ -79,15 +79,12 @@ def save_run(
         One entry per sample. For batches also an iterable of the entries of each batch, or a
         function that returns one; or give each batch as a mapping of ``inputs`` and
         ``sample_ids``, and optionally ``labels`` and ``targets``.
-    name
-        Name of the run.
-    config
-        Configuration to record; a ``seed`` in it is recorded as the run's seed.
-    format
-        Format of the tables, as in the configuration.
-    **capture
-        The capture options ``include``, ``exclude``, ``kinds``, ``reduce``, ``dtype``,
-        ``batch_size``, ``training``, ``max_bytes`` and ``on_nan``, as in the configuration.
+    name, config
+        Name of the run, and the configuration to record; a ``seed`` in it is the run's seed.
+    format, **capture
+        As in the configuration: the format of the tables, and the capture options ``include``,
+        ``exclude``, ``kinds``, ``reduce``, ``dtype``, ``batch_size``, ``training``, ``max_bytes``
+        and ``on_nan``.
 
     Returns
     -------
@@ -97,8 +94,7 @@ def save_run(
     Raises
     ------
     InputError
-        If `model` is not a Keras model, `x` is not valid input, a pattern matches no layer, or
-        the folder is not empty.
+        If the model, the inputs, a pattern or the folder is invalid.
     RunError
         If the model fails or the disk is full; nothing is published.
     """
@@ -111,9 +107,7 @@ def save_run(
     folder = local_path(path, "path")
     check_model(model)
     check_name(name)
-    config = dict(config or {})
-    seed = config.get("seed")
-    header = Header(secrets.token_hex(4), name, config=config, seed=seed)
+    header = Header.of_model(name, config)
     settings = Settings(parse_capture(**capture), format)
     probe = as_probe(x, sample_ids, labels, targets)
     return open_run(save(model, probe, folder, header, settings))

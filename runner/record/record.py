@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -300,6 +301,20 @@ class Header:
     variables: EnvironmentValues = field(default_factory=EnvironmentValues)
     packages: Mapping[str, str] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of_model(cls, name: str | None, config: Mapping[str, Any] | None) -> Header:
+        """Return the header of a run of a model that the user built; it starts now.
+
+        Parameters
+        ----------
+        name
+            Name of the run.
+        config
+            Configuration to record; a ``seed`` in it is recorded as the run's seed.
+        """
+        given = dict(config or {})
+        return cls(secrets.token_hex(4), name, config=given, seed=given.get("seed"))
 
     @property
     def now(self) -> datetime:

@@ -29,7 +29,7 @@ Alignment = Literal["name", "order"]
 
 @dataclass(frozen=True)
 class TensorDifference:
-    """The comparison of one tensor in two runs.
+    """The difference of one tensor between two runs.
 
     Attributes
     ----------
@@ -74,14 +74,14 @@ class TensorDifference:
 
 @dataclass(frozen=True)
 class Difference:
-    """The comparison of two runs.
+    """The differences between two runs.
 
     Attributes
     ----------
     a, b
         The runs.
     tensors
-        Comparisons of all tensors of either run, in call order.
+        Differences of all tensors of either run, in call order.
     facts
         Differences between the records: each a key and its two values.
     exact
@@ -96,7 +96,7 @@ class Difference:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """The comparisons as a data frame, a row per tensor."""
+        """The differences as a data frame, a row per tensor."""
         return pd.DataFrame([vars(tensor) for tensor in self.tensors])
 
     @property
@@ -232,7 +232,7 @@ def _pairs(
 def _compared(
     a: tuple[Run, TensorRecord], b: tuple[Run, TensorRecord], rtol: float, atol: float
 ) -> dict[str, Any]:
-    """Return the comparison of a tensor's values in two runs, as fields of TensorDifference."""
+    """Return how a tensor's values differ between two runs, as fields of TensorDifference."""
     run, spec = a
     read = [partial(run.blocks, tensor.name, tensor.kind) for run, tensor in (a, b)]
     found = distance_of(read[0], read[1], rtol, atol)

@@ -107,13 +107,20 @@ def capture_activations(
     check_model(model)
     settings = Settings(parse_capture(kinds=[kind], **options))
     showing = Showing(model, as_probe(x, targets=targets), settings)
+    found = _weights(showing.capture) if kind == "weight" else _outputs(showing)
+    return _with_the_rest(found, showing.capture, kind)
+
+
+def _weights(capture: Capture) -> list[Activation]:
+    return [
+        Activation(**vars(spec), value=framework().value_of(variable))
+        for spec, variable in capture.weights
+    ]
+
+
+def _outputs(showing: Showing) -> list[Activation]:
+    """Show the whole probe and return all tensors that have one row per sample, in call order."""
     capture = showing.capture
-    if kind == "weight":
-        found = [
-            Activation(**vars(spec), value=framework().value_of(variable))
-            for spec, variable in capture.weights
-        ]
-        return _with_the_rest(found, capture, kind)
     with framework().exact():
         batches = [arrays for _, arrays in showing]
     values = {
@@ -123,8 +130,7 @@ def capture_activations(
     }
     found = [Activation(**vars(spec), value=value) for spec, value in values.items()]
     found += [Activation(**vars(alias), value=values[spec]) for alias, spec in capture.aliases]
-    found.sort(key=lambda activation: activation.order)
-    return _with_the_rest(found, capture, kind)
+    return sorted(found, key=lambda activation: activation.order)
 
 
 def _with_the_rest(found: list[Activation], capture: Capture, kind: Kind) -> Activations:

@@ -16,7 +16,7 @@ from runner.model.building import build_callbacks, input_specs
 from runner.probe.probe import Probe
 from runner.probe.source import open_probe
 from runner.record.publication import Publication
-from runner.record.record import Header
+from runner.record.record import Header, Status
 from runner.saving.saving import Progress, Saving
 from runner.showing.settings import Settings
 from runner.showing.showing import Showing
@@ -42,12 +42,10 @@ def fit_and_save(
 
     Parameters
     ----------
-    model
-        The model, built and compiled from the configuration.
+    model, config
+        The model, built and compiled from the configuration, which has a ``train``.
     probe, target, header, settings
         As in `runner.saving.saving.save`.
-    config
-        The experiment, with its ``train``.
     progress
         Called with the number of samples trained on since the last call, and their total.
 
@@ -83,13 +81,8 @@ def fit_and_save(
             publication.take_in(_WRITTEN_BY_CALLBACKS)
             if train.save_model:
                 publication.write("model.keras", _as_file(model))
-            published = checkpoints.publish(
-                "COMPLETED" if interrupted is None else "INTERRUPTED",
-                data=data.source,
-                rows=data.rows,
-                sha256=data.sha256,
-                targets_sha256=data.targets_sha256,
-            )
+            status: Status = "COMPLETED" if interrupted is None else "INTERRUPTED"
+            published = checkpoints.publish(status, **data.facts)
     if interrupted is not None:
         raise KeyboardInterrupt(f"the partial run is in {published}") from interrupted
     return published

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -109,9 +108,7 @@ class ActivationRecorder(Checkpoints):
                 "has recorded a training already",
                 "make another one, for another folder",
             )
-        header = Header(
-            secrets.token_hex(4), self._name, config=self._config, seed=self._config.get("seed")
-        )
+        header = Header.of_model(self._name, self._config)
         with contextlib.ExitStack() as stack:
             publication = stack.enter_context(Publication(self.path))
             showing = Showing(self.model, self._probe, self._settings)

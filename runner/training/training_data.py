@@ -48,6 +48,16 @@ class TrainingData:
         """Number of samples."""
         return len(self.targets)
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The fields of `runner.record.training_record.TrainingRecord` about the data."""
+        return {
+            "data": self.source,
+            "rows": self.rows,
+            "sha256": self.sha256,
+            "targets_sha256": self.targets_sha256,
+        }
+
 
 def read_training_data(model: keras.Model, probe: Probe, own: ProbeSource | None) -> TrainingData:
     """Read a probe to train a compiled model on.
