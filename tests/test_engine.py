@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from typing import Any
 
 import keras
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from runner.capture.calls import Call, Observer, watch
-from runner.engines.engine import Marks, Pass
+from runner.engines.engine import Engine, Marks, Pass
 from runner.model.backend import framework
 
 X = np.array([[1.0, 2.0], [3.0, 4.0]], "float32")
@@ -66,6 +67,29 @@ def test_values_keep_every_bit(dtype: str) -> None:
     assert (found.dtype, found.shape, found.tobytes()) == (kind, (1, 3), array.tobytes())
     assert framework().shape_of(tensor) == (1, 3)
     assert framework().is_floating(tensor) == ("float" in dtype)
+
+
+def test_an_engine_has_what_the_protocol_names_and_no_more() -> None:
+    named = {*vars(Engine), *Engine.__annotations__}
+    named = {name for name in named if not name.startswith("_")}
+    assert {*framework().__all__} == named  # type: ignore[attr-defined]
+    for name in named - {*Engine.__annotations__}:
+        wanted = [*inspect.signature(getattr(Engine, name)).parameters][1:]
+        assert [*inspect.signature(getattr(framework(), name)).parameters] == wanted, name
+
+
+def test_an_error_says_what_is_wrong_and_no_more() -> None:
+    engine = framework()
+    with pytest.raises(Exception, match=r"\[Op:MatMul\]") as error:
+        keras.ops.matmul(X, X[:1])
+    message = engine.message_of(error.value)
+    assert message.startswith("Matrix size-incompatible: ")
+    assert "[Op" not in message
+    assert engine.index_outside(error.value) is None
+    layer = keras.layers.Embedding(5, 2)
+    with pytest.raises(Exception, match="not in") as error:
+        layer(np.array([7]))
+    assert engine.index_outside(error.value) == (7, 0, 4)
 
 
 class _Begun(Observer):

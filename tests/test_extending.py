@@ -18,6 +18,8 @@ from runner.command_line.entry import main
 from runner.config.compose import compose_one
 from runner.config.references import references_in
 from runner.errors import DamagedError
+from runner.report.writing import write_report
+from runner.runs.runs import Runs
 from runner.tables.summary import RunningStatistics
 from runner.tensors import TensorSpec
 
@@ -145,6 +147,17 @@ def test_a_statistic_that_cannot_be_used_is_one_line_before_anything_is_built(
     assert said.startswith(f"error: statistic: '{name}' of the package bad{why}")
     assert said.count("\n") == 1
     assert not Path("outputs").exists()
+
+
+def test_a_view_of_a_package_is_a_part_of_the_report() -> None:
+    kernel = np.full((3, 4), 2, np.float32)
+    tensors = {"<hidden>": np.ones((3, 4), np.float32), "<hidden>/kernel": kernel}
+    run = runner.open_run(make_run(Path("outputs/1"), tensors))
+    page = write_report(Runs([run])).read_text(encoding="utf-8")
+    assert "<ul><li>&lt;hidden&gt;/kernel: 6.928</li></ul>" in page
+    assert page.index('id="configuration-title"') < page.index('id="norms-title"')
+    make_run(Path("outputs/2"))
+    assert "norms-title" not in write_report(runner.open_runs("outputs")).read_text("utf-8")
 
 
 def test_a_command_of_a_package_is_used_as_others(capsys: pytest.CaptureFixture[str]) -> None:

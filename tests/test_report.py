@@ -203,7 +203,7 @@ def test_a_page_of_many_layers_draws_some_and_counts_them_all(
 ) -> None:
     values = np.ones((3, 3), np.float32)
     path = make_run(Path("run"), {f"layer{place}": values for place in range(5)})
-    monkeypatch.setattr("runner.report.run_page._MOST_VIEWS", 2)
+    monkeypatch.setattr("runner.report.shown_run._MOST_VIEWS", 2)
     page = write_report(Runs([Run.read(path)])).read_text(encoding="utf-8")
     assert "3 more tensors are not shown on this page; the statistics include all of them" in page
     assert [view["name"] for view in data_of(page)["layers"]] == ["layer0", "layer1"]
@@ -304,7 +304,7 @@ def test_why_there_is_no_figure_of_stability_is_said() -> None:
     runs = other_models()
     page = write_report(runs).read_text(encoding="utf-8")
     assert "no two of these models have a layer of the same name" in page
-    assert data_of(page)["layerwise"]["layers"] == [["a", "b"], ["c", "d", "e"], ["f"]]
+    assert data_of(page)["parts"]["layerwise"]["layers"] == [["a", "b"], ["c", "d", "e"], ["f"]]
     assert 'id="stability"' not in page
     assert 'id="matrix"' not in page
     rng = np.random.default_rng(0)
@@ -661,7 +661,7 @@ def test_trainings_are_drawn_with_the_drift_of_their_layers() -> None:
         words = ["experiment=iris_mlp", "train=fit", "train.epochs=2", "train.every=1"]
         runner.run(*words, f"seed={seed}", f"hydra.run.dir=trained/{seed}")
     page = write_report(runner.open_runs("trained"), Path("page.html")).read_text(encoding="utf-8")
-    training = data_of(page)["training"]
+    training = data_of(page)["parts"]["training"]
     [[name, curve]] = training["curves"]
     assert name == "loss"
     assert [trace["name"] for trace in curve["data"]] == ["0", "1"]
@@ -673,7 +673,7 @@ def test_trainings_are_drawn_with_the_drift_of_their_layers() -> None:
     assert "2 runs; 3 layers; 3 steps; 150 samples" in page
     runs = Runs([runner.open_run("trained/1")])
     alone = write_report(runs, Path("one.html")).read_text(encoding="utf-8")
-    [[_, own]] = data_of(alone)["training"]["curves"]
+    [[_, own]] = data_of(alone)["parts"]["training"]["curves"]
     assert [trace["y"] for trace in own["data"]] == [curve["data"][1]["y"]]
     assert "1 run; 3 layers; 3 steps; 150 samples" in alone
     trained = runner.open_runs("trained")
@@ -692,11 +692,11 @@ def test_trainings_are_drawn_with_the_drift_of_their_layers() -> None:
 def test_without_training_there_is_none() -> None:
     runs = [make_run(Path(f"s/{seed}"), run_id=f"{seed:08}") for seed in (1, 2)]
     page = write_report(Runs(map(Run.read, runs)), Path("page.html")).read_text(encoding="utf-8")
-    assert data_of(page)["training"] == {}
+    assert "training" not in data_of(page)["parts"]
     assert "training-title" not in page
     one = Runs([Run.read(runs[0])])
     alone = write_report(one, Path("one.html")).read_text(encoding="utf-8")
-    assert data_of(alone)["training"] == {}
+    assert "training" not in data_of(alone)["parts"]
     assert "training-title" not in alone
 
 

@@ -8,13 +8,8 @@ import keras
 import numpy as np
 
 from runner.capture.calls import leaves
+from runner.model.backend import framework
 from runner.model.keras_internals import all_layers
-
-LANES = 48
-"""Number of rows that matrix products compute side by side: three vectors of 8 numbers with AVX, of
-16 with AVX-512. Remaining rows, and smaller batches, are rounded differently. In batches of a
-multiple of it, a sample's values do not depend on its position, and mostly not on the batch size;
-`runner.capture.invariance` checks this."""
 
 # Batches are not padded if the model would then compute more values than this: too slow.
 _SMALL = 2**23
@@ -39,8 +34,13 @@ def padded(inputs: Any, size: int) -> Any:
 
 
 def rounded_up(samples: int) -> int:
-    """Return the next multiple of `LANES`."""
-    return -(-samples // LANES) * LANES
+    """Return the next multiple of the rows that the framework computes side by side.
+
+    In such batches, a sample's values do not depend on its position, and mostly not on the batch
+    size; `runner.capture.invariance` checks this.
+    """
+    lanes = framework().lanes
+    return -(-samples // lanes) * lanes
 
 
 def full_size(samples: int, values: int) -> int:
@@ -56,8 +56,7 @@ def full_size(samples: int, values: int) -> int:
     Returns
     -------
     int
-        The next multiple of `LANES`; `samples` itself where the padded batch would take
-        much longer.
+        `rounded_up`; `samples` itself where the padded batch would take much longer.
     """
     size = rounded_up(samples)
     return size if size * values <= _SMALL or 2 * size <= 3 * samples else samples

@@ -14,6 +14,7 @@ import numpy as np
 from runner.capture.batches import count_samples, taken
 from runner.capture.state import first_call
 from runner.errors import InputError, RunError, RunnerError
+from runner.model.backend import framework
 
 # Number of batch sizes that are tried, and their limit: a multiple of the batch that failed.
 _TRIED = 8
@@ -28,12 +29,10 @@ def explained() -> Iterator[None]:
     except RunnerError:
         raise
     except Exception as error:
-        text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-        index = re.search(r"indices\[.*?\] = (-?\d+) is not in \[(\d+), (\d+)\)", text)
-        if index:
-            found, low, high = index.groups()
+        if (outside := framework().index_outside(error)) is not None:
+            index, first, last = outside
             raise InputError.of(
-                "probe", f"index {found} is outside an embedding of {low} to {int(high) - 1}"
+                "probe", f"index {index} is outside an embedding of {first} to {last}"
             ) from error
         where = " ".join(getattr(error, "__notes__", []))
         raise RunError(
@@ -43,16 +42,11 @@ def explained() -> Iterator[None]:
 
 
 def in_one_line(error: Exception) -> str:
-    """Return the message of an error of Keras or TensorFlow, without the surrounding text."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip() or type(error).__name__
-    if "\n\t [[" in text:  # an error in a graph begins with the position in its code
-        text = text.partition("\n\t [[")[0].rpartition("\n")[2]
-    text = re.sub(r"\{\{function_node .*?\}\} ", "", text)
+    """Return the message of an error of Keras or its framework, without the surrounding text."""
+    text = framework().message_of(error) or type(error).__name__
     # Keras surrounds the message with the layer, reported elsewhere, and a long context.
     text = re.sub(r"^(Exception encountered when calling \S+\.call\(\)\.\s+)+", "", text)
-    for rest in ("\n\nArguments received by ", "\n\t; NodeDef: "):
-        text = text.partition(rest)[0]
-    text = re.sub(r" \[Op:\w+\]( name:.*)?$", "", " ".join(text.split()))
+    text = " ".join(text.partition("\n\nArguments received by ")[0].split())
     return text if len(text) <= 300 else f"{text[:297]}..."
 
 

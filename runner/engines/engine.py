@@ -218,6 +218,10 @@ class Engine(Protocol):
             An example of each; a batch is a tree of arrays of shape (sample, ...).
         """
 
+    lanes: int
+    """Number of rows that matrix products compute side by side: in batches of a multiple of it, a
+    sample's values do not depend on its position. 1 if they never do."""
+
     def exact(self) -> AbstractContextManager[None]:
         """Compute values in the scope that do not depend on which others are captured."""
 
@@ -274,6 +278,17 @@ class Engine(Protocol):
 
     def shows_logits(self, tensor: Any) -> bool:
         """Return whether Keras finds the logits of a tensor by the operation that made it."""
+
+    # Errors
+
+    def message_of(self, error: Exception) -> str:
+        """Return the message of an error that a pass raised, without the framework's additions."""
+
+    def index_outside(self, error: Exception) -> tuple[int, int, int] | None:
+        """Return the index that a pass looked up in vain, and the first and last that there are.
+
+        ``None`` if the error is another one.
+        """
 
     # Settings
 

@@ -58,7 +58,7 @@ def check_backend() -> None:
     else:
         file = _settings()
         name, place, advice = _configured(file), str(file), "set KERAS_BACKEND=tensorflow"
-    if name not in _ENGINES:
+    if name not in ENGINES:
         raise InputError.of(place, f"expected the backend tensorflow, found {name}", advice)
 
 
@@ -130,7 +130,7 @@ def framework() -> Engine:
     """Return the engine of Keras's backend. Imports Keras and its framework."""
     import keras
 
-    return _ENGINES[keras.backend.backend()]()
+    return ENGINES[keras.backend.backend()]()
 
 
 def _tensorflow() -> Engine:
@@ -139,5 +139,5 @@ def _tensorflow() -> Engine:
     return tensorflow
 
 
-# A backend with an engine is supported.
-_ENGINES: dict[str, Callable[[], Engine]] = {"tensorflow": _tensorflow}
+ENGINES: dict[str, Callable[[], Engine]] = {"tensorflow": _tensorflow}
+"""The engines by Keras's names of the backends; another backend is refused."""

@@ -7,6 +7,8 @@ import gzip
 import hashlib
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,37 @@ from typing import Any
 from runner.errors import InputError
 from runner.plots.drawing import DIVERGING, INSTALL, MISSING, SEQUENTIAL, components, library
 from runner.regular_files import write_in_place
-from runner.report.run_page import Page
+from runner.report.view import Part
+from runner.report.views import VIEWS
 
 _FOLDER = Path(__file__).parent / "templates"
 _HIDDEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _SCRIPTS = {
-    "run": ("page.js", "training.js", "images.js", "network.js", "run.js"),
-    "sweep": ("page.js", "training.js", "sweep.js"),
+    "run": ("page.js", "images.js", "run.js"),
+    "sweep": ("page.js",),
 }
+
+
+@dataclass(frozen=True)
+class Page:
+    """The contents of a page.
+
+    Attributes
+    ----------
+    kind
+        ``run`` or ``sweep``, which selects the template around the views, and its scripts.
+    shown
+        Variables of that template.
+    data
+        Data that the scripts of all views share.
+    parts
+        What each view shows, by its name.
+    """
+
+    kind: str
+    shown: Mapping[str, Any]
+    data: Mapping[str, Any]
+    parts: Mapping[str, Part]
 
 
 def rendered(page: Page) -> str:
@@ -49,19 +74,41 @@ def rendered(page: Page) -> str:
         loader=FileSystemLoader(_FOLDER),
     )
     code, packed = _plotly()
-    parts = "".join((_FOLDER / name).read_text(encoding="utf-8") for name in _SCRIPTS[page.kind])
-    script = f'(() => {{\n"use strict";\n{parts}}})();\n'
+    script = _script(page)
     missing = components(MISSING)
     colours = {"sequential": SEQUENTIAL, "diverging": DIVERGING, "missing": missing}
     return environment.get_template(f"{page.kind}.html.jinja").render(
         **page.shown,
+        views=[
+            Markup(environment.from_string(VIEWS[name].template).render(**part.shown))
+            for name, part in page.parts.items()
+        ],
         style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),
         plotly=packed,
         # Only these two scripts are allowed to run, by their hashes.
         allowed=Markup(f"'sha256-{_digest(script)}' 'sha256-{_digest(code)}'"),
-        data=Markup(embedded({**page.data, "colours": colours})),
+        data=Markup(
+            embedded(
+                {
+                    **page.data,
+                    "colours": colours,
+                    "parts": {name: part.data for name, part in page.parts.items()},
+                }
+            )
+        ),
     )
+
+
+def _script(page: Page) -> str:
+    """Return the script of a page: the common functions, then each view's in a block of its own."""
+    common = [(_FOLDER / name).read_text(encoding="utf-8") for name in _SCRIPTS[page.kind]]
+    own = [
+        f"{{\nconst part = data.parts[{json.dumps(name)}];\n{VIEWS[name].script}}}\n"
+        for name in page.parts
+        if VIEWS[name].script
+    ]
+    return f'(() => {{\n"use strict";\n{"".join([*common, *own])}}})();\n'
 
 
 def embedded(data: Any) -> str:

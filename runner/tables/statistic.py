@@ -163,6 +163,13 @@ class Statistic(Generic[T]):
             case "units":
                 return 0 <= value <= units
 
+    def comparable(self, value: Any, units: Any) -> Any:
+        """Return a value, or values, in a scale that is the same for large and small tensors.
+
+        Of a number of units, it is their share of all `units` of the tensor.
+        """
+        return value / np.maximum(units, 1) if self.of == "units" else value
+
     def text(self, value: Any, units: int) -> str:
         """Return a value as text; `units` is the tensor's number of units."""
         match self.of:

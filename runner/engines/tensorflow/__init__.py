@@ -5,6 +5,7 @@ from runner.engines.tensorflow.derivations import (
     derivation,
     elementwise_sources,
 )
+from runner.engines.tensorflow.errors import index_outside, message_of
 from runner.engines.tensorflow.gradients import differentiated, shows_logits
 from runner.engines.tensorflow.resources import noting_changes, random_streams
 from runner.engines.tensorflow.settings import deterministic, read_settings, start
@@ -17,7 +18,7 @@ from runner.engines.tensorflow.tensors import (
     shape_of,
     unfit,
 )
-from runner.engines.tensorflow.tracing import exact, trace, watching
+from runner.engines.tensorflow.tracing import exact, lanes, trace, watching
 from runner.engines.tensorflow.variables import (
     is_variable,
     module_types,
@@ -39,10 +40,13 @@ __all__ = [
     "differentiated",
     "elementwise_sources",
     "exact",
+    "index_outside",
     "is_floating",
     "is_passed",
     "is_tensor",
     "is_variable",
+    "lanes",
+    "message_of",
     "module_types",
     "noting_changes",
     "plain_types",

@@ -16,6 +16,10 @@ from runner.engines.engine import Found, Pass, Traced
 from runner.engines.tensorflow.effects import changed_by, runs_python
 from runner.patching import patched
 
+lanes = 48
+"""Rows that matrix products compute side by side: three vectors of 8 numbers with AVX, of 16 with
+AVX-512. Remaining rows, and smaller batches, are rounded differently."""
+
 _TracedFunction: Any = type(tf.function(lambda: None))
 
 _NO_SCOPE = re.compile(r"[^A-Za-z0-9_./-]")

@@ -31,6 +31,13 @@ function rows(array) {
   return Array.from({ length: count }, (_, row) => array.values.subarray(row * width, (row + 1) * width));
 }
 
+// One of the arrays that are stacked in a packed one.
+function block(packed, index) {
+  const { values, shape } = packed;
+  const size = shape.slice(1).reduce((product, length) => product * length, 1);
+  return { values: values.subarray(index * size, (index + 1) * size), shape: shape.slice(1) };
+}
+
 // The shortest text that identifies a float32; JavaScript already does this for float64.
 function digits(value, type) {
   if (type === "f4" && Number.isFinite(value)) {

@@ -1,4 +1,4 @@
-"""The part of a sweep's page that compares the layers of any two runs."""
+"""The view of the similarity of each layer of one run to each layer of another."""
 
 from __future__ import annotations
 
@@ -12,36 +12,32 @@ from runner.errors import InputError
 from runner.plots.drawing import evenly_spaced, how_many, labels
 from runner.plots.sweep_figures import similarity_matrix
 from runner.report.layer_view import bare, packed
+from runner.report.shown_sweep import METRIC, ShownSweep
+from runner.report.view import Part, View, text_beside
 from runner.runs.runs import Runs
 from runner.runs.same_probe import check_probes
 from runner.similarity.pairs import compare_layers
-from runner.similarity.progress import Progress
+from runner.similarity.progress import Progress, titled
 
 _MOST_RUNS = 12
 _MOST_LAYERS = 360
 _MOST_VALUES = 200_000_000
 
 
-def layers_by_layers(
-    runs: Runs, titles: Sequence[str], metric: str, progress: Progress
+def _of_sweep(sweep: ShownSweep) -> Part | None:
+    if len(sweep.drawn) < 2:
+        return None
+    progress = titled(sweep.progress, "layer by layer")
+    layerwise, told = _layers_by_layers(sweep.drawn, sweep.titles, progress)
+    return Part({"is_drawn": bool(layerwise), "told": told}, layerwise)
+
+
+def _layers_by_layers(
+    runs: Runs, titles: Sequence[str], progress: Progress
 ) -> tuple[dict[str, Any], str]:
     """Return the similarities of all layers of all runs, and a text on what is shown.
 
-    Parameters
-    ----------
-    runs
-        Completed runs, at least two.
-    titles
-        Titles of the runs.
-    metric
-        As in `Runs.similarity`.
-    progress
-        As in `runner.similarity.pairs.compare_layers`.
-
-    Returns
-    -------
-    tuple[dict[str, Any], str]
-        An empty dict and the reason if the runs cannot be compared.
+    The first is empty if the runs cannot be compared, and the text is the reason.
     """
     places = evenly_spaced(len(runs), _MOST_RUNS)
     chosen = [runs[place] for place in places]
@@ -64,7 +60,7 @@ def layers_by_layers(
             check_probes(chosen[0], run)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # shown above, with the seeds
-            pairs = compare_layers([group], metric, progress=progress)
+            pairs = compare_layers([group], METRIC, progress=progress)
     except InputError as error:
         return {}, f"The layers cannot be compared: {error}"
     values = np.full((len(instances), len(instances)), np.nan, np.float32)
@@ -74,7 +70,7 @@ def layers_by_layers(
         for side in "ab"
     )
     values[a, b] = values[b, a] = pairs["value"]
-    figure = bare(similarity_matrix(np.zeros((1, 1)), [""], "layer", metric))
+    figure = bare(similarity_matrix(np.zeros((1, 1)), [""], "layer", METRIC))
     cells = figure["data"][0]
     for key in ("x", "y", "z"):
         del cells[key]
@@ -89,3 +85,11 @@ def layers_by_layers(
         "values": packed(values),
     }
     return data, told
+
+
+LAYERWISE = View(
+    text_beside(__file__, ".html.jinja"),
+    of_sweep=_of_sweep,
+    script=text_beside(__file__, ".js"),
+    order=25,
+)

@@ -166,3 +166,29 @@ function layerRails(graph, edges) {
   graph.addEventListener("toggle", show, true);
   new ResizeObserver(show).observe(graph);
 }
+
+if (part.chain) {
+  const layers = part.chain.layers.map((layer) => views.find((view) => view.name === layer.name && view.kind === "activation"));
+  const [given] = data.inputs;
+  const columns = [
+    { name: given?.name ?? "input", about: "", units: part.chain.inputs, values: unpack(given.values) },
+    ...layers.map((view, index) => ({ name: view.name, about: part.chain.layers[index].activation, units: view.unit_names, values: view.cells })),
+  ];
+  followers.push(unitDiagram(document.getElementById("network"), part.chain, columns, (column, unit) => {
+    if (column > 0) explain(layers[column - 1], layers[column - 1].unit_names[unit], valueOf(layers[column - 1], sample, unit));
+    else closePanel();
+  }));
+} else {
+  const graph = document.querySelector(".graph");
+  layerRails(graph, part.edges);
+  const unfold = document.getElementById("unfold");
+  const blocks = [...graph.querySelectorAll("details")];
+  unfold.hidden = !blocks.length;
+  const name = () => { unfold.textContent = blocks.every((block) => block.open) ? "Close all blocks" : "Open all blocks"; };
+  unfold.addEventListener("click", () => {
+    const open = !blocks.every((block) => block.open);
+    for (const block of blocks) block.open = open;
+    name();
+  });
+  name();
+}

@@ -1,4 +1,4 @@
-"""The training part of a page: histories, and the drift of the layers."""
+"""The view of a training: histories, and the drift of the layers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from runner.measures.cka import CKA
 from runner.plots.drawing import evenly_spaced, how_many
 from runner.plots.training_figures import drift_figure, history_figure
 from runner.report.layer_view import bare
+from runner.report.shown_run import ShownRun
+from runner.report.shown_sweep import ShownSweep
+from runner.report.view import Part, View, text_beside
 from runner.runs.published_run import Run
 
 _MOST_RUNS = 5
@@ -22,7 +25,20 @@ _MOST_SAMPLES = 1000
 _MOST_VALUES = 4_000_000  # of a layer at one step
 
 
-def how_trained(runs: Sequence[Run], titles: Sequence[str]) -> dict[str, Any]:
+def _of_run(run: ShownRun) -> Part | None:
+    return _part([run.run], [run.run.id]) if run.has_values else None
+
+
+def _of_sweep(sweep: ShownSweep) -> Part | None:
+    return _part(list(sweep.drawn), sweep.titles)
+
+
+def _part(runs: Sequence[Run], titles: Sequence[str]) -> Part | None:
+    training = _training(runs, titles)
+    return Part({"training": training}, training) if training else None
+
+
+def _training(runs: Sequence[Run], titles: Sequence[str]) -> dict[str, Any]:
     """Return the training figures of a page, empty if no run was trained.
 
     Parameters
@@ -97,3 +113,12 @@ def _by_step(run: Run, layer: str, steps: Sequence[int]) -> list[float]:
     places = evenly_spaced(len(run.samples), _MOST_SAMPLES)
     values = [run.array(layer, step=step)[places].reshape(len(places), -1) for step in steps]
     return [CKA(own, values[-1]) for own in values]
+
+
+TRAINING = View(
+    text_beside(__file__, ".html.jinja"),
+    of_run=_of_run,
+    of_sweep=_of_sweep,
+    script=text_beside(__file__, ".js"),
+    order=30,
+)

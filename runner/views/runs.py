@@ -1,0 +1,39 @@
+"""The view of the runs of a sweep: what tells them apart, and the key statistics of each."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pandas as pd
+
+from runner.record.record import Headline
+from runner.report.shown_sweep import ShownSweep
+from runner.report.view import Part, View, text_beside
+
+
+def _of_sweep(sweep: ShownSweep) -> Part:
+    counts = [field.name for field in dataclasses.fields(Headline)]
+    return Part({"table": _table(sweep), "counts": counts})
+
+
+def _table(sweep: ShownSweep) -> dict[str, list[Any]]:
+    """Return the columns and rows of the table of runs; the names of the runs come first."""
+    runs = sweep.runs
+    frame = runs.frame.drop(columns="error", errors="ignore").astype(object)
+    frame = frame.where(frame.notna(), None)
+    called = [sweep.names[run.id] for run in runs] + [None] * len(runs.unreadable)
+    named_by = [
+        key
+        for key in ("run", *runs.differing)
+        if key in frame and [None if one is None else str(one) for one in frame[key]] == called
+    ]
+    if "run" not in named_by:
+        frame = frame.drop(columns=named_by)  # the values are the names
+        names = pd.Series(called, frame.index, object)
+        frame.insert(0, sweep.about, names, allow_duplicates=True)
+    table: dict[str, list[Any]] = frame.to_dict("split", index=False)
+    return table
+
+
+RUNS = View(text_beside(__file__, ".html.jinja"), of_sweep=_of_sweep, order=15)
