@@ -17,6 +17,7 @@ from runner.probe.memory_sources import as_probe
 from runner.record.record import Header
 from runner.saving.saving import save
 from runner.showing.settings import Settings
+from runner.stores.local_draft import LocalDraft
 
 WAYS = ("plain forward", "parquet")
 
@@ -45,7 +46,7 @@ def _measure(name: str, way: str, rows: int) -> None:
     else:
         with tempfile.TemporaryDirectory() as folder:
             settings = Settings(case.options, way)
-            save(model, as_probe(batches), Path(folder) / "run", Header("0"), settings)
+            save(model, as_probe(batches), LocalDraft(Path(folder) / "run"), Header("0"), settings)
     # Not getrusage: its peak begins with the memory of the process that started this one.
     status = Path("/proc/self/status").read_text(encoding="ascii")
     kilobytes = next(line.split()[1] for line in status.splitlines() if "VmHWM" in line)

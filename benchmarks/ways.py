@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from runner.tables.tables import TableWriter
 
 from benchmarks.models import Case
 from runner.engines.tensorflow.tracing import exact as unfused
@@ -20,6 +21,7 @@ from runner.record.record import Header
 from runner.saving.saving import save
 from runner.showing.settings import Settings
 from runner.showing.showing import Showing
+from runner.stores.local_draft import LocalDraft
 from runner.tables.writing import TableWriter
 
 PLAIN = "plain forward"
@@ -60,8 +62,7 @@ def ways(case: Case, rows: int, *, all_of_them: bool) -> dict[str, Way]:
     def saved(table_format: str) -> Way:
         def way() -> None:
             with tempfile.TemporaryDirectory() as folder:
-                target = Path(folder) / "run"
-                save(model, as_probe(x), target, Header("0"), settings(table_format))
+                save(model, as_probe(x), _draft(folder), Header("0"), settings(table_format))
 
         return way
 
@@ -84,11 +85,18 @@ def ways(case: Case, rows: int, *, all_of_them: bool) -> dict[str, Way]:
     return found
 
 
+def _draft(folder: str) -> LocalDraft:
+    return LocalDraft(Path(folder) / "run")
+
+
 def _bare_writer(model: keras.Model, x: np.ndarray, settings: Settings) -> None:
     """Write the values of one batch over and over: tables, hashes and disk without the model."""
     first = Showing(model, as_probe(x[: settings.capture.batch_size]), settings).capture
     samples = np.arange(len(first.first[0]))
-    with tempfile.TemporaryDirectory() as folder, Publication(Path(folder) / "run") as publication:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Publication(_draft(folder)) as publication,
+    ):
         for spec, values in zip(first.tensors, first.first, strict=True):
             with publication.open(f"{spec.order}") as sink:
                 writer = TableWriter(sink, spec, "arrow", "int64")

@@ -12,11 +12,11 @@ from runner.config.compose import compose_one
 from runner.config.experiment_config import check_name, parse_capture
 from runner.errors import InputError
 from runner.experiment.experiment import run_experiment
-from runner.local_paths import local_path
 from runner.model.backend import check_backend
 from runner.record.record import Header
-from runner.runs.locate import open_run
 from runner.runs.published_run import Run
+from runner.stores.local import draft_at
+from runner.stores.store import Draft
 
 if TYPE_CHECKING:
     import keras
@@ -48,13 +48,13 @@ def run(*overrides: str) -> Run:
         )
     run_id = secrets.token_hex(4)
     composition, folder = compose_one(overrides, run_id)
-    return open_run(run_experiment(composition, folder, run_id=run_id))
+    return Run.read(run_experiment(composition, folder, run_id=run_id))
 
 
 def save_run(
     model: keras.Model,
     x: Any,
-    path: str | Path,
+    path: str | Path | Draft,
     *,
     sample_ids: Iterable[Any] | None = None,
     labels: Iterable[Any] | None = None,
@@ -74,7 +74,7 @@ def save_run(
         Inputs of the model: an array of shape (sample, ...), a list or mapping of arrays for
         several inputs, a ``tf.data.Dataset`` or an iterable of batches.
     path
-        Folder of the run; must be absent or empty.
+        Folder of the run; must be absent or empty. Or a new run in another store.
     sample_ids, labels, targets
         One entry per sample. For batches also an iterable of the entries of each batch, or a
         function that returns one; or give each batch as a mapping of ``inputs`` and
@@ -104,10 +104,10 @@ def save_run(
     from runner.saving.saving import save
     from runner.showing.settings import Settings
 
-    folder = local_path(path, "path")
+    draft = draft_at(path, "path")
     check_model(model)
     check_name(name)
     header = Header.of_model(name, config)
     settings = Settings(parse_capture(**capture), format)
     probe = as_probe(x, sample_ids, labels, targets)
-    return open_run(save(model, probe, folder, header, settings))
+    return Run.read(save(model, probe, draft, header, settings))

@@ -18,6 +18,7 @@ from runner.record.environment import Environment
 from runner.record.layer_record import LayerRecord, TensorRecord
 from runner.record.publication import Publication
 from runner.record.record import Headline, ModelRecord, ProbeRecord, RunRecord
+from runner.stores.local_draft import LocalDraft
 from runner.table_formats import FORMATS, own_stored
 from runner.tables.layout import file_name
 from runner.tables.plain_tables import write_table
@@ -93,9 +94,10 @@ def make_run(
         "format": format,
         "environment": Environment("3.11.0", "Linux", {"numpy": "2.0.0"}, None),
     }
-    with Publication(path) as publication:
+    with Publication(LocalDraft(path)) as publication:
         if error is not None:
-            return publication.publish(RunRecord(**facts, files={}, **known).to_json())
+            record = RunRecord(**facts, files={}, **known)
+            return Path(publication.publish(record.to_json()).place())
         layers: dict[str, list[TensorRecord]] = {}
         rows = []
         for order, (name, array) in enumerate(tensors.items()):
@@ -159,7 +161,8 @@ def make_run(
                 inf=sum(int(row["inf"]) for row in rows),
             ),
         }
-        return publication.publish(RunRecord(**(facts | known), files=files).to_json())
+        whole = RunRecord(**(facts | known), files=files)
+        return Path(publication.publish(whole.to_json()).place())
 
 
 def _chained(

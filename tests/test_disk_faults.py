@@ -18,6 +18,7 @@ from runner.command_line.entry import main
 from runner.errors import InputError, RunError
 from runner.record.publication import Publication
 from runner.sameness.verification import damage
+from runner.stores.local_draft import LocalDraft
 
 HERE = Path(__file__).parent
 
@@ -96,7 +97,7 @@ def test_a_disk_that_fills_up_on_the_way_leaves_no_table(
 
 def test_another_file_system_cannot_become_the_run(small_disk: Path) -> None:
     said = f"{small_disk}: [A-Z][a-z -]+; the run was not published"
-    with pytest.raises(RunError, match=said), Publication(small_disk) as publication:
+    with pytest.raises(RunError, match=said), Publication(LocalDraft(small_disk)) as publication:
         publication.publish(b"{}")
     assert list(small_disk.parent.iterdir()) == [small_disk]
     assert not list(small_disk.iterdir())

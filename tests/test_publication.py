@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from runner.errors import InputError, RunError
-from runner.record.publication import FileDigest, Publication, _StagedFile, check_target
+from runner.record.publication import HashedFile, Publication
+from runner.stores.digests import FileDigest
+from runner.stores.local_draft import LocalDraft
 
 
 def names(folder: Path) -> set[str]:
@@ -34,16 +36,16 @@ def start(code: str, *arguments: str) -> subprocess.Popen[str]:
 def test_a_published_folder_holds_what_was_written_and_nothing_is_left_beside_it(
     tmp_path: Path,
 ) -> None:
-    with Publication(tmp_path / "day" / "run") as publication:
+    with Publication(LocalDraft(tmp_path / "day" / "run")) as publication:
         publication.write("activations/00_hidden.parquet", b"table")
-        assert publication.publish(b"{}") == tmp_path / "day" / "run"
+        assert publication.publish(b"{}").place() == str(tmp_path / "day" / "run")
     assert names(tmp_path) == {"day/run/activations/00_hidden.parquet", "day/run/run.json"}
     assert (tmp_path / "day/run/activations/00_hidden.parquet").read_bytes() == b"table"
 
 
 def test_digests_are_of_the_bytes_that_were_written(tmp_path: Path) -> None:
     parts = [b"one", memoryview(b"two"), bytearray(100_000)]
-    with Publication(tmp_path / "run") as publication:
+    with Publication(LocalDraft(tmp_path / "run")) as publication:
         with publication.open("a/b.bin") as file:
             assert [file.write(part) for part in parts] == [3, 3, 100_000]
         digest = publication.files["a/b.bin"]
@@ -54,7 +56,7 @@ def test_digests_are_of_the_bytes_that_were_written(tmp_path: Path) -> None:
 
 
 def test_nothing_appears_before_it_is_published(tmp_path: Path) -> None:
-    with Publication(tmp_path / "run") as publication:
+    with Publication(LocalDraft(tmp_path / "run")) as publication:
         publication.write("a", b"1")
         [staging] = tmp_path.iterdir()
         assert staging.name.startswith(".run.")
@@ -65,7 +67,7 @@ def test_nothing_appears_before_it_is_published(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_an_error_leaves_nothing_behind(tmp_path: Path, error: type[BaseException]) -> None:
     def publish_half() -> None:
-        with Publication(tmp_path / "run") as publication:
+        with Publication(LocalDraft(tmp_path / "run")) as publication:
             publication.write("a", b"1")
             publication.open("still/open").write(b"2")
             raise error
@@ -77,7 +79,7 @@ def test_an_error_leaves_nothing_behind(tmp_path: Path, error: type[BaseExceptio
 
 def test_an_empty_folder_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    with Publication(tmp_path / "run") as publication:
+    with Publication(LocalDraft(tmp_path / "run")) as publication:
         publication.publish(b"{}")
     assert names(tmp_path) == {"run/run.json"}
 
@@ -85,8 +87,8 @@ def test_an_empty_folder_is_replaced(tmp_path: Path) -> None:
 def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
     with pytest.raises(InputError, match="exists and is not empty; name another one, or move"):
-        check_target(tmp_path)
-    with pytest.raises(InputError, match="not empty"), Publication(tmp_path):
+        LocalDraft(tmp_path).check()
+    with pytest.raises(InputError, match="not empty"), Publication(LocalDraft(tmp_path)):
         pass
     assert names(tmp_path) == {"mine.txt"}
 
@@ -94,7 +96,7 @@ def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").touch()
     with pytest.raises(InputError, match="run: cannot be an output folder: Not a directory"):
-        check_target(tmp_path / "run")
+        LocalDraft(tmp_path / "run").check()
 
 
 def test_a_parent_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
@@ -104,19 +106,19 @@ def test_a_parent_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
         sealed = Path("/proc")  # a superuser may write everywhere else
     with (
         pytest.raises(InputError, match=f"{sealed}: nothing can be written here: "),
-        Publication(sealed / "run"),
+        Publication(LocalDraft(sealed / "run")),
     ):
         pass
 
 
 def test_a_name_too_long_for_the_disk_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be an output folder: File name too long"):
-        check_target(tmp_path / ("n" * 256))
+        LocalDraft(tmp_path / ("n" * 256)).check()
 
 
 @pytest.mark.parametrize("name", ["n" * 255, "가" * 85])
 def test_a_name_as_long_as_can_be_is_published(tmp_path: Path, name: str) -> None:
-    with Publication(tmp_path / name) as publication:
+    with Publication(LocalDraft(tmp_path / name)) as publication:
         publication.publish(b"{}")
     assert names(tmp_path) == {f"{name}/run.json"}
 
@@ -126,14 +128,14 @@ def test_the_working_directory_can_be_the_target(
 ) -> None:
     (tmp_path / "run").mkdir()
     monkeypatch.chdir(tmp_path / "run")
-    with Publication(Path()) as publication:
+    with Publication(LocalDraft(Path())) as publication:
         publication.publish(b"{}")
     assert names(tmp_path) == {"run/run.json"}
     assert names(Path()) == {"run.json"}
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
-    with Publication(tmp_path / "run") as publication:
+    with Publication(LocalDraft(tmp_path / "run")) as publication:
         publication.write("a", b"1")
         with pytest.raises(RunError, match="a: File exists; the run was not published"):
             publication.open("a")
@@ -142,13 +144,13 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
 def test_a_full_disk_is_said_with_the_table() -> None:
     files: dict[str, FileDigest] = {}
-    table = _StagedFile(Path("/dev/full").open("wb"), "activations/00_hidden.parquet", files)  # noqa: SIM115
+    table = HashedFile(Path("/dev/full").open("wb"), "activations/00_hidden.parquet", files)  # noqa: SIM115
     with pytest.raises(
         RunError, match=r"00_hidden\.parquet: the disk is full; the run was not published"
     ):
         table.write(bytes(100_000))
     table.abandon()
-    small = _StagedFile(Path("/dev/full").open("wb"), "summary.parquet", files)  # noqa: SIM115
+    small = HashedFile(Path("/dev/full").open("wb"), "summary.parquet", files)  # noqa: SIM115
     small.write(b"fits the buffer")
     with pytest.raises(RunError, match=r"summary\.parquet: the disk is full") as caught:
         small.close()
@@ -164,8 +166,9 @@ def test_of_several_processes_one_wins_and_the_others_are_told(tmp_path: Path) -
         from pathlib import Path
         from runner.errors import RunnerError
         from runner.record.publication import Publication
+        from runner.stores.local_draft import LocalDraft
         me, ready = sys.argv[1], Path(sys.argv[2])
-        with Publication(Path("run")) as publication:
+        with Publication(LocalDraft(Path("run"))) as publication:
             publication.write("who", me.encode())
             (ready / me).touch()
             while len(list(ready.iterdir())) < 8:
@@ -194,7 +197,8 @@ def test_a_killed_process_leaves_no_run(tmp_path: Path) -> None:
         import time
         from pathlib import Path
         from runner.record.publication import Publication
-        with Publication(Path("run")) as publication:
+        from runner.stores.local_draft import LocalDraft
+        with Publication(LocalDraft(Path("run"))) as publication:
             publication.write("a", b"1")
             print("staged", flush=True)
             time.sleep(60)
@@ -211,7 +215,8 @@ def test_a_killed_process_leaves_no_run(tmp_path: Path) -> None:
     next_one = """
         from pathlib import Path
         from runner.record.publication import Publication
-        with Publication(Path("run")) as publication:
+        from runner.stores.local_draft import LocalDraft
+        with Publication(LocalDraft(Path("run"))) as publication:
             publication.publish(b"{}")
     """
     process = start(next_one)
@@ -227,7 +232,8 @@ def test_what_others_stage_is_left_alone(tmp_path: Path, monkeypatch: pytest.Mon
         import sys
         from pathlib import Path
         from runner.record.publication import Publication
-        with Publication(Path("run")) as publication:
+        from runner.stores.local_draft import LocalDraft
+        with Publication(LocalDraft(Path("run"))) as publication:
             publication.write("a", b"1")
             print("staged", flush=True)
             sys.stdin.readline()
@@ -240,7 +246,7 @@ def test_what_others_stage_is_left_alone(tmp_path: Path, monkeypatch: pytest.Mon
     elsewhere.mkdir()
     of_nobody = tmp_path / ".mine.staging"
     of_nobody.mkdir()
-    with Publication(tmp_path / "other") as publication:
+    with Publication(LocalDraft(tmp_path / "other")) as publication:
         publication.publish(b"{}")
     process.communicate("\n", timeout=60)
     assert process.returncode == 0
@@ -256,7 +262,8 @@ def test_a_process_that_ends_takes_what_it_staged_along(
     code = """
         from pathlib import Path
         from runner.record.publication import Publication
-        publication = Publication(Path("run")).__enter__()
+        from runner.stores.local_draft import LocalDraft
+        publication = Publication(LocalDraft(Path("run"))).__enter__()
         publication.write("a", b"1")
         print(len(list(Path().iterdir())), flush=True)
     """

@@ -243,7 +243,7 @@ def test_values_that_depend_on_the_batch_are_noted() -> None:
     run = tutorial_run()
     probe = replace(run.probe_record, batch_size=3, compared_sizes=(48, 48))
     record = replace(run.record, probe=probe)
-    page = write_report(Runs([Run(run.path, record)])).read_text(encoding="utf-8")
+    page = write_report(Runs([Run(run.stored, record)])).read_text(encoding="utf-8")
     note = "the values differ each time the same batch is shown: hidden, output"
     assert f'<p class="notice"><bdi>{note}</bdi></p>' in page
     assert f"<bdi>3 samples each; compared with batches of 48: {note}</bdi>" in page
@@ -457,7 +457,7 @@ def test_pixels_of_a_flat_digit_are_a_picture() -> None:
     run = Run.read(path)
     assert run.record.probe is not None
     probe = replace(run.record.probe, picture=(2, 3))
-    run = Run(path, replace(run.record, probe=probe))
+    run = Run(run.stored, replace(run.record, probe=probe))
     [view], _ = input_views(run, Excerpt.of(run, list(run.record.tensors)))
     assert view["maps"]["values"]["shape"] == [1, 1, 2, 3]
     assert view["maps"]["told"] == "height downwards, width to the right"

@@ -23,6 +23,7 @@ from runner.runs.published_run import Run
 from runner.sameness import verification
 from runner.sameness.difference import diff
 from runner.sameness.verification import Verified, damage, verified
+from runner.stores.local_run import LocalRun
 
 ROOT = Path(__file__).parent.parent
 X = np.array([[1.0, -2.0], [3.0, np.nan], [0.0, 1e-3]], np.float32)
@@ -204,8 +205,9 @@ def test_many_runs_are_verified_by_several_processes_in_their_order(
     folders = [make_run(tmp_path / name, run_id=name * 2) for name in "abcd"]
     (folders[1] / "probe.parquet").write_bytes(b"")
     (folders[2] / "run.json").write_bytes(b"{}")
-    alone = list(verified(folders))
-    assert [path for path, _ in alone] == folders
+    runs = [LocalRun(folder) for folder in folders]
+    alone = list(verified(runs))
+    assert [run for run, _ in alone] == runs
     one, other, damaged, last = (found for _, found in alone)
     assert isinstance(one, Verified)
     assert isinstance(other, Verified)
@@ -216,7 +218,7 @@ def test_many_runs_are_verified_by_several_processes_in_their_order(
     monkeypatch.setattr(verification, "_RUNS_A_PROCESS", 1)
     monkeypatch.setattr(verification, "_RUNS_A_TASK", 1)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
-    together = list(verified(folders))
+    together = list(verified(runs))
     assert [(path, str(found)) for path, found in together] == [
         (path, str(found)) for path, found in alone
     ]

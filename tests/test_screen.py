@@ -13,6 +13,7 @@ from runner.record.batch_dependence import batch_facts
 from runner.record.layer_record import LayerRecord
 from runner.runs.published_run import Run
 from runner.screen import screen
+from runner.stores.local_run import run_at
 
 TUTORIAL = """\
 1 Inputs
@@ -150,7 +151,7 @@ def test_every_layer_has_a_row_or_a_reason() -> None:
     record = Run.read(path).record
     reason = "opaque: runs step by step inside the loop"
     layers = (*record.layers, LayerRecord("lstm/cell", "LSTMCell", 1, (), reason))
-    said = show(Run(path, dataclasses.replace(record, layers=layers)))
+    said = show(Run(run_at(path), dataclasses.replace(record, layers=layers)))
     assert re.search(
         r"\nencoder\.xxxxx\.\.\.xxxxxxx\.dense  Dense +2 +0\.5 +50\.0% +1 of 2\n", said
     )
@@ -210,7 +211,7 @@ def test_values_that_depend_on_the_batch_are_noted(
         record.probe, batch_size=3, compared_sizes=(48, 48) if measured else ()
     )
     record = dataclasses.replace(record, layers=layers, probe=probe)
-    shown = show(Run(run.path, record))
+    shown = show(Run(run.stored, record))
     assert shown == TUTORIAL.replace("saved  ", f"{said}saved  ")
     batches = "3 samples each"
     if measured:

@@ -31,7 +31,7 @@ from runner.config.environment_values import with_seed_filled_in
 from runner.config.loading import CHOICES, CONFIG_DIRECTORY, CONFIG_NAME, QUIET
 from runner.errors import InputError, RunError, RunnerError
 from runner.model.backend import check_backend
-from runner.record.publication import make_folder
+from runner.stores.local import make_folder
 
 # Other modules are imported where they are used: they import pandas, which would slow down help
 # and error messages.
@@ -196,7 +196,7 @@ def _no_job(cfg: DictConfig) -> None:
 def _single(asked: Asked, run_id: str) -> int:
     """Run one experiment and show its layers."""
     from runner.experiment.experiment import run_experiment
-    from runner.runs.locate import open_run
+    from runner.runs.published_run import Run
     from runner.screen import screen
 
     composition = asked.composition()
@@ -206,11 +206,11 @@ def _single(asked: Asked, run_id: str) -> int:
     with progress_bar() as progress, plain_warnings():
         published = run_experiment(composition, asked.folder, run_id=run_id, progress=progress)
     try:
-        shown = screen.show(open_run(published))
+        shown = screen.show(Run.read(published))
     except InputError as error:  # the request was valid
         raise RunError(f"{error}; the run was published") from error
     except OSError as error:  # an error of reading does not name its file
-        where = error.filename or published
+        where = error.filename or published.place()
         raise RunError(f"{where}: {error.strerror}; the run was published") from error
     put(shown)
     return 0

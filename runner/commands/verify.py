@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
 from runner.command_line.command import RUN, Command, add_outputs
 from runner.command_line.messages import put, tell
@@ -13,28 +12,28 @@ from runner.errors import DamagedError, short_line
 
 def _verify(arguments: Namespace) -> int:
     """Check every file of a run, or of all runs below a folder, against its record."""
-    from runner.runs.locate import open_one_or_more, run_folders
-    from runner.runs.unreadable import Unreadable
+    from runner.runs.locate import open_one_or_more
     from runner.sameness.verification import verified
+    from runner.stores.local import LocalStore
+    from runner.stores.local_run import LocalRun
+    from runner.stores.store import Unreadable
 
-    folder = Path(arguments.run)
-    meant = list(run_folders(folder)) if arguments.run else []
-    if meant in ([], [folder]):
-        meant = [run.path for run in open_one_or_more(arguments.run, arguments.outputs)]
+    meant = list(LocalStore(arguments.run).runs()) if arguments.run else []
+    if meant in ([], [LocalRun(arguments.run)]):
+        meant = [run.stored for run in open_one_or_more(arguments.run, arguments.outputs)]
     wrong = 0
-    for path in meant:
-        if isinstance(path, Unreadable):
-            tell(DamagedError.of("", path.why))
+    for one in meant:
+        if isinstance(one, Unreadable):
+            tell(DamagedError.of("", one.why))
             wrong += 1
-    folders = [path for path in meant if not isinstance(path, Unreadable)]
-    for path, found in verified(folders):
+    for run, found in verified([one for one in meant if not isinstance(one, Unreadable)]):
         if isinstance(found, DamagedError):  # the record itself is damaged
             if len(meant) == 1:
                 raise found
             tell(found)
             wrong += 1
             continue
-        start = f"{path}/" if len(meant) > 1 else ""
+        start = f"{run.place()}/" if len(meant) > 1 else ""
         for line in found.wrong:
             sys.stderr.write(f"error: {short_line(start + line)}\n")
         put(f"{found.run}: {found.files} files, {len(found.wrong) or 'none'} wrong\n")

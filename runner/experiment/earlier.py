@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -12,10 +11,9 @@ from runner.errors import InputError
 from runner.record.order import Ending, in_order
 from runner.record.reading import read_record
 from runner.record.record import RunRecord
-from runner.record.run_folder import damages
-from runner.record.staging import locked
-
-_SUPERSEDED = ".superseded"
+from runner.stores.local_run import LocalRun
+from runner.stores.staging import locked
+from runner.stores.superseded import move_aside
 
 
 def is_done(folder: Path, fingerprint: str) -> bool:
@@ -23,14 +21,13 @@ def is_done(folder: Path, fingerprint: str) -> bool:
     record = _record(folder)
     if record is None or record.status != "COMPLETED" or record.fingerprint != fingerprint:
         return False
-    return next(damages(folder, record.digests), None) is None
+    return next(LocalRun(folder).damages(record.digests), None) is None
 
 
 def make_room(folder: Path, run_id: str) -> None:
     """Move an earlier run out of a folder, to ``.superseded`` beside it.
 
-    An empty folder is left: a run can be published to it. Nothing is moved out of the parent
-    folder.
+    An empty folder is left: a run can be published to it.
 
     Raises
     ------
@@ -54,19 +51,7 @@ def make_room(folder: Path, run_id: str) -> None:
             "give each its own: hydra.sweep.subdir='${hydra.job.num}'",
         )
     mark = record.run_id if record is not None else "damaged"
-    place = folder.parent / _SUPERSEDED
-    try:
-        place.mkdir(exist_ok=True)
-        if place.is_symlink():
-            raise InputError.of(str(place), "is a link, and runs are not moved through one")
-        target = place / f"{folder.name}-{mark}"
-        if target.exists() or target.is_symlink():
-            target = target.with_name(f"{target.name}-{secrets.token_hex(4)}")
-        folder.rename(target)
-    except OSError as error:
-        raise InputError.of(
-            str(folder), f"its content cannot be moved to {place}: {error.strerror}"
-        ) from error
+    move_aside(folder, mark)
 
 
 @contextlib.contextmanager
@@ -146,6 +131,6 @@ def _records(folder: Path) -> Iterator[tuple[str, RunRecord]]:
 
 def _record(folder: Path) -> RunRecord | None:
     try:
-        return read_record(folder)
+        return read_record(LocalRun(folder))
     except InputError:
         return None

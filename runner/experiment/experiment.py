@@ -17,8 +17,10 @@ from runner.experiment.fingerprint import fingerprint_of, source_packages
 from runner.model.backend import check_backend, load_backend
 from runner.probe.probe import Probe
 from runner.probe.source import open_probe
-from runner.record.publication import Publication, check_target
+from runner.record.publication import Publication
 from runner.record.record import Header
+from runner.stores.local_draft import LocalDraft
+from runner.stores.store import StoredRun
 from runner.tables.summary import all_statistics
 from runner.tables.workbook import check_installed
 
@@ -38,7 +40,7 @@ def run_experiment(
     sweep: str | None = None,
     own_build_because: str | None = None,
     progress: Progress | None = None,
-) -> Path:
+) -> StoredRun:
     """Build the model, show it the probe and publish the results.
 
     Parameters
@@ -54,8 +56,8 @@ def run_experiment(
 
     Returns
     -------
-    Path
-        The published folder.
+    StoredRun
+        The published run.
 
     Raises
     ------
@@ -65,7 +67,8 @@ def run_experiment(
     RunError
         If the run started and failed. A record of the error is published.
     """
-    check_target(folder)
+    draft = LocalDraft(folder)
+    draft.check()
     header = header_of(composition, run_id, sweep, own_build_because)
     with failure_published(header, folder, composition):
         model, probe = make_ready(composition)
@@ -74,10 +77,10 @@ def run_experiment(
         config = composition.experiment
         settings = settings_of(config)
         if config.train is None:
-            return save(model, probe, folder, header, settings, progress)
+            return save(model, probe, draft, header, settings, progress)
         from runner.training.fitting import fit_and_save
 
-        return fit_and_save(model, probe, folder, header, settings, config, progress)
+        return fit_and_save(model, probe, draft, header, settings, config, progress)
 
 
 @contextlib.contextmanager
@@ -218,7 +221,7 @@ def publish_failure(
     """
     scrubbed = str if composition is None else composition.variables.scrubbed
     table_format = "parquet" if composition is None else composition.experiment.format
-    with Publication(folder) as publication:
+    with Publication(LocalDraft(folder)) as publication:
         for name, data in header.files.items():
             publication.write(name, data)
         publication.write("run.log", scrubbed("".join(traceback.format_exception(error))).encode())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 from runner.config.jobs import Job, Task
 from runner.errors import InputError, RunnerError
@@ -20,6 +19,8 @@ from runner.experiment.fingerprint import Fingerprints
 from runner.experiment.shared_model import SharedModel
 from runner.record.publication import Publication
 from runner.record.record import Header
+from runner.stores.local_draft import LocalDraft
+from runner.stores.store import StoredRun
 
 # Number of complete runs that may wait for the disk to confirm their files.
 _WAITING = 16
@@ -43,7 +44,7 @@ def run_jobs(task: Task) -> Generator[tuple[Job, RunnerError | None]]:
     """
     shared = SharedModel() if task.count > 1 else None
     fingerprints = Fingerprints()
-    waiting: deque[tuple[Job, Future[Path]]] = deque()
+    waiting: deque[tuple[Job, Future[StoredRun]]] = deque()
     with ThreadPoolExecutor(_PUBLISHERS, "runner-publisher") as publishers:
         for job in task.jobs:
             run_id = f"{task.run_id}-{job.number}"
@@ -62,7 +63,7 @@ def run_jobs(task: Task) -> Generator[tuple[Job, RunnerError | None]]:
         yield _published(*pair)
 
 
-def _published(job: Job, appearing: Future[Path]) -> tuple[Job, RunnerError | None]:
+def _published(job: Job, appearing: Future[StoredRun]) -> tuple[Job, RunnerError | None]:
     try:
         appearing.result()
     except RunnerError as error:
@@ -88,7 +89,7 @@ def _run(
         if showing is not None:
             from runner.saving.saving import Saving
 
-            with Publication(job.folder) as publication:
+            with Publication(LocalDraft(job.folder)) as publication:
                 with Saving(publication, showing, header) as saving:
                     saving.write_tensors()
                     saving.complete()

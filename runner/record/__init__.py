@@ -1,1 +1,1 @@
-"""The record of a run, and the atomic publication of its folder."""
+"""The record of a run, and its publication."""

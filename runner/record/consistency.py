@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from math import prod
 
 from runner.record.layer_record import TensorRecord
-from runner.record.publication import RECORD
 from runner.record.record import ProbeRecord, RunRecord
 from runner.record.training_record import StepRecord
+from runner.stores.store import RECORD
 from runner.table_formats import FORMATS
 from runner.tables.layout import stored_dtype
 

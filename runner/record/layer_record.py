@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.bounds import Count, FileName, Name, Sha256
-from runner.record.publication import FileDigest
+from runner.stores.digests import FileDigest
 from runner.tensors import Invariance, LeftOut, TensorSpec
 from runner.wiring import CallWiring
 

@@ -1,148 +1,52 @@
-"""Atomic publication of a run's folder: it is complete or absent."""
+"""The publication of a run: its files with their digests, and its record as the last."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import io
-import os
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
-from runner.bounds import Count, Sha256
-from runner.errors import InputError, RunError
-from runner.record.staging import Staging
+from runner.stores.digests import FileDigest
+from runner.stores.store import Draft, StoredRun, failure_named
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-RECORD = "run.json"
-
-
-@dataclass(frozen=True)
-class FileDigest:
-    """The size and hash of a file's content.
-
-    Attributes
-    ----------
-    bytes
-        Size in bytes.
-    sha256
-        SHA-256 of the content, in hexadecimal.
-    """
-
-    bytes: Count
-    sha256: Sha256
-
-    @classmethod
-    def of(cls, path: Path) -> FileDigest:
-        """Return the size and hash of a file on the disk.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be read.
-        """
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256")
-            return cls(file.tell(), digest.hexdigest())
-
-    def __str__(self) -> str:
-        return f"{self.bytes:,} bytes of SHA-256 {self.sha256[:12]}"
-
-
-def check_target(target: Path) -> None:
-    """Check that a run can be published to a folder.
-
-    Raises
-    ------
-    InputError
-        If `target` is neither absent nor an empty folder.
-    """
-    try:
-        empty = next(target.iterdir(), None) is None
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise InputError.of(
-            str(target), f"cannot be an output folder: {error.strerror}", "name another one"
-        ) from error
-    if not empty:
-        raise InputError.of(
-            str(target),
-            "the output folder exists and is not empty",
-            "name another one, or move this one away",
-        )
-
-
-def make_folder(folder: Path) -> None:
-    """Create a folder and its parents.
-
-    Raises
-    ------
-    InputError
-        If the file system does not allow it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        why = (
-            error.strerror
-            if isinstance(error, OSError)
-            else "a name cannot contain a NUL character"
-        )
-        raise InputError.of(
-            str(folder), f"the output folder cannot be made: {why}", "name another one"
-        ) from error
-
 
 class Publication:
-    """Files that become one folder in a single step.
+    """Files that become a run in a single step, in any store.
 
-    They are staged in a sibling folder of the target, which is removed if the context ends
-    before the files are complete.
+    They are removed if the context ends before they are complete.
 
     Parameters
     ----------
-    target
-        Folder to publish: absent, or empty.
+    draft
+        The run in its store.
 
     Attributes
     ----------
-    target : Path
-        Absolute path of the folder.
+    draft : Draft
+        As given.
     files : dict[str, FileDigest]
-        Digests of all files written and closed, by path inside the folder (with ``/``).
+        Digests of all files written and closed, by path inside the run (with ``/``).
 
     Raises
     ------
     InputError
-        On entering, if `target` is not empty or its parent cannot be written to.
+        On entering, if something is in the place of the run, or nothing can be written there.
     """
 
-    _staging: Staging
-
-    def __init__(self, target: Path) -> None:
-        self.target = target.resolve()
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
         self.files: dict[str, FileDigest] = {}
-        self._open: list[_StagedFile] = []
-        self._folders = {""}
-        self._complete = False
+        self._open: list[HashedFile] = []
+        self._record: bytes | None = None
 
     def __enter__(self) -> Publication:
-        check_target(self.target)
-        try:
-            self.target.parent.mkdir(parents=True, exist_ok=True)
-            self._staging = Staging(self.target)
-        except OSError as error:
-            raise InputError.of(
-                str(self.target.parent), f"nothing can be written here: {error.strerror}"
-            ) from error
+        self.draft.begin()
         return self
 
     def __exit__(
@@ -151,14 +55,14 @@ class Publication:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if not self._complete or kind is not None:
+        if self._record is None or kind is not None:
             self.discard()
 
     def discard(self) -> None:
-        """Remove the staged files."""
+        """Remove all files."""
         for file in self._open:
             file.abandon()
-        self._staging.remove()
+        self.draft.abandon()
 
     def open(self, name: str) -> BinaryIO:
         """Open a new file, which must be closed before publishing.
@@ -166,7 +70,7 @@ class Publication:
         Parameters
         ----------
         name
-            Path of the file inside the folder, with ``/``.
+            Path of the file inside the run, with ``/``.
 
         Returns
         -------
@@ -178,19 +82,15 @@ class Publication:
         RunError
             If opening, writing or closing fails; the message names the file.
         """
-        with _named(name):
-            folder = name.rpartition("/")[0]
-            if folder not in self._folders:
-                (self._staging.path / folder).mkdir(parents=True, exist_ok=True)
-                self._folders.add(folder)
-            file = _StagedFile((self._staging.path / name).open("xb"), name, self.files)
+        with failure_named(name):
+            file = HashedFile(self.draft.open(name), name, self.files)
         self._open.append(file)
         return file  # type: ignore[return-value]  # typeshed's io classes are no BinaryIO
 
     def remove(self, name: str) -> None:
         """Remove a closed file."""
-        with _named(name):
-            (self._staging.path / name).unlink()
+        with failure_named(name):
+            self.draft.remove(name)
         del self.files[name]
 
     def write(self, name: str, data: bytes) -> None:
@@ -198,49 +98,35 @@ class Publication:
         with self.open(name) as file:
             file.write(data)
 
-    def staged(self, name: str) -> Path:
-        """Return the path of a written file before publication."""
-        return self._staging.path / name
+    def local_path(self, name: str) -> Path:
+        """Return the path of a closed file on this machine, or of a folder for `take_in`.
 
-    def make_room(self, name: str) -> Path:
-        """Return a folder inside the staged one, where other code may write until `take_in`."""
-        folder = self._staging.path / name
-        with _named(name):
-            folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        Raises
+        ------
+        InputError
+            If the store keeps no files on this machine.
+        """
+        with failure_named(name):
+            return self.draft.local_path(name)
 
     def take_in(self, name: str) -> None:
         """Add the files that other code has written to a folder to the files of the run.
-
-        An empty folder is removed.
 
         Raises
         ------
         RunError
             If a file cannot be read, or is a link.
         """
-        folder = self._staging.path / name
-        found = sorted(folder.rglob("*"))
-        for path in found:
-            if path.is_symlink():
-                inside = path.relative_to(self._staging.path).as_posix()
-                raise RunError(f"{inside} is a link, which a run does not hold")
-        paths = [path for path in found if path.is_file()]
-        if not paths:
-            shutil.rmtree(folder)
-        for path in paths:
-            inside = path.relative_to(self._staging.path).as_posix()
-            with _named(inside):
-                self.files[inside] = FileDigest.of(path)
+        with failure_named(name):
+            self.files |= self.draft.take_in(name)
 
     def complete(self, record: bytes) -> None:
-        """Write ``run.json``, the last file."""
+        """Set the content of ``run.json``; from here on, the run can appear."""
         assert all(file.closed for file in self._open), "a file is still open"
-        self.write(RECORD, record)
-        self._complete = True
+        self._record = record
 
-    def publish(self, record: bytes) -> Path:
-        """Complete the folder and move it to the target.
+    def publish(self, record: bytes) -> StoredRun:
+        """Complete the run and let it appear.
 
         Parameters
         ----------
@@ -249,8 +135,8 @@ class Publication:
 
         Returns
         -------
-        Path
-            The target.
+        StoredRun
+            The published run.
 
         Raises
         ------
@@ -260,58 +146,42 @@ class Publication:
         self.complete(record)
         return self.appear()
 
-    def appear(self) -> Path:
-        """Move the completed folder to the target, after flushing it to the disk.
+    def appear(self) -> StoredRun:
+        """Publish the completed run.
 
-        If that fails, the staged files are removed.
+        If that fails, all files are removed.
 
         Returns
         -------
-        Path
-            The target.
+        StoredRun
+            The published run.
 
         Raises
         ------
         RunError
-            If writing to the disk fails, or another run was published there in the
-            meantime.
+            If writing fails, or another run was published there in the meantime.
         """
-        assert self._complete, "the folder is not complete"
-        inside = Path.cwd() == self.target
+        assert self._record is not None, "the run is not complete"
         try:
-            self._make_durable()
-            with _named(str(self.target)):
-                _rename(self._staging.path, self.target)
-                self._confirm()
+            with failure_named(self.draft.place()):
+                return self.draft.commit(self._record)
         except BaseException:
             self.discard()
             raise
-        if inside:  # the working directory was replaced: change to the new one
-            os.chdir(self.target)
-        return self.target
-
-    def _confirm(self) -> None:
-        """Flush the new name to the disk; undo the move if that fails."""
-        if os.name != "nt":
-            try:
-                _sync(self.target.parent)
-            except OSError:
-                self.target.rename(self._staging.path)
-                raise
-        self._staging.release()
-
-    def _make_durable(self) -> None:
-        for name in self.files:
-            with _named(name):
-                _sync(self._staging.path / name)
-        if os.name != "nt":  # Windows cannot open folders
-            with _named(str(self.target)):
-                for folder, _, _ in os.walk(self._staging.path):
-                    _sync(folder)
 
 
-class _StagedFile(io.BufferedIOBase):
-    """A file that hashes and counts what is written to it."""
+class HashedFile(io.BufferedIOBase):
+    """A file that hashes and counts what is meant to be written, whatever its store makes of it.
+
+    Parameters
+    ----------
+    file
+        The open file of a draft.
+    name
+        Path of the file inside the run, named in errors.
+    files
+        Receives the digest, by this name, when the file is closed.
+    """
 
     def __init__(self, file: BinaryIO, name: str, files: dict[str, FileDigest]) -> None:
         self._file = file
@@ -321,10 +191,18 @@ class _StagedFile(io.BufferedIOBase):
         self._bytes = 0
 
     def writable(self) -> bool:
+        """Return True, as every file that can be written does."""
         return True
 
     def write(self, data: ReadableBuffer) -> int:
-        with _named(self._name):
+        """Write bytes.
+
+        Raises
+        ------
+        RunError
+            If that fails.
+        """
+        with failure_named(self._name):
             self._file.write(data)
         self._hash.update(data)
         size = memoryview(data).nbytes
@@ -332,51 +210,22 @@ class _StagedFile(io.BufferedIOBase):
         return size
 
     def close(self) -> None:
+        """Close the file and store its digest.
+
+        Raises
+        ------
+        RunError
+            If what was written last cannot be.
+        """
         if self.closed:
             return
         super().close()
-        with _named(self._name):
+        with failure_named(self._name):
             self._file.close()
         self._files[self._name] = FileDigest(self._bytes, self._hash.hexdigest())
 
     def abandon(self) -> None:
+        """Close the file, which is incomplete."""
         super().close()
         with contextlib.suppress(OSError):
             self._file.close()
-
-
-@contextlib.contextmanager
-def _named(name: str) -> Iterator[None]:
-    """Turn an OSError into a RunError that names the file or folder."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = "the disk is full" if full else error.strerror
-        raise RunError(f"{name}: {reason}; the run was not published") from error
-
-
-def _rename(staging: Path, target: Path) -> None:
-    if os.name == "nt":  # Windows does not rename onto an empty folder
-        with contextlib.suppress(OSError):
-            target.rmdir()
-    try:
-        staging.rename(target)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        raise RunError(
-            f"{target}: another run was published here first; this one was not"
-        ) from error
-
-
-def _sync(path: str | Path) -> None:
-    """Flush a file or folder to the disk.
-
-    An earlier write error is reported to the next process that opens the file.
-    """
-    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from pathlib import Path
 from typing import Any, Final
 
 import pydantic
 
 from runner.errors import DamagedError, InputError, some
 from runner.record.consistency import contradictions
-from runner.record.publication import RECORD
 from runner.record.record import DIGEST, SCHEMA_VERSION, RunRecord, sealed
-from runner.record.run_folder import file_of_run
+from runner.stores.store import RECORD, StoredRun
 from runner.table_formats import is_stored
 
 MAX_RECORD_BYTES: Final = 64 * 2**20
@@ -27,40 +25,31 @@ _LONGEST_SHOWN = 60
 _ADAPTER = pydantic.TypeAdapter(RunRecord)
 
 
-def read_record(folder: Path) -> RunRecord:
-    """Read the record of the run in a folder.
+def read_record(run: StoredRun) -> RunRecord:
+    """Read the record of a run.
 
     Raises
     ------
     DamagedError
-        If there is no record, it is not a regular file inside the folder, or as in
+        If there is no record, it is not a regular file inside the run, or as in
         `parsed_record`.
     """
-    limit = _limit()
+    limit, place = _limit(), run.place(RECORD)
     try:
-        path = _path(folder)
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
-            size = os.fstat(file.fileno()).st_size
+        file, size = run.open(RECORD)
+        with file:
             text = file.read(size) if size <= limit else b""
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise DamagedError.of(str(folder / RECORD), "no run is there") from error
+        raise DamagedError.of(place, "no run is there") from error
     except OSError as error:
-        raise DamagedError.of(str(folder / RECORD), f"cannot be read: {error.strerror}") from error
+        raise DamagedError.of(place, f"cannot be read: {error.strerror or error}") from error
     if size > limit:
         raise DamagedError.of(
-            str(path),
+            place,
             f"a run record of more than {limit:,} bytes, which takes six times that in memory",
             f"set {_LIMIT} to more bytes if you trust it",
         )
-    return parsed_record(text, str(path))
-
-
-def _path(folder: Path) -> Path:
-    try:
-        return file_of_run(folder, RECORD)
-    except DamagedError:
-        (folder / RECORD).lstat()  # raises an OSError if there is none
-        raise
+    return parsed_record(text, place)
 
 
 def parsed_record(text: bytes, place: str) -> RunRecord:

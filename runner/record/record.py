@@ -28,9 +28,9 @@ from runner.model.backend import Backend
 from runner.record.environment import Environment, read_environment
 from runner.record.layer_record import LayerRecord, TensorRecord
 from runner.record.probe_layout import ProbeColumns
-from runner.record.publication import FileDigest
 from runner.record.training_record import StepRecord, TrainingRecord
 from runner.record.uptime import Uptime
+from runner.stores.digests import FileDigest
 from runner.table_formats import FORMATS
 from runner.tables.statistics import STATISTICS
 from runner.tensors import InputSpec

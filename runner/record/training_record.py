@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import FiniteFloat
 
 from runner.bounds import Count, FileName, Sha256
-from runner.record.publication import FileDigest
+from runner.stores.digests import FileDigest
 
 
 @dataclass(frozen=True)

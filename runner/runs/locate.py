@@ -6,73 +6,44 @@ import glob
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath
 
 from runner.errors import DamagedError, InputError, Problem, some, suggest
 from runner.record.order import Ending, in_order
-from runner.record.publication import RECORD
 from runner.runs.garbage import uncollected
 from runner.runs.published_run import Run
 from runner.runs.runs import Runs
-from runner.runs.unreadable import Unreadable
+from runner.stores.local import LocalStore, store_at
+from runner.stores.local_run import holds_run
+from runner.stores.store import Store, StoredRun, Unreadable
 
 OUTPUTS = Path("outputs")
 
 
-def run_folders(folder: Path) -> Iterator[Path | Unreadable]:
-    """Yield the folder of every run in or below a folder, including unreadable runs.
-
-    A folder that cannot be listed is yielded as `Unreadable`, since it may contain runs.
-    Folders whose names begin with a dot are skipped: they are staged or superseded. Links are
-    not followed.
-    """
-    waiting = [folder]
-    while waiting:
-        place = waiting.pop()
-        if os.path.lexists(f"{place}/{RECORD}"):  # twice as fast as listing the folder
-            yield place
-            continue
-        try:
-            with os.scandir(place) as entries:
-                found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-        except (FileNotFoundError, NotADirectoryError, ValueError):
-            continue
-        except OSError as error:
-            # The folder itself may be a text that is not meant as a path.
-            if place != folder or isinstance(error, PermissionError):
-                yield Unreadable(place, f"{place}: cannot be read: {error.strerror}")
-            continue
-        if any(name == RECORD for name, _ in found):  # in a folder that may only be listed
-            yield place
-            continue
-        below = sorted(name for name, is_folder in found if is_folder and not name.startswith("."))
-        waiting += [place / name for name in reversed(below)]
-
-
-def look_below(folder: Path) -> Runs:
-    """Return all runs below a folder, in the order in which they ended.
+def look_below(place: str | Path | Store) -> Runs:
+    """Return all runs in or below a folder, or in a store, in the order in which they ended.
 
     Runs that cannot be read are in `Runs.unreadable`.
     """
     runs: list[Run] = []
     unreadable: list[Unreadable] = []
     with uncollected():
-        for found in run_folders(folder):
+        for found in store_at(place).runs():
             if isinstance(found, Unreadable):
                 unreadable.append(found)
                 continue
             try:
                 runs.append(Run.read(found))
             except DamagedError as error:
-                unreadable.append(Unreadable(found, str(error)))
+                unreadable.append(Unreadable(found.place(), str(error)))
     order = in_order([Ending.of(run.record) for run in runs])
-    return Runs([runs[place] for place in order], unreadable)
+    return Runs([runs[number] for number in order], unreadable)
 
 
-def find_runs(folder: Path) -> list[Run]:
-    """Return all runs below a folder, as in `look_below`; warn of runs that cannot be read."""
-    found = look_below(folder)
+def find_runs(place: str | Path | Store) -> list[Run]:
+    """Return all runs as in `look_below`; warn of runs that cannot be read."""
+    found = look_below(place)
     warn_of(found.unreadable)
     return list(found)
 
@@ -86,32 +57,34 @@ def warn_of(unreadable: Iterable[Unreadable]) -> None:
 _LAST = re.compile(r"last(?:~(\d+))?")
 
 
-def open_run(run: str | Path = "last", outputs: str | Path = OUTPUTS) -> Run:
+def open_run(run: str | Path | StoredRun = "last", outputs: str | Path | Store = OUTPUTS) -> Run:
     """Open a published run.
 
     Parameters
     ----------
     run
         Folder of the run, its id or the beginning of its id, its name, or ``last``,
-        ``last~1``...: the run that ended last, the one before.
+        ``last~1``...: the run that ended last, the one before. Or the files of a run in
+        another store.
     outputs
-        Folder in which to look for runs.
+        Folder, or another store, in which to look for runs.
 
     Raises
     ------
     InputError
         If there is no such run or several runs match; the message lists candidates.
     """
-    path = Path(run)
-    if os.path.lexists(path / RECORD):
-        return Run.read(path)
-    runs = find_runs(Path(outputs))
-    [found] = _latest(str(run), [[run] for run in runs], outputs) or [_named(run, runs, outputs)]
+    if isinstance(run, StoredRun) or holds_run(run):
+        return Run.read(run)
+    store = store_at(outputs)
+    runs = find_runs(store)
+    [found] = _latest(str(run), [[run] for run in runs], store) or [_named(run, runs, store)]
     return found
 
 
 def open_runs(
-    runs: str | Path | Iterable[str | Path] = "last", outputs: str | Path = OUTPUTS
+    runs: str | Path | Store | Iterable[str | Path | Store] = "last",
+    outputs: str | Path | Store = OUTPUTS,
 ) -> Runs:
     """Open several published runs.
 
@@ -119,34 +92,36 @@ def open_runs(
     ----------
     runs
         ``last``, ``last~1``...: all jobs of the last sweep, or the last single run.
-        The id of a sweep, or the beginning of it; a folder with runs below it; a glob of
-        folders; any argument of `open_run`; or a list of these. Of several runs with the same
-        id, such as a run and its copy, the first is opened, and a warning names the others.
+        The id of a sweep, or the beginning of it; a folder with runs below it, or another
+        store; a glob of folders; any text that `open_run` takes; or a list of these. Of several
+        runs with the same id, such as a run and its copy, the first is opened, and a warning
+        names the others.
     outputs
-        Folder in which to look for runs.
+        Folder, or another store, in which to look for runs.
 
     Raises
     ------
     InputError
         If there is no such run or several runs match; the message lists candidates.
     """
-    asked = [runs] if isinstance(runs, str | Path) else list(runs)
-    found = [_several(what, outputs) for what in asked]
+    asked = [runs] if isinstance(runs, str | Path | Store) else list(runs)
+    found = [_several(what, store_at(outputs)) for what in asked]
     unreadable = dict.fromkeys(one for several in found for one in several.unreadable)
     kept: dict[str, Run] = {}
     for run in (run for several in found for run in several):
         first = kept.setdefault(run.id, run)
-        if first is run or first.path.resolve() == run.path.resolve():
+        if first is run or first.stored == run.stored:
             continue
+        place = run.stored.place()
         # A copy; tables and figures tell runs apart by their ids.
-        copy = Unreadable(run.path, f"{run.path}: has the id {run.id}, as {first.path} has")
+        copy = Unreadable(place, f"{place}: has the id {run.id}, as {first.stored.place()} has")
         if copy not in unreadable:
             warn_of([copy])
         unreadable[copy] = None
     return Runs(kept.values(), unreadable)
 
 
-def open_one_or_more(run: str | Path = "last", outputs: str | Path = OUTPUTS) -> Runs:
+def open_one_or_more(run: str | Path = "last", outputs: str | Path | Store = OUTPUTS) -> Runs:
     """Open a run, or all runs of a sweep.
 
     Parameters
@@ -164,30 +139,31 @@ def open_one_or_more(run: str | Path = "last", outputs: str | Path = OUTPUTS) ->
     return open_runs(run, outputs)
 
 
-def _several(what: str | Path, outputs: str | Path) -> Runs:
+def _several(what: str | Path | Store, store: Store) -> Runs:
     """Return the runs that match, and the unreadable runs in the same folders."""
-    below = [look_below(path) for path in _paths(what)]
+    below = [look_below(own) for own in _stores(what)]
     unreadable = [one for several in below for one in several.unreadable]
     if any(map(len, below)):
         warn_of(unreadable)
         return Runs(_by_job([run for several in below for run in several]), unreadable)
     if unreadable:
         raise DamagedError(Problem("", one.why) for one in unreadable)
-    known = look_below(Path(outputs))
+    known = look_below(store)
     warn_of(known.unreadable)
-    meant = _meant(what, list(known), outputs)
-    beside = {run.path.parent for run in meant if run.record.sweep is not None}
-    return Runs(meant, [one for one in known.unreadable if one.path.parent in beside])
+    text = what.place() if isinstance(what, Store) else what
+    meant = _meant(text, list(known), store)
+    beside = {_above(run.stored.place()) for run in meant if run.record.sweep is not None}
+    return Runs(meant, [one for one in known.unreadable if _above(one.place) in beside])
 
 
-def _meant(what: str | Path, runs: list[Run], outputs: str | Path) -> list[Run]:
+def _meant(what: str | Path, runs: list[Run], store: Store) -> list[Run]:
     """Return the jobs of the sweep, or the single run, that match an id or a name."""
     sweeps: dict[str, list[Run]] = {}
     for run in runs:
         key = run.record.sweep or run.id
         sweeps[key] = [*sweeps.pop(key, []), run]  # moves to the end: ordered by its last run
     text = str(what)
-    if last := _latest(text, list(sweeps.values()), outputs):
+    if last := _latest(text, list(sweeps.values()), store):
         return _by_job(last)
     fitting = [
         jobs
@@ -196,17 +172,25 @@ def _meant(what: str | Path, runs: list[Run], outputs: str | Path) -> list[Run]:
     ]
     if len(fitting) == 1:
         return _by_job(fitting[0])
-    return [_named(what, runs, outputs)]
+    return [_named(what, runs, store)]
 
 
-def _paths(what: str | Path) -> list[Path]:
+def _above(place: str) -> PurePath:
+    """Return what a place is in, such as the folder of a sweep."""
+    return PurePath(place).parent
+
+
+def _stores(what: str | Path | Store) -> list[Store]:
+    """Return the folders, or the other store, in which runs are meant."""
+    if isinstance(what, Store):
+        return [what]
     if os.path.isdir(what):  # noqa: PTH112  False if not readable
-        return [Path(what)]
+        return [LocalStore(what)]
     # Path.glob does not accept absolute patterns.
-    return [Path(path) for path in sorted(glob.glob(str(what)))]  # noqa: PTH207
+    return [LocalStore(path) for path in sorted(glob.glob(str(what)))]  # noqa: PTH207
 
 
-def _latest(text: str, choices: Sequence[list[Run]], outputs: str | Path) -> list[Run] | None:
+def _latest(text: str, choices: Sequence[list[Run]], store: Store) -> list[Run] | None:
     """Return the choice that ``last`` or ``last~n`` selects; ``None`` if `text` is neither."""
     match = _LAST.fullmatch(text)
     if match is None:
@@ -215,11 +199,13 @@ def _latest(text: str, choices: Sequence[list[Run]], outputs: str | Path) -> lis
     if back < len(choices):
         return choices[-1 - back]
     if not choices:
-        raise InputError.of(text, f"there is no run in {outputs}", "python -m runner makes one")
-    raise InputError.of(text, f"there are only {len(choices)} in {outputs}", "last is the newest")
+        why = f"there is no run in {store.place()}"
+        raise InputError.of(text, why, "python -m runner makes one")
+    why = f"there are only {len(choices)} in {store.place()}"
+    raise InputError.of(text, why, "last is the newest")
 
 
-def _named(what: str | Path, runs: Sequence[Run], outputs: str | Path) -> Run:
+def _named(what: str | Path, runs: Sequence[Run], store: Store) -> Run:
     """Return the one run with this id or name, or whose id begins with this text."""
     text = str(what)
     found = (
@@ -237,10 +223,10 @@ def _named(what: str | Path, runs: Sequence[Run], outputs: str | Path) -> Run:
             f"type the id of one, such as {found[0].id}",
         )
     below = []
-    for place in run_folders(Path(what)) if text else ():
-        if isinstance(place, Unreadable):
-            raise DamagedError.of("", place.why)
-        below.append(str(place))
+    for one in LocalStore(what).runs() if text else ():
+        if isinstance(one, Unreadable):
+            raise DamagedError.of("", one.why)
+        below.append(one.place())
     if below:
         raise InputError.of(
             text,
@@ -251,7 +237,7 @@ def _named(what: str | Path, runs: Sequence[Run], outputs: str | Path) -> Run:
     newest = some([_described(run) for run in reversed(runs)]) or "none"
     raise InputError.of(
         text,
-        f"no folder of a run, and no id or name in {outputs}",
+        f"no folder of a run, and no id or name in {store.place()}",
         suggest(text, names) or f"there are {newest}",
     )
 

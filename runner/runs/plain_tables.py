@@ -68,6 +68,26 @@ class PlainTables:
             self._is_compared = True
         return probe
 
+    def layers(self) -> pd.DataFrame:
+        """Return the layers in call order, a row per captured tensor; read from the record."""
+        rows = [
+            {
+                "layer": layer.path,
+                "class": layer.layer_class,
+                "order": layer.order,
+                "kind": tensor and tensor.kind,
+                "tensor": tensor and tensor.name,
+                "shape": tensor and tensor.shape,
+                "dtype": tensor and tensor.dtype,
+                "file": tensor and tensor.file,
+                "alias_of": tensor and tensor.alias_of,
+                "reason": layer.reason,
+            }
+            for layer in self._record.layers
+            for tensor in layer.tensors or (None,)
+        ]
+        return pd.DataFrame(rows, dtype=object).astype({"order": "Int64"})
+
     def summary(self) -> pd.DataFrame:
         """Return the statistics of the tensors, a row per tensor."""
         frame = self._read("summary", len(self._own), summary_columns(), _later_columns())

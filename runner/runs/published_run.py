@@ -22,6 +22,8 @@ from runner.runs.shown_probe import ShownProbe
 from runner.runs.unknown import UnknownTensorError
 from runner.similarity.dimensions import layer_statistics
 from runner.similarity.representation import Representation
+from runner.stores.local_run import run_at
+from runner.stores.store import StoredRun
 from runner.tables.layout import stored_dtype
 from runner.tables.reading import read_array, read_blocks, read_rows
 from runner.tables.rows import Rows
@@ -41,28 +43,42 @@ class Run:
 
     Parameters
     ----------
-    path
-        Folder of the run.
+    stored
+        The files of the run.
     record
         Content of the run's ``run.json``.
     """
 
-    def __init__(self, path: Path, record: RunRecord) -> None:
-        self.path = path
+    def __init__(self, stored: StoredRun, record: RunRecord) -> None:
+        self.stored = stored
         self.record = record
-        self._files = RunFiles(path, record)
+        self._files = RunFiles(stored, record)
         self._plain = PlainTables(self._files, record)
 
     @classmethod
-    def read(cls, path: Path) -> Run:
-        """Read the record of the run in a folder.
+    def read(cls, place: str | Path | StoredRun) -> Run:
+        """Read the record of the run in a folder, or in another store.
 
         Raises
         ------
         DamagedError
             As from `runner.record.reading.read_record`.
         """
-        return cls(path, read_record(path))
+        stored = run_at(place)
+        return cls(stored, read_record(stored))
+
+    @property
+    def path(self) -> Path:
+        """The folder of the run.
+
+        Raises
+        ------
+        InputError
+            If it has none on this machine.
+        """
+        if self.stored.folder is None:
+            raise InputError.of(self.stored.place(), "is not in a folder of this machine")
+        return self.stored.folder
 
     @property
     def id(self) -> str:
@@ -80,7 +96,7 @@ class Run:
         return self.record.seed
 
     def __repr__(self) -> str:
-        return f"<Run {self.id} {self.record.status} {str(self.path)!r}>"
+        return f"<Run {self.id} {self.record.status} {self.stored.place()!r}>"
 
     def _repr_html_(self) -> str:
         """Return the HTML that notebooks display: one line about the run, and its layers."""
@@ -313,23 +329,7 @@ class Run:
     @property
     def layers(self) -> pd.DataFrame:
         """The layers in call order: a row per captured tensor, or one with the reason for none."""
-        rows = [
-            {
-                "layer": layer.path,
-                "class": layer.layer_class,
-                "order": layer.order,
-                "kind": tensor and tensor.kind,
-                "tensor": tensor and tensor.name,
-                "shape": tensor and tensor.shape,
-                "dtype": tensor and tensor.dtype,
-                "file": tensor and tensor.file,
-                "alias_of": tensor and tensor.alias_of,
-                "reason": layer.reason,
-            }
-            for layer in self.record.layers
-            for tensor in layer.tensors or (None,)
-        ]
-        return pd.DataFrame(rows, dtype=object).astype({"order": "Int64"})
+        return self._plain.layers()
 
     @property
     def summary(self) -> pd.DataFrame:

@@ -10,9 +10,9 @@ from typing import Literal
 from runner.errors import DamagedError, InputError, OutOfMemoryError, some
 from runner.preflight import readable
 from runner.record.layer_record import TensorRecord
-from runner.record.publication import FileDigest
 from runner.record.record import RunRecord
-from runner.record.run_folder import file_damage
+from runner.stores.digests import FileDigest
+from runner.stores.store import StoredRun
 from runner.table_formats import FORMATS
 from runner.tables.formats import check_expansion
 
@@ -22,14 +22,14 @@ class RunFiles:
 
     Parameters
     ----------
-    path
-        Folder of the run.
+    run
+        The files of the run.
     record
         Content of the run's ``run.json``.
     """
 
-    def __init__(self, path: Path, record: RunRecord) -> None:
-        self._path = path
+    def __init__(self, run: StoredRun, record: RunRecord) -> None:
+        self._run = run
         self._record = record
         self._checked: set[str] = set()
         self._tables: set[str] = set()
@@ -44,23 +44,21 @@ class RunFiles:
         Raises
         ------
         DamagedError
-            If the record names no such file, or `file_damage` finds that it is damaged.
+            If the record names no such file, or it is damaged.
         """
         digest = self._digests.get(name)
         if digest is None:
             raise DamagedError.of(
-                str(self._path / name), "is not a file that the run's record names"
+                self._run.place(name), "is not a file that the run's record names"
             )
         return self._compared(name, digest)
 
     def _compared(self, name: str, digest: FileDigest) -> Path:
-        path = self._path / name
-        if name in self._checked:
-            return path
-        if found := file_damage(self._path, name, digest):
-            raise DamagedError.of(str(path), found, "make the run again")
-        self._checked.add(name)
-        return path
+        if name not in self._checked:
+            if found := self._run.damage(name, digest):
+                raise DamagedError.of(self._run.place(name), found, "make the run again")
+            self._checked.add(name)
+        return self._run.local_path(name)
 
     def plain(self, stem: str, rows: int) -> Path:
         """Return the path of a table other than those of tensors.
@@ -131,7 +129,7 @@ class RunFiles:
             try:
                 check_expansion(path, self._record.format, rows)
             except MemoryError as error:
-                size = readable(path.stat().st_size)
+                size = readable(digest.bytes)
                 raise OutOfMemoryError(
                     f"{path}: memory ran out while its {size} were mapped to be checked"
                 ) from error

@@ -19,10 +19,10 @@ from runner.runs.garbage import uncollected
 from runner.runs.naming import labels_beside_seed, run_labels
 from runner.runs.omissions import completed, each, with_tables
 from runner.runs.published_run import Run
-from runner.runs.unreadable import Unreadable
 from runner.similarity.matrices import matrices_of
 from runner.similarity.pairs import MAX_BYTES, MAX_SAMPLES, Metric, compare_layers
 from runner.similarity.progress import Progress, silent
+from runner.stores.store import Unreadable
 
 if TYPE_CHECKING:
     import xarray

@@ -7,13 +7,13 @@ from typing import Any
 
 from runner.model.backend import read_backend
 from runner.record.layer_record import LayerRecord
-from runner.record.publication import FileDigest
 from runner.record.record import Header, Headline, ModelRecord, ProbeRecord, RunRecord
 from runner.saving.layer_records import with_tables
 from runner.saving.probe_table import ProbeTable
 from runner.saving.steps import Steps
 from runner.saving.tensor_tables import TensorTables
 from runner.showing.showing import Showing
+from runner.stores.digests import FileDigest
 from runner.table_formats import FORMATS
 
 

@@ -20,12 +20,12 @@ def add_workbook(publication: Publication, layers: Iterable[LayerRecord]) -> Non
     Parameters
     ----------
     publication
-        The run's folder, with the tables as Parquet.
+        The run, with the tables as Parquet.
     layers
         The records of the layers; for a training, those at its end.
     """
     sheets = [
-        Sheet(name, "", "", "", publication.staged(f"{name}.parquet"), f"{name}.parquet")
+        Sheet(name, "", "", "", publication.local_path(f"{name}.parquet"), f"{name}.parquet")
         for name in _PLAIN
     ]
     sheets += [
@@ -34,7 +34,7 @@ def add_workbook(publication: Publication, layers: Iterable[LayerRecord]) -> Non
             tensor.kind,
             " x ".join(map(str, tensor.shape)),
             tensor.dtype,
-            publication.staged(tensor.file),
+            publication.local_path(tensor.file),
             tensor.file,
         )
         for layer in layers

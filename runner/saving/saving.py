@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -27,6 +26,7 @@ from runner.saving.weight_values import WeightValues
 from runner.saving.writer_thread import WriterThread, queue_length
 from runner.showing.settings import Settings
 from runner.showing.showing import Showing
+from runner.stores.store import Draft, StoredRun
 from runner.table_formats import FORMATS
 from runner.tables.plain_tables import write_table
 
@@ -36,11 +36,11 @@ Progress = Callable[[int, int | None], None]
 def save(
     model: keras.Model,
     probe: Probe,
-    target: Path,
+    draft: Draft,
     header: Header,
     settings: Settings,
     progress: Progress | None = None,
-) -> Path:
+) -> StoredRun:
     """Show a probe to a model and publish every table with its record.
 
     Parameters
@@ -49,8 +49,8 @@ def save(
         Any Keras model.
     probe
         The probe to show.
-    target
-        The run's folder: absent, or empty.
+    draft
+        The new run, in its store.
     header
         The known fields of the run's record.
     settings
@@ -60,8 +60,8 @@ def save(
 
     Returns
     -------
-    Path
-        The published folder.
+    StoredRun
+        The published run.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def save(
         If the model fails, the disk is full, or another run was published there first.
         Nothing is published then.
     """
-    with Publication(target) as publication:
+    with Publication(draft) as publication:
         showing = Showing(model, probe, settings)
         with Saving(publication, showing, header) as saving:
             saving.write_tensors(progress=progress)
@@ -87,7 +87,7 @@ class Saving:
     Parameters
     ----------
     publication
-        The folder to be published; entered already, so that an error in it is found first.
+        The run to be published; entered already, so that an error in its place is found first.
     showing
         The probe and the traced model.
     header
@@ -115,7 +115,7 @@ class Saving:
         why = showing.capture.eager_because
         self._log.add("the model was traced" if why is None else f"runs eagerly: {why}")
         self._log.add(showing.summary())
-        showing.check_disk(publication.target.parent)
+        publication.draft.check_room(showing.bytes_of_tables())
         probe = showing.probe
         self._probe_table = ProbeTable(showing.settings.format, probe.inputs, probe.columns)
         batch = sum(array.nbytes for array in showing.capture.first)
@@ -180,7 +180,7 @@ class Saving:
         with self.publication.open(name + FORMATS[table_format].suffix) as sink:
             write_table(sink, table, table_format)
 
-    def publish(self, **known: Any) -> Path:
+    def publish(self, **known: Any) -> StoredRun:
         """Publish the run.
 
         Parameters

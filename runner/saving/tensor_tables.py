@@ -11,10 +11,11 @@ import numpy as np
 from runner.errors import RunError
 from runner.probe.probe import Batch
 from runner.probe.probe_hash import ProbeHasher
-from runner.record.publication import FileDigest, Publication
+from runner.record.publication import Publication
 from runner.record.training_record import Checkpoint
 from runner.saving.weight_values import WeightValues
 from runner.showing.showing import Showing
+from runner.stores.digests import FileDigest
 from runner.tables.layout import file_name, layout_of
 from runner.tables.summary import RunningStatistics, not_finite
 from runner.tables.writing import TableWriter, write_weight
@@ -136,7 +137,7 @@ class TensorTables:
         if self._on_nan == "fail":
             where = f"{self.folder}: " if self.folder else ""
             raise RunError(f"{where}{found}; capture.on_nan=fail refuses them")
-        warnings.warn(f"{self._publication.target / self.folder}: {found}", stacklevel=2)
+        warnings.warn(f"{self._publication.draft.place(self.folder)}: {found}", stacklevel=2)
 
     def _begun(self, spec: TensorSpec) -> BinaryIO:
         self._names.append(self.path(spec))

@@ -9,7 +9,7 @@ from rich.text import Text
 from runner.errors import one_line
 from runner.runs.published_run import Run
 from runner.runs.runs import Runs
-from runner.runs.unreadable import Unreadable
+from runner.stores.store import Unreadable
 
 _COLUMNS = ("id", "name", "ended", "status", "model", "seed", "overrides")
 

@@ -177,8 +177,9 @@ def _saved(run: Run) -> str:
     return "\n".join(lines)
 
 
-def _place(run: Run) -> Path:
-    return _from_here(run.path)
+def _place(run: Run) -> str:
+    folder = run.stored.folder
+    return run.stored.place() if folder is None else str(_from_here(folder))
 
 
 def _from_here(folder: str | Path) -> Path:
@@ -188,12 +189,13 @@ def _from_here(folder: str | Path) -> Path:
 
 def _next(run: Run, layers: list[DenseCall]) -> str:
     """Return the commands to continue with."""
-    found = run.path.resolve().is_relative_to(OUTPUTS.resolve())
+    folder = run.stored.folder  # a command names only runs in folders
     commands = [["list"]]
-    if layers:
+    if layers and folder is not None:
+        found = folder.resolve().is_relative_to(OUTPUTS.resolve())
         layer, row, column = story.telling_value(layers)
         unit, sample = layer.output.columns[column], str(layer.output.index[row])
-        name = run.id if found else str(_place(run))
+        name = run.id if found else _place(run)
         commands = [["explain", layer.name, unit, name, "--sample", sample]]
     if run.seed is not None and "probe" in run.config:
         kept = [given for given in run.record.overrides if not given.startswith(("seed=", "name="))]

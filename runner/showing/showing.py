@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -25,7 +24,7 @@ from runner.capture.selection import Selection
 from runner.capture.state import left_alone
 from runner.errors import InputError, RunError
 from runner.model.building import output_shape
-from runner.preflight import check_disk, check_memory, check_size, estimated_bytes
+from runner.preflight import check_memory, check_size, estimated_bytes
 from runner.probe.probe import Batch, Probe, grouped, named_inputs
 from runner.probe.targets import Targets
 from runner.showing.settings import Settings
@@ -149,11 +148,11 @@ class Showing:
         settings = self.settings
         check_size(self.specs, rows, settings.format, settings.capture.max_bytes, settings.times)
 
-    def check_disk(self, folder: Path) -> None:
-        """Check that the disk of a folder has room for the tables, raise RunError otherwise."""
+    def bytes_of_tables(self) -> int:
+        """Return the estimated size of all tables."""
         rows, settings = self.rows or 1, self.settings
         once = sum(estimated_bytes(spec, rows, settings.format) for spec in self.specs)
-        check_disk(once * settings.times, folder)
+        return once * settings.times
 
     def __iter__(self) -> Iterator[tuple[Batch, list[np.ndarray | None]]]:
         """Yield every batch with the values of ``capture.tensors`` for its samples.

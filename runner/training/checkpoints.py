@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,6 +11,7 @@ import pyarrow as pa
 from runner.record.record import Status
 from runner.record.training_record import Checkpoint, TrainingRecord
 from runner.saving.saving import Saving
+from runner.stores.store import StoredRun
 from runner.training.schedule import Schedule
 
 
@@ -74,7 +74,7 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
         else:
             self._capture()
 
-    def publish(self, status: Status = "COMPLETED", **data: Any) -> Path:
+    def publish(self, status: Status = "COMPLETED", **data: Any) -> StoredRun:
         """Publish the run with the history of its training.
 
         Parameters

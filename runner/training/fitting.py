@@ -20,6 +20,7 @@ from runner.record.record import Header, Status
 from runner.saving.saving import Progress, Saving
 from runner.showing.settings import Settings
 from runner.showing.showing import Showing
+from runner.stores.store import Draft, StoredRun
 from runner.training.checkpoints import Checkpoints
 from runner.training.schedule import Schedule
 from runner.training.training_data import TrainingData, placed, read_training_data
@@ -30,12 +31,12 @@ _WRITTEN_BY_CALLBACKS = "callbacks"
 def fit_and_save(
     model: keras.Model,
     probe: Probe,
-    target: Path,
+    draft: Draft,
     header: Header,
     settings: Settings,
     config: ExperimentConfig,
     progress: Progress | None = None,
-) -> Path:
+) -> StoredRun:
     """Train a model and publish its activations for the probe at the chosen steps.
 
     The same seed gives bit-for-bit identical weights on the same machine.
@@ -44,15 +45,15 @@ def fit_and_save(
     ----------
     model, config
         The model, built and compiled from the configuration, which has a ``train``.
-    probe, target, header, settings
+    probe, draft, header, settings
         As in `runner.saving.saving.save`.
     progress
         Called with the number of samples trained on since the last call, and their total.
 
     Returns
     -------
-    Path
-        The published folder.
+    StoredRun
+        The published run.
 
     Raises
     ------
@@ -68,11 +69,11 @@ def fit_and_save(
     data = _read(model, probe, train)
     schedule = Schedule(train.capture_at, train.every, train.unit)
     settings = replace(settings, times=_times(schedule, data, train))
-    with framework().deterministic(), Publication(target) as publication:
+    with framework().deterministic(), Publication(draft) as publication:
         showing = Showing(model, probe, settings)
         with Saving(publication, showing, header) as saving:
             checkpoints = Checkpoints(schedule, saving)
-            callbacks = build_callbacks(train, publication.make_room(_WRITTEN_BY_CALLBACKS))
+            callbacks = build_callbacks(train, publication.local_path(_WRITTEN_BY_CALLBACKS))
             if progress is not None:
                 callbacks.append(_Reporting(progress, data.rows))
             interrupted = _fit(model, data, config, [*callbacks, checkpoints])
@@ -84,7 +85,7 @@ def fit_and_save(
             status: Status = "COMPLETED" if interrupted is None else "INTERRUPTED"
             published = checkpoints.publish(status, **data.facts)
     if interrupted is not None:
-        raise KeyboardInterrupt(f"the partial run is in {published}") from interrupted
+        raise KeyboardInterrupt(f"the partial run is in {published.place()}") from interrupted
     return published
 
 

@@ -11,13 +11,14 @@ from typing import Any, Unpack
 from runner.config.capture_config import CaptureOptions
 from runner.config.experiment_config import check_name, parse_capture
 from runner.errors import InputError
-from runner.local_paths import local_path
 from runner.probe.memory_sources import as_probe
-from runner.record.publication import Publication, check_target
+from runner.record.publication import Publication
 from runner.record.record import Header
 from runner.saving.saving import Saving
 from runner.showing.settings import Settings
 from runner.showing.showing import Showing
+from runner.stores.local import draft_at
+from runner.stores.store import Draft
 from runner.training.checkpoints import Checkpoints
 from runner.training.schedule import Schedule, Unit
 
@@ -36,7 +37,7 @@ class ActivationRecorder(Checkpoints):
         The inputs to show, as for `runner.save_run`, except a generator, which can be read
         only once.
     path
-        The run's folder: absent, or empty.
+        The run's folder: absent, or empty. Or a new run in another store.
     capture_at, every, unit
         The steps to capture, as in the configuration's ``train``: ``capture_at=[0, 1, 5]``,
         ``every=5``, ``unit="step"`` for batches. By default after every epoch, and before
@@ -65,7 +66,7 @@ class ActivationRecorder(Checkpoints):
     def __init__(
         self,
         probe: Any,
-        path: str | Path,
+        path: str | Path | Draft,
         *,
         capture_at: Iterable[int | str] = (),
         every: int | None = None,
@@ -90,8 +91,8 @@ class ActivationRecorder(Checkpoints):
                 "a generator can be read only once, and is needed at every step",
                 "give a function that returns it",
             )
-        self.path = local_path(path, "path")
-        check_target(self.path)
+        self._draft = draft_at(path, "path")
+        self._draft.check()
         self._probe = as_probe(probe, sample_ids, labels, targets)
         check_name(name)
         self._name = name
@@ -110,7 +111,7 @@ class ActivationRecorder(Checkpoints):
             )
         header = Header.of_model(self._name, self._config)
         with contextlib.ExitStack() as stack:
-            publication = stack.enter_context(Publication(self.path))
+            publication = stack.enter_context(Publication(self._draft))
             showing = Showing(self.model, self._probe, self._settings)
             self.saving = stack.enter_context(Saving(publication, showing, header))
             # Keras does not notify callbacks when a training is aborted.

@@ -1,0 +1,107 @@
+"""The files of a run in a folder on this machine's disk: only regular files inside the folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO
+
+from runner.errors import DamagedError
+from runner.stores.store import RECORD, StoredRun, Unreadable
+
+_AGAIN = "make the run again"
+
+
+class LocalRun(StoredRun):
+    """The files of a run in a folder.
+
+    Parameters
+    ----------
+    folder
+        Folder of the run.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = str(folder) or "."
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LocalRun) and self._real() == other._real()
+
+    def __hash__(self) -> int:
+        return hash(self._real())
+
+    def place(self, name: str = "") -> str:
+        """Return the path of the folder, or of a file in it."""
+        return str(Path(self._folder, name))
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+        return Path(self._folder)
+
+    def open(self, name: str) -> tuple[BinaryIO, int]:
+        """Open a regular file inside the folder; links that lead out of it are refused."""
+        file = open(self._checked(name), "rb", buffering=0)  # noqa: PTH123, SIM115
+        return file, os.fstat(file.fileno()).st_size
+
+    def names(self) -> Iterator[str | Unreadable]:
+        """Yield the names of all files, of links, and of folders that cannot be listed."""
+        unreadable: list[OSError] = []
+        for place, folders, files in os.walk(self._folder, onerror=unreadable.append):
+            inside = self._inside(place)
+            start = "" if inside == "." else f"{inside}/"
+            links = [folder for folder in folders if os.path.islink(f"{place}/{folder}")]  # noqa: PTH114
+            yield from (start + name for name in (*files, *links))
+        for error in unreadable:
+            name = self._inside(error.filename)
+            yield Unreadable(name, f"{name}: cannot be read: {error.strerror}")
+
+    def local_path(self, name: str) -> Path:
+        """Return the path of a file in the folder."""
+        return Path(self._folder, name)
+
+    def _real(self) -> str:
+        return os.path.realpath(self._folder)
+
+    def _inside(self, path: str) -> str:
+        return Path(path).relative_to(self._folder).as_posix()
+
+    def _checked(self, name: str) -> str:
+        """Return the path of a regular file inside the folder; raise as `open` does otherwise.
+
+        The path is text, as in `LocalStore.runs`.
+        """
+        if _is_outside(name):
+            raise self._refused(name, "names a file outside the run")
+        path, mode = self._folder, 0
+        for part in name.split("/"):
+            path = f"{path}/{part}"
+            mode = os.lstat(path).st_mode
+            if stat.S_ISLNK(mode):
+                if not Path(os.path.realpath(path)).is_relative_to(self._real()):
+                    raise self._refused(name, "names a file outside the run, through a link")
+                mode = os.stat(path).st_mode  # noqa: PTH116
+        if not stat.S_ISREG(mode):
+            raise self._refused(name, "is not a regular file")
+        return path
+
+    def _refused(self, name: str, why: str) -> DamagedError:
+        return DamagedError.of(self.place(name), why, _AGAIN)
+
+
+def run_at(place: str | Path | StoredRun) -> StoredRun:
+    """Return the files of the run in a folder; those of another store are returned as they are."""
+    return LocalRun(place) if isinstance(place, str | Path) else place
+
+
+def holds_run(folder: str | Path) -> bool:
+    """Return whether a folder holds the record of a run, readable or not."""
+    return os.path.lexists(os.path.join(folder, RECORD))  # noqa: PTH118
+
+
+@lru_cache(1024)
+def _is_outside(name: str) -> bool:
+    return Path(name).is_absolute() or ".." in Path(name).parts

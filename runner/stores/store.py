@@ -1,0 +1,291 @@
+"""What a store of runs must provide: how a run is written, listed, read and verified."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from runner.errors import DamagedError, InputError, RunError
+from runner.stores.digests import FileDigest
+
+RECORD = "run.json"
+"""The name of a run's record, which makes the files of a run complete."""
+
+
+class Store(ABC):
+    """A place that holds runs.
+
+    Files of a run are named by their path inside the run, with ``/``.
+    """
+
+    @abstractmethod
+    def place(self) -> str:
+        """Return where the store is; used in messages."""
+
+    @abstractmethod
+    def draft(self, name: str) -> Draft:
+        """Return a new run, of which nothing is written yet.
+
+        Parameters
+        ----------
+        name
+            Where the run is to appear, inside the store.
+        """
+
+    @abstractmethod
+    def runs(self) -> Iterator[StoredRun | Unreadable]:
+        """Yield every published run, in the order of their places; never one that is a draft.
+
+        A part of the store that cannot be listed is yielded as `Unreadable`, since it may hold
+        runs.
+        """
+
+
+class Draft(ABC):
+    """The files of a run before it is published: they appear together, or never.
+
+    Several files are open at once, and two threads may write different ones. An `OSError` of any
+    method becomes one line that names the file.
+    """
+
+    @abstractmethod
+    def place(self, name: str = "") -> str:
+        """Return where the run, or a file of it, is to appear; used in messages."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Check that the run can be written, without writing anything.
+
+        Raises
+        ------
+        InputError
+            If something is there already.
+        """
+
+    def begin(self) -> None:
+        """Prepare for the first file, after the same check.
+
+        Raises
+        ------
+        InputError
+            As in `check`, or if nothing can be written there.
+        """
+        self.check()
+
+    def check_room(self, size: int) -> None:  # noqa: B027  many stores do not know
+        """Check that there is room for files of about this size in bytes, if that is known.
+
+        Raises
+        ------
+        RunError
+            If there is not.
+        """
+
+    @abstractmethod
+    def open(self, name: str) -> BinaryIO:
+        """Open a new file for writing; it is closed before `commit`.
+
+        Raises
+        ------
+        OSError
+            If there is such a file already, or it cannot be written.
+        """
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a closed file."""
+
+    def local_path(self, name: str) -> Path:
+        """Return the path of a closed file, or of a folder, on this machine.
+
+        For code that reads or writes only there: the workbook, and callbacks of a training. A
+        folder is made if it is missing. By default, refused.
+
+        Raises
+        ------
+        InputError
+            If the store keeps no files on this machine.
+        """
+        raise InputError.of(self.place(name), "its store keeps no files on this machine")
+
+    def take_in(self, folder: str) -> Mapping[str, FileDigest]:
+        """Add what other code wrote to the `local_path` of a folder to the files of the run.
+
+        A folder without files is removed.
+
+        Returns
+        -------
+        Mapping[str, FileDigest]
+            Digests of the files, by path inside the run.
+
+        Raises
+        ------
+        RunError
+            If there is a link in the folder.
+        """
+        raise NotImplementedError  # a store without local paths is never asked
+
+    @abstractmethod
+    def commit(self, record: bytes) -> StoredRun:
+        """Publish the run: all files and the record appear at once, and stay after a power cut.
+
+        If this fails or the process ends, no run appears. Of several drafts of one place, one is
+        published, and the others fail.
+
+        Parameters
+        ----------
+        record
+            Content of `RECORD`, the last file.
+
+        Raises
+        ------
+        RunError
+            If another run was published there since `check`.
+        OSError
+            If writing fails.
+        """
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """Remove all files, unless the run was published; errors are ignored."""
+
+
+class StoredRun(ABC):
+    """The files of a published run, which may have been damaged or changed since.
+
+    Objects for the same run are equal. They can be pickled, since many runs are verified in
+    several processes.
+    """
+
+    @abstractmethod
+    def place(self, name: str = "") -> str:
+        """Return where the run, or a file of it, is; used in messages."""
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the run, if it has one on this machine."""
+        return None
+
+    @abstractmethod
+    def open(self, name: str) -> tuple[BinaryIO, int]:
+        """Open a file of the run for reading from its beginning.
+
+        The name may come from anyone; what is opened must lie inside the run.
+
+        Returns
+        -------
+        file : BinaryIO
+            The open file.
+        size : int
+            Its size in bytes.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        OSError
+            If it cannot be read.
+        DamagedError
+            If it is not a file, or lies outside the run.
+        """
+
+    @abstractmethod
+    def names(self) -> Iterator[str | Unreadable]:
+        """Yield the names of all files of the run, in any order; nothing else is read.
+
+        A folder that cannot be listed is yielded as `Unreadable`, by its path inside the run.
+        """
+
+    def local_path(self, name: str) -> Path:
+        """Return the path of a file on this machine, with the content that `open` gives.
+
+        For what reads files only there: tables, which are mapped into memory, and DuckDB. A
+        remote store downloads the file. By default, refused.
+
+        Raises
+        ------
+        InputError
+            If the store keeps no files on this machine.
+        """
+        raise InputError.of(self.place(name), "its store keeps no files on this machine")
+
+    def damages(self, digests: Mapping[str, FileDigest]) -> Iterator[tuple[str, str]]:
+        """Yield the name of each damaged file, and a description as in `damage`.
+
+        Parameters
+        ----------
+        digests
+            Recorded digests of files by name.
+        """
+        for name, digest in digests.items():
+            if why := self.damage(name, digest):
+                yield name, why
+
+    def damage(self, name: str, digest: FileDigest) -> str:
+        """Return a description of the damage of a file; empty if it is as recorded.
+
+        A file of the wrong size is not read.
+
+        Parameters
+        ----------
+        name
+            Path of the file inside the run.
+        digest
+            Recorded digest of the file.
+        """
+        try:
+            file, size = self.open(name)
+            with file:
+                if size != digest.bytes:
+                    return f"damaged: expected {digest}, found {size:,} bytes"
+                found = FileDigest.of(file)
+        except DamagedError as error:
+            return error.problems[0].message
+        except FileNotFoundError:
+            return "is missing"
+        except OSError as error:
+            return f"cannot be read: {error.strerror or error}"
+        return "" if found == digest else f"damaged: expected {digest}, found {found}"
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A run or a folder that cannot be read.
+
+    Attributes
+    ----------
+    place
+        Where it is.
+    why
+        Reason in one line, naming the file.
+    """
+
+    place: str
+    why: str
+
+    @property
+    def path(self) -> Path:
+        """The place as a path."""
+        return Path(self.place)
+
+
+@contextlib.contextmanager
+def failure_named(place: str) -> Iterator[None]:
+    """Turn an OSError of writing into a RunError that names the file or the run.
+
+    Raises
+    ------
+    RunError
+        If an `OSError` is raised in the context.
+    """
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "the disk is full" if full else error.strerror or error
+        raise RunError(f"{place}: {reason}; the run was not published") from error
