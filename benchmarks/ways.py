@@ -11,7 +11,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from runner.tables.tables import TableWriter
 
 from benchmarks.models import Case
 from runner.engines.tensorflow.tracing import exact as unfused

@@ -86,8 +86,11 @@ def installed(project: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_examples_print_what_they_say(tmp_path: Path, page: str) -> None:
+def test_the_examples_print_what_they_say(
+    tmp_path: Path, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path  # one for all examples of a page, as its reader has one
+    monkeypatch.syspath_prepend(folder / "own")
     path = os.pathsep.join([str(ROOT), str(folder / "own")])
     environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": "80"}
     text = (ROOT / page).read_text(encoding="utf-8")

@@ -162,8 +162,8 @@ def test_runs_of_another_store_are_found_by_name_id_and_time(
     one = runner.open_run("b", memory)
     assert runner.open_run(one.id, memory).id == one.id
     assert runner.open_run(one.stored).id == one.id
-    with pytest.raises(InputError, match="c: no folder of a run, and no id or name in memory"):
-        runner.open_run("c", memory)
+    with pytest.raises(InputError, match="nobody: no folder of a run, and no id or name in mem"):
+        runner.open_run("nobody", memory)
     with pytest.raises(InputError, match="there is no run in empty"):
         runner.open_run("last", LocalStore("empty"))
     runs = runner.open_runs(memory)
@@ -181,7 +181,7 @@ def test_a_damaged_file_in_another_store_is_found(memory: Memory, model: keras.M
     files["activations/00_hidden.parquet"] = files["activations/00_hidden.parquet"][:-1] + b"?"
     del files["summary.parquet"]
     run = runner.open_run("last", memory)
-    damaged, missing, other = damage(run)
+    missing, damaged, other = damage(run)
     assert damaged.startswith("activations/00_hidden.parquet: damaged: expected ")
     assert missing == "summary.parquet: is missing"
     assert other == "own.txt: is not a file of the run"

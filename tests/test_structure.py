@@ -439,6 +439,49 @@ def test_the_other_modules_load_without_tensorflow_and_keras() -> None:
     assert (done.stdout.strip(), done.stderr) == ("set()", "")
 
 
+# Calls that touch a file, and those that do so if they are made on a path.
+_TOUCHING = {"fsync", "mkdir", "makedirs", "rmdir", "rmtree", "scandir", "touch", "unlink"}
+_TOUCHING |= {f"{verb}_{what}" for verb in ("read", "write") for what in ("bytes", "text")}
+_TOUCHING_PATHS = {"open", "rename", "replace"}
+_ON_PATHS = re.compile(r"(^|[._])(os|path|folder|file|place|target)$|^(Path|regular_file)\(")
+
+
+def touching(module: str) -> set[str]:
+    """Calls of a module that open, make, move or remove a file or folder by its path."""
+    found = set()
+    for node in ast.walk(ast.parse(SOURCES[module])):
+        if not isinstance(node, ast.Call):
+            continue
+        name, of = ast.unparse(node.func), ""
+        if isinstance(node.func, ast.Attribute):
+            name, of = node.func.attr, ast.unparse(node.func.value)
+        on_path = _ON_PATHS.search(of) if of else name == "open"
+        if name in _TOUCHING or (name in _TOUCHING_PATHS and on_path):
+            found.add(ast.unparse(node))
+    return found
+
+
+def test_the_files_of_a_run_are_touched_by_its_store_alone() -> None:
+    packages = ("stores", "config", "command_line", "commands", "probe", "sources", "model")
+    users = {module for module in SOURCES if touching(module)}
+    assert {module for module in users if module.partition(".")[0] not in packages} == {
+        # These read a file from the path that a store gave.
+        "formats.arrow",
+        "formats.csv",
+        "parquet_layout",
+        "tables.plain_parquet",
+        "screen.screen",
+        # These touch other files.
+        "regular_files",  # those that the user names
+        "experiment.fingerprint",  # likewise
+        "training.fitting",  # Keras writes a model only to a path
+        "record.uptime",  # the id that Linux gives to the time since it was started
+        "report.page",  # its own templates
+        "report.view",  # likewise
+    }
+    assert {module for module in users if "fsync" in SOURCES[module]} == {"stores.local_draft"}
+
+
 def test_no_public_function_bears_the_name_of_a_module() -> None:
     functions = {
         node.name

@@ -46,7 +46,8 @@ class Publication:
         self._record: bytes | None = None
 
     def __enter__(self) -> Publication:
-        self.draft.begin()
+        with failure_named(self.draft.place()):
+            self.draft.begin()
         return self
 
     def __exit__(

@@ -49,8 +49,8 @@ class Store(ABC):
 class Draft(ABC):
     """The files of a run before it is published: they appear together, or never.
 
-    Several files are open at once, and two threads may write different ones. An `OSError` of any
-    method becomes one line that names the file.
+    Several files are open at once, and two threads may write different ones. An `OSError` of what
+    begins, writes or publishes becomes one line that names the file or the run.
     """
 
     @abstractmethod
@@ -128,7 +128,7 @@ class Draft(ABC):
         RunError
             If there is a link in the folder.
         """
-        raise NotImplementedError  # a store without local paths is never asked
+        raise NotImplementedError  # not asked where `local_path` is refused
 
     @abstractmethod
     def commit(self, record: bytes) -> StoredRun:

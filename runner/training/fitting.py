@@ -73,13 +73,17 @@ def fit_and_save(
         showing = Showing(model, probe, settings)
         with Saving(publication, showing, header) as saving:
             checkpoints = Checkpoints(schedule, saving)
-            callbacks = build_callbacks(train, publication.local_path(_WRITTEN_BY_CALLBACKS))
+            callbacks = []
+            if train.callbacks:
+                folder = publication.local_path(_WRITTEN_BY_CALLBACKS)
+                callbacks = build_callbacks(train, folder)
             if progress is not None:
                 callbacks.append(_Reporting(progress, data.rows))
             interrupted = _fit(model, data, config, [*callbacks, checkpoints])
             if interrupted is not None:
                 checkpoints.finish()
-            publication.take_in(_WRITTEN_BY_CALLBACKS)
+            if train.callbacks:
+                publication.take_in(_WRITTEN_BY_CALLBACKS)
             if train.save_model:
                 publication.write("model.keras", _as_file(model))
             status: Status = "COMPLETED" if interrupted is None else "INTERRUPTED"
