@@ -211,6 +211,14 @@ def test_a_wrong_model_is_one_line(layers: str, line: str, said: Said) -> None:
             SPARSE,
             "p.csv:3: label 7 is none of the output's 2 classes, 0 to 1",
         ),
+        *(
+            (
+                "a,b,c,y,z\n1,2,3,0,1\n1,2,3,1,1e300\n",
+                (*CSV, "+probe.target_columns=[y,z]", word),
+                "p.csv:3: target, column 1: found 1e+300; it is too large for float32",
+            )
+            for word in ("capture.kinds=[gradient]", "train=fit")
+        ),
         (
             "a,b,c,y\n1,2,3,0.5\n",
             (*CSV, "+probe.target_columns=[y]", "loss=categorical_crossentropy", "train=fit"),

@@ -260,8 +260,8 @@ MANY = pa.table({"sample": range(5000), "x": np.zeros(5000)})
             parquet(TEXT, column_encoding={"sample": "PLAIN", "x": "DELTA_BYTE_ARRAY"}),
             "found encoded values in 'x'",
         ),
-        (b"PAR1" + b"\0" * 5000 + b"PAR1", "expected a parquet table, found a damaged file"),
-        (b"x" * 5000, "expected a parquet table, found a damaged file"),
+        (b"PAR1" + b"\0" * 5000 + b"PAR1", "expected a table as parquet, found a damaged file"),
+        (b"x" * 5000, "expected a table as parquet, found a damaged file"),
     ],
 )
 def test_a_parquet_file_that_unfolds_is_not_read(data: bytes, said: str, tmp_path: Path) -> None:

@@ -651,6 +651,24 @@ def test_a_picture_that_is_cut_short_is_named(kind: str) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.ppm", b"P6\n\xff\xfe 8\n255\n"),
+        ("a.ppm", b"P3\n8 8\n255\nxx yy"),
+        ("a.ppm", b"P3\n2 2\n255\n" + b"1" * 30),
+        ("a.pbm", b"P1\n8 8\n2 3 4"),
+        ("a.xbm", b"#define im_w"),
+    ],
+)
+def test_a_damaged_picture_is_told_without_its_bytes(name: str, data: bytes) -> None:
+    Path("pictures").mkdir()
+    Path("pictures", name).write_bytes(data)
+    said = f"^pictures/{name}: cannot be read as a picture: it is incomplete or damaged$"
+    with pytest.raises(InputError, match=said):
+        images()
+
+
 def test_a_picture_that_declares_too_many_pixels_is_refused() -> None:
     picture("pictures/a.png")
     data = bytearray(Path("pictures/a.png").read_bytes())

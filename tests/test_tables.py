@@ -410,11 +410,19 @@ def test_a_damaged_file_is_refused(table: tuple[Path, str], keep: float) -> None
         read_array(path, spec_of((3,)), format, rows=5)
 
 
+@pytest.mark.parametrize("format", STORED)
+def test_an_empty_file_is_called_empty(tmp_path: Path, format: str) -> None:
+    path = tmp_path / "table"
+    path.touch()
+    with pytest.raises(InputError, match=rf"expected a table as {format}, found an empty file$"):
+        read_array(path, spec_of((3,)), format, rows=5)
+
+
 def test_a_damaged_csv_says_what_does_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     for damage in ('"sample","u0"\n1,x\n', '"sample","u0"\n1\n', '"sample","u0"\n1,\n'):
         path.write_text(damage)
-        with pytest.raises(InputError, match=r"expected a csv table, found a damaged file"):
+        with pytest.raises(InputError, match=r"expected a table as csv, found a damaged file"):
             read_array(path, spec_of((1,)), "csv")
     path.write_bytes(b'"sample","u\xff"\n')
     with pytest.raises(InputError, match=r"damaged file \('utf-8' codec can't decode"):

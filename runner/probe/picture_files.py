@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ _BY_ENDING = ("TGA",)
 _OF_PAGES = ("GIF", "TIFF", "PNG", "WEBP", "AVIF")
 _LEFT_BY_SYSTEMS = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r")
 _MOST_NAMES = 100
+_BROKEN = "it is incomplete or damaged"
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def _identified(pillow: Any, path: Path) -> tuple[str, bool]:
     except pillow.UnidentifiedImageError as error:
         what = what_it_is(path)
         if "a picture" in what:
-            raise broken_picture(path, ValueError("it is incomplete or damaged")) from error
+            raise broken_picture(path, ValueError(_BROKEN)) from error
         if named in known:
             why = f"expected a picture, {what}"
             raise InputError.of(str(path), why, "replace it, or move it away") from error
@@ -130,7 +132,10 @@ def _identified(pillow: Any, path: Path) -> tuple[str, bool]:
 
 def broken_picture(path: Path, error: Exception) -> InputError:
     """Return the error that a picture cannot be read."""
-    return InputError.of(str(path), f"cannot be read as a picture: {first_line(error)}")
+    said = first_line(error)
+    if re.search(r"\bb['\"]", said):  # Pillow shows the bytes that it cannot read
+        said = _BROKEN
+    return InputError.of(str(path), f"cannot be read as a picture: {said}")
 
 
 @contextlib.contextmanager

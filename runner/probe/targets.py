@@ -32,6 +32,8 @@ class Targets:
         Loss of the compiled model: an object, a function or a name.
     output
         Shape of the model's output for one sample; ``None`` for an axis of any length.
+    dtype
+        The dtype of floats that the loss computes with.
 
     Raises
     ------
@@ -39,7 +41,7 @@ class Targets:
         If there is no loss, or the samples have neither targets nor labels.
     """
 
-    def __init__(self, probe: Probe, loss: Any, output: Sequence[int | None]) -> None:
+    def __init__(self, probe: Probe, loss: Any, output: Sequence[int | None], dtype: str) -> None:
         if loss is None:
             raise InputError.of(
                 "model", "was not compiled with a loss", "compile it: model.compile(loss=...)"
@@ -51,6 +53,7 @@ class Targets:
         self._probe = probe
         self._loss = name_of(loss)
         self._output = tuple(output)
+        self._dtype = dtype
         folded = self._loss.replace("_", "").lower()
         self._sparse = folded in _SPARSE
         # The targets of custom losses are not known, and not checked.
@@ -75,7 +78,8 @@ class Targets:
         Raises
         ------
         InputError
-            If the loss cannot compare them with the output, or a label is not one of its classes.
+            If the loss cannot compare them with the output, a label is not one of its classes, or
+            its dtype cannot hold a target.
         """
         whole = batch.labels is not None and not is_text(batch.labels)
         if whole and (self._sparse or batch.targets is None):
@@ -92,6 +96,7 @@ class Targets:
             self._check_shape(targets)
         if self._checked and self._sparse:
             self._check_classes(targets, row)
+        self._check_range(targets, row)
         return targets
 
     def _check_shape(self, targets: np.ndarray) -> None:
@@ -127,6 +132,17 @@ class Targets:
             row + int(place[0]),
             f"label {targets[place]} is none{of or ', which are whole numbers'}",
         )
+
+    def _check_range(self, targets: np.ndarray, row: int) -> None:
+        if targets.dtype.kind != "f":
+            return
+        with np.errstate(over="ignore"):
+            wrong = np.isinf(targets.astype(self._dtype, copy=False)) & np.isfinite(targets)
+        if wrong.any():
+            place = tuple(map(int, np.unravel_index(wrong.argmax(), wrong.shape)))
+            column = f"column {', '.join(map(str, place[1:]))}" if place[1:] else ""
+            found, advice = f"found {targets[place]}", f"it is too large for {self._dtype}"
+            raise self._probe.mistake(row + place[0], found, advice, "target", column)
 
 
 def name_of(loss: Any) -> str:

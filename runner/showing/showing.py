@@ -86,7 +86,9 @@ class Showing:
         if "gradient" in settings.capture.kinds:
             with left_alone(model):
                 shape = output_shape(model, self._first.inputs)
-            self._targets = Targets(probe, getattr(model, "loss", None), shape)
+            self._targets = Targets(
+                probe, getattr(model, "loss", None), shape, keras.config.floatx()
+            )
         self.batch_size = fixed or len(self._first)  # less, if the probe's length was unknown
         self._more = len(self._first) == asked if self.rows is None else self.rows > asked
         given = self.batch_size

@@ -177,6 +177,7 @@ def _damage_named(path: Path, format: str) -> Iterator[None]:
     A MemoryError is passed on, since it does not mean that the file is damaged.
     """
     try:
+        _refuse_empty(path, format)
         yield
     except (InputError, MemoryError):
         raise
@@ -186,8 +187,13 @@ def _damage_named(path: Path, format: str) -> Iterator[None]:
         if os.strerror(errno.ENOMEM) in str(error):  # from mapping a file; Arrow sets no errno
             raise MemoryError(first_line(error)) from error
         raise DamagedError.of(
-            str(path), f"expected a {format} table, found a damaged file ({first_line(error)})"
+            str(path), f"expected a table as {format}, found a damaged file ({first_line(error)})"
         ) from error
+
+
+def _refuse_empty(path: Path, format: str) -> None:
+    if not path.stat().st_size:
+        raise DamagedError.of(str(path), f"expected a table as {format}, found an empty file")
 
 
 @contextlib.contextmanager

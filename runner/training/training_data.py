@@ -78,7 +78,8 @@ def read_training_data(model: keras.Model, probe: Probe, own: ProbeSource | None
     """
     with placed(own):
         [whole] = probe.batches(_ALL)
-        targets = Targets(probe, model.loss, output_shape(model, whole.inputs)).of(whole)
+        output = output_shape(model, whole.inputs)
+        targets = Targets(probe, model.loss, output, keras.config.floatx()).of(whole)
     hasher = ProbeHasher()
     hasher.update(whole)
     compared = np.ascontiguousarray(targets)
