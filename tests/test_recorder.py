@@ -160,6 +160,16 @@ def test_any_model_and_any_data_will_do() -> None:
     np.testing.assert_array_equal(run["head"], np.asarray(model(X)))
 
 
+def test_a_metric_named_epoch_has_a_column_beside_the_epochs() -> None:
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    recorder = runner.ActivationRecorder(X[:4], "run")
+    model.compile("sgd", "mse", metrics=[keras.metrics.MeanAbsoluteError(name="epoch")])
+    model.fit(X, Y, epochs=2, verbose=0, callbacks=[recorder])
+    history = runner.open_run("run").history
+    assert history.columns.tolist() == ["epoch_", "loss"]
+    assert history.index.tolist() == [1, 2]
+
+
 def test_a_training_that_goes_on_counts_on() -> None:
     model = noisy()
     fit(model)

@@ -88,6 +88,16 @@ def test_callbacks_are_classes_with_their_arguments() -> None:
         (["train.metrics=[acuracy]"], "did you mean 'accuracy'?"),
         (["train.metrics=[{class_name: AUC, treshold: 3}]"], "did you mean 'thresholds'?"),
         (["train.metrics=[3]"], "expected a metric's name, or a mapping that begins with"),
+        (["train.metrics=[{class_name: Gone}]"], "Gone"),
+        (
+            ["train.metrics=[{class_name: AUC, name: epoch}]"],
+            "train.metrics.0: the history has a column 'epoch' of its own; give the metric another "
+            "name: name: my_epoch",
+        ),
+        (
+            ["train.metrics=[accuracy, {class_name: AUC, name: loss}]"],
+            "train.metrics.1: the history has a column 'loss' of its own",
+        ),
         (
             ["+train.callbacks.a={class_name: EarlyStoping}"],
             "train.callbacks.a.class_name: unknown callback 'EarlyStoping'; "

@@ -19,6 +19,7 @@ from runner.errors import Problem, suggest
 
 CHOSEN_BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")
 """Names for which Keras chooses a metric by the shape of the output."""
+_COLUMNS = ("epoch", "loss")
 
 
 def _share_problems(share: float) -> Iterator[Problem]:
@@ -149,6 +150,10 @@ def _metric_problems(metric: str | NamedObject, place: str, custom: bool) -> Ite
     elif metric not in CHOSEN_BY_SHAPE:
         # A bare name means the class without arguments.
         yield from argument_problems("metrics", metric, {}, place, custom=custom)
+    name = figure_name(metric)
+    if name in _COLUMNS:
+        message = f"the history has a column '{name}' of its own"
+        yield Problem(place, message, f"give the metric another name: name: my_{name}")
 
 
 def figure_name(metric: str | NamedObject) -> str:

@@ -57,6 +57,7 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
         """Capture the model if scheduled, unless this was the last epoch."""
         self.epoch = epoch + 1
         for name, value in (logs or {}).items():
+            name = f"{name}_" if name == "epoch" else name  # the name of the table's first column
             values = self.history.setdefault(name, [])
             values += [math.nan] * (epoch - len(values))
             values.append(float(value))
