@@ -6,6 +6,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -277,6 +278,33 @@ def test_inputs_whose_columns_are_spelled_alike_are_told_apart() -> None:
     check(run, "of_a")
     check(run, "of_a1")
     assert list(run.probe) == ["a0", "a1", "a2", "a10", "a11"]
+
+
+def _too_large(activation: str) -> Run:
+    """Return a run of a layer whose sums are 6e38, -6e38 and 3."""
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(3, activation, name="dense")])
+    kernel = np.array([[1, -1, 0], [1, -1, 0], [0, 0, 3]], "float32")
+    model.layers[0].set_weights([kernel, np.zeros(3, "float32")])
+    shown = np.array([[3e38, 3e38, 1]], "float32")
+    return Run.read(runner.save_run(model, shown, Path("run")).path)
+
+
+@pytest.mark.parametrize("activation", ["linear", "relu", "softmax", "sigmoid", "tanh"])
+def test_sums_that_are_too_large_are_infinite_as_in_the_layer(activation: str) -> None:
+    run = _too_large(activation)
+    said = explain.show(run, "dense", "u0")
+    assert "sum     inf\n" in said
+    assert f"{activation}(inf)" in said
+    assert f"equals the stored value {run['dense'].iloc[0, 0]:g}\n" in said
+
+
+def test_no_bound_on_rounding_is_infinite() -> None:
+    call = LayerCall.read(_too_large("relu"), "dense", 0)
+    account = spell_out(call, (1,))
+    assert account.value == 0
+    assert replace(account, size=3.0).agrees(np.float32(1e-7), call.epsilon)
+    assert not replace(account, size=np.inf).agrees(np.float32(5), call.epsilon)
+    assert not replace(account, size=np.nan).agrees(np.float32(5), call.epsilon)
 
 
 def test_embedding_and_a_mean_under_its_mask() -> None:

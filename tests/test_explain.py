@@ -88,6 +88,21 @@ def test_of_many_inputs_the_largest_products_are_shown() -> None:
     assert "sum     437\nlinear(437) = 437\nequals the stored value 437\n" in said
 
 
+def test_a_sum_that_overflowed_in_the_layer_is_told_apart_from_rounding() -> None:
+    inputs = np.array([[3e38, 3e38, -3e38]], np.float32)
+    config = tutorial_config(units=1, activation=None)
+    config["model"]["layers"].pop("output")
+    tensors = {
+        "hidden": np.array([[np.inf]], np.float32),
+        "hidden/kernel": np.ones((3, 1), np.float32),
+        "hidden/bias": np.zeros(1, np.float32),
+    }
+    path = make_run(Path("run"), tensors, samples=["a"], inputs=inputs, config=config)
+    said = explain.show(Run.read(path), "hidden", "u0", "a")
+    assert "linear(3e+38) = 3e+38\n" in said
+    assert said.endswith("differs from the stored value inf (numbers too large for float32)\n")
+
+
 def test_a_layer_without_bias_needs_none() -> None:
     run = tutorial_run(config=tutorial_config(use_bias=False), **{"hidden/bias": [9, 9, 9, 9]})
     assert "bias    0\n" in explain.show(run, "hidden", "u1", "1")

@@ -67,12 +67,17 @@ class Account:
             return dtype.type(self.value)
 
     def agrees(self, stored: Any, epsilon: float) -> bool:
-        """Return whether a stored value is the result up to `rounding`."""
+        """Return whether a stored value is the result up to `rounding`, which must be finite."""
         computed = self.result(stored.dtype)
         if np.array_equal(stored, computed, equal_nan=True):
             return True
         gap = abs(float(stored) - float(computed))
-        return bool(np.isfinite(gap) and gap <= self.rounding(epsilon))
+        return gap <= self.rounding(epsilon) < np.inf  # not so for NaN
+
+    def overflows(self, dtype: np.dtype[np.generic]) -> bool:
+        """Return whether the magnitudes of the added numbers are together too large for a type."""
+        with np.errstate(all="ignore"):
+            return dtype.kind == "f" and bool(np.isinf(dtype.type(self.size)))
 
 
 def not_covered(name: str, what: str, advice: str = "") -> InputError:

@@ -173,7 +173,7 @@ def _activated(
     with np.errstate(all="ignore"):
         products = terms.values.astype(np.float64) * terms.weights.astype(np.float64)
         total = float(products.sum() / terms.divisor + bias)
-        results = FUNCTIONS[name](np.array([total]) if sums is None else sums)
+        results = FUNCTIONS[name](_held(np.array([total]) if sums is None else sums, dtype))
         largest = total if sums is None else np.abs(sums).max()
         rounded = terms.given is not None
         given = {"given": terms.given.astype(dtype)} if terms.given is not None else {}
@@ -192,6 +192,12 @@ def _activated(
         steps.insert(0, (f"{terms.outside} beyond the edge", dtype(0)))
     size = max(float(np.abs(products).sum() / terms.divisor + abs(bias)), float(largest))
     return Account(table, steps, float(results[at]), size, len(products), name, len(results))
+
+
+def _held(sums: np.ndarray, dtype: Any) -> np.ndarray:
+    """Return float64 sums, infinite where they are too large for the layer's type."""
+    held = sums.astype(dtype)
+    return np.where(np.isinf(held), held, sums)
 
 
 def _bias(call: LayerCall) -> np.ndarray:

@@ -115,7 +115,7 @@ def tell(call: LayerCall, place: tuple[int, ...], sample: str) -> str:
         f"{call.name} u{unit}, sample {sample}, run {call.run.id}\n\n"
         f"{_terms(account)}\n\n"
         f"{_steps(account, computed)}"
-        f"{_verdict(stored, computed, agrees=account.agrees(stored, call.epsilon))}\n"
+        f"{_verdict(account, stored, computed, call.epsilon)}\n"
     )
 
 
@@ -171,13 +171,16 @@ def _steps(account: Account, computed: np.generic) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _verdict(stored: Any, computed: Any, *, agrees: bool) -> str:
+def _verdict(account: Account, stored: Any, computed: Any, epsilon: float) -> str:
     """Return a line on the difference of the stored value, in units in the last place (ULP)."""
     if np.array_equal(stored, computed, equal_nan=True):
         return f"equals the stored value {shortest(stored)}"
+    line = f"differs from the stored value {shortest(stored)}"
     gap = abs(float(stored) - float(computed))
-    place = np.spacing(np.maximum(np.abs(stored), np.abs(computed)))
+    if account.overflows(stored.dtype):
+        return f"{line} (numbers too large for {stored.dtype})"
     if not np.isfinite(gap):
-        return f"differs from the stored value {shortest(stored)}"
-    why = "order of rounding" if agrees else "more than rounding explains"
-    return f"differs from the stored value {shortest(stored)} by {gap / place:.0f} ULP ({why})"
+        return line
+    place = np.spacing(np.maximum(np.abs(stored), np.abs(computed)))
+    why = "order of rounding" if account.agrees(stored, epsilon) else "more than rounding explains"
+    return f"{line} by {gap / place:.0f} ULP ({why})"
