@@ -14,7 +14,8 @@ import runner
 from runner.command_line.commands import main
 from runner.errors import InputError
 from runner.plots.activation_figures import histogram, tensor_heat_map
-from runner.plots.sweep_figures import boxes, similarity_matrix, statistic_by_layer
+from runner.plots.similarity_figures import similarity_matrix
+from runner.plots.sweep_figures import boxes, statistic_by_layer
 from runner.plots.training_figures import drift_figure
 
 pytest.importorskip("matplotlib")

@@ -23,7 +23,8 @@ from runner.command_line.commands import main
 from runner.errors import InputError
 from runner.plots.activation_figures import by_unit, heat_map, histogram
 from runner.plots.drawing import DIVERGING, SEQUENTIAL, colour_scale, evenly_spaced, labels
-from runner.plots.sweep_figures import boxes, stability_figure
+from runner.plots.similarity_figures import stability_figure
+from runner.plots.sweep_figures import boxes
 from runner.record.layer_record import LayerRecord
 from runner.report.excerpt import Excerpt, MapExcerpt
 from runner.report.layer_view import Units, image_view

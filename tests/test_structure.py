@@ -209,6 +209,7 @@ ORDER = (
     "plots.drawing",
     "plots.files",
     "plots.activation_figures",
+    "plots.similarity_figures",
     "plots.sweep_figures",
     "plots.training_figures",
     "runs.unknown",
@@ -498,6 +499,23 @@ def test_no_public_function_bears_the_name_of_a_module() -> None:
 
 def test_modules_stay_short() -> None:
     assert not {name for name, source in SOURCES.items() if source.count("\n") > 400}
+
+
+def test_functions_stay_short() -> None:
+    long = {
+        f"{module}.{node.name}: {lines}"
+        for module, source in SOURCES.items()
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef) and (lines := _lines_of(node)) > 60
+    }
+    assert not long
+
+
+def _lines_of(function: ast.FunctionDef) -> int:
+    """Return the number of lines of a function, without its docstring."""
+    first = function.body[0]
+    told = first.end_lineno - first.lineno + 1 if ast.get_docstring(function) is not None else 0
+    return function.end_lineno - function.lineno + 1 - told
 
 
 def test_no_file_names_a_machine_or_a_registry() -> None:

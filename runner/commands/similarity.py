@@ -36,7 +36,7 @@ def _similarity(arguments: Namespace) -> None:
     labels, about = runs.labels()
     if arguments.figure is not None:
         from runner.plots.files import save_figure
-        from runner.plots.sweep_figures import matrices_figure
+        from runner.plots.similarity_figures import matrices_figure
 
         figure = matrices_figure(matrices_of(frame), labels, about, arguments.metric)
         save_figure(figure, arguments.figure)

@@ -364,7 +364,7 @@ class Runs:
         A line over the layers in call order shows the mean over all pairs of runs, a band the
         range. Arguments as in `similarity`; requires plotly.
         """
-        from runner.plots.sweep_figures import stability_figure
+        from runner.plots.similarity_figures import stability_figure
 
         runs = self._completed()
         pairs = runs.similarity(metric, **how)
@@ -377,7 +377,7 @@ class Runs:
 
         Requires plotly; `runner.save_figure` writes the figure to a file.
         """
-        from runner.plots.sweep_figures import matrices_figure
+        from runner.plots.similarity_figures import matrices_figure
 
         pairs = self.similarity(metric, layers, **how)
         return matrices_figure(matrices_of(pairs), *self.labels(), metric)

@@ -10,7 +10,7 @@ import numpy as np
 
 from runner.errors import InputError
 from runner.plots.drawing import evenly_spaced, how_many, labels
-from runner.plots.sweep_figures import similarity_matrix
+from runner.plots.similarity_figures import similarity_matrix
 from runner.report.layer_view import bare, packed
 from runner.report.shown_sweep import METRIC, ShownSweep
 from runner.report.view import Part, View, text_beside

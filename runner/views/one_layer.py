@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from runner.plots.drawing import evenly_spaced, how_many
-from runner.plots.sweep_figures import MOST_BOXES, boxes, similarity_matrix
+from runner.plots.similarity_figures import similarity_matrix
+from runner.plots.sweep_figures import MOST_BOXES, boxes
 from runner.report.layer_view import bare, packed
 from runner.report.shown_sweep import METRIC, ShownSweep
 from runner.report.view import Part, View, text_beside

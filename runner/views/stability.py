@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.errors import InputError
-from runner.plots.sweep_figures import stability_figure
+from runner.plots.similarity_figures import stability_figure
 from runner.report.layer_view import bare
 from runner.report.shown_sweep import METRIC, ShownSweep
 from runner.report.view import Part, View, text_beside
