@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from runner.model.backend import Backend
-from runner.probe.probe import Batch
+from runner.probe.batch import Batch
 from runner.probe.probe_hash import ProbeHasher
 from runner.record.environment import Environment
 from runner.record.layer_record import LayerRecord, TensorRecord

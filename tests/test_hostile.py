@@ -26,7 +26,7 @@ from making import make_run
 
 import runner
 from runner.command_line.entry import main
-from runner.probe import array_files, delimited_text
+from runner.probe import array_files, compressed
 
 MODEL = "input_shape: [3]\nlayers:\n  dense: {class_name: Dense, units: 2}\n"
 SAVED = ("model=saved", "model.path=m.keras", "probe=random", "probe.rows=2")
@@ -678,7 +678,7 @@ def test_a_table_of_a_million_columns_is_refused(refused: Refused) -> None:
 def test_a_compressed_text_that_unpacks_to_far_more_is_refused(
     text: bytes, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delimited_text, "_UNPACKED_BYTES", 2**24)
+    monkeypatch.setattr(compressed, "_UNPACKED_BYTES", 2**24)
     with gzip.open("t.csv.gz", "wb", 6) as file:
         file.write(b"a,b,c\n")
         for _ in range(40):

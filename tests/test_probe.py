@@ -16,8 +16,10 @@ from pydantic import TypeAdapter
 
 from runner.config.probe_config import ProbeConfig
 from runner.errors import InputError
+from runner.probe.batch import Batch, named_inputs
+from runner.probe.fitting import fit_to_model
 from runner.probe.memory_sources import as_probe
-from runner.probe.probe import Batch, Probe, named_inputs
+from runner.probe.probe import Probe
 from runner.probe.probe_hash import ProbeHasher
 from runner.probe.source import open_probe
 from runner.tensors import InputSpec
@@ -32,7 +34,7 @@ def opened(expected: Sequence[InputSpec] = (), **config: Any) -> Probe:
 
 
 def fitted(x: Any, *expected: InputSpec, allow_nan: bool = False) -> Probe:
-    return as_probe(x).fitted(expected, allow_nan=allow_nan)
+    return fit_to_model(as_probe(x), expected, allow_nan=allow_nan)
 
 
 def whole(probe: Probe) -> Batch:

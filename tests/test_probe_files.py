@@ -29,8 +29,10 @@ from pydantic import TypeAdapter
 from runner.config.probe_config import ProbeConfig
 from runner.errors import InputError
 from runner.probe import delimited_text
+from runner.probe.batch import Batch
+from runner.probe.fitting import fit_to_model
 from runner.probe.memory_sources import as_probe
-from runner.probe.probe import Batch, Probe
+from runner.probe.probe import Probe
 from runner.probe.source import open_probe
 from runner.sources import parquet as parquet_files
 from runner.tensors import InputSpec
@@ -921,9 +923,11 @@ def test_every_source_refuses_an_integer_that_float32_does_not_hold() -> None:
         lambda: parquet({"a": [None, 16777217], "b": [2.5, 4.0]}, allow_nan=True),
         lambda: opened((2,), source="inline", inputs=numbers),
         lambda: opened((2,), source="inline", inputs=[[1, 2.5], [16777217, 4]]),
-        lambda: as_probe(np.array(numbers)).fitted([InputSpec("x", (2,))], allow_nan=False),
-        lambda: as_probe(frame).fitted([InputSpec("x", (2,))], allow_nan=False),
-        lambda: as_probe(frame.convert_dtypes()).fitted([InputSpec("x", (2,))], allow_nan=False),
+        lambda: fit_to_model(as_probe(np.array(numbers)), [InputSpec("x", (2,))], allow_nan=False),
+        lambda: fit_to_model(as_probe(frame), [InputSpec("x", (2,))], allow_nan=False),
+        lambda: fit_to_model(
+            as_probe(frame.convert_dtypes()), [InputSpec("x", (2,))], allow_nan=False
+        ),
     ]
     for place, attempt in enumerate(tries):
         with pytest.raises(InputError, match=f": {ROUNDED}") as caught:

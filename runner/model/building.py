@@ -1,9 +1,8 @@
-"""Builds and compiles a Keras model from its declaration."""
+"""Builds and compiles the Keras model of an experiment, and the callbacks of its training."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from runner.config.experiment_config import (
     DeclaredModel,
     ExperimentConfig,
     FunctionModel,
-    LayerNode,
     ModelConfig,
     NamedObject,
     SavedModel,
@@ -25,10 +23,11 @@ from runner.config.experiment_config import (
 from runner.config.references import look_in_working_directory
 from runner.config.strict import refuse
 from runner.deep_models import room_for_depth
-from runner.errors import InputError, first_line, suggest
-from runner.model.keras_internals import is_of_keras
+from runner.errors import InputError, first_line
+from runner.model.declared import declared_model
+from runner.model.keras_objects import class_of, made
 from runner.model.model_files import load_saved, load_weights, within_memory
-from runner.model.seeding import Seeding, draws_unseen, seeded
+from runner.model.seeding import seeded
 from runner.tensors import InputSpec
 
 
@@ -56,10 +55,12 @@ def build_model(config: ExperimentConfig) -> keras.Model:
         keras.config.set_dtype_policy(policy)
     if config.optimizer is not None:
         model.compile(
-            optimizer=_made(config.optimizer, "optimizers", "optimizer"),
-            loss=config.loss and _made(config.loss, "losses", "loss"),
+            optimizer=_named_object(config.optimizer, "optimizers", "optimizer"),
+            loss=config.loss and _named_object(config.loss, "losses", "loss"),
             metrics=[
-                metric if isinstance(metric, str) else _made(metric, "metrics", "train.metrics")
+                metric
+                if isinstance(metric, str)
+                else _named_object(metric, "metrics", "train.metrics")
                 for metric in (config.train.metrics if config.train is not None else [])
             ],
         )
@@ -86,7 +87,7 @@ def build_callbacks(config: TrainConfig, folder: Path) -> list[keras.callbacks.C
         place = f"train.callbacks.{name}"
         signature = catalogue.load().signature("callbacks", callback.class_name)
         arguments = dict(callback.arguments)
-        paths = written_by(_class_of(callback.class_name, "callbacks", place))
+        paths = written_by(class_of(callback.class_name, "callbacks", place))
         for key, is_filled_in in paths.items():
             given = arguments.get(key, signature and signature.optional.get(key))
             if isinstance(given, str):
@@ -95,7 +96,7 @@ def build_callbacks(config: TrainConfig, folder: Path) -> list[keras.callbacks.C
                     refuse(field_problems(given, {}, f"{place}.{key}", complete=False))
                 else:
                     Path(arguments[key]).parent.mkdir(parents=True, exist_ok=True)
-        callbacks.append(_object(callback.class_name, arguments, "callbacks", place))
+        callbacks.append(made(callback.class_name, arguments, "callbacks", place))
     return callbacks
 
 
@@ -159,7 +160,7 @@ def _built(config: ModelConfig) -> keras.Model:
     with room_for_depth():
         match config:
             case DeclaredModel():
-                return _declared(config)
+                return declared_model(config)
             case SavedModel():
                 return load_saved(config)
             case ApplicationModel():
@@ -168,192 +169,8 @@ def _built(config: ModelConfig) -> keras.Model:
                 return _from_function(config)
 
 
-def _declared(config: DeclaredModel) -> keras.Model:
-    tensors: dict[str, Any] = {
-        spec.name: keras.Input(spec.shape, dtype=spec.dtype, name=spec.name)
-        for spec in config.input_specs()
-    }
-    inputs = dict(tensors)
-    layers = {
-        name: _layer(node, name, config.seeding)
-        for name, node in config.layers.items()
-        if node.reuse is None
-    }
-    for name in config.call_order():
-        arguments = config.call_arguments(name)
-        node = config.layers[name]
-        tensors[name] = _called(layers[node.reuse or name], arguments, tensors, name)
-    outputs = [_part(tensors, name) for name in config.output_names()]
-    model = keras.Model(
-        inputs if len(inputs) > 1 else next(iter(inputs.values())),
-        outputs if len(outputs) > 1 else outputs[0],
-        name="model",
-    )
-    if config.weights is not None:
-        load_weights(model, config.weights, "model.weights")
-    return model
-
-
-def _layer(node: LayerNode, name: str, seeding: Seeding) -> keras.Layer:
-    place = f"model.layers.{name}"
-    layer = _object(str(node.class_name), {**node.arguments, "name": name}, "layers", place)
-    for initializer in vars(layer).values():
-        if (
-            seeding == "tf_global"
-            and isinstance(initializer, keras.initializers.Initializer)
-            and draws_unseen(initializer)
-        ):
-            raise InputError.of(
-                place,
-                f"seeding tf_global cannot control the draws of {type(initializer).__name__}",
-                "use an initializer of Keras, or model.seeding=keras",
-            )
-    return layer
-
-
-def _class_of(class_name: str, namespace: str, place: str) -> Any:
-    """Return a class by its name in a configuration, from Keras or a custom module."""
-    keras_names = catalogue.load()
-    name = keras_names.class_of(namespace, class_name)
-    if name in keras_names.signatures[namespace] or not (
-        keras_names.complete or name in catalogue.WITHHELD
-    ):
-        module: Any = importlib.import_module(f"keras.{namespace}")
-        if hasattr(module, name):
-            return getattr(module, name)
-    return _registered(class_name, place)
-
-
-def _object(class_name: str, arguments: Mapping[str, Any], namespace: str, place: str) -> Any:
-    """Create an object of Keras or of a custom module, and the objects in its arguments."""
-    cls = _class_of(class_name, namespace, place)
-    made = {key: _value(key, value, f"{place}.{key}") for key, value in arguments.items()}
-    try:
-        return cls(**made)
-    except Exception as error:
-        _reraise_bug(error, cls)
-        raise InputError.of(place, f"{class_name} cannot be made: {first_line(error)}") from error
-
-
-def _value(key: str, value: Any, place: str) -> Any:
-    if isinstance(value, Mapping) and "class_name" in value:
-        arguments = {name: item for name, item in value.items() if name != "class_name"}
-        namespace = catalogue.namespace_of(key)
-        return _object(value["class_name"], arguments, namespace, place)
-    if isinstance(value, list):
-        return [_value(key, item, f"{place}.{position}") for position, item in enumerate(value)]
-    return value
-
-
-def _called(layer: keras.Layer, arguments: Any, tensors: Mapping[str, Any], name: str) -> Any:
-    """Call a layer on named tensors: one, a list of them, or keyword arguments."""
-    place = f"model.layers.{name}"
-    if isinstance(arguments, Mapping):
-        given: tuple[Any, ...] = ()
-        named = {
-            key: _part(tensors, value) if isinstance(value, str) else value
-            for key, value in arguments.items()
-        }
-    elif isinstance(arguments, str):
-        given, named = (_part(tensors, arguments),), {}
-    else:
-        given, named = ([_part(tensors, argument) for argument in arguments],), {}
-    if isinstance(arguments, str):
-        _check_fits(layer, tuple(given[0].shape), place)
-    try:
-        return layer(*given, **named)
-    except Exception as error:
-        _reraise_bug(error, type(layer))
-        shapes = ", ".join(
-            f"'{tensor}' {tuple(_part(tensors, tensor).shape)}" for tensor in _names(arguments)
-        )
-        raise InputError.of(
-            place, f"{type(layer).__name__} cannot take {shapes}: {first_line(error)}"
-        ) from error
-
-
-def _reraise_bug(error: Exception, cls: type) -> None:
-    """Raise an error again if it comes from a bug in a custom class.
-
-    The errors that Keras raises for invalid arguments have no common class.
-    """
-    if not isinstance(error, (TypeError, ValueError)) and not is_of_keras(cls):
-        raise error
-
-
-def _check_fits(layer: keras.Layer, shape: tuple[int | None, ...], place: str) -> None:
-    """Check that an input has the rank of the layer and is not smaller than its window."""
-    kind = type(layer).__name__
-    spec = layer.input_spec
-    for limit, more in (
-        (getattr(spec, "ndim", None), ""),
-        (getattr(spec, "min_ndim", None), " or more"),
-    ):
-        if limit is not None and (len(shape) < limit or (not more and len(shape) > limit)):
-            raise InputError.of(
-                place,
-                f"{kind} expects an input of {limit}{more} axes with the sample axis, "
-                f"found {len(shape)}: {shape}",
-            )
-    window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
-    if not isinstance(window, tuple) or getattr(layer, "padding", "valid") == "same":
-        return
-    first = 1 if getattr(layer, "data_format", "channels_last") == "channels_last" else 2
-    reached = shape[first : first + len(window)]
-    if any(size is not None and size < step for size, step in zip(reached, window, strict=True)):
-        raise InputError.of(
-            place,
-            f"{kind} has a window of {_by(window)}, larger than its input of {_by(reached)}",
-            "make it smaller, or set padding: same",
-        )
-
-
-def _by(sizes: tuple[int | None, ...]) -> str:
-    return " x ".join(str(size) for size in sizes)
-
-
-def _names(arguments: Any) -> list[str]:
-    if isinstance(arguments, str):
-        return [arguments]
-    values = arguments.values() if isinstance(arguments, Mapping) else arguments
-    return [value for value in values if isinstance(value, str)]
-
-
-def _part(tensors: Mapping[str, Any], reference: str) -> Any:
-    """Return the output tensor of a layer, or with ``lstm:1`` one part of its output."""
-    name, _, part = reference.partition(":")
-    found = tensors[name]
-    if not part:
-        if isinstance(found, (list, tuple, dict)):
-            keys = found.keys() if isinstance(found, dict) else range(len(found))
-            raise InputError.of(
-                f"model.layers.{name}",
-                f"it returns {len(found)} tensors",
-                "name one of them: " + ", ".join(f"'{name}:{key}'" for key in keys),
-            )
-        return found
-    try:
-        return found[part] if isinstance(found, dict) else found[int(part)]
-    except (LookupError, ValueError, TypeError) as error:
-        raise InputError.of(f"model.layers.{name}", f"it has no output '{part}'") from error
-
-
-def _registered(class_name: str, place: str) -> Any:
-    """Return a class registered by a custom module, with or without its package name."""
-    objects = keras.saving.get_custom_objects()
-    by_name = {name.rpartition(">")[2]: cls for name, cls in objects.items()} | objects
-    if class_name not in by_name:
-        raise InputError.of(
-            place,
-            f"no class '{class_name}' in Keras or in custom_modules",
-            suggest(class_name, by_name)
-            or "register it with @keras.saving.register_keras_serializable()",
-        )
-    return by_name[class_name]
-
-
-def _made(config: NamedObject, namespace: str, place: str) -> Any:
-    return _object(config.class_name, config.arguments, namespace, place)
+def _named_object(config: NamedObject, namespace: str, place: str) -> Any:
+    return made(config.class_name, config.arguments, namespace, place)
 
 
 def _application(config: ApplicationModel) -> keras.Model:

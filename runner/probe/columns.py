@@ -15,7 +15,8 @@ from runner.config.references import InputFile
 from runner.config.strict import Length
 from runner.errors import InputError, suggest
 from runner.probe.arrow_values import CellError, array, is_array, is_integer, matrix
-from runner.probe.probe import Batch, Probe
+from runner.probe.batch import Batch
+from runner.probe.probe import Probe
 from runner.probe.sample_ids import ColumnGatherer, Locate, SampleColumn, joined
 from runner.probe.source import ProbeSource
 from runner.tensors import InputSpec

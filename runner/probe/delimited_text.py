@@ -6,27 +6,20 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import IO, Annotated, Any, ClassVar, Literal
+from typing import IO, Annotated, ClassVar, Literal
 
-import pyarrow as pa
 from pydantic import Field
 
 from runner.errors import InputError
 from runner.preflight import readable
 from runner.probe.columns import MAX_COLUMNS, TableSource
+from runner.probe.compressed import COMPRESSIONS, Unpacked
+from runner.probe.number_texts import is_number
 from runner.regular_files import binary_kind
 
-_COMPRESSIONS = {
-    "a gzip file": "gzip",
-    "a bzip2 file": "bz2",
-    "a zstd file": "zstd",
-    "an lz4 file": "lz4",
-}
-# A compressed file may unpack to this size, or to this multiple of its own size.
-_UNPACKED_BYTES, _UNPACKED_TIMES = 2**30, 200
 _BLOCK_BYTES = 2**20
 # Maximum length of a number in a text; a row must fit in a block.
 _NUMBER_BYTES = 32
@@ -35,12 +28,6 @@ _LOOKED_AT = 20
 _SEPARATOR_HINT = re.compile(r"sep=([^\w\s]|\t)\r?\n?")
 # Columns without a name, and the names that pandas gives to them.
 _NAMELESS = re.compile(r"(Unnamed: \d+(\.\d+)*)?")
-
-MISSING = (
-    *("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-NaN", "-nan"),
-    *("null", "NULL", "None", "<NA>", "?"),
-)
-"""Texts that stand for a missing number."""
 
 
 class TextSource(TableSource):
@@ -98,7 +85,7 @@ class TextTable:
         self._config = config
         self._check_encoding()
         kind = binary_kind(path)
-        self.compression = _COMPRESSIONS.get(kind or "")
+        self.compression = COMPRESSIONS.get(kind or "")
         if kind is not None and self.compression is None:
             advice = "unpack it first" if kind in ("a zip file", "an xz file", "a 7z file") else ""
             if "Office" in kind:
@@ -136,7 +123,7 @@ class TextTable:
         """
         if self.compression is None:
             return self.path.open("rb")
-        return io.BufferedReader(_Unpacked(self.path, self.compression), 2**16)
+        return io.BufferedReader(Unpacked(self.path, self.compression), 2**16)
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the rows below the header, each with the number of its first line."""
@@ -285,13 +272,6 @@ class TextTable:
         return end
 
 
-def is_number(text: str, decimal: str = ".") -> bool:
-    """Return whether the text of a cell is a number for the reader of the table."""
-    point = re.escape(decimal)
-    digits = rf"(\d+{point}?\d*(e[+-]?\d+)?|{point}\d+(e[+-]?\d+)?|nan|inf(inity)?)"
-    return re.fullmatch(rf"[ \t]*[+-]?{digits}[ \t]*", text, re.I | re.A) is not None
-
-
 class _Lines:
     """The lines of a text, with a maximum length of each line and of all lines of a row."""
 
@@ -321,41 +301,3 @@ class _Lines:
                 "if it is one array, save it as .npy and use probe=npy",
             )
         return line
-
-
-class _Unpacked(io.RawIOBase):
-    """The content of a compressed file, with a maximum size."""
-
-    def __init__(self, path: Path, compression: str) -> None:
-        self._path = path
-        self._size = path.stat().st_size
-        self._left = max(_UNPACKED_BYTES, _UNPACKED_TIMES * self._size)
-        self._stream: Any = pa.CompressedInputStream(pa.OSFile(str(path)), compression)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        try:
-            data = self._stream.read(len(buffer))
-        except OSError as error:
-            raise InputError.of("probe.path", f"{self._path} is damaged") from error
-        self._left -= len(data)
-        if self._left < 0:
-            raise InputError.of(
-                "probe.path",
-                f"{self._path} has {readable(self._size)}, and unpacks to more than "
-                f"{readable(max(_UNPACKED_BYTES, _UNPACKED_TIMES * self._size))}",
-                "if this is intended, unpack it first",
-            )
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._stream.close()
-        super().close()
-
-
-def missing_words() -> Sequence[str]:
-    """Return the texts for a missing number, including those with a space before or after."""
-    return [each for word in MISSING for each in (word, f" {word}", f"{word} ")]

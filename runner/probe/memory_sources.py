@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from runner.errors import InputError, Problem
+from runner.probe.batch import Batch, each_input, named_inputs
 from runner.probe.frames import FrameArray, common_index, index_ids, is_frame
-from runner.probe.probe import Batch, Probe, each_input, named_inputs
+from runner.probe.probe import Probe
 from runner.probe.sample_ids import categories, identifiers
 from runner.probe.streams import RECORD, is_record, specs_of, stream_probe
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from runner.probe.probe import Batch, is_text, named_inputs
+from runner.probe.batch import Batch, is_text, named_inputs
 
 
 class SampleIdHasher:

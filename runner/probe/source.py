@@ -81,11 +81,14 @@ def open_probe(
     expected
         Inputs of the model; empty if unknown before it is called.
     limits
-        As in `runner.probe.probe.Probe.fitted`.
+        As in `runner.probe.fitting.fit_to_model`.
 
     Raises
     ------
     InputError
         If the probe cannot be read, or does not fit the model.
     """
-    return source.open(expected).fitted(expected, allow_nan=source.allow_nan, limits=limits)
+    from runner.probe.fitting import fit_to_model  # here, since it needs NumPy
+
+    probe = source.open(expected)
+    return fit_to_model(probe, expected, allow_nan=source.allow_nan, limits=limits)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from runner.errors import InputError
-from runner.probe.probe import Batch, Probe, each_input, is_text, named_inputs
+from runner.probe.batch import Batch, each_input, is_text, named_inputs
+from runner.probe.probe import Probe
 from runner.probe.sample_ids import categories
 from runner.tensors import InputSpec
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from runner.config import catalogue
 from runner.errors import InputError
-from runner.probe.probe import Batch, Probe, is_text
+from runner.probe.batch import Batch, is_text
+from runner.probe.probe import Probe
 
 # Losses of Keras that compare class indices with a value per class, and losses whose targets
 # have special shapes.

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from runner.probe.probe import Batch, is_text, named_inputs
+from runner.probe.batch import Batch, is_text, named_inputs
 from runner.record.probe_layout import ProbeColumns, Role
 from runner.table_formats import FORMATS
 from runner.tables.columns import field_of, free_name

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from runner.errors import RunError
-from runner.probe.probe import Batch
+from runner.probe.batch import Batch
 from runner.probe.probe_hash import ProbeHasher
 from runner.record.publication import Publication
 from runner.record.training_record import Checkpoint

@@ -14,8 +14,9 @@ import pyarrow.csv
 from runner.errors import InputError, first_line
 from runner.probe.arrow_values import READ_AS_NAN
 from runner.probe.columns import ColumnRoles, TableProbe
-from runner.probe.delimited_text import MISSING, TextSource, TextTable, is_number, missing_words
+from runner.probe.delimited_text import TextSource, TextTable
 from runner.probe.exactness import KEEP_INTEGER, rounding
+from runner.probe.number_texts import MISSING, is_number, missing_words
 from runner.probe.probe import Probe
 from runner.regular_files import regular_file
 from runner.tensors import InputSpec

@@ -12,9 +12,10 @@ import numpy as np
 from runner.config.references import InputFile, InputFolder
 from runner.errors import InputError
 from runner.model.backend import load_backend
+from runner.probe.batch import Batch
 from runner.probe.label_table import joined_labels
 from runner.probe.picture_files import Picture, broken_picture, listed, load_pillow, opened_picture
-from runner.probe.probe import Batch, Probe
+from runner.probe.probe import Probe
 from runner.probe.sample_ids import categories, identifiers, numbers_or_text
 from runner.probe.source import ProbeSource
 from runner.regular_files import folder as existing_folder

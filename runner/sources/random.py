@@ -12,7 +12,8 @@ from pydantic import Field
 
 from runner.config.strict import Length, Seed
 from runner.errors import InputError
-from runner.probe.probe import Batch, Probe
+from runner.probe.batch import Batch
+from runner.probe.probe import Probe
 from runner.probe.source import ProbeSource
 from runner.tensors import InputSpec
 

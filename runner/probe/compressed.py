@@ -1,0 +1,72 @@
+"""A compressed file, read with a limit of what it unpacks to."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from runner.errors import InputError
+from runner.preflight import readable
+
+COMPRESSIONS = {
+    "a gzip file": "gzip",
+    "a bzip2 file": "bz2",
+    "a zstd file": "zstd",
+    "an lz4 file": "lz4",
+}
+"""Arrow's names of compressions, by what `runner.regular_files.binary_kind` calls the files."""
+
+# A compressed file may unpack to this size, or to this multiple of its own size.
+_UNPACKED_BYTES, _UNPACKED_TIMES = 2**30, 200
+
+
+class Unpacked(io.RawIOBase):
+    """The content of a compressed file, with a maximum size.
+
+    Parameters
+    ----------
+    path
+        Path of the file.
+    compression
+        A value of `COMPRESSIONS`.
+
+    Raises
+    ------
+    InputError
+        During reading, if the file is damaged, or unpacks to far more than its size.
+    """
+
+    def __init__(self, path: Path, compression: str) -> None:
+        self._path = path
+        self._size = path.stat().st_size
+        self._left = max(_UNPACKED_BYTES, _UNPACKED_TIMES * self._size)
+        self._stream: Any = pa.CompressedInputStream(pa.OSFile(str(path)), compression)
+
+    def readable(self) -> bool:
+        """Return true: the content can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer with the next bytes; return their number."""
+        try:
+            data = self._stream.read(len(buffer))
+        except OSError as error:
+            raise InputError.of("probe.path", f"{self._path} is damaged") from error
+        self._left -= len(data)
+        if self._left < 0:
+            raise InputError.of(
+                "probe.path",
+                f"{self._path} has {readable(self._size)}, and unpacks to more than "
+                f"{readable(max(_UNPACKED_BYTES, _UNPACKED_TIMES * self._size))}",
+                "if this is intended, unpack it first",
+            )
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+        super().close()
