@@ -20,12 +20,14 @@ from command import in_process
 from runner.config import value_columns
 from runner.config.batches import Batch, batches_of
 from runner.config.cheap_keys import CHEAP, changed, cheap_fields, without
+from runner.config.compose import compose_one
 from runner.config.experiment_config import CHEAP_KEYS
 from runner.config.grammar import parsed_overrides
 from runner.config.strict import Strict
 from runner.errors import InputError, RunError
 from runner.experiment.earlier import held, make_room, outcomes_of
 from runner.experiment.experiment import publish_failure
+from runner.experiment.shared_model import SharedModel
 from runner.record.record import Header
 from runner.runs.locate import open_run, open_runs
 
@@ -263,14 +265,33 @@ def test_a_model_whose_weights_come_another_way_is_built_for_every_job(tmp_path:
         "model.seeding=keras",
         '+model.layers.hidden.kernel_initializer="own>FromNumpy"',
     )
-    in_process("-m", "seed=1,2,3", *words, "hydra.sweep.dir=s", folder=tmp_path)
+    in_process("-m", "seed=1,1,2,3", *words, "hydra.sweep.dir=s", folder=tmp_path)
     in_process("seed=3", *words, "hydra.run.dir=alone", folder=tmp_path)
     jobs = sorted(path for path in (tmp_path / "s").iterdir() if path.is_dir())
     reasons = [record(job)["own_build_because"] for job in jobs]
     reason = "the seed changes 'hidden/kernel' differently than redrawing does"
-    assert reasons == [None, reason, reason]
-    assert tables(jobs[2]) == tables(tmp_path / "alone")
-    assert reason in (jobs[2] / "run.log").read_text(encoding="utf-8")
+    assert reasons == [None, None, reason, reason]
+    assert tables(jobs[3]) == tables(tmp_path / "alone")
+    assert reason in (jobs[3] / "run.log").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("experiment=iris_mlp", "train=fit"), "it is trained"),
+        (
+            ("model=function", "model.function=nets:build"),
+            "model.function may use the seed in any way",
+        ),
+    ],
+)
+def test_what_cannot_share_a_model_is_known_before_one_is_built(
+    words: tuple[str, ...], reason: str
+) -> None:
+    shared = SharedModel()
+    composition, _ = compose_one(words, "12345678")
+    assert shared.showing(composition) is None
+    assert shared.refusal == reason
 
 
 def test_a_link_in_a_received_sweep_is_not_written_through(tmp_path: Path) -> None:
