@@ -22,7 +22,7 @@ from runner.config.batches import Batch, batches_of
 from runner.config.cheap_keys import CHEAP, changed, cheap_fields, without
 from runner.config.compose import compose_one
 from runner.config.experiment_config import CHEAP_KEYS
-from runner.config.grammar import parsed_overrides
+from runner.config.grammar import INTEGER, parsed_overrides
 from runner.config.strict import Strict
 from runner.errors import InputError, RunError
 from runner.experiment.earlier import held, make_room, outcomes_of
@@ -112,6 +112,16 @@ def test_values_are_listed_in_a_short_text(
     assert text in (None, value_columns.written(jobs))
     [word] = parsed_overrides([Batch((), jobs).words()[-1]])
     assert value_columns.read(str(word.value())) == jobs
+
+
+@pytest.mark.parametrize("text", ["0", "7", "-5", "4294967296", "007", "+5", "1_000", "-0", "٣"])
+def test_an_integer_is_read_as_hydra_reads_it(text: str) -> None:
+    try:
+        found = parsed_overrides([f"seed={text}"])[0].value()
+    except InputError:
+        found = None
+    is_one_form = isinstance(found, int) and str(found) == text
+    assert (INTEGER.fullmatch(text) is not None) == is_one_form
 
 
 def test_a_batch_splits_into_parts_that_begin_with_their_own_values() -> None:

@@ -23,6 +23,9 @@ if not __debug__:
         overrides_visitor.HydraOverrideVisitor
     )
 
+INTEGER = re.compile(r"0|-?[1-9][0-9]*")
+"""A value that is an integer in this grammar, written in the one form that `str` gives it."""
+
 
 def parsed_overrides(words: Sequence[str], loader: ConfigLoader | None = None) -> list[Override]:
     """Return the parsed overrides of a command line.

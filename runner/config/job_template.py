@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,13 +17,12 @@ from runner.config.batches import with_words
 from runner.config.cheap_keys import changed, without
 from runner.config.composition import Composition, composition_of, to_yaml
 from runner.config.experiment_config import CHEAP_KEYS
-from runner.config.grammar import parsed_overrides
+from runner.config.grammar import INTEGER, parsed_overrides
 from runner.config.hydra_keys import subdir_problems
 from runner.config.job_folder import JobFolder
 from runner.config.resolve import resolved, values_from_environment
 from runner.errors import InputError
 
-_INTEGER = re.compile(r"0|-?[1-9]\d*")
 _CHANGING_NODES = ("job", "overrides", "runtime")
 
 
@@ -120,8 +118,8 @@ class JobTemplate:
             for one, another in ((first.resolved, other.resolved), (first.config, other.config))
         ):
             return False
-        # Two jobs can be equal by chance: nothing may refer to the keys, not even by way of
-        # others, as in `${extra.units_${seed}}`. A reference to a missing value is an error.
+        # Two jobs can be equal by chance: nothing may refer to the keys, not even to choose
+        # another key, as in `${extra.${name}}`. A reference to a missing value is an error.
         own = _own_part(OmegaConf.create(self._plain))
         for key in keys:
             OmegaConf.update(own, key, "???")
@@ -212,7 +210,7 @@ def _own_part(cfg: DictConfig) -> DictConfig:
 def _value_of(word: str) -> Any:
     """Return the value of an override; integers are read without Hydra's slow grammar."""
     text = word.partition("=")[2]
-    if _INTEGER.fullmatch(text):
+    if INTEGER.fullmatch(text):
         return int(text)
     [override] = parsed_overrides([word])
     return override.value()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote, unquote
 
-_INTEGER = re.compile(r"0|-?[1-9]\d*")
+from runner.config.grammar import INTEGER
+
 _LITERAL = "="
 
 
@@ -40,7 +40,7 @@ def read(text: str) -> dict[int, tuple[str, ...]]:
 def _column(values: Iterable[str]) -> str:
     runs: list[tuple[str | int, int, int]] = []  # first value, number of values, step
     for value in values:
-        item = int(value) if _INTEGER.fullmatch(value) else _LITERAL + quote(value, safe="")
+        item = int(value) if INTEGER.fullmatch(value) else _LITERAL + quote(value, safe="")
         longer = _longer(runs[-1], item) if runs else None
         if longer is None:
             runs.append((item, 1, 0))
