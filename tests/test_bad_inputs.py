@@ -209,7 +209,7 @@ def test_a_wrong_model_is_one_line(layers: str, line: str, said: Said) -> None:
         (
             "a,b,c,label\n1,2,3,0\n1,2,3,7\n",
             SPARSE,
-            "p.csv:3: label 7 is none of the output's 2 classes, 0 to 1",
+            "p.csv:3: label 7 is not one of the output's 2 classes, 0 to 1",
         ),
         *(
             (
@@ -277,7 +277,7 @@ def test_labels_are_counted(said: Said) -> None:
         (
             "float32",
             "0.7",
-            "model.layers.e: Embedding takes whole numbers, its input 't' is float32; "
+            "model.layers.e: Embedding takes integers, its input 't' is float32; "
             "declare it: inputs: {t: {shape: [2], dtype: int32}}",
         ),
     ],

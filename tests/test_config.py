@@ -210,7 +210,7 @@ def test_a_wrong_value_is_said(keys: dict[str, Any], line: str) -> None:
         ),
         (
             {"source": "inline", "inputs": [[1], [2]], "ids": [1, "b"]},
-            "probe.ids: expected whole numbers, or texts, found a list",
+            "probe.ids: expected integers, or texts, found a list",
         ),
         (
             {"source": "function", "function": "data.py"},

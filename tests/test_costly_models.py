@@ -57,7 +57,7 @@ def test_what_is_no_part_of_a_model_is_refused(name: str) -> None:
         with pytest.raises(InputError) as caught:
             check_objects(json.dumps(config), Path("m.keras"), "model.path")
         assert str(caught.value) == (
-            f"model.path: m.keras cannot be loaded: it names {name}, which is no part of a model"
+            f"model.path: m.keras cannot be loaded: it names {name}, which is not part of a model"
         )
 
 

@@ -59,7 +59,7 @@ def test_the_table_of_measures_says_what_they_say_themselves(name: str) -> None:
 
 def test_the_table_of_statistics_says_what_they_say_themselves() -> None:
     rows = [f"| `{name}` | {each.definition} |\n" for name, each in STATISTICS.items()]
-    assert f"| column | |\n|---|---|\n{''.join(rows)}\n" in text_of("python.md")
+    assert f"| column | description |\n|---|---|\n{''.join(rows)}\n" in text_of("python.md")
 
 
 @pytest.mark.slow

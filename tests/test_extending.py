@@ -195,7 +195,7 @@ def test_a_run_in_the_format_of_a_package_is_read_like_others(tmp_path: Path) ->
     [
         ('{"sample": 0, "u0": 1, "u1": 2}\n', "expected 3 rows, found 1"),
         ('{"sample": 0, "u0": 1}\n' * 3, r"expected a column 'u1', found 2 columns \(sample, u0\)"),
-        ('{"sample": 0, "u0": 1, "u1": 2}\n{}\n{}\n', "expected a value everywhere, found none"),
+        ('{"sample": 0, "u0": 1, "u1": 2}\n{}\n{}\n', "expected no missing value, found one"),
         ("{\n" * 3, r"expected a table as jsonl, found a damaged file \(Expecting"),
         ("1\n" * 3, r"expected a table as jsonl, found a damaged file \('int' object"),
         ("[" * 99_999 + "\n\n\n", r"expected a table as jsonl, found a damaged file \(maximum rec"),

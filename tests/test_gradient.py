@@ -276,7 +276,7 @@ def test_gradients_are_captured_through_a_training() -> None:
         (
             "sparse_categorical_crossentropy",
             {"labels": [0, 1, 2, 0, 3, 1, 2]},
-            "row 4: label 3 is none of the output's 3 classes, 0 to 2",
+            "row 4: label 3 is not one of the output's 3 classes, 0 to 2",
         ),
     ],
 )

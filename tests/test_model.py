@@ -313,7 +313,7 @@ def test_models_and_layers_of_ones_own() -> None:
     own = {"input_shape": [3], "layers": {"twice": {"class_name": "Twice"}}}
     twice = built(own, custom_modules=["my_nets"])
     np.testing.assert_array_equal(np.asarray(twice(np.ones((1, 3)))), 2 * np.ones((1, 3)))
-    with pytest.raises(InputError, match=r"must return a keras\.Model, it returned int"):
+    with pytest.raises(InputError, match=r"must return a keras\.Model, but it returned int"):
         built({"function": "my_nets:wrong"})
     with pytest.raises(
         InputError, match=r"^model.function: module 'my_nets' has no function 'biuld'"

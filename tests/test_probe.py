@@ -176,7 +176,7 @@ def test_random_rows_do_not_depend_on_the_size_of_batches() -> None:
 def test_random_whole_numbers_are_below_ten_and_uniform_ones_below_one() -> None:
     integers = opened([vector(9, "int64")], source="random", rows=200)
     assert set(np.unique(whole(integers).inputs)) == set(range(10))
-    assert integers.source == "random, whole numbers below 10, seed 0"
+    assert integers.source == "random, integers below 10, seed 0"
     floats = whole(opened([vector(9)], source="random", rows=200, distribution="uniform")).inputs
     assert 0 <= floats.min() < floats.max() < 1
     assert floats.dtype == np.float32
@@ -357,9 +357,12 @@ def test_ids_and_labels_are_whole_numbers_where_all_of_them_are() -> None:
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        (np.zeros((2, 4)), r"from row 2 on it has input \(4,\), before input \(3,\)"),
-        ({"a": np.zeros((2, 3))}, r"from row 2 on it has a \(3,\), before input \(3,\)"),
-        ((np.zeros((2, 3)), np.zeros(2)), r"has input \(3,\), target \(\), before input \(3,\)"),
+        (np.zeros((2, 4)), r"from row 2 on it has input \(4,\), before that input \(3,\)"),
+        ({"a": np.zeros((2, 3))}, r"from row 2 on it has a \(3,\), before that input \(3,\)"),
+        (
+            (np.zeros((2, 3)), np.zeros(2)),
+            r"input \(3,\), target \(\), before that input \(3,\)",
+        ),
         ((np.zeros((2, 3)), np.zeros(1)), "the batch from row 2 on has 2 and 1 samples"),
         (np.array(0), "the batch from row 2 on has no samples"),
     ],

@@ -75,9 +75,9 @@ def test_callbacks_are_classes_with_their_arguments() -> None:
         (["train.shuffle=3"], "train.shuffle: expected true or false, found 3"),
         (
             ["train.capture_at=[0, first, -1, true]"],
-            "train.capture_at.1: expected a whole number >= 0 or last, found 'first'\n"
-            "train.capture_at.2: expected a whole number >= 0 or last, found -1\n"
-            "train.capture_at.3: expected a whole number >= 0 or last, found true",
+            "train.capture_at.1: expected an integer >= 0 or last, found 'first'\n"
+            "train.capture_at.2: expected an integer >= 0 or last, found -1\n"
+            "train.capture_at.3: expected an integer >= 0 or last, found true",
         ),
         (
             ["train.epochs=5", "train.capture_at=[0, 6]"],

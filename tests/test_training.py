@@ -297,7 +297,7 @@ def test_other_data_can_be_trained_on() -> None:
         ),
         (
             iris("train/data=inline", "train.data.inputs=[[1,2,3,4]]", "train.data.labels=[3]"),
-            "train.data: inline: counted from 0, row 0: label 3 is none of the output's "
+            "train.data: inline: counted from 0, row 0: label 3 is not one of the output's "
             "3 classes, 0 to 2",
         ),
         (
@@ -307,7 +307,7 @@ def test_other_data_can_be_trained_on() -> None:
         ),
         (
             iris("train/data=inline", "train.data.inputs=[[1,2,3,4]]", "train.data.targets=[0.7]"),
-            "label 0.7 is none of the output's 3 classes",
+            "label 0.7 is not one of the output's 3 classes",
         ),
         (
             iris(
@@ -349,7 +349,7 @@ def test_other_data_can_be_trained_on() -> None:
         ),
         (
             iris("+train.callbacks.a={class_name: ModelCheckpoint, filepath: best.h6}"),
-            "train.callbacks.a: ModelCheckpoint cannot be made: The filepath provided must end in",
+            "train.callbacks.a: ModelCheckpoint cannot be created: The filepath provided must ",
         ),
         (iris("capture.include=[hiden]"), "capture.include: 'hiden' matches no layer"),
     ],
@@ -429,7 +429,7 @@ def test_a_schedule_counts_how_often_it_is_due() -> None:
     assert Schedule([20, "last"]).times(20) == 1
     with pytest.raises(InputError, match="every: must be >= 1, found 0"):
         Schedule(every=0)
-    with pytest.raises(InputError, match="capture_at: expected a whole number >= 0 or last"):
+    with pytest.raises(InputError, match="capture_at: expected an integer >= 0 or last"):
         Schedule(["end"])
     with pytest.raises(InputError, match="unit: expected epoch or step, found 'batch'"):
         Schedule(unit="batch")  # type: ignore[arg-type]

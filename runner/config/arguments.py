@@ -48,7 +48,7 @@ COUNTS = (
     "depth_multiplier", "height", "width", "input_dim", "output_dim", "num_tokens", "classes",
     "num_heads", "key_dim", "value_dim", "head_dim", "num_query_heads", "num_key_value_heads",
 )  # fmt: skip
-"""Arguments that are sizes: whole numbers of at least one."""
+"""Arguments that are sizes: integers of at least one."""
 
 # Rules by argument name, for every class, where the default does not show the type.
 _RULES = {

@@ -39,19 +39,19 @@ class CaptureConfig(Strict):
     reduce: dict[str, Annotated[str, checked(_reduction_problems)]] = Field(
         default={},
         description=f"""Reductions of activations before they are stored, by pattern: {described()}.
-If several patterns match, the last one counts. On the command line a colon in a pattern is written
+If several patterns match, the last one applies. On the command line a colon in a pattern is written
 `\\:`.
 """,
     )
     batch_size: Length = 240
-    """Number of samples in a batch. If the samples of the first batch do not depend on each other
-    and it costs little, the next batches are rounded up to a multiple of 48 samples, so that values
-    are rounded alike. The record says for each tensor whether they were.
+    """Number of samples in a batch. It is rounded up to a multiple of 48 if that is cheap and the
+    samples do not depend on each other, so that all values are rounded alike. The record says for
+    each tensor whether its values depend on the batch.
     """
     training: bool = False
     """Whether layers behave as in training (Dropout drops, BatchNormalization uses the batch)."""
     dtype: Literal["float16", "bfloat16", "float32", "float64"] | None = None
-    """Type of the stored activations; `null`: as computed."""
+    """Data type of the stored activations; `null`: as computed."""
     max_bytes: Length = 10 * 2**30
     """Largest size of a run's tables in bytes; a larger run is refused."""
     on_nan: OnNan = "keep"

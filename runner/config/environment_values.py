@@ -115,7 +115,7 @@ def with_seed_filled_in(words: Sequence[str]) -> list[str]:
     """Return a command line with the value of ``seed=${oc.env:NAME}``, as a shell would fill it in.
 
     A run writes its seed down, so that a file may not take it from the environment. Whoever types
-    the name of the variable means its value, which is filled in if it is a whole number.
+    the name of the variable means its value, which is filled in if it is an integer.
     """
 
     def filled(match: re.Match[str]) -> str:

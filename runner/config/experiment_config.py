@@ -91,7 +91,7 @@ class ExperimentConfig(Strict):
     """One experiment: a model, the probe that it is shown, and the tensors to keep."""
 
     seed: Annotated[Seed, CHEAP] = 0
-    """Seed of weights, dropout and shuffling."""
+    """Seed of the initial weights, dropout and shuffling."""
     name: Annotated[Annotated[str, checked(_run_name_problems)] | None, CHEAP] = None
     """Name of the run, accepted wherever a run is named."""
     custom_modules: list[Annotated[ModuleName, checked(_module_problems)]] = Field(default=[])
@@ -111,7 +111,7 @@ class ExperimentConfig(Strict):
     Korean, `xlsx` is Parquet with an additional workbook for Excel.
     """
     train: TrainConfig | None = None
-    """Training of the model; `null`: none."""
+    """Training of the model; `null`: no training."""
     extra: dict[str, Any] = Field(default={})
     """Keys of your own: values that other keys refer to (`${extra.width}`), or notes for the
     record. Runner itself does not read them.

@@ -44,7 +44,7 @@ class ModelInput(Strict):
     shape: list[Length | None]
     """Shape of one sample; `null` for an axis of any length."""
     dtype: Dtype = "float32"
-    """Type of the values."""
+    """Data type of the values."""
 
 
 class LayerNode(Open):
@@ -82,7 +82,7 @@ class DeclaredModel(Open):
     Keras 3.
     """
     dtype: Dtype | None = None
-    """Type or policy of all layers (`float16`, `mixed_bfloat16`); `null`: the default of Keras."""
+    """Data type or dtype policy of all layers (`mixed_bfloat16`); `null`: Keras's default."""
     weights: InputFile | None = None
     """A `.weights.h5` file to load."""
 
@@ -169,7 +169,7 @@ class DeclaredModel(Open):
                 shape = ", ".join(str(axis or "null") for axis in specs[name].shape)
                 yield Problem(
                     f"layers.{printable(layer)}",
-                    f"Embedding takes whole numbers, its input '{name}' is {specs[name].dtype}",
+                    f"Embedding takes integers, its input '{name}' is {specs[name].dtype}",
                     f"declare it: inputs: {{{name}: {{shape: [{shape}], dtype: int32}}}}",
                 )
 

@@ -67,7 +67,7 @@ _SECTIONS = {
 }
 _BEFORE = {"DeclaredModel": _MODELS, next(iter(SOURCES.values())).__name__: _PROBES}
 _TYPES = {
-    "integer": "whole number",
+    "integer": "integer",
     "number": "number",
     "boolean": "`true` or `false`",
     "string": "text",

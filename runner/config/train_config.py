@@ -31,7 +31,7 @@ def _moment_problems(moments: list[Any]) -> Iterator[Problem]:
     for place, moment in enumerate(moments):
         whole = isinstance(moment, int) and not isinstance(moment, bool)
         if moment != "last" and not (whole and moment >= 0):
-            message = f"expected a whole number >= 0 or last, found {shown(moment)}"
+            message = f"expected an integer >= 0 or last, found {shown(moment)}"
             yield Problem(str(place), message)
 
 

@@ -180,7 +180,7 @@ def _application(config: ApplicationModel) -> keras.Model:
         model = builder(**arguments)
     except Exception as error:  # any error, as for a layer
         raise InputError.of(
-            "model", f"{config.class_name} cannot be made: {first_line(error)}"
+            "model", f"{config.class_name} cannot be created: {first_line(error)}"
         ) from error
     if config.weights is not None:
         load_weights(model, config.weights, "model.weights")
@@ -196,7 +196,7 @@ def _from_function(config: FunctionModel) -> keras.Model:
     if not isinstance(model, keras.Model):
         raise InputError.of(
             "model.function",
-            f"{config.function} must return a keras.Model, it returned {type(model).__name__}",
+            f"{config.function} must return a keras.Model, but it returned {type(model).__name__}",
         )
     return model
 

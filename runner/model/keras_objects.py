@@ -34,7 +34,9 @@ def made(class_name: str, arguments: Mapping[str, Any], namespace: str, place: s
         return cls(**values)
     except Exception as error:
         reraise_bug(error, cls)
-        raise InputError.of(place, f"{class_name} cannot be made: {first_line(error)}") from error
+        raise InputError.of(
+            place, f"{class_name} cannot be created: {first_line(error)}"
+        ) from error
 
 
 def _value(key: str, value: Any, place: str) -> Any:

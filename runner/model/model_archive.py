@@ -188,7 +188,7 @@ def _check_arrays(file: h5py.File, path: Path, place: str) -> None:
     if claimed > allowance(path):
         size = path.stat().st_size
         raise InputError.of(
-            place, f"{path} has {readable(size)}, its arrays claim {readable(claimed)}"
+            place, f"{path} has {readable(size)}, but its arrays declare {readable(claimed)}"
         )
 
 

@@ -40,7 +40,7 @@ def check_objects(text: bytes | str, path: Path, place: str) -> None:
     Raises
     ------
     InputError
-        For the first object that is no part of a model, and the first file.
+        For the first object that is not part of a model, and the first file.
     """
     try:
         config = json.loads(text)
@@ -54,7 +54,7 @@ def check_objects(text: bytes | str, path: Path, place: str) -> None:
         name = _name(held)
         if name is not None and not _is_part(name):
             raise InputError.of(
-                place, f"{path} cannot be loaded: it names {name}, which is no part of a model"
+                place, f"{path} cannot be loaded: it names {name}, which is not part of a model"
             )
         if name is None and not re.search(_TYPE, str(_dtype(held))):
             raise InputError.of(

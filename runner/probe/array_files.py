@@ -107,7 +107,9 @@ def _read(file: IO[bytes], name: str, size: int, limit: int) -> np.ndarray:
     count = math.prod(shape) * dtype.itemsize
     data = file.read(count)
     if len(data) != count:
-        raise InputError.of("probe.path", f"{name} declares {count:,} bytes, holds {len(data):,}")
+        raise InputError.of(
+            "probe.path", f"{name} declares {count:,} bytes, but holds {len(data):,}"
+        )
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 
 
@@ -155,6 +157,6 @@ def _header(
         )
     if declared > held:
         raise InputError.of(
-            "probe.path", f"{name} declares {declared:,} bytes of values, it holds {held:,}"
+            "probe.path", f"{name} declares {declared:,} bytes of values, but holds {held:,}"
         )
     return shape, fortran, dtype

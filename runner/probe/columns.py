@@ -266,7 +266,7 @@ class TableProbe:
             start = end
         if start != rows:
             source = self._roles.source
-            raise InputError.of("probe", f"{source} declares {rows:,} rows, holds {start:,}")
+            raise InputError.of("probe", f"{source} declares {rows:,} rows, but holds {start:,}")
 
     def _inputs(self, table: pa.Table, start: int) -> Any:
         names = self._roles.inputs

@@ -176,7 +176,7 @@ def _probe(source: str, items: Callable[[], Iterator[_Item]]) -> Probe:
             if described != expected:
                 raise InputError.of(
                     "probe",
-                    f"{source}: from row {row} on it has {described}, before {expected}",
+                    f"{source}: from row {row} on it has {described}, before that {expected}",
                     "make all samples alike",
                 )
             yield _batch(item, ids, labels, row, count)
@@ -215,7 +215,7 @@ class _Values:
             raise InputError.of(
                 "probe",
                 f"{self._source}: from row {row} on the {self._what} are text such as {text!r}, "
-                "before whole numbers",
+                "before integers",
                 "give all of them as text",
             )
         if self._is_text and not is_text:

@@ -128,11 +128,10 @@ class Targets:
         if known.all():
             return
         place = np.unravel_index(int(known.argmin()), known.shape)
-        of = "" if classes is None else f" of the output's {classes} classes, 0 to {classes - 1}"
-        raise self._probe.mistake(
-            row + int(place[0]),
-            f"label {targets[place]} is none{of or ', which are whole numbers'}",
-        )
+        expected = "an integer"
+        if classes is not None:
+            expected = f"one of the output's {classes} classes, 0 to {classes - 1}"
+        raise self._probe.mistake(row + int(place[0]), f"label {targets[place]} is not {expected}")
 
     def _check_range(self, targets: np.ndarray, row: int) -> None:
         if targets.dtype.kind != "f":

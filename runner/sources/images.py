@@ -69,7 +69,7 @@ class ImagesConfig(ProbeSource):
     ] = "bilinear"
     """Method of resizing, as in `keras.utils.image_dataset_from_directory`."""
     fit: Literal["stretch", "crop", "pad"] = "stretch"
-    """Fit of other proportions, as by Keras's `crop_to_aspect_ratio` or `pad_to_aspect_ratio`."""
+    """How other proportions are fitted, as by `crop_to_aspect_ratio` or `pad_to_aspect_ratio`."""
     exif_rotation: bool = False
     """Whether to apply the rotation in a picture's EXIF data, which Keras ignores."""
 

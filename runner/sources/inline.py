@@ -37,7 +37,7 @@ class InlineConfig(ProbeSource):
         expecting("a list of samples, or a mapping from input to such a list"),
     ]
     """A list of samples; for several inputs, a mapping from input to such a list."""
-    ids: Annotated[list[int] | list[str], expecting("whole numbers, or texts")] | None = None
+    ids: Annotated[list[int] | list[str], expecting("integers, or texts")] | None = None
     """Sample ids; `null`: counted from 0."""
     labels: list[Any] | None = None
     """A label for each sample."""

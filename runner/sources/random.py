@@ -23,7 +23,7 @@ _RANDOM_VALUES = 2**21
 
 
 class RandomConfig(ProbeSource):
-    """Random numbers; for integer inputs, whole numbers from 0 to `high` - 1."""
+    """Random numbers; for integer inputs, integers from 0 to `high` - 1."""
 
     order = 90
     examples: ClassVar = {
@@ -95,7 +95,7 @@ class RandomConfig(ProbeSource):
                 yield Batch(np.arange(start, start + count, dtype="int64"), only)
 
         kinds = ([] if len(integers) == len(expected) else [self.distribution]) + (
-            [f"whole numbers below {self.high}"] if integers else []
+            [f"integers below {self.high}"] if integers else []
         )
         source = f"random, {', '.join(kinds)}, seed {self.seed}"
         return Probe(source, tuple(expected), blocks, self.rows)

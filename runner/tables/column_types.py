@@ -82,7 +82,7 @@ def checked(path: Path, table: pa.Table) -> pa.Table:
     table.validate(full=True)
     for name, column in zip(table.column_names, table.columns, strict=True):
         if column.null_count or (_is_tensor(column.type) and any(map(_has_gaps, column.chunks))):
-            raise DamagedError.of(str(path), f"expected a value everywhere, found none in '{name}'")
+            raise DamagedError.of(str(path), f"expected no missing value, found one in '{name}'")
     return table.replace_schema_metadata()
 
 

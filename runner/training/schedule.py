@@ -34,7 +34,7 @@ class Schedule:
         moments = list(at)
         for moment in moments:
             if moment != "last" and not (isinstance(moment, int) and moment >= 0):
-                message = f"expected a whole number >= 0 or last, found {moment!r}"
+                message = f"expected an integer >= 0 or last, found {moment!r}"
                 raise InputError.of("capture_at", message)
         if every is not None and every < 1:
             raise InputError.of("every", f"must be >= 1, found {every}")
