@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 import runner
 from runner.command_line.entry import main
-from runner.config.compose import Composition, compose_one, parse_arguments, validate
+from runner.config.compose import Composition, compose_one, validate
 from runner.config.experiment_config import DeclaredModel
+from runner.config.hydra_arguments import parse_arguments
 from runner.config.loading import Loader
 from runner.errors import InputError
 

@@ -11,8 +11,9 @@ import yaml
 from omegaconf import OmegaConf
 
 from runner.config import unfolding
-from runner.config.compose import parse_arguments, validate
+from runner.config.compose import validate
 from runner.config.grammar import parsed_overrides
+from runner.config.hydra_arguments import parse_arguments
 from runner.config.loading import Loader
 from runner.config.overrides import parameter_problems
 from runner.config.resolve import resolved

@@ -25,9 +25,10 @@ from omegaconf import DictConfig
 from runner.command_line import commands
 from runner.command_line.messages import plain_warnings, put, tell
 from runner.command_line.progress import closing, progress_bar, sweep_bar
-from runner.config.compose import Asked, admit, first_job, merging, parse_arguments, validate
+from runner.config.compose import Asked, admit, first_job, merging, validate
 from runner.config.composition import Composition
 from runner.config.environment_values import with_seed_filled_in
+from runner.config.hydra_arguments import parse_arguments
 from runner.config.loading import CHOICES, CONFIG_DIRECTORY, CONFIG_NAME, QUIET
 from runner.errors import InputError, RunError, RunnerError
 from runner.model.backend import check_backend

@@ -8,24 +8,22 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from runner.config.choices import checked_choice, each_choice, first_value, no_sweep, own_part
 from runner.config.combinations import check_sweeps, combined, jobs_of, words_of
-from runner.config.composition import Composition, composition_of, experiment_of
+from runner.config.composition import Composition, composition_of
 from runner.config.environment_values import with_seed_filled_in
-from runner.config.grammar import hydra_word, parsed_overrides, quoted
+from runner.config.grammar import hydra_word, parsed_overrides
+from runner.config.hydra_arguments import parse_arguments
 from runner.config.hydra_keys import ForbiddenError, check_hydra_keys
 from runner.config.loading import Loader, check_names
-from runner.config.overrides import added_problems, parameter_problems, path_problems
-from runner.config.resolve import (
-    register_resolvers,
-)
+from runner.config.resolve import register_resolvers
 from runner.config.yaml_files import check_yaml_files
 from runner.errors import InputError, Problem
 from runner.local_paths import local_path
@@ -70,40 +68,6 @@ class Asked:
             If it is invalid.
         """
         return _composition_of(self.cfg)
-
-
-def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    """Parse a command line as Hydra does.
-
-    Raises
-    ------
-    InputError
-        If flags are invalid, or would load code or pickled data.
-    """
-    parser = get_args_parser()
-    parser.error = _misused  # type: ignore[method-assign]
-    parsed = parser.parse_args(arguments)
-    modes = ("run", "multirun", "cfg", "info", "shell_completion")
-    asked = [f"--{mode}".replace("_", "-") for mode in modes if getattr(parsed, mode)]
-    problems = []
-    if len(asked) > 1:
-        advice = "keep one"
-        if parsed.multirun and parsed.cfg:
-            advice = "leave out -m: --cfg shows the configuration of one run"
-        problems.append(Problem(" ".join(asked), "cannot be used together", advice))
-    if parsed.resolve and not (parsed.cfg or parsed.help):
-        problems.append(Problem("--resolve", "works only with --cfg or --help"))
-    if parsed.experimental_rerun is not None:
-        problems.append(
-            Problem("--experimental-rerun", "loads pickled data, which can run code", "use rerun")
-        )
-    if parsed.config_path is not None:
-        problems.append(Problem("--config-path", "replaces Runner's configs", "use --config-dir"))
-    if parsed.config_dir is not None and not Path(parsed.config_dir).is_dir():
-        problems.append(Problem("--config-dir", f"no folder '{parsed.config_dir}'"))
-    if problems:
-        raise InputError(problems)
-    return parsed
 
 
 @contextlib.contextmanager
@@ -154,7 +118,7 @@ def admit(parsed: argparse.Namespace, run_id: str) -> tuple[Loader, list[Overrid
             )
             for o in unnamed
         )
-    loader.check_hydra([_first(o) for o in overrides if loader.is_group(o)])
+    loader.check_hydra([first_value(o) for o in overrides if loader.is_group(o)])
     return loader, overrides
 
 
@@ -194,16 +158,16 @@ def validate(parsed: argparse.Namespace, run_id: str) -> Asked:
     problems: dict[Problem, None] = {}
     cfg = None
     sweeps = [override for override in overrides if override.is_sweep_override()]
-    for chosen in _choices(groups):
+    for chosen in each_choice(groups):
         try:
-            cfg = _checked(loader, chosen, values, None if sweeps else whole)
+            cfg = checked_choice(loader, chosen, values, None if sweeps else whole)
         except ForbiddenError:
             raise
         except InputError as error:
             problems |= dict.fromkeys(error.problems)
     if cfg is None:
         raise InputError(problems)
-    if not multirun and (problems := problems or dict.fromkeys(map(_no_sweep, sweeps))):
+    if not multirun and (problems := problems or dict.fromkeys(map(no_sweep, sweeps))):
         raise InputError(problems)
     place = "hydra.sweep.dir" if multirun else "hydra.run.dir"
     folder = str(OmegaConf.select(cfg, place))
@@ -300,73 +264,4 @@ def first_job(parsed: argparse.Namespace, asked: Asked) -> Composition:
 
 def _composition_of(cfg: DictConfig) -> Composition:
     HydraConfig.instance().set_config(cfg)
-    return composition_of(_own_part(cfg), OmegaConf.masked_copy(cfg, ["hydra"]))
-
-
-def _checked(
-    loader: Loader, chosen: Sequence[str], values: Sequence[Override], whole: DictConfig | None
-) -> DictConfig:
-    """Return the configuration of these choices and values, checked with and without values.
-
-    It is `whole`, if that is given: the configuration as Hydra composes the command line.
-    """
-    loader.check_hydra(chosen)
-    base = loader.chosen(chosen)
-    problems = [*parameter_problems(base, values), *path_problems(base, values)]
-    try:
-        cfg = whole or loader.load([*chosen, *map(_forced, values)])
-        problems += loader.launcher_problems(cfg)
-        HydraConfig.instance().set_config(cfg)  # for ${hydra:...}, as in a job
-        experiment_of(_own_part(cfg))
-    except ForbiddenError:
-        raise
-    except InputError as error:
-        known = tuple(f"{problem.place}." for problem in problems)
-        problems += [p for p in error.problems if not f"{p.place}.".startswith(known)]
-    if problems := problems or added_problems(base, values):
-        raise InputError(problems)
-    return cfg
-
-
-def _choices(groups: Sequence[Override]) -> Iterator[list[str]]:
-    """Yield the first choice of every group, then each other choice with the first ones."""
-    first = [_first(override) for override in groups]
-    yield first
-    for position, override in enumerate(groups):
-        if override.is_sweep_override():
-            for choice in list(override.sweep_string_iterator())[1:]:
-                other = f"{override.get_key_element()}={choice}"
-                yield [*first[:position], other, *first[position + 1 :]]
-
-
-def _misused(message: str) -> NoReturn:
-    raise InputError.of("runner", message, "runner --help lists the arguments")
-
-
-def _own_part(cfg: DictConfig) -> DictConfig:
-    return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-
-
-def _no_sweep(override: Override) -> Problem:
-    value = str(override.input_line).partition("=")[2]
-    single = quoted(override.get_key_element(), value)
-    return Problem(
-        override.key_or_group,
-        f"{value} means several values",
-        f"add -m to run them all, or quote it as one value: {single}",
-    )
-
-
-def _first(override: Override) -> str:
-    """Return an override as typed, for a sweep with its first value only."""
-    if override.is_sweep_override():
-        return f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
-    return str(override.input_line)
-
-
-def _forced(override: Override) -> str:
-    """Return an override with ``++``, so that it can also add a key."""
-    line = _first(override)
-    if override.type is OverrideType.DEL or line.startswith("++"):
-        return line
-    return "++" + line.lstrip("+")
+    return composition_of(own_part(cfg), OmegaConf.masked_copy(cfg, ["hydra"]))
