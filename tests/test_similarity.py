@@ -72,8 +72,9 @@ def test_every_pair_has_the_value_of_the_measure(
         assert found["value"] == pytest.approx(MEASURES[name](a.read(), b.read()), abs=1e-12)
         assert (found["n"], found["width_a"], found["width_b"]) == (40, a.width, b.width)
         assert (found["metric"], found["note"]) == (name, "")
-    monkeypatch.setattr(pairs, "_CHUNK_BYTES", 1)  # every layer is a chunk of its own
-    monkeypatch.setattr(pairs, "_by_moments", lambda *_: False)
+    # Every layer is a chunk of its own.
+    monkeypatch.setattr("runner.similarity.group._CHUNK_BYTES", 1)
+    monkeypatch.setattr("runner.similarity.group._by_moments", lambda *_: False)
     pd.testing.assert_frame_equal(compare_layers([group], name), frame)
 
 
@@ -86,8 +87,8 @@ def test_many_layers_are_multiplied_some_at_a_time(
         expected = compare_layers([group, layers(3, 40)], name)
     assert expected["note"].ne("").sum() == 7
     for rows, room in ((3, 2 << 30), (2, 8 * 40 * 30)):
-        monkeypatch.setattr(pairs, "_PRODUCT_ROWS", rows)
-        monkeypatch.setattr(pairs, "_CHUNK_BYTES", room)
+        monkeypatch.setattr("runner.similarity.group._PRODUCT_ROWS", rows)
+        monkeypatch.setattr("runner.similarity.group._CHUNK_BYTES", room)
         with pytest.warns(UserWarning, match="flat of run holds the same"):
             found = compare_layers([group, layers(3, 40)], name)
         pd.testing.assert_frame_equal(found, expected, atol=1e-12, rtol=0)
@@ -124,13 +125,13 @@ def test_sums_over_samples_give_the_values_of_the_samples(
     name: str, units: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     group = [*layers(4, 3000), held("flat", np.full((3000, 2), 0.1))]
-    monkeypatch.setattr(pairs, "_FEW_SAMPLES", 10_000)
+    monkeypatch.setattr("runner.similarity.group._FEW_SAMPLES", 10_000)
     with pytest.warns(UserWarning, match="flat of run holds the same values for every sample"):
         expected = compare_layers([group], name)
-    monkeypatch.setattr(pairs, "_FEW_SAMPLES", 1)
-    monkeypatch.setattr(pairs, "_CHUNK_BYTES", 1)
-    monkeypatch.setattr(pairs, "_CHUNK_UNITS", units)
-    monkeypatch.setattr(pairs, "_from_values", None)
+    monkeypatch.setattr("runner.similarity.group._FEW_SAMPLES", 1)
+    monkeypatch.setattr("runner.similarity.group._CHUNK_BYTES", 1)
+    monkeypatch.setattr("runner.similarity.group._CHUNK_UNITS", units)
+    monkeypatch.setattr("runner.similarity.group._from_values", None)
     with pytest.warns(UserWarning, match="flat of run holds the same values for every sample"):
         found = compare_layers([group], name)
     pd.testing.assert_frame_equal(found, expected, atol=1e-9, rtol=0)
@@ -243,8 +244,8 @@ def test_a_number_that_misleads_is_warned_of(
 def test_one_sample_that_decides_is_named(
     metric: str, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pairs, "_FEW_SAMPLES", few)
-    monkeypatch.setattr(pairs, "_CHUNK_BYTES", few)
+    monkeypatch.setattr("runner.similarity.group._FEW_SAMPLES", few)
+    monkeypatch.setattr("runner.similarity.group._CHUNK_BYTES", few)
     values = np.random.default_rng(0).normal(size=(2, 100, 8))
     values[:, 7] += 1000
     group = [held("a", values[0]), held("b", values[1])]

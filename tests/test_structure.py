@@ -213,6 +213,7 @@ ORDER = (
     "similarity.matrices",
     "similarity.progress",
     "similarity.triangle",
+    "similarity.group",
     "similarity.pairs",
     "plots.drawing",
     "plots.files",

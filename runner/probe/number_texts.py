@@ -9,7 +9,6 @@ MISSING = (
     *("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-NaN", "-nan"),
     *("null", "NULL", "None", "<NA>", "?"),
 )
-
 """Texts that stand for a missing number."""
 
 
