@@ -23,7 +23,8 @@ import numpy as np
 from runner.measures.cka import CKA
 from runner.similarity.pairs import compare_layers
 from runner.similarity.representation import Representation
-from runner.tables.tables import TableWriter, read_array, read_blocks
+from runner.tables.reading import read_array, read_blocks
+from runner.tables.writing import TableWriter
 from runner.tensors import TensorSpec
 
 RUNS, LAYERS, SAMPLES, WIDTH = 100, 10, 500, 64

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import warnings
@@ -14,7 +15,9 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
+from packaging.version import Version
 
 import runner
 from runner.arithmetic.functions import FUNCTIONS
@@ -129,6 +132,13 @@ def test_a_value_is_what_its_layer_computed(
 _FLOAT32_ALONE = (layers.AveragePooling3D, layers.MaxPooling3D)
 
 
+def _rounds_gelu(layer: Any) -> bool:
+    """Return whether a layer's activation is the GELU of a TensorFlow that rounds its constants."""
+    exact = 1.3 * (1 + math.erf(1.3 / math.sqrt(2))) / 2
+    is_gelu = getattr(layer, "activation", None) is keras.activations.gelu
+    return is_gelu and abs(float(tf.nn.gelu(np.float64(1.3), approximate=False)) - exact) > 1e-14
+
+
 @pytest.mark.parametrize("number", range(0, len(CASES), 8))
 def test_a_value_of_a_layer_in_float64_is_what_it_computed(number: int) -> None:
     """All that TensorFlow rounds to float32 on the way would show as millions of ULP."""
@@ -137,7 +147,7 @@ def test_a_value_of_a_layer_in_float64_is_what_it_computed(number: int) -> None:
     try:
         for make, shape in CASES[number : number + 8]:
             layer = make()
-            if isinstance(layer, _FLOAT32_ALONE):
+            if isinstance(layer, _FLOAT32_ALONE) or _rounds_gelu(layer):
                 continue
             given = keras.Input(shape, dtype="float64")
             layer.name = f"made_{len(inputs)}"
@@ -220,7 +230,8 @@ def _operations(i: Any, j: Any, v: Any, w: Any) -> list[Any]:
         ops.matmul(v, np.arange(3, dtype=np.float32)), ops.einsum("bij,bkj->bik", i, j),
         ops.softmax(i, axis=1), ops.log_softmax(i), ops.where(i > 0, i, 0.1), ops.clip(i, -1, 1),
         ops.cast(i * 3, "int32"), ops.exp(i), ops.log(positive), ops.leaky_relu(i, 0.3),
-        ops.max(i, axis=-1), ops.argmax(i, axis=-1), ops.logsumexp(i, axis=1), ops.std(i, axis=1),
+        ops.max(i, axis=-1), ops.argmax(i, axis=-1), ops.logsumexp(i, axis=(1,)),
+        ops.std(i, axis=1),
         ops.var(i, axis=1), ops.prod(i, axis=2), ops.pad(i, [[0, 0], [1, 1], [0, 2]]),
         ops.take(i, [1, 0], axis=2), ops.tile(i, (1, 2, 1)), ops.repeat(i, 2, axis=1),
         ops.swapaxes(i, 1, 2), ops.moveaxis(i, 1, 2), ops.maximum(i, 0.0), ops.minimum(i, j),
@@ -270,6 +281,7 @@ def test_an_operation_that_is_not_covered_is_refused_by_its_own_name() -> None:
             explain.show(run, name, "u0_0", "1")
 
 
+@pytest.mark.filterwarnings(r"ignore:[\s\S]*structure of `inputs` doesn't match")  # older Keras
 def test_inputs_whose_columns_are_spelled_alike_are_told_apart() -> None:
     inputs = [keras.Input((3,), name="a"), keras.Input((2,), name="a1")]
     outputs = [layers.Dense(2, name=f"of_{given.name}")(given) for given in inputs]
@@ -334,9 +346,10 @@ def quantized(made: dict[str, tuple[Any, np.ndarray]], mode: str, **config: Any)
     try:
         if config:
             make = {"int8": "Int8QuantizationConfig", "int4": "Int4QuantizationConfig"}[mode]
+            settings = getattr(keras.quantizers, make)
             if config.get("activation_quantizer") == "abs_max":
                 config["activation_quantizer"] = keras.quantizers.AbsMaxQuantizer()
-            quantize(model, config=getattr(keras.quantizers, make)(**config))
+            quantize(model, config=settings(**config))
         else:
             quantize(model, mode)
     except (ValueError, AttributeError, NotImplementedError) as error:
@@ -497,12 +510,20 @@ def test_what_no_layer_put_out_is_computed_from_what_was_stored() -> None:
     run = saved(model, words, _rng.normal(size=(2, 4, 5, 2)).astype(np.float32))
     names = [tensor.name for tensor in run.record.tensors if tensor.kind == "activation"]
     assert {"embed", "mix", "mix/norm", "see/weigh", "see/last", "see"} <= set(names)
+    # Older versions read a weight once more to look something up, which is not followed.
+    reads_anew = Version(keras.__version__) < Version("3.8")
     for name in names:
+        if name == "embed" and reads_anew:
+            with pytest.raises(InputError, match="which is not the output of a layer"):
+                explain.show(run, name, "u1_2", "1")
+            continue
         LayerCall.read(run, name, 1)
         check(run, name, most=8)
     assert "(embed + mix/out) u0_1" in explain.show(run, "mix/gate", "u0_0", "0")
     said = explain.show(run, "see", "u0", "0")
     assert said.startswith("see is the same tensor as see/last\n\nsee/last u0, sample 0")
+    if reads_anew:
+        return
     said = explain.show(run, "embed", "u1_2", "1")
     assert re.search(r"embed/embedding\S* u1_2 +\S+\ntake\(\.\.\.\) u1_2 +", said)
 

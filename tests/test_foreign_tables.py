@@ -112,7 +112,8 @@ def test_a_type_that_runner_does_not_write_is_refused(kind: str, tmp_path: Path)
         read_table(path, "arrow")
     with pytest.raises(DamagedError, match=why):
         list(read_pieces(path, "arrow", ["sample"], 2))
-    if kind not in ("run_end_encoded", "list_view") and "fixed_size_list" not in kind:
+    unwritable = ("run_end_encoded", "list_view", "string_view")  # the last by older versions
+    if kind not in unwritable and "fixed_size_list" not in kind:
         path.write_bytes(parquet(beside(FOREIGN[kind])))
         with pytest.raises(DamagedError, match="expected numbers, text or tensors in 'x', found"):
             read_table(path, "parquet")

@@ -433,6 +433,13 @@ def test_a_layer_whose_configuration_cannot_be_asked_for() -> None:
         def __call__(self, x: Any) -> Any:
             return 1e-3 * ops.sum(x)
 
+    class Bound(keras.constraints.Constraint):
+        def __call__(self, x: Any) -> Any:
+            return x
+
+        def get_config(self) -> Any:
+            raise NotImplementedError
+
     class Draw:
         def __call__(self, shape: Any, dtype: Any = None, **kwargs: Any) -> Any:  # noqa: ARG002
             return ops.ones(shape, dtype)
@@ -448,20 +455,20 @@ def test_a_layer_whose_configuration_cannot_be_asked_for() -> None:
         def get_config(self) -> Any:
             raise TypeError("no")
 
-    def model(penalty: Any, draw: Any) -> keras.Model:
+    def model(penalty: Any, bound: Any, draw: Any) -> keras.Model:
         return keras.Sequential(
             [
                 layers.Input((4, 3)),
                 layers.LSTM(3, kernel_regularizer=penalty, return_sequences=True, name="lstm"),
                 layers.LayerNormalization(beta_initializer=draw, name="norm"),
                 layers.RNN(Cell(), name="rnn"),
-                layers.Dense(2, "relu", kernel_constraint=penalty, name="dense"),
+                layers.Dense(2, "relu", kernel_constraint=bound, name="dense"),
             ]
         )
 
-    odd, x = model(Penalty(), Draw()), random(4, 4, 3)
+    odd, x = model(Penalty(), Bound(), Draw()), random(4, 4, 3)
     capture = Capture(odd, x)
-    plain = {layer.path: layer.arguments for layer in Capture(model(None, "ones"), x).layers}
+    plain = {layer.path: layer.arguments for layer in Capture(model(None, None, "ones"), x).layers}
     for layer in capture.layers[:-1]:  # the last is the input, whose name is Keras's own
         assert layer.arguments == plain[layer.path]
     assert plain["rnn"] is not None

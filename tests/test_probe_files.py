@@ -660,7 +660,6 @@ def test_a_picture_that_is_cut_short_is_named(kind: str) -> None:
         ("a.ppm", b"P3\n8 8\n255\nxx yy"),
         ("a.ppm", b"P3\n2 2\n255\n" + b"1" * 30),
         ("a.pbm", b"P1\n8 8\n2 3 4"),
-        ("a.xbm", b"#define im_w"),
     ],
 )
 def test_a_damaged_picture_is_told_without_its_bytes(name: str, data: bytes) -> None:
@@ -1097,7 +1096,7 @@ def test_a_column_that_is_no_array_is_said(column: list[Any], said: str) -> None
     [
         pa.array([Decimal("1.50"), Decimal("-2")]),
         pa.array([Decimal(1), Decimal(-2)], pa.decimal256(40, 0)),
-        pa.array([1.5, -2], pa.float16()),
+        pa.array(np.array([1.5, -2], np.float16)),
         pa.array([1, 0], pa.uint64()),
         pa.array([True, False]),
         pa.array([1.5, -2.0]).dictionary_encode(),

@@ -185,7 +185,9 @@ def _with_lora(call: LayerCall, weights: np.ndarray, name: str) -> np.ndarray:
     """
     if not call.arguments.get("lora_rank"):
         return weights
-    factor = call.arguments.get("lora_alpha", 1) / call.arguments["lora_rank"]
+    # Without the argument, as in records of older versions of Keras, the update is not scaled.
+    rank = call.arguments["lora_rank"]
+    factor = call.arguments.get("lora_alpha", rank) / rank
     update = call.weight(f"lora_{name}_a").astype(np.float64) @ call.weight(f"lora_{name}_b")
     return np.asarray(weights + factor * update)
 

@@ -91,7 +91,7 @@ class PlainWriter:
 
     def __init__(self, output: pa.NativeFile, schema: pa.Schema) -> None:
         self._output = output
-        self._columns, self._before, self._after = _frame(schema)
+        self._columns, self._before, self._after = _frame(schema.serialize().to_pybytes())
         self._groups: list[bytes] = []
         self._rows = 0
         self._at = len(MARK)
@@ -184,8 +184,15 @@ def _page_header(size: int, values: int) -> bytes:
 
 
 @functools.lru_cache(16)
-def _frame(schema: pa.Schema) -> tuple[list[_Column], bytes, bytes]:
-    """Return the columns, and the footer before its number of rows and after its groups."""
+def _frame(serialized: bytes) -> tuple[list[_Column], bytes, bytes]:
+    """Return the columns, and the footer before its number of rows and after its groups.
+
+    Parameters
+    ----------
+    serialized
+        The schema; not itself, since older versions of Arrow cannot hash its metadata.
+    """
+    schema = pa.ipc.read_schema(pa.py_buffer(serialized))
     sink = pa.BufferOutputStream()
     pq.ParquetWriter(sink, schema, compression="none").close()
     empty = sink.getvalue()
