@@ -382,9 +382,9 @@ CONV = layer("Conv2D", "c", filters=2, kernel_size=[3, 3], **FIRST)
             r".* build the model with a layer of Keras, such as Add or Rescaling, in place of ",
         ),
         (
-            layer("CuDNNLSTM", "l", units=2),
+            layer("LocallyConnected1D", "l", filters=2),
             {},
-            r"'CuDNNLSTM', .* build the model with LSTM\(recurrent_activation='sigmoid'\)",
+            r"'LocallyConnected1D', .* build the model with another layer",
         ),
         (
             layer("Mine", "m"),
@@ -407,6 +407,79 @@ def test_what_cannot_be_the_same_is_refused(
     path = old_file(sequential(made), {"d": [KERNEL, BIAS]}, **attributes)
     with pytest.raises(InputError, match=rf"^model\.path: old\.h5 cannot be loaded: .*{said}"):
         loaded(path)
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-x)))
+
+
+def _cudnn_lstm(x: np.ndarray, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray) -> Any:
+    """Compute the outputs of an LSTM from numbers in cuDNN's layout, by its documentation."""
+    units = len(recurrent)
+    w = [gate.reshape(units, -1) for gate in np.split(kernel, 4, axis=1)]
+    r = [gate.reshape(units, units) for gate in np.split(recurrent, 4, axis=1)]
+    b = np.split(bias, 8)
+    h = c = np.zeros((len(x), units))
+    outputs = []
+    for now in x.swapaxes(0, 1):
+        i, f, new, o = (now @ w[k].T + h @ r[k].T + b[k] + b[k + 4] for k in range(4))
+        c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(new)
+        h = _sigmoid(o) * np.tanh(c)
+        outputs.append(h)
+    return np.stack(outputs, axis=1)
+
+
+def _cudnn_gru(x: np.ndarray, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray) -> Any:
+    """Compute the outputs of a GRU from numbers in cuDNN's layout, by its documentation."""
+    units = len(recurrent)
+    w = [gate.reshape(units, -1) for gate in np.split(kernel, 3, axis=1)]
+    r = [gate.reshape(units, units) for gate in np.split(recurrent, 3, axis=1)]
+    b = np.split(bias, 6)
+    h = np.zeros((len(x), units))
+    outputs = []
+    for now in x.swapaxes(0, 1):
+        z, reset = (_sigmoid(now @ w[k].T + h @ r[k].T + b[k] + b[k + 3]) for k in range(2))
+        new = np.tanh(now @ w[2].T + b[2] + reset * (h @ r[2].T + b[5]))
+        h = (1 - z) * new + z * h
+        outputs.append(h)
+    return np.stack(outputs, axis=1)
+
+
+_CUDNN = {"CuDNNLSTM": (_cudnn_lstm, 4), "CuDNNGRU": (_cudnn_gru, 3)}
+
+
+def _cudnn(class_name: str, name: str, **config: Any) -> Config:
+    return layer(class_name, name, units=3, return_sequences=True, stateful=False, **config)
+
+
+def _cudnn_weights(gates: int, seed: int) -> list[np.ndarray]:
+    shapes = ((2, 3 * gates), (3, 3 * gates), (6 * gates,))
+    return [values(*shape, seed=seed + place) for place, shape in enumerate(shapes)]
+
+
+@pytest.mark.parametrize("class_name", _CUDNN)
+def test_layers_of_cudnn_compute_what_they_did(class_name: str) -> None:
+    computed, gates = _CUDNN[class_name]
+    arrays, x = _cudnn_weights(gates, 1), values(4, 5, 2, seed=9)
+    first = _cudnn(class_name, "cu", batch_input_shape=[None, 5, 2])
+    path = old_file(sequential(first), {"cu": arrays})
+    before = Path(path).read_bytes()
+    np.testing.assert_allclose(loaded(path)(x), computed(x, *arrays), rtol=1e-4, atol=1e-5)
+    assert Path(path).read_bytes() == before
+
+
+@pytest.mark.parametrize("class_name", _CUDNN)
+def test_layers_of_cudnn_inside_others_compute_what_they_did(class_name: str) -> None:
+    computed, gates = _CUDNN[class_name]
+    there, back, x = _cudnn_weights(gates, 1), _cudnn_weights(gates, 5), values(4, 5, 2, seed=9)
+    both = layer("Bidirectional", "both", merge_mode="concat", layer=_cudnn(class_name, "cu"))
+    both["config"]["batch_input_shape"] = [None, 5, 2]
+    path = old_file(
+        sequential(both, dense("d", 4)), {"both": [*there, *back], "d": [values(6, 4), BIAS]}
+    )
+    sides = computed(x, *there), computed(x[:, ::-1], *back)[:, ::-1]
+    truth = np.concatenate(sides, axis=-1) @ values(6, 4) + BIAS
+    np.testing.assert_allclose(loaded(path)(x), truth, rtol=1e-4, atol=1e-5)
 
 
 def test_a_file_without_the_weights_of_its_model() -> None:

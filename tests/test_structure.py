@@ -113,6 +113,7 @@ ORDER = (
     "model.named_objects",
     "model.model_archive",
     "model.old_graphs",
+    "model.old_weights",
     "model.old_models",
     "model.stored_model",
     "model.model_files",

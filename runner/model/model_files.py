@@ -18,6 +18,7 @@ from runner.config.experiment_config import SavedModel
 from runner.errors import InputError, first_line
 from runner.model.keras_internals import all_layers, watching_new_variables
 from runner.model.model_archive import allowance, model_file, weights_file
+from runner.model.old_weights import CUDNN, renew_weights
 from runner.model.stored_model import read_configuration
 from runner.preflight import machine_memory, readable
 
@@ -126,10 +127,14 @@ def _loaded(path: Path) -> keras.Model:
     if path.suffix == ".keras" and not renewal.is_old:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     model = keras.saving.deserialize_keras_object(renewal.renewed(config), safe_mode=True)
+    changed = path.suffix != ".keras" and any(name in str(config) for name in CUDNN)
     with tempfile.TemporaryDirectory() as folder:
         # Keras reads files of this name in another format.
-        renamed = path.name.endswith(".weights.h5")
-        model.load_weights(shutil.copy(path, f"{folder}/model.h5") if renamed else path)
+        if changed or path.name.endswith(".weights.h5"):
+            path = Path(shutil.copy(path, f"{folder}/model.h5"))
+        if changed:
+            renew_weights(path)
+        model.load_weights(path)
     return model
 
 

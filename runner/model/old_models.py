@@ -16,6 +16,7 @@ import keras
 from runner.config.catalogue import namespace_of
 from runner.errors import InputError
 from runner.model.old_graphs import Config, is_model, plain_name, with_calls
+from runner.model.old_weights import CUDNN
 
 # Classes that Keras 3 has under another name.
 _RENAMED = {
@@ -31,13 +32,10 @@ _OPERATION = "a layer of Keras, such as Add or Rescaling, in place of the Tensor
 _REPLACEMENTS = {
     "CuDNNGRU": "GRU(reset_after=True, recurrent_activation='sigmoid')",
     "CuDNNLSTM": "LSTM(recurrent_activation='sigmoid')",
-    "LocallyConnected1D": "another layer",
-    "LocallyConnected2D": "another layer",
     "RandomHeight": "another layer",
     "RandomWidth": "another layer",
-    "SlicingOpLambda": _OPERATION,
-    "TFOpLambda": _OPERATION,
-    "TensorFlowOpLayer": _OPERATION,
+    **dict.fromkeys(("LocallyConnected1D", "LocallyConnected2D"), "another layer"),
+    **dict.fromkeys(("SlicingOpLambda", "TFOpLambda", "TensorFlowOpLayer"), _OPERATION),
 }
 _RENAMED_ARGUMENTS = {
     ("LeakyReLU", "alpha"): "negative_slope",
@@ -139,6 +137,9 @@ class Renewal:
         name = str(stored.get("registered_name") or stored["class_name"])
         name = _RENAMED.get(name, name)
         inner = stored["config"]
+        if name in CUDNN and not self.file.endswith(".keras"):
+            name, more = CUDNN[name]
+            inner = {**inner, **more}
         if isinstance(inner, list):
             inner = {"name": "sequential", "layers": inner}
         title = plain_name(str(inner.get("name", stored.get("name", name))))
@@ -203,7 +204,7 @@ class Renewal:
             case {"class_name": str(name), "config": dict(inner)}:
                 space = namespace_of(argument)
                 cls = _class_of(space, _RENAMED.get(name, name))
-                if space == "layers" and cls is not None:
+                if space == "layers" and (cls is not None or name in CUDNN):
                     return self.renewed(value)
                 if space == "initializers" and cls is not None:
                     # The file's weights replace what an initializer draws.
