@@ -369,6 +369,9 @@ WRONG_ARRAYS = [
     (npy_bytes(np.eye(3))[:-1], "declares 72 bytes of values, but holds 71$"),
     (npy_header((1, 3), "|O") + b"x" * 99, "holds pickled Python objects, which can run code"),
     (npy_header((-1, 3)) + b"x" * 99, r"declares float64 of shape \(-1, 3\), expected numbers$"),
+    (npy_header((True, 3)) + b"x" * 99, r"declares float64 of shape \(True, 3\), expected number"),
+    (npy_header((1,) * 33) + b"x" * 8, r"declares float64 of shape \(1, 1, .*\), expected number"),
+    (b"\x93NUMPY\1\0\x2b\x23{'shape': " + b"-" * 8990 + b"1}\n", "has a header that is nested"),
     (npy_header((1, 3), "|V0"), r"declares \|V0 of shape \(1, 3\), expected numbers$"),
     (npy_bytes(np.zeros((2, 0))), r"holds no values, its shape is \(2, 0\)$"),
     (b"\x93NUMPY\2\0" + b"\xff" * 99, r"has a header of 4\.3 GB$"),
@@ -388,6 +391,18 @@ def test_a_wrong_npy_is_said_before_anything_is_allocated(data: bytes, message: 
         npy(data)
     with pytest.raises(InputError, match=rf"^probe\.(path|max_bytes): a\.npz: x {message}"):
         npz(x=data)
+
+
+def test_row_numbers_take_no_more_memory_than_they_have(tmp_path: Path) -> None:
+    rows = 1_000_000
+    np.save(tmp_path / "a.npy", np.zeros((rows, 1), np.int8))
+    values = np.load(tmp_path / "a.npy")
+    tracemalloc.start()
+    [batch] = as_probe(values).blocks()
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert batch.samples[-1] == rows - 1
+    assert most < 9 * rows
 
 
 def test_npy_without_samples_is_said() -> None:

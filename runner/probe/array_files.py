@@ -19,6 +19,7 @@ from runner.preflight import readable
 from runner.regular_files import begins, regular_file, what_it_is
 
 _HEADER_BYTES = 64 * 2**10
+_AXES = 32  # NumPy before 2 allows no more
 # An archive may unpack to this size, or to this multiple of its own size.
 _UNPACKED_BYTES, _UNPACKED_TIMES = 2**30, 200
 
@@ -135,13 +136,18 @@ def _header(
             shape, fortran, dtype = read[start[6:8]](io.BytesIO(text))
     except (ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:
         raise InputError.of("probe.path", f"{name} has a broken header: {error}") from error
+    except (RecursionError, MemoryError) as error:  # of Python's parser
+        raise InputError.of(
+            "probe.path", f"{name} has a header that is nested too deeply"
+        ) from error
     if dtype.hasobject:
         raise InputError.of(
             "probe.path",
             f"{name} holds pickled Python objects, which can run code when read",
             "save it as an array of numbers",
         )
-    if dtype.kind not in "biufSU" or not dtype.itemsize or any(axis < 0 for axis in shape):
+    is_shape = len(shape) <= _AXES and all(type(axis) is int and axis >= 0 for axis in shape)
+    if dtype.kind not in "biufSU" or not dtype.itemsize or not is_shape:
         raise InputError.of(
             "probe.path", f"{name} declares {dtype} of shape {shape}, expected numbers"
         )

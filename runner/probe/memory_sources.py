@@ -123,10 +123,10 @@ def array_probe(
     if any(array.ndim == 0 for array in named.values()):
         raise InputError.of("probe", "expected arrays with a sample axis, found a single number")
     rows = len(next(iter(named.values())))
-    samples = range(rows) if ids is None else identifiers(ids, "probe")
-    kind: Any = "int64" if isinstance(samples, range) else samples.dtype
+    samples = None if ids is None else identifiers(ids, "probe")
+    kind: Any = "int64" if samples is None else samples.dtype
     given: dict[str, Any] = {f"rows of input '{name}'": array for name, array in named.items()}
-    given |= {"sample ids": samples}
+    given |= {} if samples is None else {"sample ids": samples}
     known_labels = None if labels is None else categories(labels, "probe")
     known_targets = None if targets is None else np.asarray(targets)
     if known_targets is not None and known_targets.ndim == 0:
@@ -146,8 +146,11 @@ def array_probe(
 
     def blocks() -> Iterator[Batch]:
         for start in range(0, rows, step):
-            piece = slice(start, start + step)
-            ids = np.asarray(samples[piece], dtype=kind)
+            piece = slice(start, min(start + step, rows))
+            if samples is None:
+                ids = np.arange(start, piece.stop, dtype=np.int64)
+            else:
+                ids = samples[piece]
             yield replace(whole[piece], samples=ids)
 
     return Probe(
