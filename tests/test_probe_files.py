@@ -1040,6 +1040,24 @@ def test_what_is_said_of_other_rows_counts_nothing() -> None:
     assert whole(probe).samples.tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[" * 100_000,
+        '{"index_columns": [{"kind": "range", "start": 0, "stop": 1' + "0" * 30 + ', "step": 1}]}',
+        '{"index_columns": [{"kind": "range", "start": true, "stop": 2, "step": 0}, [], null]}',
+        '{"index_columns": {}}',
+    ],
+)
+def test_what_pandas_cannot_have_written_is_ignored(said: str) -> None:
+    table = pa.table({name: [1.0, 2.0] for name in "abc"})
+    table = table.replace_schema_metadata({"pandas": said})
+    pa.parquet.write_table(table, "a.parquet")
+    config = TypeAdapter(ProbeConfig).validate_python({"source": "parquet", "path": "a.parquet"})
+    [batch] = open_probe(config, [InputSpec("input", (3,))]).blocks()
+    assert batch.samples.tolist() == [0, 1]
+
+
 def test_a_file_of_pandas_read_and_written_again_shows_no_index() -> None:
     Path("t.csv").write_text(",Unnamed: 0,a,b\n0,0,1,2\n1,1,3,4\n", encoding="ascii")
     batch = whole(opened((2,), source="csv", path="t.csv"))

@@ -58,7 +58,7 @@ def _object(text: bytes | str, path: Path, name: str) -> Config:
     """Return an object from JSON in a model's file."""
     try:
         found = json.loads(text, object_hook=decoded)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, f"its {name} is not JSON") from error
     if not isinstance(found, dict):
         raise _damaged(path, f"its {name} is not a JSON object")

@@ -115,7 +115,7 @@ def _pandas_index(schema: pa.Schema, rows: int) -> tuple[list[str], range | None
             if len(whole) == len(counted) and whole[2]:
                 # A copy with fewer rows may have kept the metadata of all rows.
                 span = range(*whole)
-                if len(span) == rows and max(map(abs, whole)) < 2**62:
+                if max(map(abs, whole)) < 2**62 and len(span) == rows:
                     return columns, span
     return columns, None
 
@@ -123,7 +123,7 @@ def _pandas_index(schema: pa.Schema, rows: int) -> tuple[list[str], range | None
 def _pandas_metadata(schema: pa.Schema) -> list[Any]:
     try:
         described = schema.pandas_metadata
-    except (ValueError, UnicodeDecodeError):  # not as pandas writes it
+    except (ValueError, RecursionError):  # not as pandas writes it
         return []
     levels = described.get("index_columns") if isinstance(described, dict) else None
     return levels if isinstance(levels, list) else []
