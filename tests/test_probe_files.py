@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import struct
 import subprocess
@@ -692,6 +693,13 @@ def test_a_picture_that_declares_too_many_pixels_is_refused() -> None:
     data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
     Path("pictures/a.png").write_bytes(data)
     with pytest.raises(InputError, match=r"^pictures/a.png: .*3600000000 pixels"):
+        images()
+
+
+def test_a_picture_of_gigabytes_is_refused_before_it_is_read() -> None:
+    picture("pictures/a.png")
+    os.truncate("pictures/a.png", 10**11)  # takes no room, and would take as much memory
+    with pytest.raises(InputError, match=r"^pictures/a\.png: has 100\.0 GB, the limit of a pict"):
         images()
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from runner.config.references import InputFile, InputFolder
 from runner.errors import InputError
 from runner.model.backend import load_backend
+from runner.preflight import readable
 from runner.probe.batch import Batch
 from runner.probe.label_table import joined_labels
 from runner.probe.picture_files import Picture, broken_picture, listed, load_pillow, opened_picture
@@ -24,6 +25,7 @@ from runner.tensors import InputSpec
 _BLOCK = 32
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _ORIENTATION = 0x0112
+_LARGEST = 2**30  # bytes of a picture's file
 
 
 class ImagesConfig(ProbeSource):
@@ -143,6 +145,9 @@ class _Decoder:
     def _decoded(self, picture: Picture) -> np.ndarray:
         from runner.probe.decoding import decoded
 
+        if (size := picture.path.stat().st_size) > _LARGEST:
+            message = f"has {readable(size)}, the limit of a picture is {readable(_LARGEST)}"
+            raise InputError.of(str(picture.path), message)
         data = picture.path.read_bytes()
         # Pillow recognizes an MPO, a JPEG followed by further pictures, as a JPEG.
         kind = "JPEG" if picture.format == "MPO" else picture.format
