@@ -601,6 +601,23 @@ def test_a_configuration_may_be_anything(
     assert all(line.startswith("error: ") for line in said.splitlines())
 
 
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda r: r["layers"][1]["arguments"].update(activation={"a": {}}),
+        lambda r: r["layers"][1]["arguments"].update(activation=[[]]),
+        lambda r: r.pop("steps"),
+        lambda r: r["training"].update(history={}),
+        lambda r: r["layers"][0]["tensors"][1].update(order=2**61),
+    ],
+)
+def test_a_page_is_made_whatever_is_unknown_of_a_run(edit: Edit, real: Path) -> None:
+    forge(real, edit)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert main(["report", str(real)]) == 0
+
+
 def first_wire(record: dict[str, Any]) -> dict[str, Any]:
     wire: dict[str, Any] = record["layers"][0]["calls"][0]["wires"][0]
     return wire

@@ -199,7 +199,8 @@ def _activation(run: Run, tensor: TensorSpec) -> str | None:
     if tensor.kind != "activation" or tensor.layer_class in ("LSTM", "GRU"):
         return None
     owners = (layer for layer in run.record.layers if layer.path == tensor.layer_path)
-    return next(((layer.arguments or {}).get("activation") for layer in owners), None)
+    found = next(((layer.arguments or {}).get("activation") for layer in owners), None)
+    return found if isinstance(found, str) else None  # a layer has a configuration
 
 
 def _ordinal(number: int) -> str:

@@ -70,7 +70,9 @@ def _training(runs: Sequence[Run], titles: Sequence[str]) -> dict[str, Any]:
         )
         for name in names
     ]
-    return {"runs": len(trained), "curves": curves, **_drift(runs)} if curves else {}
+    if not curves:
+        return {}
+    return {"runs": len(trained), "curves": curves, "drift": None, **_drift(runs)}
 
 
 def _drift(runs: Sequence[Run]) -> dict[str, Any]:
@@ -91,7 +93,9 @@ def _drift(runs: Sequence[Run]) -> dict[str, Any]:
     if not layers:
         return {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a layer without a value has no line
+        # A layer without a value has no line.
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)
         alike = np.nanmean(
             [[_by_step(run, layer, steps) for layer in layers] for run in chosen], axis=0
         )
