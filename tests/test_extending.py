@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import sys
+from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 import pytest
 from forging import put_file
@@ -17,9 +21,11 @@ import runner
 from runner.command_line.entry import main
 from runner.config.compose import compose_one
 from runner.config.references import references_in
-from runner.errors import DamagedError
+from runner.errors import DamagedError, InputError, RunError
+from runner.record.publication import Publication
 from runner.report.writing import write_report
 from runner.runs.runs import Runs
+from runner.sameness.verification import damage
 from runner.tables.summary import RunningStatistics
 from runner.tensors import TensorSpec
 
@@ -231,6 +237,33 @@ def test_a_file_of_such_a_source_is_one_that_the_run_depends_on() -> None:
     assert [place for place, found in references_in(experiment) if found == "samples.h5"] == [
         "probe.path"
     ]
+
+
+def test_a_store_of_the_page_holds_what_a_store_promises() -> None:
+    store = import_module("sqlite_store").SqliteStore("runs.db")
+    x = np.eye(3, dtype="float32")
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="out")])
+    first, second, failing = (store.draft("run") for _ in range(3))
+    with Publication(second) as publication:
+        publication.write("a", b"second")
+        with pytest.raises(RunError, match="a: there is a file a already; the run was not pub"):
+            publication.open("a")
+        run = runner.save_run(model, x, first)
+        with pytest.raises(RunError, match=r"runs\.db:run: another run was published here first"):
+            publication.publish(b"{}")
+    with pytest.raises(InputError, match=r"runs\.db:run: there is a run already"):
+        runner.save_run(model, x, failing)
+    [stored] = store.runs()
+    assert stored == run.stored
+    assert not list(damage(run))
+    np.testing.assert_array_equal(run.array("out"), x @ model.get_weights()[0])
+    store.add([("run", "b", b"")])
+    with closing(sqlite3.connect("runs.db")) as database, database:
+        database.execute("update files set content = x'00' where name = 'summary.parquet'")
+    assert [line.partition(":")[0] for line in damage(run)] == ["summary.parquet", "b"]
+    Path("runs.db").write_bytes(b"no database" * 100)
+    with pytest.raises(RunError, match=r"runs\.db:new: file is not a database; the run was not"):
+        runner.save_run(model, x, store.draft("new"))
 
 
 ZARR = "error: probe.source: 'zarr' of the package broken: cannot be loaded: ModuleNotFoundError: "

@@ -134,6 +134,19 @@ def test_the_working_directory_can_be_the_target(
     assert names(Path()) == {"run.json"}
 
 
+def test_a_relative_target_is_that_of_the_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere/run").mkdir(parents=True)
+    (tmp_path / "elsewhere/run/mine.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    draft = LocalDraft(Path("run"))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with Publication(draft) as publication:
+        publication.publish(b"{}")
+    assert names(tmp_path) == {"run/run.json", "elsewhere/run/mine.txt"}
+
+
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     with Publication(LocalDraft(tmp_path / "run")) as publication:
         publication.write("a", b"1")

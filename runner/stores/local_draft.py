@@ -31,7 +31,7 @@ class LocalDraft(Draft):
     _staging: Staging
 
     def __init__(self, target: Path) -> None:
-        self._target = target.resolve()
+        self._target = target.resolve()  # the working directory may change before it is used
         self._given = target
         self._names: list[str] = []
         self._folders = {""}
@@ -43,7 +43,7 @@ class LocalDraft(Draft):
     def check(self) -> None:
         """Check that the folder is absent or empty."""
         try:
-            empty = next(self._given.iterdir(), None) is None
+            empty = next(self._target.iterdir(), None) is None
         except FileNotFoundError:
             return
         except OSError as error:
