@@ -264,6 +264,8 @@ def test_a_store_of_the_page_holds_what_a_store_promises() -> None:
     Path("runs.db").write_bytes(b"no database" * 100)
     with pytest.raises(RunError, match=r"runs\.db:new: file is not a database; the run was not"):
         runner.save_run(model, x, store.draft("new"))
+    with pytest.raises(DamagedError, match=r"^runs\.db: cannot be read: file is not a database$"):
+        runner.open_runs(store)
 
 
 ZARR = "error: probe.source: 'zarr' of the package broken: cannot be loaded: ModuleNotFoundError: "
