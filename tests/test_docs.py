@@ -20,6 +20,7 @@ from runner.config.compose import compose_one
 from runner.config.key_examples import EXAMPLES
 from runner.config.reference import reference_page
 from runner.similarity.measures import MEASURES
+from runner.table_formats import FORMATS
 from runner.tables.statistics import STATISTICS
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +61,11 @@ def test_the_table_of_measures_says_what_they_say_themselves(name: str) -> None:
 def test_the_table_of_statistics_says_what_they_say_themselves() -> None:
     rows = [f"| `{name}` | {each.definition} |\n" for name, each in STATISTICS.items()]
     assert f"| column | description |\n|---|---|\n{''.join(rows)}\n" in text_of("python.md")
+
+
+def test_the_table_of_formats_names_them_all_in_order() -> None:
+    names = re.findall(r"^\| `(\w+)`(?: \(default\))? \|", text_of("formats.md"), re.MULTILINE)
+    assert names == sorted(FORMATS.own, key=lambda name: FORMATS[name].order)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 import sys
@@ -54,6 +55,19 @@ def _package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     installed(Path("broken/pyproject.toml").absolute())
     with h5py.File("samples.h5", "w") as file:
         file["x"] = SAMPLES
+
+
+def test_the_table_of_what_varies_is_true() -> None:
+    page = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+    rows = re.findall(r"\| \[.*\]\(#([\w-]+)\) \| (.*) \| `(runner/.*)` \| (.*) \|\n", page)
+    assert len(rows) == 10
+    headings = {line.lower().replace(" ", "-") for line in re.findall(r"\n## (.*)", page)}
+    assert {heading for heading, *_ in rows} <= headings
+    for _, kind, place, offered in rows:
+        assert (ROOT / place).exists(), place
+        group = f'[project.entry-points."{place.replace("/", ".")}"]'
+        assert (offered == "yes") == (group in page), place
+        assert kind == "entry" or re.search(rf"\b{kind.strip('`')}\b", page.partition("\n## ")[2])
 
 
 def test_a_source_and_a_measure_of_a_package_are_used_on_the_command_line(

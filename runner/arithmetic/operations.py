@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from runner.arithmetic.rearrangements import MOVES, rearranged
 from runner.arithmetic.tensor_products import einsum, matmul
 
 Place = tuple[int, ...]
+Accounting = Callable[[LayerCall, Place, str], Account]
 
 _NUMPY = (
     "abs absolute arccos arccosh arcsin arcsinh arctan arctanh ceil cos cosh deg2rad exp exp2",
@@ -62,14 +64,18 @@ def operation(call: LayerCall, place: Place) -> Account:
         If the operation is not covered, mixes samples, or has an operand that is not stored.
     """
     name = str(call.arguments["operation"])
-    if name not in _ACCOUNTS:
+    if name not in OPERATIONS:
         raise not_covered(call.name, f"values of keras.ops.{name}", "docs/explain.md lists what is")
-    return _ACCOUNTS[name](call, place, name)
+    return OPERATIONS[name](call, place, name)
 
 
 def covered() -> list[str]:
     """Return the names of the operations of ``keras.ops`` that are covered."""
-    return sorted(_ACCOUNTS)
+    return sorted(OPERATIONS)
+
+
+def _parametric(name: str, call: LayerCall) -> Callable[..., Any]:
+    return PARAMETRIC[name](call.arguments)
 
 
 def _clip(call: LayerCall) -> Callable[..., Any]:
@@ -88,6 +94,7 @@ def _cast(call: LayerCall) -> Callable[..., Any]:
 
 
 _WITH_ARGUMENTS: dict[str, Callable[[LayerCall], Callable[..., Any]]] = {
+    **{name: partial(_parametric, name) for name in PARAMETRIC if name in _ELEMENTWISE},
     "cast": _cast,
     "clip": _clip,
     "round": _round,
@@ -95,16 +102,24 @@ _WITH_ARGUMENTS: dict[str, Callable[[LayerCall], Callable[..., Any]]] = {
 """Elementwise operations with arguments: each maps the call to a function of its entries."""
 
 
-def _entry_function(call: LayerCall, name: str) -> Callable[..., Any]:
-    if name in PARAMETRIC:
-        return PARAMETRIC[name](call.arguments)
-    if name in _WITH_ARGUMENTS:
-        return _WITH_ARGUMENTS[name](call)
-    return _ELEMENTWISE[name]
+def entrywise(function: Callable[..., Any]) -> Accounting:
+    """Return the accounting of an operation whose values depend on one value of each operand.
+
+    Parameters
+    ----------
+    function
+        Takes these values, and returns that of the operation.
+    """
+    return partial(_elementwise, lambda _call: function)
 
 
-def _elementwise(call: LayerCall, place: Place, name: str) -> Account:
-    function = _entry_function(call, name)
+def _elementwise(
+    function_of: Callable[[LayerCall], Callable[..., Any]],
+    call: LayerCall,
+    place: Place,
+    name: str,
+) -> Account:
+    function = function_of(call)
     given, dtype = given_to(call), call.dtype.type
     if len({one.values.ndim for one in given if one.source}) > 1:
         raise not_covered(call.name, "operands of different ranks")
@@ -132,7 +147,20 @@ def _elementwise(call: LayerCall, place: Place, name: str) -> Account:
     return Account(terms, [(name, dtype(value))], value, size, len(entries), summed=name == "add")
 
 
-def _reduced(call: LayerCall, place: Place, name: str) -> Account:
+def reducing(function: Callable[[np.ndarray], Any]) -> Accounting:
+    """Return the accounting of an operation that reduces the values along some axes to one.
+
+    Parameters
+    ----------
+    function
+        Takes these values, of shape (value,), and returns that of the operation.
+    """
+    return partial(_reduced, function)
+
+
+def _reduced(
+    function: Callable[[np.ndarray], Any], call: LayerCall, place: Place, name: str
+) -> Account:
     given, dtype = call.operand, call.dtype.type
     axes = call.arguments.get("axis")
     rank = given.values.ndim + 1
@@ -152,7 +180,7 @@ def _reduced(call: LayerCall, place: Place, name: str) -> Account:
             next(rest)
     sources = np.arange(given.values.size).reshape(given.values.shape)[tuple(index)].ravel()
     entries = given.values.ravel()[sources].astype(np.float64)
-    value = float(_REDUCING[name](entries))
+    value = float(function(entries))
     places = zip(*np.unravel_index(sources, given.values.shape), strict=True)
     labels = [given.label(tuple(map(int, at))) for at in places]
     terms = table_of(labels, input=entries.astype(dtype))
@@ -172,9 +200,10 @@ def _across(call: LayerCall, place: Place, name: str) -> Account:
     return mapped(call, place, name, axis - 1 if axis > 0 else axis)
 
 
-_ACCOUNTS: dict[str, Callable[[LayerCall, Place, str], Account]] = {
-    **dict.fromkeys([*_ELEMENTWISE, *_WITH_ARGUMENTS], _elementwise),
-    **dict.fromkeys(_REDUCING, _reduced),
+OPERATIONS: dict[str, Accounting] = {
+    **{name: entrywise(function) for name, function in _ELEMENTWISE.items()},
+    **{name: partial(_elementwise, function_of) for name, function_of in _WITH_ARGUMENTS.items()},
+    **{name: reducing(function) for name, function in _REDUCING.items()},
     **dict.fromkeys(ACROSS, _across),
     **dict.fromkeys(MOVES, rearranged),
     **dict.fromkeys(("dot", "matmul"), lambda call, place, _name: matmul(call, place)),
