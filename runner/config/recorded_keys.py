@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator
 from runner.config import catalogue
 from runner.config.arguments import COUNTS
 from runner.config.experiment_config import DeclaredModel, ExperimentConfig
-from runner.config.probe_config import SOURCES
 from runner.config.train_config import TrainConfig
 
 _SIZES = frozenset((*COUNTS, "batch_size", "rows"))
@@ -46,7 +45,7 @@ def _is_recorded(experiment: ExperimentConfig, top: str, below: list[str]) -> bo
         return below[:1] != ["data"]
     if top == "model":
         return not _is_unseen(experiment, below) and not _is_argument(below, key)
-    if top == "probe" and isinstance(experiment.probe, SOURCES["inline"]):
+    if top == "probe" and experiment.probe.holds_samples:
         return True
     return top in ("probe", "capture") and (not below or key in _SIZES)
 

@@ -30,11 +30,15 @@ class ProbeSource(Strict):
     shown
         Optional keys that ``probe=NAME`` sets, so that the command line sets them without a plus,
         and their values; it also sets the required keys, to ``???`` if they are not here.
+    holds_samples
+        Whether its keys hold samples. A run writes these into a table, so that they cannot come
+        from environment variables.
     """
 
     order: ClassVar[int] = 100
     examples: ClassVar[Mapping[str, str]] = {}
     shown: ClassVar[Mapping[str, Any]] = {}
+    holds_samples: ClassVar[bool] = False
 
     allow_nan: bool = False
     """Whether missing, NaN and infinite inputs are shown to the model rather than refused."""

@@ -30,6 +30,7 @@ class InlineConfig(ProbeSource):
         "targets": "probe.targets=[[1,0],[0,1]]",
     }
     shown: ClassVar = {"ids": None, "labels": None, "targets": None}
+    holds_samples = True
 
     source: Literal["inline"]
     inputs: Annotated[
