@@ -461,6 +461,20 @@ def test_only_the_smaller_batch_is_repeated_to_find_what_is_drawn() -> None:
     assert verdicts(run) == {"output": "bitwise", "draws": None}
 
 
+@pytest.mark.parametrize("rows", [2, 5, 47])
+def test_few_samples_that_meet_are_shown_as_given_at_last(rows: int) -> None:
+    given = keras.Input((3,))
+    hidden = layers.Dense(4, name="dense")(_counting()(given))
+    model = keras.Model(given, _Center(name="meet")(hidden))
+    run = runner.save_run(model, random(rows, 3), "mine")
+    assert _counted() == [48, 96, 48, 48, rows]
+    assert run.record.probe.compared_sizes == (48, 96, 48)
+    assert run.record.probe.batch_size == rows
+    found = verdicts(run)
+    assert (found["counts"], found["meet"]) == ("bitwise", "none")
+    assert found["dense"] in ("bitwise", "rounding")
+
+
 def test_a_model_that_uses_the_number_of_samples_is_shown_them_as_they_are() -> None:
     given = keras.Input((3,))
     shares = _Of(lambda x: x / tf.cast(tf.shape(x)[0], x.dtype), "shares")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ml_dtypes
@@ -42,6 +42,30 @@ class Findings:
     sizes: tuple[int, ...]
     any_size: bool
     mixed_by: str | None
+
+    def of_smaller(
+        self, capture: Capture, before: dict[TensorSpec, np.ndarray], size: int
+    ) -> Findings:
+        """Return the findings for a smaller first batch than the one that was compared.
+
+        Parameters
+        ----------
+        capture
+            The model, after the smaller batch, which holds the first samples of the other one.
+        before
+            The values of all tensors for the other batch.
+        size
+            The size of the other batch.
+        """
+        values = {(spec.kind, spec.name): (spec, array) for spec, array in before.items()}
+        verdicts: dict[TensorSpec, Invariance | None] = {}
+        for spec, array in zip(capture.tensors, capture.first, strict=True):
+            other, filled = values[spec.kind, spec.name]
+            verdict = self.invariance[other]
+            if verdict is not None and verdict != "none":
+                verdict = _worst([verdict, _agreement(filled, np.arange(len(array)), array)])
+            verdicts[spec] = verdict
+        return replace(self, invariance=verdicts, sizes=(size, *self.sizes))
 
 
 @dataclass

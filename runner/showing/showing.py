@@ -202,9 +202,14 @@ class Showing:
         """Measure whether values depend on the batch, and choose the batch size accordingly."""
         findings = self._comparison().findings()
         if self.batch_size > given and (findings.mixed_by or findings.reasons):
+            tensors, filled, size = self.capture.tensors, self.capture.first, self.batch_size
             self._regroup(given)
             self.capture.begin(self._first.inputs, self._compared(self._first, 0))
-            findings = self._comparison().findings()
+            if findings.reasons:  # which must be about the batch as given
+                findings = self._comparison().findings()
+            else:
+                before = dict(zip(tensors, filled, strict=True))
+                findings = findings.of_smaller(self.capture, before, size)
         self.capture.leave_out(findings.reasons)
         self.first = list(self.capture.first)
         self.invariance, self.mixed_by = findings.invariance, findings.mixed_by
