@@ -413,6 +413,8 @@ def test_a_shuffled_sweep_has_one_order_so_that_it_can_be_resumed() -> None:
             "seed=range(0,1000000000)",
             "sweep: asks for 1,000,000,000 runs, the limit is 1,000,000; ",
         ),
+        ("seed=range(0,nan)", "seed: range(0,nan) has no end; give a number"),
+        ("seed=range(0,1e999)", "seed: range(0,1e999) has no end; give a number"),
         ("seed=choice()", "seed: Hydra cannot read choice()"),
         ("seed=glob(*)", "seed: glob(*) contains no value; glob(...) chooses among the configs"),
         (
@@ -436,6 +438,24 @@ def test_a_shuffled_sweep_has_one_order_so_that_it_can_be_resumed() -> None:
 )
 def test_a_sweep_that_cannot_be_made_is_refused(word: str, line: str) -> None:
     [found] = refused("-m", word)
+    assert found.startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        (
+            "shuffle(range(0,1000000000))",
+            "sweep: asks for 1,000,000,000 runs, the limit is 1,000,0",
+        ),
+        ("range(0,3,0)", "seed: range(0,3,0) has a step of 0; "),
+        ("range(0,inf)", "seed: range(0,inf) has no end; "),
+        ("interval(0,3)", "seed: interval(0,3) has no single values: "),
+    ],
+)
+def test_a_sweep_in_a_file_is_counted_before_it_is_listed(values: str, line: str) -> None:
+    text = f"hydra: {{mode: MULTIRUN, sweeper: {{params: {{seed: '{values}'}}}}}}\n"
+    [found] = refused(*own("experiment/mine.yaml", GLOBAL + text), "experiment=mine")
     assert found.startswith(line)
 
 

@@ -95,6 +95,8 @@ def _sweep_problems(override: Override) -> Iterator[Problem]:
         yield Problem(
             key, f"{text} has no single values: only an optimizer can choose from it", advice
         )
+    elif isinstance(value, RangeSweep) and not all(map(math.isfinite, _parts(value))):
+        yield Problem(key, f"{text} has no end", "give a number")
     elif isinstance(value, RangeSweep) and not value.step:
         yield Problem(key, f"{text} has a step of 0", "give another step, or leave it out")
     elif not _count(override):
@@ -109,9 +111,14 @@ def _count(override: Override) -> int:
     """Return the number of values of an override, without listing a range."""
     value = override.value()
     if isinstance(value, RangeSweep):
-        start, stop, step = (float(part or 0) for part in (value.start, value.stop, value.step))
+        start, stop, step = _parts(value)
         return max(0, math.ceil(round((stop - start) / step, 9)))
     return sum(1 for _ in override.sweep_iterator()) if override.is_sweep_override() else 1
+
+
+def _parts(value: RangeSweep) -> tuple[float, float, float]:
+    """Return the start, the stop and the step of a range."""
+    return float(value.start or 0), float(value.stop or 0), float(value.step or 0)
 
 
 @contextlib.contextmanager

@@ -153,6 +153,7 @@ def validate(parsed: argparse.Namespace, run_id: str) -> Asked:
     multirun = parsed.multirun or (whole is not None and whole.hydra.mode is RunMode.MULTIRUN)
     if multirun and whole is not None:
         overrides = combined([*_params(loader, whole), *overrides])
+        check_sweeps(overrides)
     groups = [override for override in overrides if loader.is_group(override)]
     values = [override for override in overrides if not loader.is_group(override)]
     problems: dict[Problem, None] = {}
@@ -171,7 +172,6 @@ def validate(parsed: argparse.Namespace, run_id: str) -> Asked:
         raise InputError(problems)
     place = "hydra.sweep.dir" if multirun else "hydra.run.dir"
     folder = str(OmegaConf.select(cfg, place))
-    check_sweeps(overrides)
     subdir = str(cfg.hydra.sweep._get_node("subdir")._value())
     if multirun and sweeps and "${" not in subdir:
         raise InputError.of(
