@@ -19,6 +19,7 @@ from runner.command_line.commands import COMMANDS
 from runner.config.compose import compose_one
 from runner.config.key_examples import EXAMPLES
 from runner.config.reference import reference_page
+from runner.report.views import VIEWS
 from runner.similarity.measures import MEASURES
 from runner.table_formats import FORMATS
 from runner.tables.statistics import STATISTICS
@@ -61,6 +62,16 @@ def test_the_table_of_measures_says_what_they_say_themselves(name: str) -> None:
 def test_the_table_of_statistics_says_what_they_say_themselves() -> None:
     rows = [f"| `{name}` | {each.definition} |\n" for name, each in STATISTICS.items()]
     assert f"| column | description |\n|---|---|\n{''.join(rows)}\n" in text_of("python.md")
+
+
+@pytest.mark.parametrize("page", ["of_run", "of_sweep"])
+def test_the_tables_of_views_say_what_they_say_themselves(page: str) -> None:
+    views = [VIEWS[name] for name in VIEWS.own if getattr(VIEWS[name], page) is not None]
+    ordered = sorted(views, key=lambda view: view.order)
+    rows = [f"| {what} | {why} |\n" for view in ordered for what, why in view.questions.items()]
+    assert all(view.questions for view in views)
+    table = f"| View | The question it answers |\n|---|---|\n{''.join(rows)}\n"
+    assert table in text_of("report.md")
 
 
 def test_the_table_of_formats_names_them_all_in_order() -> None:

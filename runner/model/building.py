@@ -89,11 +89,11 @@ def build_callbacks(config: TrainConfig, folder: Path) -> list[keras.callbacks.C
         arguments = dict(callback.arguments)
         paths = written_by(class_of(callback.class_name, "callbacks", place))
         for key, is_filled_in in paths.items():
-            given = arguments.get(key, signature and signature.optional.get(key))
-            if isinstance(given, str):
-                arguments[key] = RunPath(folder, given)
+            path = arguments.get(key, signature and signature.optional.get(key))
+            if isinstance(path, str):
+                arguments[key] = RunPath(folder, path)
                 if is_filled_in:  # checked already, except for a custom class
-                    refuse(field_problems(given, {}, f"{place}.{key}", complete=False))
+                    refuse(field_problems(path, {}, f"{place}.{key}", complete=False))
                 else:
                     Path(arguments[key]).parent.mkdir(parents=True, exist_ok=True)
         callbacks.append(made(callback.class_name, arguments, "callbacks", place))

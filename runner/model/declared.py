@@ -71,19 +71,19 @@ def _called(layer: keras.Layer, arguments: Any, tensors: Mapping[str, Any], name
     """Call a layer on named tensors: one, a list of them, or keyword arguments."""
     place = f"model.layers.{name}"
     if isinstance(arguments, Mapping):
-        given: tuple[Any, ...] = ()
-        named = {
+        positional: tuple[Any, ...] = ()
+        keywords = {
             key: _part(tensors, value) if isinstance(value, str) else value
             for key, value in arguments.items()
         }
     elif isinstance(arguments, str):
-        given, named = (_part(tensors, arguments),), {}
+        positional, keywords = (_part(tensors, arguments),), {}
     else:
-        given, named = ([_part(tensors, argument) for argument in arguments],), {}
+        positional, keywords = ([_part(tensors, argument) for argument in arguments],), {}
     if isinstance(arguments, str):
-        _check_fits(layer, tuple(given[0].shape), place)
+        _check_fits(layer, tuple(positional[0].shape), place)
     try:
-        return layer(*given, **named)
+        return layer(*positional, **keywords)
     except Exception as error:
         reraise_bug(error, type(layer))
         shapes = ", ".join(
@@ -135,17 +135,17 @@ def _names(arguments: Any) -> list[str]:
 def _part(tensors: Mapping[str, Any], reference: str) -> Any:
     """Return the output tensor of a layer, or with ``lstm:1`` one part of its output."""
     name, _, part = reference.partition(":")
-    found = tensors[name]
+    output = tensors[name]
     if not part:
-        if isinstance(found, (list, tuple, dict)):
-            keys = found.keys() if isinstance(found, dict) else range(len(found))
+        if isinstance(output, (list, tuple, dict)):
+            keys = output.keys() if isinstance(output, dict) else range(len(output))
             raise InputError.of(
                 f"model.layers.{name}",
-                f"it returns {len(found)} tensors",
+                f"it returns {len(output)} tensors",
                 "name one of them: " + ", ".join(f"'{name}:{key}'" for key in keys),
             )
-        return found
+        return output
     try:
-        return found[part] if isinstance(found, dict) else found[int(part)]
+        return output[part] if isinstance(output, dict) else output[int(part)]
     except (LookupError, ValueError, TypeError) as error:
         raise InputError.of(f"model.layers.{name}", f"it has no output '{part}'") from error

@@ -97,26 +97,26 @@ class _Fit:
     def check_specs(self) -> None:
         problems = []
         specs = {spec.name: spec for spec in self._probe.inputs}
-        found = {wanted: specs[given] for wanted, given in self._given.items()}
+        available = {wanted: specs[name] for wanted, name in self._given.items()}
         for spec in self._specs:
-            given = found.get(spec.name)
-            if given is None:
-                names = ", ".join(f"'{name}'" for name in found)
+            source = available.get(spec.name)
+            if source is None:
+                names = ", ".join(f"'{name}'" for name in available)
                 problems.append(
                     Problem(
                         "probe",
                         f"has no input '{spec.name}', it has {names}",
-                        suggest(spec.name, found),
+                        suggest(spec.name, available),
                     )
                 )
-            elif not shapes_fit(given.shape or (1,), spec.shape or (1,)):
+            elif not shapes_fit(source.shape or (1,), spec.shape or (1,)):
                 problems.append(
                     Problem(
                         "probe",
-                        f"{self._probe.source} has {shape_text(given.shape)} values a sample"
+                        f"{self._probe.source} has {shape_text(source.shape)} values a sample"
                         + (f" for '{spec.name}'" if len(self._specs) > 1 else "")
                         + f", the model expects {shape_text(spec.shape)}",
-                        axis_advice(given, spec, self._probe.rows),
+                        axis_advice(source, spec, self._probe.rows),
                     )
                 )
         if problems:
@@ -217,7 +217,7 @@ class _Fit:
         column = f"column {', '.join(map(str, place[1:]))}" if place[1:] else ""
         if self._probe.columns and len(place) == 2 and not which:
             column = f"column '{self._probe.columns[place[1]]}'"
-        found = f"found {array[place]}"
+        message = f"found {array[place]}"
         if held is not None:
-            found = rounding(int(array[place]), held.dtype, held[place])
-        raise self._probe.mistake(row + place[0], found, advice, which, column)
+            message = rounding(int(array[place]), held.dtype, held[place])
+        raise self._probe.mistake(row + place[0], message, advice, which, column)

@@ -48,7 +48,7 @@ class ShownRun:
         return self.record.error is None and self.record.probe is not None
 
     @cached_property
-    def own(self) -> list[TensorRecord]:
+    def all_tensors(self) -> list[TensorRecord]:
         """The tensors captured per sample, without aliases."""
         captured = [tensor for tensor in self.record.tensors if tensor.per_sample]
         return [tensor for tensor in captured if tensor.alias_of is None]
@@ -56,7 +56,7 @@ class ShownRun:
     @property
     def tensors(self) -> list[TensorRecord]:
         """Those of which the page shows the values."""
-        return self.own[:_MOST_VIEWS]
+        return self.all_tensors[:_MOST_VIEWS]
 
     @property
     def all_open(self) -> bool:
@@ -77,8 +77,8 @@ class ShownRun:
             self._progress("layers", len(views), len(self.tensors))
         units = [_value_names(view) for view in views]
         texts = explained(self.run, self.tensors, units, self.excerpt)
-        for view, own in zip(views, texts, strict=True):
-            view["explained"] = own
+        for view, explanation in zip(views, texts, strict=True):
+            view["explained"] = explanation
         return views
 
     @cached_property

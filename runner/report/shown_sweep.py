@@ -133,17 +133,17 @@ def _undamaged(
     runs: Sequence[Run], progress: Progress
 ) -> tuple[list[Run], list[tuple[Run, DamagedError]]]:
     """Return the runs whose files can all be read, and the other runs with their errors."""
-    kept, damaged = [], []
+    readable, damaged = [], []
     for number, run in enumerate(runs, 1):
         try:
             for name in run.record.digests:
                 run.file(name)
             _ = run.summary
-            kept.append(run)
+            readable.append(run)
         except DamagedError as error:
             damaged.append((run, error))
         progress("checksums: runs", number, len(runs))
     if damaged:
         why = some([str(error) for _, error in damaged], most=3)
         warnings.warn(f"{len(damaged)} of {len(runs)} runs are not drawn: {why}", stacklevel=5)
-    return kept, damaged
+    return readable, damaged

@@ -41,6 +41,8 @@ class View:
     script
         JavaScript that draws the view, if any. It finds the data of the part in ``part``, and the
         functions of ``templates/page.js``; on the page of a run also those of ``run.js``.
+    questions
+        What is shown, and the question that it answers: for the documentation.
     order
         Place among Runner's own views on a page.
     """
@@ -49,6 +51,7 @@ class View:
     of_run: Callable[[ShownRun], Part | None] | None = None
     of_sweep: Callable[[ShownSweep], Part | None] | None = None
     script: str = ""
+    questions: Mapping[str, str] = field(default_factory=dict)
     order: int = 100
 
 

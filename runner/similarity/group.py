@@ -113,17 +113,17 @@ def _from_values(
     remarks: dict[int, str] = {}
 
     def prepared(places: Sequence[int]) -> dict[int, Any]:
-        kept = {}
+        ready = {}
         for number, place in enumerate(places, 1):
             values = layers[place].values(rows)
             try:
                 if measure.is_swayed and (share := dominant_share(values)) > DOMINANT:
                     remarks[place] = _dominated(layers[place], share)
-                kept[place] = measure.prepare(values)
+                ready[place] = measure.prepare(values)
             except UndefinedError as reason:
                 remarks[place] = f"{layers[place]} {reason}"
             counted.read(number, len(places))
-        return kept
+        return ready
 
     samples = layers[0].samples if rows is None else len(rows)
     sizes = [measure.kept_bytes(samples, layer.width) for layer in layers]
@@ -202,21 +202,25 @@ def _from_moments(
             if len(places) == 1:
                 continue
             joint, moments = _summed([layers[place] for place in places])
-            kept = {}
+            ready = {}
             for part, place in enumerate(places):
                 try:
                     joint.check(part)
                     share = moments[part].dominant_share()
                     if measure.is_swayed and share > DOMINANT:
                         remarks[place] = _dominated(layers[place], share)
-                    kept[place] = steps.prepare(moments[part])
+                    ready[place] = steps.prepare(moments[part])
                 except UndefinedError as reason:
                     remarks[place] = f"{layers[place]} {reason}"
             for x, y in product(chunk, other):
-                if x < y and x in kept and y in kept:
+                if x < y and x in ready and y in ready:
                     a, b = places.index(x), places.index(y)
                     value = steps.combine(
-                        joint.between(a, b), moments[a], moments[b], kept[x], kept[y]
+                        joint.between(a, b),
+                        moments[a],
+                        moments[b],
+                        ready[x],
+                        ready[y],
                     )
                     triangle.put(x, y, value)
             counted.compared(triangle.between(chunk, other))

@@ -133,24 +133,24 @@ def _fill_in(
     counted: Counted,
 ) -> list[str]:
     """Fill in the pairs of one group and return the warnings about single layers."""
-    used = given = layers[0].samples
+    used = available = layers[0].samples
     rows = None
     about = ""
-    if measure.samples_squared and given > samples:
+    if measure.samples_squared and available > samples:
         used = samples
-        rows = np.sort(np.random.default_rng(seed).choice(given, used, replace=False))
-        about = f"{used:,} of {given:,} samples, seed {seed}"
+        rows = np.sort(np.random.default_rng(seed).choice(available, used, replace=False))
+        about = f"{used:,} of {available:,} samples, seed {seed}"
     triangle = Triangle(columns["value"], len(layers))
     remarks = compare_group(triangle, measure, layers, rows, counted)
     columns["metric"][:], columns["n"][:] = name, used
-    own = {
+    of_layers = {
         "run": np.array([layer.run for layer in layers], object),
         "layer": np.array([layer.layer for layer in layers], object),
         "width": np.array([layer.width for layer in layers]),
     }
     for place in range(len(layers)):
         row = triangle.row(place)
-        for key, values in own.items():
+        for key, values in of_layers.items():
             columns[f"{key}_a"][row] = values[place]
             columns[f"{key}_b"][row] = values[place + 1 :]
         said = [about, remarks.get(place, "")]

@@ -82,8 +82,8 @@ class RunningStatistics:
     def __init__(self, spec: TensorSpec) -> None:
         self.spec = spec
         self._statistics = all_statistics()
-        own = dict.fromkeys(statistic.tally for statistic in self._statistics.values())
-        self._tallies = {tally: tally(spec) for tally in own}
+        kinds = dict.fromkeys(statistic.tally for statistic in self._statistics.values())
+        self._tallies = {tally: tally(spec) for tally in kinds}
         run = prod(spec.shape[spec.unit_axis + 1 :])
         whole = max(1, spec.units if run == 1 else run)
         rows = max(1, _CHUNK // whole)
@@ -176,7 +176,7 @@ def not_finite(rows: Iterable[Mapping[Any, Any]]) -> str:
 
 def summary_table(rows: Iterable[Mapping[str, str | int | float]]) -> pa.Table:
     """Return the summary of several tensors as a table, in which NaN is not null."""
-    kept = list(rows)
+    listed = list(rows)
     columns = summary_columns()
     schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
-    return pa.table({name: [row[name] for row in kept] for name in columns}, schema=schema)
+    return pa.table({name: [row[name] for row in listed] for name in columns}, schema=schema)

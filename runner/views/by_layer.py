@@ -43,5 +43,8 @@ BY_LAYER = View(
     text_beside(__file__, ".html.jinja"),
     of_sweep=_of_sweep,
     script=text_beside(__file__, ".js"),
+    questions={
+        "Statistics by layer": "In which layer does a run differ from the others?",
+    },
     order=40,
 )

@@ -78,5 +78,14 @@ def _common(configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 CONFIGURATION = View(
-    text_beside(__file__, ".html.jinja"), of_run=_of_run, of_sweep=_of_sweep, order=90
+    text_beside(__file__, ".html.jinja"),
+    of_run=_of_run,
+    of_sweep=_of_sweep,
+    questions={
+        "Configuration": (
+            "What exactly was run, on what, with which versions? Of several runs: what do they "
+            "have in common?"
+        ),
+    },
+    order=90,
 )

@@ -16,4 +16,11 @@ def _of_sweep(sweep: ShownSweep) -> Part | None:
     return Part({"failed": failed, "about": sweep.about}) if failed else None
 
 
-FAILURES = View(text_beside(__file__, ".html.jinja"), of_sweep=_of_sweep, order=10)
+FAILURES = View(
+    text_beside(__file__, ".html.jinja"),
+    of_sweep=_of_sweep,
+    questions={
+        "Failed runs": "Which failed, and why?",
+    },
+    order=10,
+)

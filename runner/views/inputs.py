@@ -16,5 +16,8 @@ INPUTS = View(
     text_beside(__file__, ".html.jinja"),
     of_run=_of_run,
     script=text_beside(__file__, ".js"),
+    questions={
+        "Input": "What was the model shown? Pixels are drawn as a picture.",
+    },
     order=10,
 )

@@ -15,7 +15,7 @@ def _of_run(run: ShownRun) -> Part | None:
     return Part(
         {
             "tensors": list(zip(run.tensors, run.tensor_views, dead, strict=True)),
-            "left_out": len(run.own) - len(run.tensors),
+            "left_out": len(run.all_tensors) - len(run.tensors),
             "all_open": run.all_open,
             "shape_of": shape_of,
         }
@@ -26,5 +26,12 @@ LAYERS = View(
     text_beside(__file__, ".html.jinja"),
     of_run=_of_run,
     script=text_beside(__file__, ".js"),
+    questions={
+        "Values by sample and unit": "Which units respond to which samples?",
+        "How the values are distributed": (
+            "How many are 0, what is their range, and where does this sample lie?"
+        ),
+        "The chosen sample's values": "Where in the picture does each unit respond?",
+    },
     order=50,
 )

@@ -41,26 +41,28 @@ def _layers_by_layers(
     """
     places = evenly_spaced(len(runs), _MOST_RUNS)
     chosen = [runs[place] for place in places]
-    every = [run.layer_outputs for run in chosen]
+    all_layers = [run.layer_outputs for run in chosen]
     most = max(1, _MOST_LAYERS // len(chosen))
-    kept = [[own[place] for place in evenly_spaced(len(own), most)] for own in every]
+    layers = [[names[place] for place in evenly_spaced(len(names), most)] for names in all_layers]
     instances = {
         key: number
         for number, key in enumerate(
-            (run.id, name) for run, own in zip(chosen, kept, strict=True) for name in own
+            (run.id, name) for run, names in zip(chosen, layers, strict=True) for name in names
         )
     }
-    group = [
-        run.representation(name) for run, own in zip(chosen, kept, strict=True) for name in own
+    representations = [
+        run.representation(name)
+        for run, names in zip(chosen, layers, strict=True)
+        for name in names
     ]
-    if sum(layer.samples * layer.width for layer in group) > _MOST_VALUES:
+    if sum(layer.samples * layer.width for layer in representations) > _MOST_VALUES:
         return {}, "Too many values for this page: runner similarity --layers all shows them."
     try:
         for run in chosen[1:]:
             check_probes(chosen[0], run)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # shown above, with the seeds
-            pairs = compare_layers([group], METRIC, progress=progress)
+            pairs = compare_layers([representations], METRIC, progress=progress)
     except InputError as error:
         return {}, f"The layers cannot be compared: {error}"
     values = np.full((len(instances), len(instances)), np.nan, np.float32)
@@ -76,12 +78,12 @@ def _layers_by_layers(
         del cells[key]
     cells["zmin"] = min(0.0, float(np.nanmin(values)))
     told = how_many(len(chosen), len(runs), "run")
-    if kept != every:
+    if layers != all_layers:
         told += f"; at most {most} layers of each"
     data = {
         "figure": figure,
         "runs": [titles[place] for place in places],
-        "layers": [labels(own) for own in kept],
+        "layers": [labels(names) for names in layers],
         "values": packed(values),
     }
     return data, told
@@ -91,5 +93,11 @@ LAYERWISE = View(
     text_beside(__file__, ".html.jinja"),
     of_sweep=_of_sweep,
     script=text_beside(__file__, ".js"),
+    questions={
+        "Layer by layer": (
+            "Which layer of one run is similar to which layer of another? The models need not "
+            "have layers in common."
+        ),
+    },
     order=25,
 )

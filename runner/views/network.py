@@ -30,5 +30,11 @@ NETWORK = View(
     text_beside(__file__, ".html.jinja"),
     of_run=_of_run,
     script=text_beside(__file__, ".js"),
+    questions={
+        "Network": (
+            "Which layers feed which, with which weights, and what does each unit output for this"
+            " sample? For a large model: its layers with their shapes, foldable by block."
+        ),
+    },
     order=20,
 )

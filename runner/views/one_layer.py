@@ -79,5 +79,11 @@ ONE_LAYER = View(
     text_beside(__file__, ".html.jinja"),
     of_sweep=_of_sweep,
     script=text_beside(__file__, ".js"),
+    questions={
+        "One layer in every run": (
+            "How are its values distributed (boxes, or bands for more than 24 runs), and which "
+            "runs represent the samples in the same way?"
+        ),
+    },
     order=50,
 )

@@ -36,4 +36,14 @@ def _table(sweep: ShownSweep) -> dict[str, list[Any]]:
     return table
 
 
-RUNS = View(text_beside(__file__, ".html.jinja"), of_sweep=_of_sweep, order=15)
+RUNS = View(
+    text_beside(__file__, ".html.jinja"),
+    of_sweep=_of_sweep,
+    questions={
+        "Runs": (
+            "What tells them apart (names, paths or keys, in the first column), and in which "
+            "statistics do they differ?"
+        ),
+    },
+    order=15,
+)

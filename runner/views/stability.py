@@ -31,5 +31,11 @@ STABILITY = View(
     text_beside(__file__, ".html.jinja"),
     of_sweep=_of_sweep,
     script='if (part) plot(document.getElementById("stability"), () => part);\n',
+    questions={
+        "Stability across seeds": (
+            "How similar is each layer in networks that differ only in their seed, from the first"
+            " layer to the last? If no runs can show that, the page says why."
+        ),
+    },
     order=20,
 )

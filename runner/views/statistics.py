@@ -70,5 +70,11 @@ STATISTICS = View(
     text_beside(__file__, ".html.jinja"),
     of_run=_of_run,
     script=text_beside(__file__, ".js"),
+    questions={
+        "Statistics": (
+            "Which layers have dead, constant or saturated units, NaN or infinite values? "
+            "Sortable by each statistic."
+        ),
+    },
     order=40,
 )

@@ -124,5 +124,10 @@ TRAINING = View(
     of_run=_of_run,
     of_sweep=_of_sweep,
     script=text_beside(__file__, ".js"),
+    questions={
+        "Training, where there was one": (
+            "How did each run learn, and when did each layer reach its final state?"
+        ),
+    },
     order=30,
 )
