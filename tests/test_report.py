@@ -672,6 +672,8 @@ def test_trainings_are_drawn_with_the_drift_of_their_layers() -> None:
         "output",
     ]
     assert "2 runs; 3 layers; 3 steps; 150 samples" in page
+    assert "debiased linear CKA with the last step" in page
+    assert "<figcaption>Debiased linear CKA by layer" in page
     runs = Runs([runner.open_run("trained/1")])
     alone = write_report(runs, Path("one.html")).read_text(encoding="utf-8")
     [[_, own]] = data_of(alone)["parts"]["training"]["curves"]

@@ -10,7 +10,7 @@ import numpy as np
 
 from runner.errors import InputError
 from runner.plots.drawing import evenly_spaced, how_many, labels
-from runner.plots.similarity_figures import similarity_matrix
+from runner.plots.similarity_figures import metric_name, similarity_matrix
 from runner.report.layer_view import bare, packed
 from runner.report.shown_sweep import METRIC, ShownSweep
 from runner.report.view import Part, View, text_beside
@@ -29,7 +29,8 @@ def _of_sweep(sweep: ShownSweep) -> Part | None:
         return None
     progress = titled(sweep.progress, "layer by layer")
     layerwise, told = _layers_by_layers(sweep.drawn, sweep.titles, progress)
-    return Part({"is_drawn": bool(layerwise), "told": told}, layerwise)
+    shown = {"is_drawn": bool(layerwise), "told": told, "measure": metric_name(METRIC)}
+    return Part(shown, layerwise)
 
 
 def _layers_by_layers(

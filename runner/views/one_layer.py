@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from runner.plots.drawing import evenly_spaced, how_many
-from runner.plots.similarity_figures import similarity_matrix
+from runner.plots.similarity_figures import metric_name, similarity_matrix
 from runner.plots.sweep_figures import MOST_BOXES, boxes
 from runner.report.layer_view import bare, packed
 from runner.report.shown_sweep import METRIC, ShownSweep
@@ -29,6 +29,7 @@ def _of_sweep(sweep: ShownSweep) -> Part | None:
         "banded": runs > MOST_BOXES,
         "most_values": _MOST_VALUES,
         "has_matrix": matrix is not None,
+        "measure": metric_name(METRIC),
     }
     data = {
         "layers": layers,

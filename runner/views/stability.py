@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.errors import InputError
-from runner.plots.similarity_figures import stability_figure
+from runner.plots.similarity_figures import metric_name, stability_figure
 from runner.report.layer_view import bare
 from runner.report.shown_sweep import METRIC, ShownSweep
 from runner.report.view import Part, View, text_beside
@@ -23,7 +23,12 @@ def _of_sweep(sweep: ShownSweep) -> Part | None:
             figure = bare(stability_figure(sweep.pairs, sweep.drawn.apart_from_seed(), METRIC))
         except InputError:
             why_none = _NO_SEEDS
-    shown = {"why_none": why_none, "cautions": sweep.cautions, "told_runs": sweep.told_runs}
+    shown = {
+        "why_none": why_none,
+        "cautions": sweep.cautions,
+        "told_runs": sweep.told_runs,
+        "measure": metric_name(METRIC),
+    }
     return Part(shown, figure)
 
 

@@ -35,7 +35,7 @@ def _of_sweep(sweep: ShownSweep) -> Part | None:
 
 def _part(runs: Sequence[Run], titles: Sequence[str]) -> Part | None:
     training = _training(runs, titles)
-    return Part({"training": training}, training) if training else None
+    return Part({"training": training, "measure": CKA.title}, training) if training else None
 
 
 def _training(runs: Sequence[Run], titles: Sequence[str]) -> dict[str, Any]:
