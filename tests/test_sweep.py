@@ -395,6 +395,7 @@ def test_joblib_gives_the_same_tables(sweep: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # Ray's workers import TensorFlow each
 @pytest.mark.parametrize(
     ("plugin", "words"),
     [

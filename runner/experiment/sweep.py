@@ -1,4 +1,4 @@
-"""Runs the jobs of a sweep; jobs that differ only in their seed share one model."""
+"""Runs the jobs of a sweep; jobs that differ only in cheap keys share one model."""
 
 from __future__ import annotations
 

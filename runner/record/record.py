@@ -189,7 +189,7 @@ class RunRecord:
         All layers of the model in call order.
     own_build_because
         Reason why a job of a sweep built its own model instead of sharing one with jobs that
-        differ only in their seed; ``None`` if it shared one, and outside sweeps.
+        differ only in cheap keys, such as the seed; ``None`` if it shared one, and outside sweeps.
     fingerprint
         SHA-256 over the resolved configuration, the files that it names and the versions of
         packages.
