@@ -365,6 +365,30 @@ def test_a_folder_cannot_be_named_with_a_nul(refused: Refused) -> None:
     assert "the output folder cannot be made: a name cannot contain a NUL character" in line
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{run: {dir: "a\\0b"}}', "run.dir: a name cannot contain a NUL character"),
+        ("{run: {dir: 'loop/x/../../..'}}", "run.dir: a file can only choose a folder below"),
+        ("{run: {dir: 'out/${oc.env:RUNNER_TEST_SECRET}'}}", "run.dir: comes from the environment"),
+        ("{run: {dir: 'out/${extra.a}'}}", "run.dir: comes from the environment, and would be"),
+        ("{mode: MULTIRUN, sweep: {dir: '${extra.a}'}}", "sweep.dir: comes from the environment"),
+        ("{mode: MULTIRUN, sweep: {subdir: '${extra.a}${hydra.job.num}'}}",
+         "sweep.subdir: comes from the environment, and would be the name of a folder"),
+        ("{mode: MULTIRUN, sweeper: {params: 5}}", "sweeper.params: expected a mapping of keys"),
+        ("{mode: MULTIRUN, sweeper: {params: '0'}}", "sweeper.params: expected a mapping of keys"),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("secret")
+def test_a_file_chooses_no_folder_of_its_own_kind(text: str, said: str, refused: Refused) -> None:
+    Path("loop").symlink_to("loop")
+    extra = "extra: {a: '${oc.env:RUNNER_TEST_SECRET}'}"
+    own(f"# @package _global_\n{extra}\nhydra: {text}\n", "experiment/mine.yaml")
+    [line] = refused("--config-dir", "own", "experiment=mine")
+    assert line.startswith(f"hydra.{said}")
+    assert SECRET not in line
+
+
 @pytest.mark.parametrize("pair", [("dense", "DENSE"), ("é", "e\N{COMBINING ACUTE ACCENT}")])
 def test_layers_whose_files_would_clash_are_refused(
     pair: tuple[str, str], refused: Refused

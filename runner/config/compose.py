@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ from runner.config.grammar import hydra_word, parsed_overrides
 from runner.config.hydra_arguments import parse_arguments
 from runner.config.hydra_keys import ForbiddenError, check_hydra_keys
 from runner.config.loading import Loader, check_names
-from runner.config.resolve import register_resolvers
+from runner.config.resolve import register_resolvers, values_from_environment
 from runner.config.yaml_files import check_yaml_files
 from runner.errors import InputError, Problem
 from runner.local_paths import local_path
+
+_SECRET_NAME = "comes from the environment, and would be the name of a folder"
 
 
 @dataclass(frozen=True)
@@ -183,22 +186,34 @@ def validate(parsed: argparse.Namespace, run_id: str) -> Asked:
     jobs = jobs_of(parsed_overrides(merging(words), loader.hydra_loader))
     target = local_path(folder, place)
     named = {override.key_or_group for override in overrides}
+    in_files = loader.has_own_files and not named & {"hydra.sweep.subdir", "hydra.sweep", "hydra"}
+    if multirun and in_files and "hydra.sweep.subdir" in _secret_places(cfg):
+        raise InputError.of("hydra.sweep.subdir", _SECRET_NAME, "name it on the command line")
     if not named & {place, place.rpartition(".")[0], "hydra"}:
-        _check_inside(target, place)
+        _check_own_choice(loader, cfg, target, place)
     with read_write(cfg.hydra):
         cfg.hydra.mode = RunMode.MULTIRUN if multirun else RunMode.RUN
         cfg.hydra.runtime.output_dir = str(target.absolute()).replace("${", r"\${")
     return Asked(jobs, multirun, target, hydra_word(place, folder), bool(cfg.dry_run), cfg, loader)
 
 
-def _check_inside(folder: Path, place: str) -> None:
-    """Check that a folder that a file chooses is below the working directory."""
-    if not folder.resolve().is_relative_to(Path.cwd().resolve()):
-        raise InputError.of(
-            place,
-            f"a file can only choose a folder below the working directory, found {folder}",
-            f"choose it on the command line: {place}=...",
-        )
+def _check_own_choice(loader: Loader, cfg: DictConfig, folder: Path, place: str) -> None:
+    """Check that a folder that a file chooses is below the working directory, and no secret."""
+    advice = f"choose it on the command line: {place}=..."
+    if "\0" in str(folder):
+        raise InputError.of(place, "a name cannot contain a NUL character")
+    if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(".")):
+        message = f"a file can only choose a folder below the working directory, found {folder}"
+        raise InputError.of(place, message, advice)
+    if loader.has_own_files and place in _secret_places(cfg):
+        raise InputError.of(place, _SECRET_NAME, advice)
+
+
+def _secret_places(cfg: DictConfig) -> frozenset[str]:
+    """Return the keys of a job whose values come from the environment."""
+    plain: Any = OmegaConf.to_container(cfg, resolve=False)
+    plain["hydra"]["job"].update(num=0, id="0", override_dirname="")  # known only in the job
+    return values_from_environment(OmegaConf.create(plain)).places
 
 
 def merging(words: Sequence[str]) -> list[str]:
@@ -231,8 +246,13 @@ def compose_one(arguments: Sequence[str], run_id: str) -> tuple[Composition, Pat
 
 def _params(loader: Loader, cfg: DictConfig) -> list[Override]:
     """Return the overrides in ``hydra.sweeper.params``, checked like those of a command line."""
-    params: Any = OmegaConf.to_container(cfg.hydra.sweeper, resolve=False)
-    overrides = parsed_overrides(words_of(params.get("params")), loader.hydra_loader)
+    sweeper: Any = OmegaConf.to_container(cfg.hydra.sweeper, resolve=False)
+    params = sweeper.get("params")
+    if not isinstance(params, Mapping | None):
+        raise InputError.of(
+            "hydra.sweeper.params", f"expected a mapping of keys to values, found {params!r}"
+        )
+    overrides = parsed_overrides(words_of(params), loader.hydra_loader)
     if problems := [
         Problem(f"hydra.sweeper.params.{each.key_or_group}", "is Hydra's own key, not a run's")
         for each in overrides

@@ -74,7 +74,13 @@ def check_names(folder: Path) -> None:
 
 
 class Loader:
-    """Composition with Hydra, with the search path of Hydra's command line."""
+    """Composition with Hydra, with the search path of Hydra's command line.
+
+    Attributes
+    ----------
+    has_own_files : bool
+        Whether files of the user may be part of the configuration.
+    """
 
     def __init__(self, parsed: argparse.Namespace) -> None:
         if hydra.__version__.startswith("1.3."):  # 1.4 has only one version of the defaults
@@ -82,7 +88,7 @@ class Loader:
         JobRuntime.instance().set("name", "runner")
         Plugins.instance()  # lets plugins add to the search path
         self._config_name = parsed.config_name or CONFIG_NAME
-        self._own = parsed.config_dir is not None or parsed.config_name is not None
+        self.has_own_files = parsed.config_dir is not None or parsed.config_name is not None
         search_path = create_automatic_config_search_path(None, None, str(CONFIG_DIRECTORY))
         if parsed.config_dir is not None:
             search_path.prepend(
@@ -93,7 +99,7 @@ class Loader:
         self._loader = BoundedLoader(config_search_path=search_path)
         self._chosen: dict[tuple[str, ...], DictConfig] = {}
         self._admitted: set[tuple[str, ...]] = set()
-        if self._own:
+        if self.has_own_files:
             self._check_search_path()
 
     @property
@@ -182,7 +188,7 @@ class Loader:
         ForbiddenError
             With one problem per key.
         """
-        if not self._own or tuple(words) in self._admitted:
+        if not self.has_own_files or tuple(words) in self._admitted:
             return
         if self._config_name != CONFIG_NAME and not self._builds_on_ours(self.chosen([])):
             raise ForbiddenError.of(
