@@ -129,7 +129,7 @@ def test_a_statistic_of_a_package_is_a_column_of_the_summary(
         assert run.summary["negative"].tolist() == [1 / 3]  # as it stands in the file
 
 
-def test_statistics_of_a_package_are_merged_and_share_their_tally() -> None:
+def test_a_statistic_of_a_package_is_merged_like_others() -> None:
     spec = TensorSpec("a", "activation", "a", "Dense", 0, None, (2,), "float32", 0)
     parts = np.split(np.random.default_rng(0).normal(size=(40_000, 2)).astype("f4"), [7, 30_000])
     whole = RunningStatistics(spec)

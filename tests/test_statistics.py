@@ -10,6 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runner.tables.moments import Moments
+from runner.tables.statistic import Chunk
+from runner.tables.statistics import STATISTICS
 from runner.tables.summary import RunningStatistics, summary_table
 from runner.tensors import Kind, TensorSpec
 
@@ -181,6 +184,24 @@ def test_the_summary_has_a_row_per_tensor_and_keeps_nan() -> None:
     assert table.column("mean").null_count == 0
     assert math.isnan(table.column("mean")[1].as_py())
     assert summary_table([]).num_rows == 0
+
+
+def test_each_value_is_added_once_to_what_several_statistics_need() -> None:
+    assert STATISTICS["mean"].tally is STATISTICS["std"].tally
+    added = []
+
+    class Counting(Moments):
+        def add(self, chunk: Chunk) -> None:
+            added.append(chunk.values.size)
+            super().add(chunk)
+
+    both = {name: dataclasses.replace(STATISTICS[name], tally=Counting) for name in ("mean", "std")}
+    values = np.arange(100_000, dtype=np.float32)
+    statistics = RunningStatistics(spec_of((1,)), both)
+    statistics.update(values[:, None])
+    assert sum(added) == values.size
+    row = statistics.row()
+    assert (row["mean"], row["std"]) == pytest.approx((49_999.5, values.std(dtype=np.float64)))
 
 
 def test_statistics_made_apart_keep_nan_and_refuse_another_tensor() -> None:

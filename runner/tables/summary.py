@@ -77,11 +77,15 @@ class RunningStatistics:
     ----------
     spec
         Description of the tensor.
+    statistics
+        The statistics by name; by default `all_statistics`.
     """
 
-    def __init__(self, spec: TensorSpec) -> None:
+    def __init__(
+        self, spec: TensorSpec, statistics: Mapping[str, Statistic[Any]] | None = None
+    ) -> None:
         self.spec = spec
-        self._statistics = all_statistics()
+        self._statistics = all_statistics() if statistics is None else statistics
         kinds = dict.fromkeys(statistic.tally for statistic in self._statistics.values())
         self._tallies = {tally: tally(spec) for tally in kinds}
         run = prod(spec.shape[spec.unit_axis + 1 :])
