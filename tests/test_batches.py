@@ -87,7 +87,9 @@ def test_samples_that_meet_in_several_batches_are_warned_of() -> None:
     given = keras.Input((3,))
     model = keras.Model(given, layers.Dense(2, name="last")(_Center(name="meet")(given)))
     x = random(12, 3)
-    with pytest.warns(UserWarning, match="the output of 'meet' for a sample depends on the other"):
+    with pytest.warns(
+        UserWarning, match="the output of 'meet' for a sample depends on the samples"
+    ):
         found = runner.capture_activations(model, x, batch_size=8)["meet"].value
     halves = [half - half.mean(axis=0) for half in (x[:8], x[8:])]
     np.testing.assert_allclose(found, np.concatenate(halves), rtol=1e-5, atol=1e-6)
@@ -165,7 +167,9 @@ def test_samples_that_meet_are_found_wherever_they_are(function: Any, largest: i
     model = keras.Model(given, _Of(function)(layers.Dense(3, name="first")(given)))
     x = random(24, 3)
     x[largest] = 9.0
-    with pytest.warns(UserWarning, match="the output of 'meet' for a sample depends on the other"):
+    with pytest.warns(
+        UserWarning, match="the output of 'meet' for a sample depends on the samples"
+    ):
         run = runner.save_run(model, x, "mine", batch_size=8)
     found = verdicts(run)
     assert found["meet"] == "none"
@@ -504,7 +508,9 @@ def test_samples_that_meet_keep_the_batches_that_were_asked_for(rows: int, known
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
         found = runner.capture_activations(model, probe, batch_size=40)["meet"].value
-    assert len([one for one in raised if "depends on the other" in str(one.message)]) == (rows > 40)
+    assert len([one for one in raised if "depends on the samples" in str(one.message)]) == (
+        rows > 40
+    )
     parts = [x[start : start + 40] for start in range(0, rows, 40)]
     truth = np.concatenate([part - part.mean(axis=0) for part in parts])
     np.testing.assert_allclose(found, truth, rtol=1e-5, atol=1e-6)

@@ -218,8 +218,8 @@ class Showing:
             self._pad = not findings.any_size
             if self._more:
                 warnings.warn(
-                    f"the output of '{self.mixed_by}' for a sample depends on the other samples in "
-                    f"its batch: batches have {self.batch_size} samples, in the order of the probe",
+                    f"the output of '{self.mixed_by}' for a sample depends on the samples beside "
+                    f"it: batches have {self.batch_size} samples, in the order of the probe",
                     UserWarning,
                     stacklevel=4,
                 )
