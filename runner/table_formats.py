@@ -10,9 +10,6 @@ FORMATS: Registry[TableFormat] = Registry(
 )
 """All formats, by the names that ``format=`` takes."""
 
-WORKBOOK = "tables.xlsx"
-"""File name of a run's workbook."""
-
 
 def own_stored() -> dict[str, TableFormat]:
     """Return Runner's own formats of files; its others are stored as one of these."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from runner.file_names import tensor_table
 from runner.model.backend import Backend
 from runner.probe.batch import Batch
 from runner.probe.probe_hash import ProbeHasher
@@ -20,7 +21,6 @@ from runner.record.publication import Publication
 from runner.record.record import Headline, ModelRecord, ProbeRecord, RunRecord
 from runner.stores.local_draft import LocalDraft
 from runner.table_formats import FORMATS, own_stored
-from runner.tables.layout import file_name
 from runner.tables.plain_tables import write_table
 from runner.tables.summary import RunningStatistics, summary_table
 from runner.tables.writing import TableWriter, write_weight
@@ -102,7 +102,7 @@ def make_run(
         rows = []
         for order, (name, array) in enumerate(tensors.items()):
             spec = spec_of(name, array, order)
-            file = file_name(spec, format)
+            file = tensor_table(spec, format)
             statistics = RunningStatistics(spec)
             with publication.open(file) as sink:
                 if spec.kind == "weight":

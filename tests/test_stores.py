@@ -14,13 +14,14 @@ import pytest
 
 import runner
 from runner.errors import DamagedError, InputError, RunError
+from runner.file_names import RECORD
 from runner.record.publication import Publication
 from runner.runs.published_run import Run
 from runner.runs.runs import Runs
 from runner.sameness.verification import damage
 from runner.screen.screen import show
 from runner.stores.local import LocalStore
-from runner.stores.store import RECORD, Draft, Store, StoredRun
+from runner.stores.store import Draft, Store, StoredRun
 from runner.table_formats import own_stored
 
 X = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")

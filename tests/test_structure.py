@@ -36,6 +36,7 @@ ORDER = (
     "table_formats",
     "bounds",
     "tensors",
+    "file_names",
     "wiring",
     "preflight",
     "thrift",

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from making import STORED
 
 from runner.errors import InputError
-from runner.tables.layout import file_name, layout_of
+from runner.file_names import tensor_table
+from runner.tables.layout import layout_of
 from runner.tables.plain_tables import frame_of, read_samples, read_table, write_table
 from runner.tables.reading import read_array, read_rows
 from runner.tables.writing import TableWriter, write_weight
@@ -484,10 +485,10 @@ def test_a_dtype_that_no_table_holds_is_refused(dtype: str) -> None:
 
 
 def test_file_names() -> None:
-    assert file_name(spec_of((3,)), "parquet") == "activations/00_hidden.parquet"
+    assert tensor_table(spec_of((3,)), "parquet") == "activations/00_hidden.parquet"
     kernel = spec_of((3,), kind="weight", name="encoder/dense/kernel", order=101)
-    assert file_name(kernel, "csv") == "weights/101_encoder.dense.kernel.csv"
-    assert file_name(spec_of((3,), name="lstm@1:state", order=7), "arrow").endswith(
+    assert tensor_table(kernel, "csv") == "weights/101_encoder.dense.kernel.csv"
+    assert tensor_table(spec_of((3,), name="lstm@1:state", order=7), "arrow").endswith(
         "07_lstm@1+state.arrow"
     )
 
@@ -501,7 +502,7 @@ def test_file_names() -> None:
 )
 @settings(deadline=None)
 def test_file_names_never_clash_and_are_safe(names: list[str]) -> None:
-    paths = [file_name(spec_of((3,), name=name), "parquet") for name in names]
+    paths = [tensor_table(spec_of((3,), name=name), "parquet") for name in names]
     assert len({unicodedata.normalize("NFKC", path).casefold() for path in paths}) == len(names)
     for path in paths:
         folder, file = path.split("/")

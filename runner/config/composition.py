@@ -21,6 +21,7 @@ from runner.config.resolve import (
     values_from_environment,
 )
 from runner.errors import InputError, Problem
+from runner.file_names import CONFIG, HYDRA, OVERRIDES
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,9 @@ def composition_of(own: DictConfig, hydra: Any) -> Composition:
         config=variables.config,
         overrides=tuple(map(str, overrides)),
         files={
-            ".hydra/config.yaml": to_yaml(own),
-            ".hydra/hydra.yaml": to_yaml(hydra),
-            ".hydra/overrides.yaml": to_yaml(hydra.hydra.overrides.task),
+            CONFIG: to_yaml(own),
+            HYDRA: to_yaml(hydra),
+            OVERRIDES: to_yaml(hydra.hydra.overrides.task),
         },
         paired=model if paired else None,
         variables=variables,

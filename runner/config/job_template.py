@@ -22,6 +22,7 @@ from runner.config.hydra_keys import subdir_problems
 from runner.config.job_folder import JobFolder
 from runner.config.resolve import resolved, values_from_environment
 from runner.errors import InputError
+from runner.file_names import CONFIG, HYDRA, OVERRIDES
 
 _CHANGING_NODES = ("job", "overrides", "runtime")
 
@@ -145,9 +146,9 @@ class JobTemplate:
 
         def files() -> dict[str, bytes]:
             return {
-                ".hydra/config.yaml": self._yaml(own),
-                ".hydra/hydra.yaml": b"hydra:\n" + self._yaml({**node, **changing}, ("hydra",)),
-                ".hydra/overrides.yaml": to_yaml(list(overrides)),
+                CONFIG: self._yaml(own),
+                HYDRA: b"hydra:\n" + self._yaml({**node, **changing}, ("hydra",)),
+                OVERRIDES: to_yaml(list(overrides)),
             }
 
         return dataclasses.replace(

@@ -14,6 +14,7 @@ from runner.config.experiment_config import DeclaredModel, ExperimentConfig
 from runner.config.references import check_references
 from runner.errors import InputError, RunError, RunnerError
 from runner.experiment.fingerprint import fingerprint_of, source_packages
+from runner.file_names import LOG
 from runner.model.backend import check_backend, load_backend
 from runner.probe.probe import Probe
 from runner.probe.source import open_probe
@@ -101,7 +102,7 @@ def failure_published(header: Header, folder: Path, composition: Composition) ->
             raise
         except Exception as error:
             publish_failure(header, folder, error, composition)
-            raise RunError(f"{type(error).__name__}: {error}; see {folder / 'run.log'}") from error
+            raise RunError(f"{type(error).__name__}: {error}; see {folder / LOG}") from error
 
 
 def show_plan(composition: Composition) -> Showing:
@@ -224,7 +225,7 @@ def publish_failure(
     with Publication(LocalDraft(folder)) as publication:
         for name, data in header.files.items():
             publication.write(name, data)
-        publication.write("run.log", scrubbed("".join(traceback.format_exception(error))).encode())
+        publication.write(LOG, scrubbed("".join(traceback.format_exception(error))).encode())
         record = header.record(
             table_format,
             status="FAILED",

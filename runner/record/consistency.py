@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from math import prod
 
+from runner.file_names import HISTORY, PROBE, RECORD, STEPS, SUMMARY, step_folder
 from runner.record.layer_record import TensorRecord
 from runner.record.record import ProbeRecord, RunRecord
 from runner.record.training_record import StepRecord
-from runner.stores.store import RECORD
 from runner.table_formats import FORMATS
 from runner.tables.layout import stored_dtype
 
@@ -95,8 +95,8 @@ def _files(record: RunRecord, tables: set[str]) -> Iterator[tuple[str, str]]:
     if RECORD in record.files:
         yield "files", f"'{RECORD}' is the record itself"
     if record.status != "FAILED":
-        needed = {"probe", "summary"} | ({"steps"} if record.steps else set())
-        needed |= {"history"} if record.training is not None else set()
+        needed = {PROBE, SUMMARY} | ({STEPS} if record.steps else set())
+        needed |= {HISTORY} if record.training is not None else set()
         for stem in sorted(needed):
             if stem + suffix not in record.files:
                 yield "files", f"expected '{stem}{suffix}', found none"
@@ -108,7 +108,7 @@ def _steps(steps: Steps, tensors: Tensors) -> Iterator[tuple[str, str]]:
     if [step.step for step in steps] != sorted({step.step for step in steps}):
         yield "steps", "expected each step once, in their order"
     for step in steps:
-        if step.folder != f"steps/{step.step}":
+        if step.folder != step_folder(step.step):
             yield "steps", f"step {step.step} is said to be in '{step.folder}'"
     start = f"{steps[-1].folder}/"
     inside = {tensor.file.removeprefix(start): tensor.digest for tensor in tensors}

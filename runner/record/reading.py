@@ -9,9 +9,10 @@ from typing import Any, Final
 import pydantic
 
 from runner.errors import DamagedError, InputError, some
+from runner.file_names import RECORD
 from runner.record.consistency import contradictions
 from runner.record.record import DIGEST, SCHEMA_VERSION, RunRecord, sealed
-from runner.stores.store import RECORD, StoredRun
+from runner.stores.store import StoredRun
 from runner.table_formats import is_stored
 
 MAX_RECORD_BYTES: Final = 64 * 2**20

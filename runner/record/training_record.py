@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import FiniteFloat
 
 from runner.bounds import Count, FileName, Sha256
+from runner.file_names import step_folder
 from runner.stores.digests import FileDigest
 
 
@@ -29,7 +30,7 @@ class Checkpoint:
     @property
     def folder(self) -> str:
         """Path of the checkpoint's tables inside the run."""
-        return f"steps/{self.step}"
+        return step_folder(self.step)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from runner.errors import InputError
+from runner.file_names import REPORT
 from runner.local_paths import local_path
 from runner.report.page import rendered, write_page
 from runner.report.run_page import page_of_run
 from runner.report.sweep_page import page_of_sweep
 from runner.runs.runs import Runs
 from runner.similarity.progress import Progress, silent
-
-NAME = "report.html"
 
 
 def write_report(runs: Runs, output: Path | None = None, progress: Progress = silent) -> Path:
@@ -49,10 +48,10 @@ def write_report(runs: Runs, output: Path | None = None, progress: Progress = si
 
 def _beside(runs: Runs) -> Path:
     if len(runs) == 1:
-        return runs[0].path / NAME
+        return runs[0].path / REPORT
     folders = {run.path.resolve().parent for run in runs}
     if len(folders) > 1:
         raise InputError.of(
             "report", "the runs lie in several folders", "say where to write with --output FILE"
         )
-    return runs[0].path.parent / NAME
+    return runs[0].path.parent / REPORT

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from runner.errors import DamagedError
+from runner.file_names import HISTORY, PROBE, STEPS, SUMMARY
 from runner.probe.probe_hash import sample_ids_hash
 from runner.record.record import ProbeRecord, RunRecord
 from runner.runs.run_files import RunFiles, lacks
@@ -43,13 +44,13 @@ class PlainTables:
     def shown(self) -> ProbeRecord:
         """The record of the probe."""
         if self._record.probe is None:
-            raise lacks(self._record, "probe")
+            raise lacks(self._record, PROBE)
         return self._record.probe
 
     def samples(self) -> np.ndarray:
         """Return the sample ids, of shape (samples,)."""
         rows = self.shown.rows
-        path = self._files.plain("probe", rows)
+        path = self._files.plain(PROBE, rows)
         samples = read_samples(path, self._record.format, self.shown.sample_type)
         _check_rows(path, rows, len(samples))
         check_ids(path, sample_ids_hash(samples), self.shown.sample_ids_sha256)
@@ -58,7 +59,7 @@ class PlainTables:
     def probe(self) -> ShownProbe:
         """Return the probe that the model was shown."""
         types = {"sample": self.shown.sample_type}
-        path, table = self._table("probe", self.shown.rows, types)
+        path, table = self._table(PROBE, self.shown.rows, types)
         ids = table.column("sample").to_numpy()
         check_ids(path, sample_ids_hash(ids), self.shown.sample_ids_sha256)
         entries = named_entries(path, table)
@@ -90,13 +91,13 @@ class PlainTables:
 
     def summary(self) -> pd.DataFrame:
         """Return the statistics of the tensors, a row per tensor."""
-        frame = self._read("summary", len(self._own), summary_columns(), _later_columns())
-        self._check_tensors("summary", frame)
+        frame = self._read(SUMMARY, len(self._own), summary_columns(), _later_columns())
+        self._check_tensors(SUMMARY, frame)
         if headline := self._record.headline:
             told = (headline.dead_units, headline.nan, headline.inf)
             dead = frame["dead_units"][frame["kind"] == "activation"].sum()
             if told != (dead, frame["nan"].sum(), frame["inf"].sum()):
-                path = self._files.plain("summary", len(frame))
+                path = self._files.plain(SUMMARY, len(frame))
                 raise DamagedError.of(str(path), "its counts are not those of the record")
         return frame
 
@@ -104,19 +105,19 @@ class PlainTables:
         """Return the statistics of the tensors, a row per tensor and step of the training."""
         steps = [step.step for step in self._record.steps]
         types = {"step": "int64", **summary_columns()}
-        frame = self._read("steps", len(self._own) * len(steps), types, _later_columns())
+        frame = self._read(STEPS, len(self._own) * len(steps), types, _later_columns())
         for step in steps:
-            self._check_tensors("steps", frame[frame["step"] == step])
+            self._check_tensors(STEPS, frame[frame["step"] == step])
         return frame
 
     def history(self) -> pd.DataFrame:
         """Return the figures of the training, a row per epoch."""
         training = self._record.training
         if training is None:
-            raise lacks(self._record, "history")
+            raise lacks(self._record, HISTORY)
         rows = max(map(len, training.history.values()), default=0)
         types = dict.fromkeys(training.history, "double") | {"epoch": "int64"}
-        path, table = self._table("history", rows, types)
+        path, table = self._table(HISTORY, rows, types)
         frame = frame_of(table).set_index("epoch")
         recorded = pd.DataFrame(training.history, range(1, rows + 1), dtype="float64")
         found = frame[list(recorded)].replace([np.inf, -np.inf], np.nan)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from runner.errors import DamagedError, InputError, OutOfMemoryError, some
+from runner.file_names import plain_table
 from runner.preflight import readable
 from runner.record.layer_record import TensorRecord
 from runner.record.record import RunRecord
 from runner.stores.digests import FileDigest
 from runner.stores.store import StoredRun
-from runner.table_formats import FORMATS
 from runner.tables.formats import check_expansion
 
 
@@ -75,7 +75,7 @@ class RunFiles:
         InputError
             If the run has no such table, or it is damaged.
         """
-        name = stem + FORMATS[self._record.format].suffix
+        name = plain_table(stem, self._record.format)
         if name not in self._record.files:
             raise lacks(self._record, stem)
         return self._table(name, self._record.files[name], rows)

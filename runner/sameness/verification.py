@@ -9,15 +9,15 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 from runner.errors import DamagedError
+from runner.file_names import RECORD, REPORT
 from runner.runs.published_run import Run
-from runner.stores.store import RECORD, StoredRun, Unreadable
+from runner.stores.store import StoredRun, Unreadable
 
 # Checking fewer runs than this takes less time than starting a process.
 _RUNS_A_PROCESS = 200
 _RUNS_A_TASK = 32
 
 # Files that other commands add to a run's folder.
-_LATER = {"report.html"}
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,6 @@ def damage(run: Run) -> Iterator[str]:
         yield f"{name}: {found}"
     there = list(run.stored.names())
     names = {name for name in there if isinstance(name, str)}
-    for name in sorted(names.difference(expected, {RECORD}, _LATER)):
+    for name in sorted(names.difference(expected, {RECORD, REPORT})):
         yield f"{name}: is not a file of the run"
     yield from (one.why for one in there if isinstance(one, Unreadable))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from runner.file_names import PROBE, plain_table
 from runner.model.backend import read_backend
 from runner.record.layer_record import LayerRecord
 from runner.record.record import Header, Headline, ModelRecord, ProbeRecord, RunRecord
@@ -14,7 +15,6 @@ from runner.saving.steps import Steps
 from runner.saving.tensor_tables import TensorTables
 from runner.showing.showing import Showing
 from runner.stores.digests import FileDigest
-from runner.table_formats import FORMATS
 
 
 def record_of_run(
@@ -80,7 +80,7 @@ def _probe_record(showing: Showing, tables: TensorTables, probe_table: ProbeTabl
         has_targets=probe.has_targets,
         sha256=tables.hasher.content(),
         sample_ids_sha256=tables.hasher.sample_ids(),
-        file="probe" + FORMATS[settings.format].suffix,
+        file=plain_table(PROBE, settings.format),
         has_inputs=probe_table.has_inputs,
         columns=probe_table.layout(),
         picture=probe.picture,

@@ -6,12 +6,12 @@ import warnings
 from collections.abc import Iterable
 
 from runner.errors import some
+from runner.file_names import PROBE, SUMMARY, WORKBOOK
 from runner.record.layer_record import LayerRecord
 from runner.record.publication import Publication
-from runner.table_formats import WORKBOOK
 from runner.tables.workbook import Sheet, workbook_of
 
-_PLAIN = ("summary", "probe")
+_PLAIN = (SUMMARY, PROBE)
 
 
 def add_workbook(publication: Publication, layers: Iterable[LayerRecord]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from runner.errors import RunError
+from runner.file_names import LOG, PROBE, STEPS, SUMMARY, plain_table
 from runner.model.backend import framework
 from runner.probe.probe import Probe
 from runner.record.publication import Publication
@@ -177,7 +178,7 @@ class Saving:
     def write_table(self, name: str, table: Any) -> None:
         """Add a plain table to the run, under a name without suffix."""
         table_format = self.showing.settings.format
-        with self.publication.open(name + FORMATS[table_format].suffix) as sink:
+        with self.publication.open(plain_table(name, table_format)) as sink:
             write_table(sink, table, table_format)
 
     def publish(self, **known: Any) -> StoredRun:
@@ -206,14 +207,14 @@ class Saving:
         """
         self._writer.stop()
         self._log.add("the tables are complete")
-        self.write_table("probe", self._probe_table.table())
-        self.write_table("summary", self.steps.last_summary())
+        self.write_table(PROBE, self._probe_table.table())
+        self.write_table(SUMMARY, self.steps.last_summary())
         if self.steps.checkpoints:
-            self.write_table("steps", self.steps.summary())
+            self.write_table(STEPS, self.steps.summary())
         layers = records_of(self.showing, self.steps.last, self._header.variables)
         if FORMATS[self.showing.settings.format].has_workbook:
             add_workbook(self.publication, layers)
-        for name, data in {**self._header.files, "run.log": self._log.content()}.items():
+        for name, data in {**self._header.files, LOG: self._log.content()}.items():
             self.publication.write(name, data)
         record = record_of_run(
             self._header,

@@ -9,6 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from runner.errors import RunError
+from runner.file_names import tensor_table
 from runner.probe.batch import Batch
 from runner.probe.probe_hash import ProbeHasher
 from runner.record.publication import Publication
@@ -16,7 +17,7 @@ from runner.record.training_record import Checkpoint
 from runner.saving.weight_values import WeightValues
 from runner.showing.showing import Showing
 from runner.stores.digests import FileDigest
-from runner.tables.layout import file_name, layout_of
+from runner.tables.layout import layout_of
 from runner.tables.summary import RunningStatistics, not_finite
 from runner.tables.writing import TableWriter, write_weight
 from runner.tensors import TensorSpec
@@ -86,7 +87,7 @@ class TensorTables:
 
     def path(self, spec: TensorSpec) -> str:
         """Return the path of a tensor's table inside the run."""
-        name = file_name(spec, self._format)
+        name = tensor_table(spec, self._format)
         return f"{self.folder}/{name}" if self.folder else name
 
     def write(self, batch: Batch, arrays: Sequence[np.ndarray | None]) -> None:

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.config.loading import CONFIG_NAME
+from runner.file_names import HYDRA, WORKBOOK
 from runner.preflight import readable
 from runner.record.batch_dependence import batch_notes
 from runner.record.layer_record import TensorRecord
@@ -23,7 +24,7 @@ from runner.runs.published_run import Run
 from runner.screen import story
 from runner.screen.dense import DenseCall
 from runner.screen.figures import WIDTH
-from runner.table_formats import FORMATS, WORKBOOK
+from runner.table_formats import FORMATS
 from runner.tables.statistic import Statistic
 from runner.tables.summary import all_statistics, not_finite
 
@@ -205,7 +206,7 @@ def _next(run: Run, layers: list[DenseCall]) -> str:
 
 def _own_configs(run: Run) -> list[str]:
     """Return the flags with which the user's own configs were selected."""
-    name = ".hydra/hydra.yaml"
+    name = HYDRA
     if name not in run.record.files or run.record.files[name].bytes > _LARGEST_YAML:
         return []
     try:

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runner.errors import InputError
+from runner.file_names import RECORD
 from runner.local_paths import local_path
 from runner.stores.local_draft import LocalDraft
 from runner.stores.local_run import LocalRun, holds_run
-from runner.stores.store import RECORD, Draft, Store, StoredRun, Unreadable
+from runner.stores.store import Draft, Store, StoredRun, Unreadable
 
 
 class LocalStore(Store):

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from runner.errors import InputError, RunError
+from runner.file_names import RECORD
 from runner.preflight import check_disk
 from runner.stores.digests import FileDigest
 from runner.stores.local_run import LocalRun
 from runner.stores.staging import Staging
-from runner.stores.store import RECORD, Draft, failure_named
+from runner.stores.store import Draft, failure_named
 
 
 class LocalDraft(Draft):

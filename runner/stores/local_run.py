@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from runner.errors import DamagedError
-from runner.stores.store import RECORD, StoredRun, Unreadable
+from runner.file_names import RECORD
+from runner.stores.store import StoredRun, Unreadable
 
 _AGAIN = "make the run again"
 

@@ -13,9 +13,6 @@ from typing import BinaryIO
 from runner.errors import DamagedError, InputError, RunError
 from runner.stores.digests import FileDigest
 
-RECORD = "run.json"
-"""The name of a run's record, which makes the files of a run complete."""
-
 
 class Store(ABC):
     """A place that holds runs.

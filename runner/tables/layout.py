@@ -1,11 +1,9 @@
-"""The layout of a tensor's table: its columns and its file name."""
+"""The layout of a tensor's table: its columns."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
-import re
 from dataclasses import dataclass
 from math import prod
 
@@ -13,16 +11,13 @@ import numpy as np
 
 from runner.errors import InputError, suggest
 from runner.table_formats import FORMATS, own_stored
-from runner.tensors import FOLDERS, TensorSpec
+from runner.tensors import TensorSpec
 
 MAX_UNIT_COLUMNS = 4096
 """Maximum number of columns for units; wider rows are stored in one column, which is faster."""
 
 MAX_CSV_COLUMNS = 16_384
 """Maximum number of columns of CSV, which cannot store arrays; also the limit of spreadsheets."""
-
-_PLAIN_NAME = re.compile(r"[a-z0-9_@/:-]{1,80}")
-_UNSAFE = re.compile(r"[^a-z0-9_@-]")
 
 
 @dataclass(frozen=True)
@@ -137,18 +132,3 @@ def _stored_as(name: str) -> np.dtype[np.generic] | None:
     except TypeError:
         return None
     return dtype if dtype.kind in "biuf" and dtype.itemsize <= 8 else None
-
-
-def file_name(spec: TensorSpec, format: str) -> str:
-    """Return the path of a tensor's table inside a run, such as ``activations/00_hidden.parquet``.
-
-    File names are unique in a run, even on file systems that ignore letter case or Unicode
-    normalization: a digest is appended to names that are not safe as file names. The leading
-    number avoids the reserved names of Windows.
-    """
-    if _PLAIN_NAME.fullmatch(spec.name):
-        slug = spec.name.replace("/", ".").replace(":", "+")
-    else:
-        digest = hashlib.sha256(spec.name.encode("utf-8", "surrogatepass")).hexdigest()
-        slug = f"{_UNSAFE.sub('_', spec.name.casefold())[:60]}~{digest[:8]}"
-    return f"{FOLDERS[spec.kind]}/{spec.order:02d}_{slug}{FORMATS[format].suffix}"

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import pyarrow as pa
 
+from runner.file_names import HISTORY
 from runner.record.record import Status
 from runner.record.training_record import Checkpoint, TrainingRecord
 from runner.saving.saving import Saving
@@ -93,7 +94,7 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
         }
         epochs = {"epoch": pa.array(range(1, rows + 1), pa.int64())}
         columns = {name: pa.array(values, pa.float64()) for name, values in history.items()}
-        self.saving.write_table("history", pa.table(epochs | columns))
+        self.saving.write_table(HISTORY, pa.table(epochs | columns))
         training = TrainingRecord(
             epochs=self.epoch,
             unit=self.schedule.unit,

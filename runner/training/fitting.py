@@ -11,6 +11,7 @@ import keras
 
 from runner.config.experiment_config import ExperimentConfig, TrainConfig
 from runner.errors import InputError
+from runner.file_names import CALLBACKS
 from runner.model.backend import framework
 from runner.model.building import build_callbacks, input_specs
 from runner.probe.probe import Probe
@@ -24,8 +25,6 @@ from runner.stores.store import Draft, StoredRun
 from runner.training.checkpoints import Checkpoints
 from runner.training.schedule import Schedule
 from runner.training.training_data import TrainingData, placed, read_training_data
-
-_WRITTEN_BY_CALLBACKS = "callbacks"
 
 
 def fit_and_save(
@@ -75,7 +74,7 @@ def fit_and_save(
             checkpoints = Checkpoints(schedule, saving)
             callbacks = []
             if train.callbacks:
-                folder = publication.local_path(_WRITTEN_BY_CALLBACKS)
+                folder = publication.local_path(CALLBACKS)
                 callbacks = build_callbacks(train, folder)
             if progress is not None:
                 callbacks.append(_Reporting(progress, data.rows))
@@ -83,7 +82,7 @@ def fit_and_save(
             if interrupted is not None:
                 checkpoints.finish()
             if train.callbacks:
-                publication.take_in(_WRITTEN_BY_CALLBACKS)
+                publication.take_in(CALLBACKS)
             if train.save_model:
                 publication.write("model.keras", _as_file(model))
             status: Status = "COMPLETED" if interrupted is None else "INTERRUPTED"

@@ -1,0 +1,58 @@
+"""The names of all files in a run's folder, with ``/`` between folders."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from runner.table_formats import FORMATS
+from runner.tensors import FOLDERS, TensorSpec
+
+RECORD = "run.json"
+"""The record, which makes the files of a run complete."""
+
+LOG = "run.log"
+"""What happened, with times; of a failed run, the error."""
+
+CONFIG, HYDRA, OVERRIDES = (f".hydra/{name}.yaml" for name in ("config", "hydra", "overrides"))
+"""Hydra's own files of a run."""
+
+PROBE, SUMMARY, STEPS, HISTORY = "probe", "summary", "steps", "history"
+"""Tables other than those of tensors, without suffix: see `plain_table`."""
+
+WORKBOOK = "tables.xlsx"
+"""The tables as sheets."""
+
+CALLBACKS = "callbacks"
+"""Folder of the files that the callbacks of a training write."""
+
+REPORT = "report.html"
+"""The report, which is made later and is no part of the run."""
+
+_PLAIN_NAME = re.compile(r"[a-z0-9_@/:-]{1,80}")
+_UNSAFE = re.compile(r"[^a-z0-9_@-]")
+
+
+def plain_table(stem: str, format: str) -> str:
+    """Return the name of a table other than those of tensors, such as ``probe.parquet``."""
+    return stem + FORMATS[format].suffix
+
+
+def step_folder(step: int) -> str:
+    """Return the folder of the tables of a step of a training, such as ``steps/100``."""
+    return f"{STEPS}/{step}"
+
+
+def tensor_table(spec: TensorSpec, format: str) -> str:
+    """Return the path of a tensor's table inside a run, such as ``activations/00_hidden.parquet``.
+
+    File names are unique in a run, even on file systems that ignore letter case or Unicode
+    normalization: a digest is appended to names that are not safe as file names. The leading
+    number avoids the reserved names of Windows.
+    """
+    if _PLAIN_NAME.fullmatch(spec.name):
+        slug = spec.name.replace("/", ".").replace(":", "+")
+    else:
+        digest = hashlib.sha256(spec.name.encode("utf-8", "surrogatepass")).hexdigest()
+        slug = f"{_UNSAFE.sub('_', spec.name.casefold())[:60]}~{digest[:8]}"
+    return f"{FOLDERS[spec.kind]}/{spec.order:02d}_{slug}{FORMATS[format].suffix}"
