@@ -388,6 +388,27 @@ def test_a_batch_size_that_only_the_code_knows_is_named(part: str) -> None:
         runner.capture_activations(_Written(_PARTS[part]), x[:3])
 
 
+def _fixed_rows(first: bool) -> keras.Model:
+    """Return a model whose first reshape expects 4 samples, maybe behind a captured layer."""
+    given = keras.Input((5, 3))
+    hidden = layers.Dense(3, name="first")(given) if first else given
+    hidden = ops.reshape(ops.reshape(hidden, (20, 3)), (4, 15))
+    return keras.Model(given, layers.Dense(2, name="last")(hidden))
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("include", [["*"], ["last"]])
+def test_a_batch_size_in_the_graph_is_named_whatever_is_captured(
+    first: bool, include: list[str]
+) -> None:
+    model, x = _fixed_rows(first), random(8, 5, 3)
+    with pytest.raises(RunError, match=r"made for batches of 4: set capture\.batch_size=4"):
+        runner.save_run(model, x, "run", include=include)
+    run = runner.save_run(model, x, "run", include=include, batch_size=4)
+    shown = np.concatenate([model(x[:4]), model(x[4:])])
+    np.testing.assert_allclose(run.array("last"), shown, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "part", [lambda x: ops.reshape(x, (-1, 7)), lambda x: x + np.ones((5, 7), "float32")]
 )

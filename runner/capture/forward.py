@@ -75,7 +75,7 @@ class Forward:
         state = list(zip(variables, values, strict=True))
         with _Scope(state, collect_losses=True) as scope:
             calls = self._calls(*batch)
-            inventory, tensors = take_inventory(self.model, calls, self.selection, self.rows)
+            taken = take_inventory(self.model, calls, self.selection, self.rows)
         after = [scope.get_current_value(variable) for variable in variables]
         updates = {place: value for place, value in enumerate(after) if value is not values[place]}
         known = {id(variable) for variable in variables}
@@ -84,7 +84,8 @@ class Forward:
             for key, variable in scope.assigned.items()
             if key not in known
         ]
-        return Pass(tensors, updates, Found(inventory, assigned, _size(calls)))
+        inventory, tensors, refused = taken
+        return Pass(tensors, updates, Found(inventory, assigned, _size(calls)), refused)
 
     def _calls(self, inputs: Any, targets: Any) -> list[Call]:
         """Run the model and return every call in it, with what the selected kinds need."""

@@ -24,7 +24,7 @@ _MADE = "every pass creates its layer again and draws new values"
 
 def take_inventory(
     model: keras.Model, calls: list[Call], selection: Selection, rows: int | None = None
-) -> tuple[Inventory, list[Any]]:
+) -> tuple[Inventory, list[Any], list[Any]]:
     """Sort the tensors of a forward pass into an inventory.
 
     Parameters
@@ -45,6 +45,8 @@ def take_inventory(
     values
         The tensors to return from the forward pass, reduced and cast as selected, in
         the order of ``inventory.tensors``.
+    refused
+        The selected values that have no table.
     """
     *calls, root = calls
     taking = _Taking(selection, rows, named_axes(calls))
@@ -70,7 +72,7 @@ def take_inventory(
         entry.layer = dataclasses.replace(
             entry.layer, arguments=arguments_of(layers[path]), calls=own
         )
-    return inventory, taking.values
+    return inventory, taking.values, taking.refused
 
 
 class _Taking:
@@ -81,6 +83,7 @@ class _Taking:
     ) -> None:
         self.inventory = Inventory(selection.kinds)
         self.values: list[Any] = []
+        self.refused: list[Any] = []
         self.names: dict[int, str] = {}
         self._selection = selection
         self._rows = rows
@@ -123,6 +126,7 @@ class _Taking:
                 continue
             if unfit is not None:
                 entry.left_out.append(LeftOut(spec.name, kind, unfit))
+                self.refused.append(tensor)
                 continue
             entry.kept.add((kind, spec.name))
             spec = dataclasses.replace(

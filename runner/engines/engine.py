@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -26,11 +26,15 @@ class Pass(Generic[Found]):
     found
         Everything else that is known of the pass, which is the same in every pass of a
         traced function.
+    refused
+        Selected tensors that have no table. They are computed as the others are, so that an error
+        on the way to them is raised, and not returned.
     """
 
     tensors: list[Any]
     updates: dict[int, Any]
     found: Found
+    refused: list[Any] = field(default_factory=list)
 
 
 class Resource(Protocol):
@@ -54,8 +58,8 @@ class Traced(Generic[Found]):
     Attributes
     ----------
     function
-        Takes the values of variables and a batch; returns the tensors, and the new values of
-        the variables that ``example.updates`` names.
+        Takes the values of variables and a batch; returns the tensors, the new values of the
+        variables that ``example.updates`` names, and the refused tensors.
     example
         The pass as traced; its tensors are symbolic.
     resources
@@ -70,7 +74,7 @@ class Traced(Generic[Found]):
         Path of the operation with the largest result for the traced batch, and its bytes.
     """
 
-    function: Callable[[list[Any], Any], tuple[list[Any], list[Any]]]
+    function: Callable[[list[Any], Any], tuple[list[Any], list[Any], list[Any]]]
     example: Pass[Found]
     resources: tuple[Resource, ...] = ()
     runs_python: bool = False
@@ -80,7 +84,7 @@ class Traced(Generic[Found]):
 
     def __call__(self, values: list[Any], batch: Any) -> Pass[Found]:
         """Run the pass."""
-        tensors, updated = self.function(values, batch)
+        tensors, updated, _ = self.function(values, batch)
         updates = dict(zip(self.example.updates, updated, strict=True))
         return Pass(tensors, updates, self.example.found)
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from runner.engines.engine import Found, Pass, Traced
 from runner.engines.tensorflow.effects import changed_by, runs_python
+from runner.engines.tensorflow.tensors import current_graph, is_passed
 from runner.patching import patched
 
 lanes = 48
@@ -36,9 +37,11 @@ def trace(
     """Trace a forward pass for batches of any size; raises what `forward` raises."""
     passes: list[Pass[Found]] = []
 
-    def run(values: list[Any], batch: Any) -> tuple[list[Any], list[Any]]:
-        passes.append(forward(values, batch))
-        return passes[-1].tensors, list(passes[-1].updates.values())
+    def run(values: list[Any], batch: Any) -> tuple[list[Any], list[Any], list[Any]]:
+        passed = forward(values, batch)
+        passes.append(passed)
+        refused = [tensor for tensor in passed.refused if _is_of(current_graph(), tensor)]
+        return passed.tensors, list(passed.updates.values()), refused
 
     signature = keras.tree.map_structure(
         lambda array: (
@@ -58,6 +61,11 @@ def trace(
         tuple(function.graph.variables),
         _largest(function.graph, len(keras.tree.flatten(batch)[0])),
     )
+
+
+def _is_of(graph: Any, value: Any) -> bool:
+    """Return whether a value is a tensor of a graph, not of a loop or a branch in it."""
+    return isinstance(value, tf.Tensor) and is_passed(value) and value.graph is graph
 
 
 def _largest(graph: Any, rows: int) -> tuple[str, int]:
