@@ -262,6 +262,33 @@ def test_a_stopped_sweep_keeps_what_is_complete_and_goes_on(
     assert "3 of 3 runs completed" in again.stdout
 
 
+def test_a_signal_whose_exception_is_lost_stops_the_sweep_after_the_job(tmp_path: Path) -> None:
+    (tmp_path / "lost.py").write_text(
+        "import keras, signal\n"
+        "class Ending:\n"
+        "    def __del__(self):\n"
+        "        signal.raise_signal(signal.SIGTERM)  # Python ignores what is raised here\n"
+        "@keras.saving.register_keras_serializable(package='own')\n"
+        "class Lost(keras.layers.Layer):\n"
+        "    def call(self, x):\n"
+        "        Ending()\n"
+        "        return x\n"
+    )
+    words = ["-m", "model.hidden_units=range(1,40)", "custom_modules=[lost]", "hydra.sweep.dir=s"]
+    layer = '+model.layers.lost={class_name: "own>Lost"}'
+    done = subprocess.run(
+        [sys.executable, "-m", "runner", *words, layer],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 143, done.stderr
+    assert "to continue: python -m runner -m" in done.stdout
+    assert 0 < len(list(tmp_path.glob("s/*/run.json"))) < 39
+
+
 def test_a_model_whose_weights_come_another_way_is_built_for_every_job(tmp_path: Path) -> None:
     (tmp_path / "from_numpy.py").write_text(
         "import keras, numpy as np\n"

@@ -57,6 +57,8 @@ def script() -> None:
     for stream in (sys.stdout, sys.stderr):  # a legacy console may lack characters
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     warnings.filterwarnings("ignore", QUIET)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored
+        signal.signal(signal.SIGINT, _stop)
     for name in _ENDING:
         if hasattr(signal, name):  # Windows lacks some
             signal.signal(getattr(signal, name), _stop)
@@ -98,8 +100,18 @@ class _Stopped(KeyboardInterrupt):
     """A signal that stops the process, with its number."""
 
 
+_received: list[int] = []
+
+
 def _stop(number: int, _: FrameType | None) -> None:
+    _received.append(number)
     raise _Stopped(number)
+
+
+def _check_stopped() -> None:
+    """Stop if a signal was received whose exception Python ignored, as it does in ``__del__``."""
+    if _received:
+        raise _Stopped(_received[0])
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -238,9 +250,14 @@ def _sweep(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, run
     ids = f"hydra.sweeper.run_id='{run_id}'", f"hydra.sweeper.sweep_id='{sweep_id}'"
     stopped = None
     with held(asked.folder), sweep_bar(len(asked.jobs)) as advance, plain_warnings():
+
+        def finished() -> None:
+            advance()
+            _check_stopped()
+
         try:
             words = _with(overrides, overrides, asked.folder_word, *ids)
-            run_sweep(asked.loader, merging(words), advance)
+            run_sweep(asked.loader, merging(words), finished)
         except KeyboardInterrupt as interruption:
             stopped = interruption
     jobs = len(asked.jobs)
