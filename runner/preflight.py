@@ -99,8 +99,17 @@ def machine_memory() -> int | None:
         return None
 
 
-def check_memory(layer: str, size: int) -> None:
-    """Check that a tensor fits into the memory of this machine, before it is made.
+def free_memory() -> int | None:
+    """Return the memory that programs can still use in bytes; ``None`` if it is unknown."""
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+        return 1024 * int(text.partition("MemAvailable:")[2].split(maxsplit=1)[0])
+    except (OSError, ValueError, IndexError):  # other systems than Linux
+        return machine_memory()
+
+
+def check_memory(layer: str, size: int, copies: int = 1) -> None:
+    """Check that a tensor fits into the free memory of this machine, before it is made.
 
     Parameters
     ----------
@@ -108,18 +117,21 @@ def check_memory(layer: str, size: int) -> None:
         The layer that makes it.
     size
         In bytes, for one batch.
+    copies
+        Number of such tensors that are held at the same time.
 
     Raises
     ------
     InputError
         If it does not.
     """
-    memory = machine_memory()
-    if memory is not None and size > memory:
+    memory = free_memory()
+    if memory is not None and copies * size > memory:
+        held = f" ({copies} are held at a time)" if copies > 1 else ""
         raise InputError.of(
             "model",
-            f"'{layer}' makes a tensor of {readable(size)} for one batch, and this machine has "
-            f"{readable(memory)} of memory",
+            f"'{layer}' makes a tensor of {readable(size)} for one batch{held}, and this machine "
+            f"has {readable(memory)} of free memory",
             "make the layer smaller, or show fewer samples at once: capture.batch_size",
         )
 

@@ -184,7 +184,7 @@ def test_a_layer_that_makes_more_than_memory_is_refused_before_it_runs(layer: An
         runner.capture_activations(model, np.ones((2, 4, 4, 2), np.float32), include="last")
     line = str(caught.value)
     assert line.startswith(f"model: '{made.name}' makes a tensor of ")
-    assert "of memory; make the layer smaller, or show fewer samples at once" in line
+    assert "of free memory; make the layer smaller, or show fewer samples at once" in line
 
 
 def test_models_nested_in_models_are_refused_where_their_calls_multiply(

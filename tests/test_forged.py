@@ -470,10 +470,16 @@ def test_a_folder_that_may_not_be_read_is_told(
 
 # Names.
 
-NAMES = ["a*", "ab", "x[1]", "x1", "y?", "b{1,2}", "q'q", 'q"q', "lr=0.1", "st**", "]["]
+NAMES = ["~", "a*", "ab", "x[1]", "x1", "y?", "b{1,2}", "q'q", 'q"q', "lr=0.1", "st**", "]["]
 
 
-def test_a_path_is_no_pattern(tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_memory", [0, 1 << 20], ids=["read by DuckDB", "read by Arrow"])
+def test_a_path_is_no_pattern(
+    in_memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.runs.database._IN_MEMORY", in_memory)
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path / "runs")
     names = [*NAMES, *(["back\\sl", "back\\*", "back\\x"] if os.name != "nt" else [])]
     for number, name in enumerate(names):
         table = {"hidden": np.full((3, 1), number, np.float32)}
@@ -481,7 +487,7 @@ def test_a_path_is_no_pattern(tmp_path: Path) -> None:
             tmp_path / "runs" / name, table, run_id=f"aaaa{number:04}", config={"seed": number}
         )
     for number, name in enumerate(names):
-        runs = runner.open_runs(tmp_path / "runs" / name)
+        runs = runner.open_runs(name)
         assert runs.sql("select distinct u0 from hidden")["u0"].tolist() == [number]
         assert runs.table("hidden")["u0"].tolist() == [number] * 3
     runs = runner.open_runs(tmp_path / "runs")

@@ -115,7 +115,7 @@ class Capture:
         self._traced, self.eager_because = self._trace((inputs, targets))
         if self._traced is not None:
             operation, size = self._traced.largest
-            check_memory(_layer_of(model, operation), size)
+            check_memory(_layer_of(model, operation), size, copies=2)  # two batches are compared
         self._begin(*self._first_pass((inputs, targets), enlarged))
 
     def begin(self, inputs: Any, targets: np.ndarray | None = None) -> None:

@@ -162,7 +162,10 @@ def _view(
     named = [one for one in stored if one.table is None]
     parts = []
     if named:
-        about = {"path": [str(one.path) for one in named], "run": [one.run for one in named]}
+        about = {
+            "path": [str(one.path.absolute()) for one in named],
+            "run": [one.run for one in named],
+        }
         connection.register(f"{given}_files", pa.table(about))
         listed = ", ".join(_text(_named(one.path)) for one in named)
         parts.append(
@@ -191,8 +194,11 @@ def _can_be_named(path: Path) -> bool:
 
 
 def _named(path: Path) -> str:
-    """Return a path with wildcards escaped, since DuckDB takes every path as a pattern."""
-    return _WILDCARD.sub(r"[\g<0>]", str(path))
+    """Return an absolute path with wildcards escaped, since DuckDB takes every path as a pattern.
+
+    It also takes a path that begins with ``~`` as one in the user's own folder.
+    """
+    return _WILDCARD.sub(r"[\g<0>]", str(path.absolute()))
 
 
 def _together(view: str, stored: Sequence[StoredTable]) -> pa.Table:

@@ -96,7 +96,7 @@ class Showing:
         if fixed:
             for name, array in named_inputs(self._first.inputs).items():
                 # Padded, it is held as array and as tensor, and so is the batch it is compared to.
-                check_memory(name, 4 * array.nbytes * fixed // len(array))
+                check_memory(name, array.nbytes * fixed // len(array), copies=4)
         inputs = self._padded(self._first.inputs)
         try:
             self.capture = Capture(
