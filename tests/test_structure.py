@@ -490,6 +490,7 @@ def test_the_files_of_a_run_are_touched_by_its_store_alone() -> None:
         "regular_files",  # those that the user names
         "experiment.fingerprint",  # likewise
         "training.fitting",  # Keras writes a model only to a path
+        "preflight",  # what Linux tells of its memory
         "record.uptime",  # the id that Linux gives to the time since it was started
         "report.page",  # its own templates
         "report.view",  # likewise
