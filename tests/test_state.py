@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import itertools
 import random
 import types
@@ -461,3 +462,129 @@ def test_python_code_in_a_graph_leaves_no_trace() -> None:
     np.testing.assert_allclose(first, X[:4] * 1.02, rtol=1e-6)
     np.testing.assert_allclose(second, X[:4] * 1.04, rtol=1e-6)
     assert (layer.now(), layer.calls) == (0, 0)
+
+
+_numbers = itertools.count()
+
+
+class Iterates(layers.Layer):
+    """Holds iterators in every way that Python has."""
+
+    traced = True
+    of_all = itertools.count()
+    numbered = itertools.count().__next__
+
+    def __init__(self, shared: Any) -> None:
+        super().__init__(name="iterates")
+        self.shared = shared
+        self.by_name = {"list": iter([1, 2, 3, 4, 5, 6, 7, 8, 9]), "shared": shared}
+        self.several = [iter(range(9)), zip(iter(range(9)), itertools.repeat(1), strict=False)]
+        self.pair = (itertools.cycle([5, 6, 7]), reversed([9, 8, 7, 6, 5, 4, 3, 2]))
+        self.next_one = itertools.count(3).__next__
+        self._closure = lambda: next(shared)
+        self.chained = itertools.chain([1], map(abs, iter(range(-9, 0))))
+
+    def call(self, x: Any, default: Any = itertools.count(7)) -> Any:  # noqa: B008
+        if not self.traced:
+            np.asarray(x)
+        drawn = [default, self.of_all, _numbers, self.shared, self.chained, *self.pair]
+        moved = [next(each) for each in (*drawn, *self.by_name.values(), *self.several)]
+        moved += [self.next_one(), self._closure(), self.numbered()]
+        return x + float(sum(each[0] if isinstance(each, tuple) else each for each in moved))
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        return shape
+
+
+@pytest.mark.parametrize("traced", [True, False])
+def test_iterators_stay_where_they_are_and_go_on_from_batch_to_batch(traced: bool) -> None:
+    shared = itertools.count(100)
+    layer = Iterates(shared)
+    layer.traced = traced
+    model = model_of(layer)
+    held = [layer.by_name["list"], layer.pair, *layer.several]
+    capture = Capture(model, X[:4])
+    assert (capture.eager_because is None) == traced
+    values = capture.first[0] - X[:4], capture(X[:4])[0] - X[:4]
+    assert (values[0] == values[1]).all() == traced  # a trace computes its numbers once
+    with capture.aside():
+        capture(X[:4])
+    third = capture(X[:4])[0] - X[:4]
+    assert layer.shared is layer.by_name["shared"] is shared
+    for now, before in zip([layer.by_name["list"], layer.pair, *layer.several], held, strict=True):
+        assert now is before
+    shown = [np.asarray(layer(X[:4])) - X[:4] for _ in range(3)]  # what it does by itself
+    expected = [shown[0]] * 3 if traced else shown
+    for one, other in zip((*values, third), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4)
+
+
+def test_an_iterator_that_is_held_where_no_copy_can_be_put_is_refused() -> None:
+    class Partial(layers.Layer):
+        def __init__(self, counts: Any) -> None:
+            super().__init__()
+            self.next_one = functools.partial(next, counts)
+
+        def call(self, x: Any) -> Any:
+            return x + float(self.next_one())
+
+    counts = itertools.count()
+    with pytest.raises(InputError, match="holds a count whose position cannot be restored"):
+        runner.save_run(model_of(Partial(counts)), X, "run")
+    assert next(counts) == 1  # the model was built with one
+
+
+def test_a_generator_is_refused_before_it_is_touched() -> None:
+    class Generates(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__(name="generates")
+            self.mapped = map(abs, (number for number in range(9)))
+
+        def call(self, x: Any) -> Any:
+            return x + float(next(self.mapped))
+
+    layer = Generates()
+    model = model_of(layer)
+    for unfinished in (model, keras.Sequential([layer])):
+        with pytest.raises(InputError, match="'generates' holds a map whose position"):
+            runner.save_run(unfinished, X, "run")
+    assert next(layer.mapped) == 1
+    assert not Path("run").exists()
+
+
+def test_an_iterator_of_a_layer_that_is_built_by_the_capture_stays() -> None:
+    class Built(layers.Layer):
+        def build(self, shape: Any) -> None:  # noqa: ARG002
+            self.place = next(self.counts)
+            self.made = itertools.count(5)
+
+        def __init__(self) -> None:
+            super().__init__(name="built")
+            self.counts = itertools.count()
+
+        def call(self, x: Any) -> Any:
+            np.asarray(x)
+            return x + float(next(self.counts) + next(self.made))
+
+    model = keras.Sequential([Built()])
+    values = Capture(model, X[:4]).first[0]
+    [layer] = model.layers
+    assert (layer.place, next(layer.counts), next(layer.made)) == (0, 1, 5)
+    np.testing.assert_allclose(values, X[:4] + 6, rtol=1e-6)
+
+
+def test_a_method_of_a_list_is_put_back() -> None:
+    class Notes(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.note = [1].append
+
+        def call(self, x: Any) -> Any:
+            self.note(2)
+            return x
+
+    layer = Notes()
+    model = model_of(layer)
+    before = list(layer.note.__self__)
+    Capture(model, X[:4])
+    assert layer.note.__self__ == before

@@ -13,10 +13,17 @@ from typing import Any
 import keras
 import numpy as np
 
+from runner.capture.containers import Put, contents
+from runner.capture.iterators import (
+    METHODS,
+    Copies,
+    holds_iterator,
+    is_iterator,
+    refusal_of,
+    seen_through,
+)
 from runner.model.backend import framework
 from runner.model.keras_internals import TRACKERS, all_layers
-
-Undo = Callable[[], None]
 
 # Packages whose functions and objects are skipped, except layers and their attributes.
 _LIBRARIES = sys.stdlib_module_names - {"__main__"} | {
@@ -31,7 +38,7 @@ _HOLDERS = (keras.Operation, keras.metrics.Metric, *TRACKERS, types.SimpleNamesp
 _LOOKED_INTO = (
     tuple, frozenset, list, dict, set, collections.deque, bytearray, np.ndarray, random.Random,
     np.random.RandomState, np.random.Generator, types.MethodType, types.FunctionType,
-    functools.partial,
+    functools.partial, *METHODS,
 )  # fmt: skip
 # Attributes that Keras itself keeps in a layer and changes when it builds one.
 _OF_KERAS = frozenset((*vars(keras.Model()), *vars(keras.layers.Layer())))
@@ -52,7 +59,8 @@ class Attributes:
     """
 
     def __init__(self, root: Any) -> None:
-        self._notes: dict[Any, tuple[Any, Undo]] = {}
+        self._notes: dict[Any, tuple[Any, Put, Any]] = {}
+        self._lent: set[Any] = set()  # keys of the notes that hold iterators
         self._unbuilt = {
             id(layer) for layer in all_layers(root) if not getattr(layer, "built", True)
         }
@@ -72,7 +80,10 @@ class Attributes:
                 id(thing) in self._unbuilt and getattr(thing, "built", False)
             )
 
+        known, self._lent = self._lent, set()
         self._walk(layer, is_part)
+        self.lend()
+        self._lent |= known
 
     def _walk(self, root: Any, is_part: Callable[[Any], bool]) -> None:
         seen: set[int] = set()
@@ -89,8 +100,37 @@ class Attributes:
 
     def put_back(self) -> None:
         """Restore the noted contents of every object; what a layer's building added stays."""
-        for _, undo in self._notes.values():
-            undo()
+        for _, put, held in self._notes.values():
+            put(held)
+
+    def lend(self) -> None:
+        """Put a copy in place of every iterator, which `put_back` puts back."""
+        copies = Copies()
+        for key in self._lent:
+            _, put, held = self._notes[key]
+            pairs = held.items() if isinstance(held, dict) else enumerate(held)
+            lent = {name: copies.of(value) for name, value in pairs}
+            put(lent if isinstance(held, dict) else list(lent.values()))
+
+    def _keep(self, key: Any, thing: Any, put: Put, held: Any) -> None:
+        """Note what an object holds, and how to set it.
+
+        Raises
+        ------
+        InputError
+            If it holds an iterator that cannot be copied.
+        """
+        self._notes[key] = thing, put, held
+        self._lent.discard(key)
+        if not isinstance(held, (list, dict, set, collections.deque)):
+            return
+        for value in held.values() if isinstance(held, dict) else held:
+            if holds_iterator(value):
+                self._lent.add(key)
+                try:
+                    Copies().of(value)
+                except Exception as error:  # of any type
+                    raise refusal_of(value, thing) from error
 
     def _noted(self, thing: Any) -> Iterable[Any]:
         """Note one object, and return the objects that it refers to."""
@@ -104,10 +144,14 @@ class Attributes:
             return self._function(thing)
         if isinstance(thing, framework().wrapping_types):
             return framework().wrapped_by(thing)
-        undo, below = _container(thing)
-        if undo is not None:
-            self._notes[id(thing)] = thing, undo
-            return below
+        if isinstance(thing, METHODS):
+            return [thing.__self__]
+        if holds_iterator(thing):  # where no copy can take its place
+            raise refusal_of(thing)
+        put, held, below = contents(thing)
+        if put is not None:
+            self._keep(id(thing), thing, put, held)
+            return seen_through(below)
         if isinstance(thing, (*_HOLDERS, *framework().module_types)) or _is_users(type(thing)):
             return self._object(thing)
         return ()
@@ -118,8 +162,8 @@ class Attributes:
         if attributes is not None:
             of_keras = _OF_KERAS if id(thing) in self._unbuilt else frozenset[str]()
             saved = dict(attributes)
-            undo = functools.partial(_put_attributes_back, attributes, saved, of_keras)
-            self._notes[id(thing)] = thing, undo
+            put = functools.partial(_put_attributes_back, attributes, of_keras)
+            self._keep(id(thing), thing, put, saved)
             for name, value in saved.items():
                 if name not in of_keras:
                     below.append(value)
@@ -127,7 +171,7 @@ class Attributes:
                     below += value.values() if isinstance(value, dict) else value
         for cls in filter(_is_users, type(thing).__mro__):
             below += self._class(cls, thing)
-        return below
+        return seen_through(below)
 
     def _class(self, cls: type, thing: Any) -> Iterable[Any]:
         slots = vars(cls).get("__slots__", ())
@@ -135,13 +179,13 @@ class Attributes:
         held = [name for name in held if hasattr(thing, name)]
         if held:
             values = {name: getattr(thing, name) for name in held}
-            self._notes[id(thing), "slots"] = thing, functools.partial(_set, thing, values)
+            self._keep((id(thing), "slots"), thing, functools.partial(_set, thing), values)
             yield from values.values()
         if id(cls) in self._notes:
             return
         own = {name: value for name, value in vars(cls).items() if not name.startswith("__")}
         data = {name: value for name, value in own.items() if not _is_code(value)}
-        self._notes[id(cls)] = cls, functools.partial(_set, cls, data)
+        self._keep(id(cls), cls, functools.partial(_set, cls), data)
         for value in vars(cls).values():
             if isinstance(value, (staticmethod, classmethod)):
                 yield value.__func__
@@ -153,26 +197,31 @@ class Attributes:
     def _function(self, function: types.FunctionType) -> Iterable[Any]:
         """Note the closures and globals that a user's function refers to."""
         module = function.__module__ or ""
-        yield from vars(function).values()  # includes a decorated function
+        yield from seen_through(vars(function).values())  # includes a decorated function
         cells = [cell for cell in function.__closure__ or () if _is_filled(cell)]
-        yield from (cell.cell_contents for cell in cells)
+        closure = [cell.cell_contents for cell in cells]
         if module.partition(".")[0] in _LIBRARIES:
+            yield from closure
             return
+        yield from seen_through(closure)
         for cell in cells:
-            undo = functools.partial(_set, cell, {"cell_contents": cell.cell_contents})
-            self._notes[id(cell)] = cell, undo
-        if vars(function):
-            attributes = vars(function)
-            undo = functools.partial(_put_attributes_back, attributes, dict(attributes))
-            self._notes[id(function)] = function, undo
-        yield from function.__defaults__ or ()
-        yield from (function.__kwdefaults__ or {}).values()
+            held = {"cell_contents": cell.cell_contents}
+            self._keep(id(cell), cell, functools.partial(_set, cell), held)
+        if attributes := vars(function):
+            put = functools.partial(_put_attributes_back, attributes, frozenset())
+            self._keep(id(function), function, put, dict(attributes))
+        defaults = {"__defaults__": function.__defaults__}
+        self._keep(
+            (id(function), "defaults"), function, functools.partial(_set, function), defaults
+        )
+        yield from seen_through(function.__defaults__ or ())
+        yield function.__kwdefaults__
         names = set(_names(function.__code__)) & function.__globals__.keys()
         used = {name: function.__globals__[name] for name in names}
         used = {name: value for name, value in used.items() if not isinstance(value, type)}
-        undo = functools.partial(_update, function.__globals__, used)
-        self._notes[id(function.__code__)] = function.__code__, undo
-        yield from used.values()
+        put = functools.partial(_update, function.__globals__)
+        self._keep(id(function.__code__), function.__code__, put, used)
+        yield from seen_through(used.values())
 
 
 _holding: dict[Any, bool] = {}
@@ -184,7 +233,7 @@ def _may_hold(cls: Any) -> bool:
         own = framework()
         holders = (*_HOLDERS, *own.module_types, *own.wrapping_types)
         _holding[cls] = not issubclass(cls, (*_PLAIN, *own.plain_types)) and (
-            issubclass(cls, (*_LOOKED_INTO, *holders)) or _is_users(cls)
+            issubclass(cls, (*_LOOKED_INTO, *holders)) or is_iterator(cls) or _is_users(cls)
         )
     return _holding[cls]
 
@@ -194,7 +243,8 @@ def _is_users(cls: type) -> bool:
 
 
 def _is_code(value: Any) -> bool:
-    return callable(value) or hasattr(type(value), "__get__")
+    found = callable(value) or hasattr(type(value), "__get__")
+    return found and not holds_iterator(value)
 
 
 def _is_filled(cell: types.CellType) -> bool:
@@ -212,34 +262,8 @@ def _names(code: types.CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def _container(thing: Any) -> tuple[Undo | None, Iterable[Any]]:
-    """Return a function that restores a container's current contents, and those contents."""
-    thing = getattr(thing, "__wrapped__", thing) if isinstance(thing, (list, dict)) else thing
-    match thing:
-        case list():
-            items = list(thing)
-            below = [*items, *framework().wrapped_by(thing)]
-            return functools.partial(_put_items_back, thing, items), below
-        case dict():
-            pairs = dict(thing)
-            return functools.partial(_put_pairs_back, thing, pairs), pairs.values()
-        case set() | collections.deque() | bytearray():
-            members = type(thing)(thing)
-            return functools.partial(_put_members_back, thing, members), list(members)
-        case np.ndarray() if thing.flags.writeable:
-            return functools.partial(np.copyto, thing, thing.copy()), ()
-        case random.Random():
-            return functools.partial(thing.setstate, thing.getstate()), ()
-        case np.random.RandomState():
-            return functools.partial(thing.set_state, thing.get_state()), ()
-        case np.random.Generator():
-            generator = thing.bit_generator
-            return functools.partial(setattr, generator, "state", generator.state), ()
-    return None, ()
-
-
 def _put_attributes_back(
-    now: dict[str, Any], before: dict[str, Any], of_keras: frozenset[str] = frozenset()
+    now: dict[str, Any], of_keras: frozenset[str], before: dict[str, Any]
 ) -> None:
     missing = object()
     for name in {*now, *before}:
@@ -261,30 +285,6 @@ def _holds_layers(value: Any) -> bool:
         return any(map(_holds_layers, value.values()))
     held = (keras.Operation, keras.Variable, *framework().module_types)
     return isinstance(value, held) or framework().is_variable(value)
-
-
-def _put_items_back(now: list[Any], before: list[Any]) -> None:
-    if len(now) != len(before) or any(a is not b for a, b in zip(now, before, strict=True)):
-        # Not by its own methods: Keras's lists notify their layer of every change.
-        list.clear(now)
-        list.extend(now, before)
-
-
-def _put_pairs_back(now: dict[Any, Any], before: dict[Any, Any]) -> None:
-    if now.keys() == before.keys() and all(now[key] is value for key, value in before.items()):
-        return
-    plain = collections.OrderedDict if isinstance(now, collections.OrderedDict) else dict
-    plain.clear(now)
-    plain.update(now, before)
-
-
-def _put_members_back(now: Any, before: Any) -> None:
-    if isinstance(now, set):
-        set.clear(now)
-        set.update(now, before)
-    else:
-        now.clear()
-        now.extend(before)
 
 
 def _set(thing: Any, values: dict[str, Any]) -> None:

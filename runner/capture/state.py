@@ -88,6 +88,7 @@ class State:
                     self._python.put_back()
                 elif self.generator is not None and users.streams.keras is None:
                     use_global_generator(self.generator)
+                (self._python or users).lend()
                 with self._own_resources(watched=True, every_thread=every_thread):
                     yield
                 if users.streams.keras is None:
@@ -151,6 +152,7 @@ def first_call(model: keras.Model) -> Iterator[None]:
 
         made: Mapping[int, Any] = {}
         try:
+            attributes.lend()
             with (
                 watching_builds(lambda: set(found), note_built),
                 framework().noting_changes(note) as made,
@@ -176,6 +178,9 @@ class _Python:
     def __init__(self, model: keras.Model) -> None:
         self.streams = Streams()
         self._attributes = Attributes(model)
+
+    def lend(self) -> None:
+        self._attributes.lend()
 
     def put_back(self) -> None:
         self._attributes.put_back()
