@@ -441,6 +441,16 @@ def test_a_sweep_that_cannot_be_made_is_refused(word: str, line: str) -> None:
     assert found.startswith(line)
 
 
+@pytest.mark.parametrize("name", ["basic", "optuna", "null"])
+def test_a_sweeper_in_a_file_is_refused_as_on_the_command_line(name: str) -> None:
+    flags = own("experiment/mine.yaml", f"{GLOBAL}defaults: [override /hydra/sweeper: {name}]\n")
+    [found] = refused(*flags, "experiment=mine")
+    if name == "null":
+        assert found.startswith("hydra/sweeper: 'None' cannot be used; leave it out, ")
+    else:
+        assert [found] == refused(f"hydra/sweeper={name}")
+
+
 @pytest.mark.parametrize(
     ("values", "line"),
     [

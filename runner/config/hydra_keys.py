@@ -31,7 +31,6 @@ _PLAIN_LAUNCHER_KEYS = (
     "exclude", "partition", "prefer", "qos", "require", "reservation",
 )  # fmt: skip
 _PLAIN_TEXT = re.compile(r"[\w.,:=%*+-]*")
-_SWEEPER = "hydra.sweeper._target_"
 
 
 class ForbiddenError(InputError):
@@ -56,7 +55,7 @@ def check_hydra_keys(overrides: Iterable[Override]) -> None:
         elif key == "hydra.sweep.subdir":
             problems += subdir_problems(str(override.value()))
         elif key == "hydra/sweeper" and override.value() != "runner":
-            problems.append(_other_sweeper(str(override.value())))
+            problems.append(other_sweeper(str(override.value())))
         elif re.match(r"hydra\b", override.package or "") or (
             re.match(r"hydra\b", key) and not _OPEN_HYDRA_KEYS.fullmatch(key)
         ):
@@ -73,7 +72,8 @@ def check_hydra_keys(overrides: Iterable[Override]) -> None:
         raise InputError(problems)
 
 
-def _other_sweeper(name: str) -> Problem:
+def other_sweeper(name: str) -> Problem:
+    """Return what is wrong with the choice of a sweeper other than Runner's."""
     advice = "leave out hydra/sweeper: Runner's own sweeper runs every combination, as basic does"
     if name != "basic":
         advice = "leave it out, and call runner.run from the optimizer in Python"
@@ -110,8 +110,8 @@ def file_problems(cfg: DictConfig, packaged: DictConfig) -> Iterator[Problem]:
     )
     sweeper = str(OmegaConf.select(cfg, "hydra.runtime.choices.hydra/sweeper"))
     problems = (
-        _other_sweeper(sweeper)
-        if key == _SWEEPER and sweeper != "runner"
+        other_sweeper(sweeper)  # the file chose it, and none of its keys
+        if sweeper != "runner" and f"{key}.".startswith("hydra.sweeper.")
         else _file_problem(key, theirs.get(key))
         for key in changed
     )

@@ -26,7 +26,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from runner.config.environment_values import EnvironmentValues
-from runner.config.hydra_keys import ForbiddenError, file_problems, overrides_problems
+from runner.config.hydra_keys import (
+    ForbiddenError,
+    file_problems,
+    other_sweeper,
+    overrides_problems,
+)
 from runner.config.probe_config import SOURCES
 from runner.config.resolve import resolved
 from runner.config.unfolding import BoundedLoader, bounded
@@ -254,6 +259,8 @@ def explained(error: Exception, loader: ConfigLoader, words: Sequence[str] = ())
     missing = re.search(r"Could not find '([^']+)'", str(error))
     if missing:
         group, _, name = missing[1].rpartition("/")
+        if group == "hydra/sweeper":
+            return other_sweeper(name)
         if advice := _renaming(loader, missing[1]) or _installing(missing[1]):
             return Problem(group or "defaults", f"there is no config '{name}'", advice)
         options = loader.get_group_options(group) if group else []
