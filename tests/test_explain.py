@@ -38,6 +38,17 @@ def test_a_softmax_is_computed_over_all_units() -> None:
     assert re.search(r"equals the stored value|by 1 ULP \(order of rounding\)", said)
 
 
+def test_a_run_without_weights_says_how_to_keep_them() -> None:
+    hidden = np.array(FIGURES["hidden"], np.float32)
+    run = Run.read(make_run(Path("run"), {"hidden": hidden}, config=tutorial_config()))
+    said = (
+        "run 0a1b2c3d: no weight 'hidden/kernel': the run holds no weights; "
+        "to keep them: capture.kinds=[activation,weight]"
+    )
+    with pytest.raises(InputError, match=re.escape(said)):
+        explain.show(run, "hidden", "u1")
+
+
 def test_without_a_sample_the_first_is_explained_and_named() -> None:
     run = tutorial_run()
     said = explain.show(run, "hidden", "u1")

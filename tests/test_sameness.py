@@ -23,6 +23,7 @@ from runner.runs.published_run import Run
 from runner.sameness import verification
 from runner.sameness.difference import diff
 from runner.sameness.verification import Verified, damage, verified
+from runner.screen.differences import told
 from runner.stores.local_run import LocalRun
 
 ROOT = Path(__file__).parent.parent
@@ -111,6 +112,17 @@ def test_a_tolerance_that_is_none_is_refused(tmp_path: Path, value: float) -> No
     folder = make_run(tmp_path / "run")
     with pytest.raises(InputError, match=f"atol: expected a finite number .*, found {value}"):
         diff(folder, folder, atol=value)
+
+
+def test_the_counts_of_tensors_add_up(tmp_path: Path) -> None:
+    a = {"h": X, "i": X, "j": X, "h/w": W, "i/w": W}
+    rounded = np.nextafter(X, np.float32(9))
+    said = told(diff(*pair(tmp_path, a, {**a, "i": rounded, "j": X + 1, "i/w": W + 1})))
+    assert (
+        "1 of 3 layers bitwise equal, 1 within the tolerance, 1 different\n"
+        "1 of 2 weights bitwise equal, 1 different\n"
+        "FAIL: 2 of 5 tensors are not equal within the tolerance: j and 1 more\n"
+    ) in said
 
 
 def test_the_first_layer_that_diverges_is_named(tmp_path: Path) -> None:

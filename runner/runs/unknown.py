@@ -30,4 +30,8 @@ class UnknownTensorError(InputError, KeyError):
         ]
         if layer is not None:
             return cls.of(place, what, f"this layer has {', '.join(known) or 'none'}")
+        if not known:
+            kinds = [*dict.fromkeys(tensor.kind for tensor in record.tensors), kind]
+            advice = f"to keep them: capture.kinds=[{','.join(map(str, kinds))}]" if kind else ""
+            return cls.of(place, f"{what}: the run holds no {kind or 'tensor'}s", advice)
         return cls.of(place, what, suggest(name, known) or f"there are {some(known)}")

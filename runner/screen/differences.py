@@ -83,9 +83,11 @@ def _verdict(found: Difference) -> str:
     ):
         if group:
             equal = sum(t.bitwise for t in group)
-            within = sum(t.within for t in group)
+            within = sum(t.within and not t.bitwise for t in group)
+            different = len(group) - equal - within
             line = f"{equal} of {len(group)} {plural} bitwise equal"
-            lines.append(line if equal == len(group) else f"{line}, {within} within tolerance")
+            line += f", {within} within the tolerance" if within else ""
+            lines.append(line + (f", {different} different" if different else ""))
     return "\n".join(lines)
 
 
