@@ -93,7 +93,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> Said:
             "probe.inputs: row 2: 2 values, expected 3",
         ),
         (
-            "probe=inline probe.inputs=[[1,2,3],[4,5,6]] +probe.labels=[1]",
+            "probe=inline probe.inputs=[[1,2,3],[4,5,6]] probe.labels=[1]",
             "probe.labels: expected one for each of 2 samples, found 1",
         ),
         (
@@ -214,14 +214,14 @@ def test_a_wrong_model_is_one_line(layers: str, line: str, said: Said) -> None:
         *(
             (
                 "a,b,c,y,z\n1,2,3,0,1\n1,2,3,1,1e300\n",
-                (*CSV, "+probe.target_columns=[y,z]", word),
+                (*CSV, "probe.target_columns=[y,z]", word),
                 "p.csv:3: target, column 1: found 1e+300; it is too large for float32",
             )
             for word in ("capture.kinds=[gradient]", "train=fit")
         ),
         (
             "a,b,c,y\n1,2,3,0.5\n",
-            (*CSV, "+probe.target_columns=[y]", "loss=categorical_crossentropy", "train=fit"),
+            (*CSV, "probe.target_columns=[y]", "loss=categorical_crossentropy", "train=fit"),
             "loss: CategoricalCrossentropy cannot compare targets of 1 with an output of 2 values "
             "a sample",
         ),
@@ -246,7 +246,7 @@ def test_a_wrong_table_is_one_line(
         ),
         (
             np.ones((3, 3)),
-            (*NPY, "+probe.labels_path=p.npy"),
+            (*NPY, "probe.labels_path=p.npy"),
             "probe: row 0: expected one id or label, found 3 values",
         ),
         (np.ones((2, 5)), NPY, "probe: npy p.npy has 5 values a sample, the model expects 3"),
@@ -265,7 +265,7 @@ def test_a_wrong_array_is_one_line(
 def test_labels_are_counted(said: Said) -> None:
     np.save("p.npy", np.ones((3, 3)))
     np.save("labels.npy", np.zeros(2, int))
-    assert said(*NPY, "+probe.labels_path=labels.npy") == ["probe: has 2 labels for 3 rows"]
+    assert said(*NPY, "probe.labels_path=labels.npy") == ["probe: has 2 labels for 3 rows"]
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,44 @@ def test_a_mistake_is_said_in_one_line(words: str, line: str) -> None:
     assert refused(*words.split(" ")) == [line]
 
 
+@pytest.mark.parametrize(
+    ("words", "place", "choice"),
+    [
+        ("experiment=lstm probe=inline probe.inputs=[[1,2,3]]", "probe.high", "probe=inline"),
+        ("experiment=mine train=fit train/data=npy train.data.path=x.npy", "train.data.rows",
+         "train/data=npy"),
+        ("experiment=mine model=iris_mlp", "model.width", "model=iris_mlp"),
+    ],
+)  # fmt: skip
+def test_a_key_that_the_experiment_sets_for_another_choice(
+    words: str, place: str, choice: str
+) -> None:
+    text = f"{GLOBAL}defaults: [override /model: two]\nmodel: {{width: 7}}\n"
+    if "train" in words:
+        text = (
+            f"{GLOBAL}defaults: [override /train: fit, override /train/data: random]\n"
+            "train: {data: {rows: 7}}\n"
+        )
+        Path("x.npy").write_bytes(b"")
+    own("model/two.yaml", MODEL)
+    flags = own("experiment/mine.yaml", text)
+    name = words.split(" ")[0]
+    [line] = refused(*flags, *words.split(" "))
+    assert line == (
+        f"{place}: is set by {name}, and {choice} has no such key; leave it out: ~{place}"
+    )
+    validate(parse_arguments([*flags, *words.split(" "), f"~{place}"]), "0a1b2c3d")
+
+
+def test_a_plus_before_a_key_that_is_there_is_told_apart_from_hydras_advice() -> None:
+    with pytest.raises(InputError) as caught:
+        Loader(parse_arguments([])).load(["+probe.allow_nan=true"])
+    assert str(caught.value) == (
+        "probe.allow_nan: is in the configuration already; "
+        "change it without a plus: probe.allow_nan=..."
+    )
+
+
 def test_all_mistakes_are_said_together() -> None:
     words = ("seed=-1", "model.hiden_units=8", "capture.batch_size=0", "loss.class_name=mes")
     said = [line.partition(" (names are those of")[0] for line in refused(*words)]
@@ -609,7 +647,10 @@ def test_a_resolver_of_a_custom_module_is_there_before_it_is_needed() -> None:
     ("words", "line"),
     [
         (["-m", "seed=0,1", "hydra.sweep.subdir=x"], "hydra.sweep.subdir: 'x' would be the folder"),
-        (["experiment=lstm", "probe=iris"], "probe.high: unknown key; keys are"),
+        (
+            ["experiment=lstm", "probe=iris"],
+            "probe.high: is set by experiment=lstm, and probe=iris",
+        ),
         (["~model"], "model: required, and not given; set model=..."),
         (["name=${hydra.job.name}"], "name: refers to 'hydra.job.name', which is not in the"),
         (["name=${oc.env:NOT_SET_ANYWHERE}"], "name: environment variable NOT_SET_ANYWHERE is not"),

@@ -84,7 +84,9 @@ def test_a_source_and_a_measure_of_a_package_are_used_on_the_command_line(
     assert capsys.readouterr().out.startswith("distance_correlation, 40 samples\n")
     frame = runs.similarity("distance_correlation", layers="all")
     assert frame["value"].between(0, 1).all()
-    assert runs[0].record.config["probe"] == {"path": "samples.h5", "source": "hdf5"}
+    assert runs[0].record.config["probe"] == {
+        "path": "samples.h5", "source": "hdf5", "allow_nan": False, "dataset": "x",
+    }  # fmt: skip
 
 
 def test_the_packages_that_a_run_uses_are_part_of_its_record_and_its_fingerprint(

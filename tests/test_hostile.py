@@ -225,7 +225,7 @@ def test_an_npz_bomb_is_refused_by_its_size(
         r"probe\.path: a\.npz has [\d.]+ kB, and unpacks to 24\.0 MB; if this is intended, save",
         line,
     )
-    [line] = refused("probe=npz", "probe.path=a.npz", "+probe.max_bytes=1000000")
+    [line] = refused("probe=npz", "probe.path=a.npz", "probe.max_bytes=1000000")
     assert line.startswith("probe.max_bytes: a.npz: x declares 24.0 MB, the limit leaves 1.0 MB")
 
 
@@ -596,7 +596,7 @@ def test_what_is_read_of_a_yaml_file_is_counted_whatever_size_it_claims(
     [
         *((("probe=" + kind, "probe.path={}"), "probe.path") for kind in
           ("csv", "parquet", "npy", "npz")),
-        (("probe=npy", "probe.path=x.npy", "+probe.labels_path={}"), "probe.labels_path"),
+        (("probe=npy", "probe.path=x.npy", "probe.labels_path={}"), "probe.labels_path"),
         (("model=saved", "model.path={}", "probe=random", "probe.rows=2"), "model.path"),
         (("+model.weights={}",), "model.weights"),
         (("train=fit", "train/data=csv", "train.data.path={}"), "train.data.path"),
@@ -670,7 +670,7 @@ def test_lists_that_unpack_to_far_more_are_refused(refused: Refused) -> None:
         "b.parquet",
         compression="zstd",
     )
-    [line] = refused(*PARQUET, "+probe.max_bytes=100000000")
+    [line] = refused(*PARQUET, "probe.max_bytes=100000000")
     assert line.startswith("probe.max_bytes: b.parquet: the lists of column 'x' unpack to 160.0 MB")
 
 

@@ -68,7 +68,7 @@ def test_another_choice_is_refused(model: keras.Model) -> None:
 @pytest.mark.filterwarnings("default")
 def test_the_command_line_says_it_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     np.save("x.npy", X)
-    words = ["probe=npy", "probe.path=x.npy", "+probe.allow_nan=true"]
+    words = ["probe=npy", "probe.path=x.npy", "probe.allow_nan=true"]
     assert main([*words, "hydra.run.dir=warned", "capture.on_nan=warn"]) == 0
     said = "8 NaN and 2 infinite values: hidden, output"
     assert capsys.readouterr().err == f"warning: {Path.cwd() / 'warned'}: {said}\n"

@@ -108,7 +108,7 @@ def test_all_files_that_are_missing_are_said_together(tmp_path: Path) -> None:
 def test_every_key_that_names_a_file_has_its_type() -> None:
     experiment = composed(
         "experiment=iris_mlp", "train=fit", "+model.weights=w.h5", "probe=npy", "probe.path=x.npy",
-        "+probe.ids_path=i.npy", "+probe.labels_path=l.npy", "+probe.targets_path=t.npy",
+        "probe.ids_path=i.npy", "probe.labels_path=l.npy", "probe.targets_path=t.npy",
         "train/data=csv", "train.data.path=d.csv", "custom_modules=[json]",
         "+train.callbacks.log={class_name: CSVLogger, filename: log.csv}",
     ).experiment  # fmt: skip

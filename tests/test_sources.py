@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from omegaconf import OmegaConf
 
+from runner.config.hydra_arguments import parse_arguments
+from runner.config.loading import Loader
 from runner.config.probe_config import SOURCES
 from runner.errors import InputError
 from runner.registry import Registry
@@ -19,6 +22,20 @@ def test_a_source_has_the_name_of_its_module_and_an_example_for_each_key(name: s
     source = SOURCES[name]
     assert get_args(source.model_fields["source"].annotation) == (name,)
     assert source.examples.keys() == source.model_fields.keys() - {"source", "allow_nan"}
+
+
+@pytest.mark.parametrize("group", ["probe", "train/data"])
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_choice_sets_every_key_to_its_default(name: str, group: str) -> None:
+    source = SOURCES[name]
+    loader = Loader(parse_arguments([]))
+    chosen = loader.chosen(["train=fit", f"{group}={name}"])
+    keys = OmegaConf.to_container(OmegaConf.select(chosen, group.replace("/", ".")))
+    assert isinstance(keys, dict)
+    assert keys.keys() == source.model_fields.keys()
+    for key, field in source.model_fields.items():
+        expected = field.get_default() if key != "source" else name
+        assert keys[key] == ("???" if field.is_required() and key != "source" else expected)
 
 
 def test_a_source_is_imported_only_if_it_is_chosen() -> None:

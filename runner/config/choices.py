@@ -37,8 +37,28 @@ def checked_choice(
         places = tuple(f"{problem.place}." for problem in problems)
         problems += [p for p in error.problems if not f"{p.place}.".startswith(places)]
     if problems := problems or added_problems(base, values):
-        raise InputError(problems)
+        raise InputError(_with_experiment(loader, base, chosen, each) for each in problems)
     return cfg
+
+
+def _with_experiment(
+    loader: Loader, base: DictConfig, chosen: Sequence[str], problem: Problem
+) -> Problem:
+    """Return a problem; if the experiment set the key for another choice, one that says so."""
+    place, name = problem.place, OmegaConf.select(base, "hydra.runtime.choices.experiment")
+    words = [word.lstrip("+") for word in chosen]
+    refused_by = [
+        word for word in words if place.startswith(f"{word.partition('=')[0].replace('/', '.')}.")
+    ]
+    if not refused_by or not problem.message.startswith("unknown key"):
+        return problem
+    written = loader.written(f"experiment/{name}")
+    for part in place.split("."):
+        if not isinstance(written, dict) or part not in written:
+            return problem
+        written = written[part]
+    message = f"is set by experiment={name}, and {max(refused_by, key=len)} has no such key"
+    return Problem(place, message, f"leave it out: ~{place}")
 
 
 def each_choice(groups: Sequence[Override]) -> Iterator[list[str]]:

@@ -224,8 +224,7 @@ class Loader:
     def launcher_problems(self, cfg: DictConfig) -> Iterator[Problem]:
         """Yield a problem for each key that is set and that the launcher does not have."""
         choice = str(OmegaConf.select(cfg, "hydra.runtime.choices.hydra/launcher"))
-        loaded = self._loader.repository.load_config(f"hydra/launcher/{choice}")
-        known = [str(key) for key in (loaded.config if loaded is not None else {})]
+        known = [str(key) for key in self.written(f"hydra/launcher/{choice}")]
         for key in map(str, cfg.hydra.launcher):
             if key not in known:
                 advice = suggest(key, known) or f"its keys are {some(known[1:])}"
@@ -234,6 +233,11 @@ class Loader:
                 yield Problem(
                     f"hydra.launcher.{key}", f"the launcher '{choice}' has no such key", advice
                 )
+
+    def written(self, config: str) -> Any:
+        """Return the values in the file of a config; empty if there is no such config."""
+        loaded = self._loader.repository.load_config(config)
+        return {} if loaded is None else OmegaConf.to_container(loaded.config, resolve=False)
 
     def has(self, group: str, name: str) -> bool:
         """Return whether a group has a config of this name."""
@@ -261,10 +265,10 @@ def explained(error: Exception, loader: ConfigLoader, words: Sequence[str] = ())
         group, _, name = missing[1].rpartition("/")
         if group == "hydra/sweeper":
             return other_sweeper(name)
-        if advice := _renaming(loader, missing[1]) or _installing(missing[1]):
-            return Problem(group or "defaults", f"there is no config '{name}'", advice)
         options = loader.get_group_options(group) if group else []
-        advice = suggest(name, options) or (f"there are {', '.join(options)}" if options else "")
+        known = f"there are {', '.join(options)}" if options else ""
+        advice = _renaming(loader, missing[1]) or _installing(missing[1])
+        advice = advice or suggest(name, options) or known
         return Problem(group or "defaults", f"there is no config '{name}'", advice)
     if primary := re.search(r"Cannot find primary config '([^']+)'", str(error)):
         return Problem("--config-name", f"there is no config '{primary[1]}'")
@@ -275,6 +279,9 @@ def explained(error: Exception, loader: ConfigLoader, words: Sequence[str] = ())
             return Problem(twice[1], "is chosen already", f"change it without a plus: {twice[1]}=")
         advice = f"in the file that chooses it again, write: - override /{twice[1]}: ..."
         return Problem(twice[1], "is chosen twice in the defaults", advice)
+    if added := re.search(r"An item is already at '([^']+)'", str(error)):
+        advice = f"change it without a plus: {added[1]}=..."
+        return Problem(added[1], "is in the configuration already", advice)
     if key := re.search(r"raised while composing config:\n(.+)\n\s*full_key: (\S+)", str(error)):
         return Problem(key[2], key[1])
     return Problem("config", " ".join(lines) or str(cause))

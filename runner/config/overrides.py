@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from hydra.core.override_parser.types import Override, OverrideType
@@ -16,12 +16,17 @@ _REFERRED = re.compile(r"(?:^\.+|\bmodel\.)([^\s{}\[\].:,'\"]+)")
 """A key of the model, in an interpolation of it or of a value beside it."""
 
 
-def parameter_problems(base: DictConfig, values: Iterable[Override]) -> list[Problem]:
+def parameter_problems(base: DictConfig, values: Sequence[Override]) -> list[Problem]:
     """Return a problem for each unknown key of a declared model that is not a parameter of it."""
     model = base._get_node("model") if "model" in base else None
     if not isinstance(model, DictConfig) or model._is_interpolation() or "layers" not in model:
         return []
-    others = [str(key) for key in model if key not in DeclaredModel.model_fields]
+    removed = [each.key_or_group for each in values if each.is_delete()]
+    others = [
+        str(key)
+        for key in model
+        if key not in DeclaredModel.model_fields and f"model.{key}" not in removed
+    ]
     text = str(OmegaConf.to_container(base, resolve=False))
     references = re.findall(r"(?=\$\{([^}]*))", text)
     referred = {name for text in references for name in _REFERRED.findall(text)}
@@ -34,7 +39,8 @@ def parameter_problems(base: DictConfig, values: Iterable[Override]) -> list[Pro
     ]
     for override in values:
         parts = override.key_or_group.split(".")
-        if parts[0] == "model" and len(parts) == 2 and parts[1] not in known:
+        is_parameter = parts[0] == "model" and len(parts) == 2
+        if is_parameter and parts[1] not in (model.keys() if override.is_delete() else known):
             advice = suggest(parts[1], known) or f"the model's keys are {', '.join(known)}"
             problems.append(Problem(override.key_or_group, "unknown key", advice))
     return problems

@@ -33,7 +33,7 @@ configuration files.
 
 `model`, `probe`, `loss`, `optimizer`, `capture`, `format`, `train` and `experiment` are also groups
 of files: `loss=huber` loads `loss/huber.yaml`, from Runner's own files or from `--config-dir`. For
-`probe` each source is also a choice: `probe=digits` sets `probe.source` and its main keys. The
+`probe` each source is also a choice: `probe=digits` sets `probe.source` and all its keys. The
 defaults are `model=tutorial probe=tutorial loss=mse optimizer=adam capture=all format=parquet
 train=none`.
 """

@@ -33,11 +33,11 @@ class TableSource(ProbeSource):
     """A table with one sample per row: its file, and the roles of its columns."""
 
     examples: ClassVar = {
-        "id_column": "+probe.id_column=name",
-        "label_column": "+probe.label_column=species",
-        "target_columns": "+probe.target_columns=[height]",
-        "input_columns": "+probe.input_columns=[length,width]",
-        "max_bytes": "+probe.max_bytes=4000000000",
+        "id_column": "probe.id_column=name",
+        "label_column": "probe.label_column=species",
+        "target_columns": "probe.target_columns=[height]",
+        "input_columns": "probe.input_columns=[length,width]",
+        "max_bytes": "probe.max_bytes=4000000000",
     }
 
     path: InputFile

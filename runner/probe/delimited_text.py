@@ -35,10 +35,10 @@ class TextSource(TableSource):
 
     examples: ClassVar = {
         **TableSource.examples,
-        "delimiter": "'+probe.delimiter=\";\"'",
-        "decimal": "'+probe.decimal=\",\"'",
-        "header": "+probe.header=false",
-        "encoding": "+probe.encoding=latin-1",
+        "delimiter": "'probe.delimiter=\";\"'",
+        "decimal": "'probe.decimal=\",\"'",
+        "header": "probe.header=false",
+        "encoding": "probe.encoding=latin-1",
     }
 
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None

@@ -27,9 +27,6 @@ class ProbeSource(Strict):
     examples
         For each key an example as typed on a command line, for the documentation. The first
         chooses the source that the others go with.
-    shown
-        Optional keys that ``probe=NAME`` sets, so that the command line sets them without a plus,
-        and their values; it also sets the required keys, to ``???`` if they are not here.
     holds_samples
         Whether its keys hold samples. A run writes these into a table, so that they cannot come
         from environment variables.
@@ -37,7 +34,6 @@ class ProbeSource(Strict):
 
     order: ClassVar[int] = 100
     examples: ClassVar[Mapping[str, str]] = {}
-    shown: ClassVar[Mapping[str, Any]] = {}
     holds_samples: ClassVar[bool] = False
 
     allow_nan: bool = False
@@ -51,9 +47,13 @@ class ProbeSource(Strict):
 
     @classmethod
     def choice(cls) -> dict[str, Any]:
-        """Return the keys that ``probe=NAME`` sets."""
+        """Return the keys that ``probe=NAME`` sets: all of them, so that none needs a plus.
+
+        Required keys are ``???``, the others their default values.
+        """
         required = [key for key, field in cls.model_fields.items() if field.is_required()]
-        return {**dict.fromkeys(required, "???"), **cls.shown, "source": cls.name()}
+        defaults = cls.model_construct().model_dump(mode="json")
+        return {**dict.fromkeys(required, "???"), **defaults, "source": cls.name()}
 
     @abstractmethod
     def open(self, expected: Sequence[InputSpec]) -> Probe:

@@ -20,7 +20,6 @@ class DigitsConfig(ProbeSource):
 
     order = 70
     examples: ClassVar = {"rows": "probe=digits probe.rows=100"}
-    shown: ClassVar = {"rows": None}
 
     source: Literal["digits"]
     rows: Length | None = None

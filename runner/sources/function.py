@@ -28,7 +28,6 @@ class FunctionConfig(ProbeSource):
         "function": "probe=function probe.function=my_package.data:samples",
         "arguments": "+probe.arguments.n=10",
     }
-    shown: ClassVar = {"arguments": {}}
 
     source: Literal["function"]
     function: Function

@@ -34,14 +34,14 @@ class ImagesConfig(ProbeSource):
     order = 60
     examples: ClassVar = {
         "path": "probe=images probe.path=photos",
-        "labels": "+probe.labels=labels.csv",
-        "file_column": "+probe.file_column=picture",
-        "label_column": "+probe.label_column=species",
-        "id_column": "+probe.id_column=number",
-        "scale": "+probe.scale=0-255",
-        "interpolation": "+probe.interpolation=bicubic",
-        "fit": "+probe.fit=crop",
-        "exif_rotation": "+probe.exif_rotation=true",
+        "labels": "probe.labels=labels.csv",
+        "file_column": "probe.file_column=picture",
+        "label_column": "probe.label_column=species",
+        "id_column": "probe.id_column=number",
+        "scale": "probe.scale=0-255",
+        "interpolation": "probe.interpolation=bicubic",
+        "fit": "probe.fit=crop",
+        "exif_rotation": "probe.exif_rotation=true",
     }
 
     source: Literal["images"]

@@ -29,7 +29,6 @@ class InlineConfig(ProbeSource):
         "labels": "probe.labels=[yes,no]",
         "targets": "probe.targets=[[1,0],[0,1]]",
     }
-    shown: ClassVar = {"ids": None, "labels": None, "targets": None}
     holds_samples = True
 
     source: Literal["inline"]

@@ -19,7 +19,6 @@ class IrisConfig(ProbeSource):
 
     order = 80
     examples: ClassVar = {"rows": "probe=iris probe.rows=100"}
-    shown: ClassVar = {"rows": None}
 
     source: Literal["iris"]
     rows: Length | None = None

@@ -23,10 +23,10 @@ class NpyConfig(ProbeSource):
     order = 30
     examples: ClassVar = {
         "path": "probe=npy probe.path=x.npy",
-        "ids_path": "+probe.ids_path=ids.npy",
-        "labels_path": "+probe.labels_path=y.npy",
-        "targets_path": "+probe.targets_path=t.npy",
-        "max_bytes": "+probe.max_bytes=1000000000",
+        "ids_path": "probe.ids_path=ids.npy",
+        "labels_path": "probe.labels_path=y.npy",
+        "targets_path": "probe.targets_path=t.npy",
+        "max_bytes": "probe.max_bytes=1000000000",
     }
 
     source: Literal["npy"]

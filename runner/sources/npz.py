@@ -25,7 +25,7 @@ class NpzConfig(ProbeSource):
     order = 40
     examples: ClassVar = {
         "path": "probe=npz probe.path=inputs.npz",
-        "max_bytes": "+probe.max_bytes=1000000000",
+        "max_bytes": "probe.max_bytes=1000000000",
     }
 
     source: Literal["npz"]

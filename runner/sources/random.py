@@ -29,14 +29,13 @@ class RandomConfig(ProbeSource):
     examples: ClassVar = {
         "rows": "probe=random probe.rows=1000",
         "seed": "probe.seed=1",
-        "distribution": "+probe.distribution=uniform",
+        "distribution": "probe.distribution=uniform",
         "high": "probe.high=100",
         "shapes": "probe=random 'probe.shapes={input: [3]}'",
     }
-    shown: ClassVar = {"rows": 16, "seed": 0, "high": 10, "shapes": {}}
 
     source: Literal["random"]
-    rows: Length
+    rows: Length = 16
     """Number of samples."""
     seed: Seed = 0
     """Seed of the random numbers."""
