@@ -22,11 +22,8 @@ def parameter_problems(base: DictConfig, values: Sequence[Override]) -> list[Pro
     if not isinstance(model, DictConfig) or model._is_interpolation() or "layers" not in model:
         return []
     removed = [each.key_or_group for each in values if each.is_delete()]
-    others = [
-        str(key)
-        for key in model
-        if key not in DeclaredModel.model_fields and f"model.{key}" not in removed
-    ]
+    others = [str(key) for key in model if key not in DeclaredModel.model_fields]
+    others = [key for key in others if f"model.{key}" not in removed]
     text = str(OmegaConf.to_container(base, resolve=False))
     references = re.findall(r"(?=\$\{([^}]*))", text)
     referred = {name for text in references for name in _REFERRED.findall(text)}
