@@ -428,6 +428,56 @@ def test_plain_variables_of_tensorflow_are_weights() -> None:
     assert runner.save_run(model, x, "again").record.model.sha256 != before
 
 
+@pytest.mark.parametrize("traced", [True, False])
+def test_a_variable_of_a_function_is_a_weight_of_the_layer_that_reads_it(traced: bool) -> None:
+    class Own(layers.Layer):
+        def call(self, x: Any) -> Any:
+            if not traced:
+                np.asarray(x)
+            return keras.random.dropout(x * scale + offset, 0.0, seed=seeds) * held.shared
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return shape
+
+    class Holds(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__(name="holds")
+            self.shared = tf.Variable(random(2))
+
+        def call(self, x: Any) -> Any:
+            return x * self.shared
+
+    table = tf.Variable(random(3, 2), name="table")
+    scale, offset = tf.Variable(random(2)), keras.Variable(random(2), name="offset")
+    seeds, held, word = keras.random.SeedGenerator(1), Holds(), tf.Variable("word", name="word")
+    given = keras.Input((3,))
+    hidden = layers.Lambda(lambda x: x @ table, output_shape=(2,), name="lam")(given)
+    hidden = layers.Lambda(
+        lambda x: tf.cond(tf.reduce_sum(x) > -1e9, lambda: x * scale, lambda: x),
+        output_shape=(2,), name="branch",
+    )(hidden)  # fmt: skip
+    hidden = layers.Lambda(
+        lambda x: x + tf.cast(tf.strings.length(word), x.dtype), output_shape=(2,), name="text"
+    )(hidden)
+    model = keras.Model(given, held(Own(name="own")(hidden)))
+    x = random(4, 3)
+    run = runner.save_run(model, x, "run")
+    weights = {t.name: t for t in run.record.tensors if t.kind == "weight"}
+    values = {
+        "lam/table": table, "branch/Variable": scale, "own/Variable": scale, "own/offset": offset,
+        "holds/shared": held.shared,
+    }  # fmt: skip
+    assert set(weights) == set(values)
+    assert weights["own/Variable"].alias_of == "branch/Variable"
+    for name, variable in values.items():
+        np.testing.assert_array_equal(run.array(name, "weight"), np.array(variable))
+    [left] = next(layer.left_out for layer in run.record.layers if layer.path == "text")
+    assert (left.name, left.reason) == ("text/word", "opaque: it is of type string")
+    table.assign(table + 1.0)
+    again = runner.save_run(model, x, "again")
+    assert again.record.model.sha256 != run.record.model.sha256
+
+
 def test_a_layer_whose_configuration_cannot_be_asked_for() -> None:
     class Penalty(keras.regularizers.Regularizer):
         def __call__(self, x: Any) -> Any:

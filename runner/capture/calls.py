@@ -66,6 +66,9 @@ class Call:
         and available.
     no_gradient
         The reason why there is no gradient, for each of the other places.
+    read
+        The framework's variables that were read in the call, outside the calls inside it, by
+        their identity.
     name
         The call path: `layer_path`, followed by ``@k`` if several calls have the same
         path. Known after the whole pass.
@@ -86,6 +89,7 @@ class Call:
     pre_activation: Any = None
     gradients: list[Leaf] = field(default_factory=list)
     no_gradient: dict[str | None, str] = field(default_factory=dict)
+    read: dict[int, Any] = field(default_factory=dict)
     name: str = ""
 
 
@@ -178,12 +182,16 @@ class _Watcher:
             stack.enter_context(
                 patched(operation_class, __call__=call_operation, __init__=make_operation)
             )
-            stack.enter_context(framework().watching(self._is_mine))
+            stack.enter_context(framework().watching(self._is_mine, self._note_read))
             yield
 
     def _is_mine(self) -> bool:
         """Return whether the current thread is that of the pass."""
         return threading.get_ident() == self._thread
+
+    def _note_read(self, variable: Any) -> None:
+        if self._open:
+            self._open[-1].read[id(variable)] = variable
 
     def _is_node(self, operation: Any) -> bool:
         """Return whether an operation is a node of the Functional model being called."""

@@ -17,6 +17,7 @@ from runner.capture.model_tree import own_weights, uncalled
 from runner.capture.reductions import reduced, reduced_axes
 from runner.capture.selection import Selection
 from runner.model.backend import framework
+from runner.model.keras_internals import SEED_STATE, value_inside
 from runner.tensors import Kind, LeftOut, TensorSpec, unit_axis_of
 
 _MADE = "every pass creates its layer again and draws new values"
@@ -60,8 +61,7 @@ def take_inventory(
     for call in calls:
         layers.setdefault(call.layer_path, call.operation)
     taking.add_uncalled(model, calls, layers)
-    made = {call.layer_path for call in calls if call.made}
-    taking.add_weights([*layers.items(), (model.name, model)], made)
+    taking.add_weights(_weights_by_layer(model, layers, [*calls, root]))
     weights = {
         id(variable.value): spec.name
         for spec, variable in inventory.weights
@@ -179,28 +179,29 @@ class _Taking:
             entries[path] = Entry(Layer(path, type(layer).__name__, None, reason))
             called[path] = layer
 
-    def add_weights(self, layers: list[tuple[str, Any]], made: set[str]) -> None:
+    def add_weights(self, holders: list[_Holder]) -> None:
         """Add the weights of every layer, except layers made during the pass."""
         inventory = self.inventory
         owners: dict[int, TensorSpec] = {}
         plain: dict[int, Any] = {}
         taken: set[tuple[Kind, str]] = set()
-        for place, (path, layer) in enumerate(layers):
+        for place, holder in enumerate(holders):
+            path = holder.path
             entry = inventory.entries.get(path)
             order = place if entry is None or entry.layer.order is None else entry.layer.order
-            for name, variable in own_weights(layer):
+            for name, variable, why in holder.weights:
                 spec = TensorSpec(
                     name=_unique("weight", f"{path}/{name}", taken),
                     kind="weight",
                     layer_path=path,
-                    layer_class=type(layer).__name__,
+                    layer_class=type(holder.layer).__name__,
                     call=None,
                     output=None,
                     shape=(),
                     dtype="",
                     order=order,
                 )
-                unfit = _MADE if path in made else framework().unfit_weight(variable)
+                unfit = why or framework().unfit_weight(variable)
                 if unfit is not None:
                     inventory.refused.append((spec, unfit))
                     if self._selection.keeps(spec) and entry is not None:
@@ -226,6 +227,45 @@ class _Absent:
     """A placeholder for a missing tensor, with the reason."""
 
     reason: str
+
+
+def _weights_by_layer(
+    model: keras.Model, layers: dict[str, Any], calls: list[Call]
+) -> list[_Holder]:
+    """Return the weights of every layer, the model last.
+
+    A variable that no layer holds, as one that a function refers to, is a weight of every layer
+    that reads it.
+    """
+    *calls, root = calls
+    made = {call.layer_path for call in calls if call.made}
+    read: dict[str, dict[int, Any]] = {}
+    for call in calls:
+        read.setdefault(call.layer_path, {}).update(call.read)
+    holders = [
+        _Holder(path, layer, read.get(path, {}), _MADE if path in made else None)
+        for path, layer in layers.items()
+    ]
+    holders.append(_Holder(model.name, model, root.read, None))
+    held = [variable for holder in holders for variable in holder.variables]
+    known = {id(part) for variable in held for part in (variable, value_inside(variable))}
+    for holder in holders:
+        holder.weights += [
+            (name, variable, None)
+            for key, variable in holder.read.items()
+            if key not in known and (name := framework().name_of(variable)) != SEED_STATE
+        ]
+    return holders
+
+
+class _Holder:
+    """A layer with its weights: the name and variable of each, and why it has no table."""
+
+    def __init__(self, path: str, layer: Any, read: dict[int, Any], why: str | None) -> None:
+        self.path, self.layer, self.read = path, layer, read
+        self.weights = [(name, variable, why) for name, variable in own_weights(layer)]
+        self.variables = [variable for _, variable, _ in self.weights]
+        self.variables += getattr(layer, "variables", [])
 
 
 def _put_out(call: Call) -> Iterator[tuple[Kind, str | None, Any]]:

@@ -146,6 +146,9 @@ class Engine(Protocol):
     def values_of(self, variables: Sequence[Any]) -> list[Any]:
         """Return the present values of Keras's variables as tensors."""
 
+    def name_of(self, variable: Any) -> str:
+        """Return the name that a variable of the framework was given, or has by default."""
+
     def is_variable(self, value: Any) -> bool:
         """Return whether a value is a variable of the framework, unknown to Keras."""
 
@@ -229,13 +232,17 @@ class Engine(Protocol):
     def exact(self) -> AbstractContextManager[None]:
         """Compute values in the scope that do not depend on which others are captured."""
 
-    def watching(self, is_mine: Callable[[], bool]) -> AbstractContextManager[None]:
+    def watching(
+        self, is_mine: Callable[[], bool], was_read: Callable[[Any], None]
+    ) -> AbstractContextManager[None]:
         """Run functions that the framework would compile, or compute again, as Python code.
 
         Parameters
         ----------
         is_mine
             Tells whether the current thread is that of the pass.
+        was_read
+            Called with each variable of the framework that is read in that thread.
         """
 
     def differentiated(

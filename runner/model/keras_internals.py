@@ -71,6 +71,10 @@ def copy_notes(tensor: Any, other: Any) -> None:
             setattr(tensor, name, value)
 
 
+SEED_STATE = "seed_generator_state"
+"""Name that Keras gives to the variables of its random streams."""
+
+
 def value_inside(variable: Any) -> Any:
     """Return the backend's own variable inside a Keras variable; ``None`` if there is none."""
     return getattr(variable, "_value", None)

@@ -22,6 +22,7 @@ from runner.engines.tensorflow.tracing import exact, lanes, trace, watching
 from runner.engines.tensorflow.variables import (
     is_variable,
     module_types,
+    name_of,
     plain_types,
     plain_variables,
     unfit_weight,
@@ -48,6 +49,7 @@ __all__ = [
     "lanes",
     "message_of",
     "module_types",
+    "name_of",
     "noting_changes",
     "plain_types",
     "plain_variables",

@@ -15,6 +15,7 @@ import tensorflow as tf
 from runner.engines.engine import Found, Pass, Traced
 from runner.engines.tensorflow.effects import changed_by, runs_python
 from runner.engines.tensorflow.tensors import current_graph, is_passed
+from runner.engines.tensorflow.variables import noting_reads
 from runner.patching import patched
 
 lanes = 48
@@ -107,7 +108,7 @@ def exact() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def watching(is_mine: Callable[[], bool]) -> Iterator[None]:
+def watching(is_mine: Callable[[], bool], was_read: Callable[[Any], None]) -> Iterator[None]:
     """Run every ``tf.function`` and ``tf.recompute_grad`` in the scope as plain Python code.
 
     A ``tf.function`` would hide its layers, and keep this pass's tensors in a trace that
@@ -118,6 +119,8 @@ def watching(is_mine: Callable[[], bool]) -> Iterator[None]:
     ----------
     is_mine
         Tells whether the current thread is that of the pass.
+    was_read
+        Called with each ``tf.Variable`` that is read in that thread.
     """
     name_scope, recompute = tf.Graph.name_scope, tf.recompute_grad
     function_call = _TracedFunction.__call__
@@ -140,5 +143,6 @@ def watching(is_mine: Callable[[], bool]) -> Iterator[None]:
         patched(tf.Graph, name_scope=scope_of_any_name),
         patched(_TracedFunction, __call__=call_function),
         patched(tf, recompute_grad=computed_once),
+        noting_reads(lambda variable: was_read(variable) if is_mine() else None),
     ):
         yield

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python import pywrap_tfe
+from tensorflow.python.ops import resource_variable_ops
 
 from runner.engines.tensorflow.tensors import fits_a_table
 from runner.model.keras_internals import is_of_keras
+from runner.patching import patched
 
 _Trackable: Any = tf.__internal__.tracking.AutoTrackable
 
@@ -29,6 +33,11 @@ def wrapped_by(thing: Any) -> list[Any]:
 def values_of(variables: Sequence[Any]) -> list[Any]:
     """Return the present values of Keras's variables as tensors."""
     return [tf.convert_to_tensor(variable.value) for variable in variables]
+
+
+def name_of(variable: Any) -> str:
+    """Return the name of a ``tf.Variable`` without its scopes."""
+    return str(variable.name).partition(":")[0].rpartition("/")[2]
 
 
 def is_variable(value: Any) -> bool:
@@ -66,6 +75,32 @@ def plain_variables(
         elif (below := _held_by(value)) is not None:
             seen.add(id(value))
             yield from plain_variables(below, seen, f"{name}.")
+
+
+@contextlib.contextmanager
+def noting_reads(note: Callable[[Any], None]) -> Iterator[None]:
+    """Call a function with every ``tf.Variable`` that is read in the scope, in any thread.
+
+    An eager operation is given the variable itself, and reads it without Python.
+    """
+    accessed, execute = resource_variable_ops.variable_accessed, pywrap_tfe.TFE_Py_FastPathExecute
+
+    def variable_accessed(variable: Any) -> None:
+        note(variable)
+        accessed(variable)
+
+    def fast_execute(context: Any, operation: str, name: Any, *arguments: Any) -> Any:
+        for argument in arguments:
+            for value in argument if isinstance(argument, (list, tuple)) else (argument,):
+                if is_variable(value):
+                    note(value)
+        return execute(context, operation, name, *arguments)
+
+    with (
+        patched(resource_variable_ops, variable_accessed=variable_accessed),
+        patched(pywrap_tfe, TFE_Py_FastPathExecute=fast_execute),
+    ):
+        yield
 
 
 def _held_by(value: Any) -> Mapping[Any, Any] | None:
