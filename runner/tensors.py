@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from runner.bounds import AxisName, Count, InputType, Name, OpenShape, Shape, StoredType
+from runner.bounds import AxisName, Count, InputType, Items, Name, OpenShape, Shape, StoredType
 
 Kind = Literal["activation", "weight", "pre_activation", "input", "gradient"]
 
@@ -86,7 +86,7 @@ class TensorSpec:
     dtype: StoredType
     order: Count
     reduction: str | None = None
-    axes: tuple[AxisName, ...] | None = None
+    axes: Items[AxisName] | None = None
 
     @property
     def unit_axis(self) -> int:

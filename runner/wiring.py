@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner.bounds import Name
+from runner.bounds import Entries, Items, Name
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,6 @@ class CallWiring:
     """
 
     name: Name
-    wires: tuple[Wire, ...]
+    wires: Items[Wire]
     settings: dict[str, Any] = field(default_factory=dict)
-    derivations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    derivations: Entries[str, dict[str, Any]] = field(default_factory=dict)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import operator
 import subprocess
 import sys
 import time
@@ -9,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pydantic
 import pytest
 from making import make_run
 
@@ -16,8 +19,9 @@ from runner.errors import InputError
 from runner.model.backend import read_backend
 from runner.record.environment import read_environment
 from runner.record.order import Ending, in_order
-from runner.record.reading import parsed_record, record_schema
+from runner.record.reading import parsed_record, read_record, record_schema
 from runner.record.record import Header, RunRecord
+from runner.stores.local_run import LocalRun
 
 SCHEMA = Path(__file__).parent.parent / "docs" / "run.schema.json"
 
@@ -83,6 +87,77 @@ def test_a_wrong_value_is_named_by_its_place(tmp_path: Path) -> None:
     plain["layers"][0]["tensors"][0]["bytes"] = "many"
     with pytest.raises(InputError, match=r"'layers\.0\.tensors\.0\.bytes': Input should be"):
         parsed_record(json.dumps(plain).encode(), "run.json")
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (("layers", 0, "tensors", 0, "file"), "a path inside the run's folder, with /, found '../"),
+        (("layers", 0, "tensors", 0, "sha256"), "64 hexadecimal digits, found '../"),
+        (("run_id",), "letters and digits, -<number> in a sweep, found '../"),
+    ],
+)
+def test_what_a_text_should_be_is_said_in_words(
+    tmp_path: Path, place: tuple[str | int, ...], said: str
+) -> None:
+    plain = json.loads((make_run(tmp_path / "run") / "run.json").read_text("utf-8"))
+    *above, last = place
+    functools.reduce(operator.getitem, above, plain)[last] = f"../{'x' * 1000}"
+    with pytest.raises(InputError) as refused:
+        parsed_record(json.dumps(plain).encode(), "run.json")
+    assert f": expected {said}" in str(refused.value)
+    assert len(str(refused.value)) < 250
+
+
+def test_a_long_mapping_is_read_whole_and_checked_to_its_end(tmp_path: Path) -> None:
+    record = record_of(make_run(tmp_path / "run"))
+    more = {f"callbacks/{number}": record.files["summary.parquet"] for number in range(250)}
+    long = dataclasses.replace(record, files={**record.files, **more})
+    assert parsed_record(long.to_json(), "run.json").files == long.files
+    wrong = dataclasses.replace(
+        long, files={**long.files, "../last": record.files["summary.parquet"]}
+    )
+    with pytest.raises(InputError, match=r"'files\.\.\./last\.\[key\]': expected a path"):
+        parsed_record(wrong.to_json(), "run.json")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"layers": [' + b"{}," * 100_000 + b"{}]}",
+        b'{"steps": [' + b'{"files": {"": 0}},' * 50_000 + b"{}]}",
+        b'{"files": {' + b",".join(b'"%x": 0' % i for i in range(100_000)) + b"}}",
+        b'{"training": {"history": {"loss": [' + b'"",' * 100_000 + b'""]}}}',
+        b'{"environment": {"packages": {'
+        + b",".join(b'"%x":0' % i for i in range(100_000))
+        + b"}}}",
+        b'{"' + b'": 0, "'.join(b"%x" % i for i in range(100_000)) + b'": 0}',
+        b'{"layers": [{"calls": [{"derivations": {'
+        + b",".join(b'"%x":0' % i for i in range(100_000))
+        + b"}}]}]}",
+    ],
+    ids=["layers", "steps", "files", "history", "packages", "unknown keys", "derivations"],
+)
+def test_errors_are_not_collected_without_a_bound(text: bytes) -> None:
+    with pytest.raises(InputError, match="not a run record") as refused:
+        parsed_record(text, "run.json")
+    cause = refused.value.__cause__
+    assert isinstance(cause, pydantic.ValidationError)
+    assert cause.error_count() < 500
+
+
+@pytest.mark.parametrize("part", [b"{},", b"[],", b'{"":0},', b"1,"])
+def test_a_record_of_tiny_parts_is_refused_before_it_is_parsed(
+    part: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNNER_MAX_RECORD", "100000")
+    run = make_run(tmp_path / "run")
+    read_record(LocalRun(run))
+    tiny = b'{"config": {"a": [' + part * (90_000 // len(part)) + b"0]}}"
+    (run / "run.json").write_bytes(tiny)
+    why = r"run\.json: a run record that takes more than 600,000 bytes in memory; set RUNNER_MAX"
+    with pytest.raises(InputError, match=why):
+        read_record(LocalRun(run))
 
 
 def test_a_thousand_records_are_read_in_a_second(tmp_path: Path) -> None:

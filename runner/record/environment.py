@@ -11,6 +11,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.bounds import Entries
+
 # Packages that can change a value, or how it is stored and read.
 _PACKAGES = (
     "activation-runner",
@@ -62,7 +64,7 @@ class Environment:
 
     python: str
     platform: str
-    packages: dict[str, str]
+    packages: Entries[str, str]
     git: Git | None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from runner.bounds import Count, FileName, Name, Sha256
+from runner.bounds import Count, FileName, Items, Name, Sha256
 from runner.stores.digests import FileDigest
 from runner.tensors import Invariance, LeftOut, TensorSpec
 from runner.wiring import CallWiring
@@ -88,9 +88,9 @@ class LayerRecord:
     path: str
     layer_class: str
     order: Count | None
-    tensors: tuple[TensorRecord, ...]
+    tensors: Items[TensorRecord]
     reason: str | None
     no_gradient: str | None = None
     arguments: dict[str, Any] | None = None
-    calls: tuple[CallWiring, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
+    calls: Items[CallWiring] = ()
+    left_out: Items[LeftOut] = ()

@@ -7,7 +7,9 @@ import os
 from typing import Any, Final
 
 import pydantic
+import pydantic_core
 
+from runner.bounds import MEANINGS
 from runner.errors import DamagedError, InputError, some
 from runner.file_names import RECORD
 from runner.record.consistency import contradictions
@@ -19,7 +21,13 @@ MAX_RECORD_BYTES: Final = 64 * 2**20
 """Maximum size of a ``run.json``; the environment variable RUNNER_MAX_RECORD overrides it.
 
 A record takes about six times its size in memory; for a model of 10,000 layers it has 10 MB.
+One of much smaller parts takes more for its size, and is refused if it takes more memory than
+that of the maximum size.
 """
+
+_TIMES = 6
+_COSTS = {b"{": 500, b"[": 80, b":": 60, b",": 40}
+"""Bytes of memory that each part of a record takes at most, by the text with which it begins."""
 
 _LIMIT = "RUNNER_MAX_RECORD"
 _LONGEST_SHOWN = 60
@@ -50,7 +58,18 @@ def read_record(run: StoredRun) -> RunRecord:
             f"a run record of more than {limit:,} bytes, which takes six times that in memory",
             f"set {_LIMIT} to more bytes if you trust it",
         )
+    if (memory := _memory(text)) > _TIMES * limit:
+        raise DamagedError.of(
+            place,
+            f"a run record that takes more than {_TIMES * limit:,} bytes in memory",
+            f"set {_LIMIT} to more than {memory // _TIMES:,} if you trust it",
+        )
     return parsed_record(text, place)
+
+
+def _memory(text: bytes) -> int:
+    """Return how much memory a record takes at most, without parsing it."""
+    return len(text) + sum(cost * text.count(part) for part, cost in _COSTS.items())
 
 
 def parsed_record(text: bytes, place: str) -> RunRecord:
@@ -70,9 +89,12 @@ def parsed_record(text: bytes, place: str) -> RunRecord:
         was written, or contradicts itself.
     """
     try:
-        record = _ADAPTER.validate_json(text)
+        # Of plain values, which errors refer to; those of `validate_json` copy them.
+        record = _ADAPTER.validate_python(pydantic_core.from_json(text))
     except pydantic.ValidationError as error:
         raise _refused(error, place) from error
+    except ValueError as error:
+        raise DamagedError.of(place, f"not a run record: Invalid JSON: {error}") from error
     if text != sealed(text[: text.rfind(DIGEST) + len(DIGEST)]):
         raise DamagedError.of(
             place,
@@ -103,16 +125,22 @@ def _unreadable(record: RunRecord) -> str:
 
 def _refused(error: pydantic.ValidationError, place: str) -> DamagedError:
     first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = ".".join(str(part)[: _LONGEST_SHOWN + 1] for part in first["loc"])
     if key == "schema_version":
         return DamagedError.of(
             place, f"a run record of another version; this Runner reads {SCHEMA_VERSION}"
         )
     found = first["input"]
-    plain = isinstance(found, str | int | float) and first["type"] != "json_invalid"
-    shown = f", found {_cut(repr(found))}" if plain else ""
+    if isinstance(found, str):
+        found = found[:_LONGEST_SHOWN]
+    shown = f", found {_cut(repr(found))}" if isinstance(found, str | int | float) else ""
+    why = first["msg"]
+    if first["type"] == "string_pattern_mismatch":
+        why = f"expected {MEANINGS[first['ctx']['pattern']]}"
+    elif first["type"] == "dataclass_type":
+        why = "Input should be an object"
     where = f"'{_cut(key)}': " if key else ""
-    return DamagedError.of(place, f"not a run record: {where}{first['msg']}{shown}")
+    return DamagedError.of(place, f"not a run record: {where}{why}{shown}")
 
 
 def _cut(text: str) -> str:

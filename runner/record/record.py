@@ -15,7 +15,9 @@ from typing import Any, Final, Literal
 
 from runner.bounds import (
     Count,
+    Entries,
     FileName,
+    Items,
     Moment,
     RunId,
     Seconds,
@@ -61,7 +63,7 @@ class ModelRecord:
 
     model_class: str
     weights: Count
-    outputs: tuple[str, ...]
+    outputs: Items[str]
     sha256: Sha256
 
 
@@ -112,7 +114,7 @@ class ProbeRecord:
 
     source: str
     rows: Count
-    inputs: tuple[InputSpec, ...]
+    inputs: Items[InputSpec]
     sample_type: Literal["int64", "string"]
     has_labels: bool
     has_targets: bool
@@ -120,13 +122,13 @@ class ProbeRecord:
     sample_ids_sha256: Sha256
     file: FileName
     has_inputs: bool
-    columns: tuple[ProbeColumns, ...] | None = None
+    columns: Items[ProbeColumns] | None = None
     picture: tuple[Count, Count] | None = None
-    notes: tuple[str, ...] = ()
+    notes: Items[str] = ()
     training: bool = False
     mixed_by: str | None = None
     batch_size: Count | None = None
-    compared_sizes: tuple[Count, ...] = ()
+    compared_sizes: Items[Count] = ()
 
 
 @dataclass(frozen=True)
@@ -219,7 +221,7 @@ class RunRecord:
     uptime: Uptime | None = None
     sweep: SweepId | None = None
     config: dict[str, Any]
-    overrides: tuple[str, ...] = ()
+    overrides: Items[str] = ()
     seed: int | None = None
     seeding: str | None = None
     format: TableFormat
@@ -227,12 +229,12 @@ class RunRecord:
     backend: Backend | None = None
     model: ModelRecord | None = None
     probe: ProbeRecord | None = None
-    layers: tuple[LayerRecord, ...] = ()
+    layers: Items[LayerRecord] = ()
     own_build_because: str | None = None
     fingerprint: Sha256 | None = None
     training: TrainingRecord | None = None
-    steps: tuple[StepRecord, ...] = ()
-    files: dict[FileName, FileDigest]
+    steps: Items[StepRecord] = ()
+    files: Entries[FileName, FileDigest]
     headline: Headline | None = None
     record_sha256: str | None = None
 

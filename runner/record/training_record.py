@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import FiniteFloat
 
-from runner.bounds import Count, FileName, Sha256
+from runner.bounds import Count, Entries, FileName, Items, Sha256
 from runner.file_names import step_folder
 from runner.stores.digests import FileDigest
 
@@ -56,7 +56,7 @@ class StepRecord:
     epoch: Count
     folder: FileName
     sha256: Sha256
-    files: dict[FileName, FileDigest]
+    files: Entries[FileName, FileDigest]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class TrainingRecord:
 
     epochs: Count
     unit: Literal["epoch", "step"]
-    history: dict[str, tuple[FiniteFloat | None, ...]]
+    history: Entries[str, Items[FiniteFloat | None]]
     data: str | None = None
     rows: Count | None = None
     sha256: Sha256 | None = None

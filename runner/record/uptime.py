@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
-
-from runner.bounds import Seconds
+from runner.bounds import Seconds, spelled
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -27,7 +25,7 @@ class Uptime:
         Seconds since then, without the time in which the machine was suspended.
     """
 
-    boot: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    boot: Annotated[str, spelled(r"^[0-9a-f]{16}$", "16 hexadecimal digits")]
     seconds: Seconds
 
     @classmethod
