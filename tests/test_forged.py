@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -538,6 +539,79 @@ def test_code_that_a_record_names_is_run_by_nobody_unasked(
     assert main(["rerun", str(run.path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not Path("harmed").exists()
+
+
+HIDDEN = "{source: function, function: 'nets:build'}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        """${oc.decode:${oc.env:NOPE,"HIDDEN"}}""",
+        """\\${oc.decode:"HIDDEN"}""",
+        """${oc.decode:${oc.env:NOPE,'a'}${oc.decode:"HIDDEN"}}""",
+        "${oc.create:HIDDEN}",
+        "${oc.decode:${oc.env:HOSTED}}",
+    ],
+)
+@pytest.mark.parametrize("place", ["probe", "train.data"])
+def test_code_that_a_record_hides_in_an_interpolation_is_never_run(
+    place: str,
+    text: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("nets.py").write_text("from pathlib import Path\nPath('harmed').touch()\n")
+    monkeypatch.delitem(sys.modules, "nets", raising=False)  # of the test before
+    monkeypatch.setenv("HOSTED", HIDDEN)
+    config: dict[str, Any] = {
+        "model": {"input_shape": [3], "layers": {"a": {"class_name": "Dense", "units": 2}}},
+        "probe": {"source": "random", "rows": 2},
+        "train": {"epochs": 1, "data": {"source": "random", "rows": 2}},
+        "loss": {"class_name": "MeanSquaredError"},
+        "optimizer": {"class_name": "SGD"},
+    }
+    *above, key = place.split(".")
+    node = config
+    for name in above:
+        node = node[name]
+    node[key] = text.replace("HIDDEN", HIDDEN)
+    run = make_run(tmp_path / "run", config=config)
+    assert main(["rerun", str(run)]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+    assert not Path("harmed").exists()
+
+
+def test_a_repetition_reads_every_text_of_a_record_as_text() -> None:
+    from omegaconf import OmegaConf
+
+    from runner.sameness.repetition import _escaped
+
+    parts = ["\\", "${", "}", "a", "'", '"', ":", "${oc.decode:", "${oc.env:A,{b: 1}}", "${x}"]
+    for number in range(len(parts) ** 3):
+        text = "".join(parts[number // 10**place % 10] for place in range(3))
+        assert OmegaConf.create({"text": _escaped(text)}).text == text
+
+
+def test_a_repetition_fills_in_plain_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    from omegaconf import OmegaConf
+
+    from runner.sameness.repetition import _escaped
+
+    monkeypatch.setenv("PIN", "0.5")
+    written = {
+        "text": "a/${oc.env:PIN}.csv",
+        "after": "\\${oc.env:PIN}",
+        "number": "${oc.decode:${oc.env:PIN}}",
+        "default": "${oc.decode:${oc.env:NOT_SET_ANYWHERE,8080}}",
+    }
+    assert OmegaConf.to_container(OmegaConf.create(_escaped(written)), resolve=True) == {
+        "text": "a/0.5.csv",
+        "after": "\\0.5",
+        "number": 0.5,
+        "default": 8080,
+    }
 
 
 def test_terminal_escapes_of_a_run_are_printed_as_text(

@@ -297,6 +297,37 @@ def test_no_config_of_ones_own_reaches_code_through_hydra(text: str, refused: Re
     assert any("names code" in line or "can run code" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("key", "made"),
+    [
+        ("model", "${oc.decode:'{function: nets.build}'}"),
+        ("probe", "${oc.create:{source: function, function: nets.build}}"),
+        ("train.data", "${oc.decode:${oc.env:ABSENT,'{source: function, function: nets.build}'}}"),
+        ("train", "${oc.create:{epochs: 1, data: {source: function, function: nets.build}}}"),
+        ("extra", "${oc.create:[{custom_modules: [nets]}]}"),
+    ],
+)
+def test_no_interpolation_makes_a_key_that_names_code(
+    key: str, made: str, refused: Refused
+) -> None:
+    top, _, below = key.partition(".")
+    value: Any = {"epochs": 1, below: made} if below else made
+    own(f"# @package _global_\n{json.dumps({top: value})}\n", "experiment/mine.yaml")
+    lines = refused("--config-dir", "own", "experiment=mine")
+    assert any(
+        line.startswith(key) and "names Python code, but is made by an interpolation" in line
+        for line in lines
+    ), lines
+
+
+def test_a_key_that_names_code_openly_may_be_referred_to(refused: Refused) -> None:
+    data = "{source: function, function: 'nets:build'}"
+    own(f"# @package _global_\nextra: {{mine: {data}}}\n"
+        "train: {epochs: 1, data: '${extra.mine}'}\n", "experiment/mine.yaml")  # fmt: skip
+    [line] = refused("--config-dir", "own", "experiment=mine")
+    assert line.startswith("train.data.function: no module 'nets'")
+
+
 @pytest.mark.parametrize("path", ["pkg://antigravity", "file:///tmp"])
 def test_no_search_path_leads_elsewhere(path: str, refused: Refused) -> None:
     own(f"defaults: [config]\nhydra: {{searchpath: ['{path}']}}\n", "mine.yaml")

@@ -20,6 +20,7 @@ from runner.config.unfolding import Unfolding, bounded
 from runner.errors import InputError, Problem, first_line
 from runner.model.backend import load_backend
 
+_CODE_KEYS = ("function", "custom_modules")  # their values are imported and run
 _DEPTH = 100
 _INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
 
@@ -72,6 +73,17 @@ def resolved(cfg: DictConfig) -> tuple[dict[str, Any], list[Problem]]:
     """
     problems: list[Problem] = []
     return _plain_of(cfg, problems), problems
+
+
+def named_code(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every key of plain data that names Python code, as key path and value."""
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            below = _below(place, key)
+            if key in _CODE_KEYS and item:
+                yield below, item
+            else:
+                yield from named_code(item, below)
 
 
 def source_of(cfg: DictConfig, place: str) -> str:
@@ -246,8 +258,25 @@ class _Plain:
                 if self._keep:
                     found[key] = child._value()
                 continue
-            found[key] = self.of(value, below, is_copy=is_copy or child._is_interpolation())
+            refers = child._is_interpolation()
+            found[key] = self.of(value, below, is_copy=is_copy or refers)
+            if refers and not _is_written(value):
+                self._problems += [_computed(place) for place, _ in named_code(found[key], below)]
         return found if isinstance(node, DictConfig) else list(found.values())
+
+
+def _is_written(node: Any) -> bool:
+    """Return whether a node is part of a configuration, not the result of a resolver."""
+    while isinstance(node, DictConfig | ListConfig):
+        above: Any = node._get_parent()
+        if above is None or node._key() is None:
+            return above is None
+        node = above if above._get_node(node._key()) is node else None
+    return False
+
+
+def _computed(place: str) -> Problem:
+    return Problem(place, "names Python code, but is made by an interpolation", "write the key out")
 
 
 def _unresolved(place: str, raw: str, error: OmegaConfBaseException) -> Problem:

@@ -5,38 +5,33 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from runner.config.composition import Composition, composition_of
+from runner.config.resolve import named_code, resolved
 from runner.errors import InputError, Problem
 from runner.experiment.experiment import run_experiment
 from runner.runs.published_run import Run
 
-_VARIABLE = re.compile(r"\$\{oc\.env:([^,}]+)(,[^}]*)?\}")
+# A variable as a record writes it. Its default is plain text: a record may not hold more code.
+_VARIABLE = r"\$\{oc\.env:\w+(?:,[^\[\]{}()$\\\"',]*)?\}"
+_INTERPOLATION = re.compile(
+    rf"(?P<backslashes>\\*)(?:(?P<variable>\$\{{oc\.decode:{_VARIABLE}\}}|{_VARIABLE})|\$\{{)"
+)
+_REQUIRED = re.compile(r"\$\{oc\.env:(\w+)\}")
 
 
 def code_of(run: Run) -> list[str]:
-    """Return the Python code that a run's configuration names: ``model.function: nets:build``.
+    """Return the Python code that a repetition of a run would run: ``model.function: nets:build``.
 
-    Building the model again imports and runs this code.
+    The environment, from which a repetition fills in the variables of the record, counts.
     """
-    return list(_code(run.config))
-
-
-def _code(config: Mapping[str, Any], above: str = "") -> Iterator[str]:
-    """Yield every key that names code, at any depth of the configuration."""
-    for key, value in config.items():
-        place = f"{above}{key}"
-        if key in ("function", "custom_modules") and value:
-            yield f"{place}: {value}"
-        elif isinstance(value, Mapping):
-            yield from _code(value, f"{place}.")
-        elif isinstance(value, list):
-            yield from _code({str(at): item for at, item in enumerate(value)}, f"{place}.")
+    plain, _ = resolved(_filled_in(run))
+    return [f"{place}: {value}" for place, value in named_code(plain)]
 
 
 def repeated(run: Run, folder: Path, *, trust_code: bool = False) -> Run:
@@ -77,15 +72,19 @@ def _composition(run: Run) -> Composition:
         )
     unset = [
         Problem(f"run {run.id}", f"environment variable {name} is not set", f"set {name}")
-        for name, default in _VARIABLE.findall(str(config))
-        if not default and name not in os.environ
+        for name in _REQUIRED.findall(str(config))
+        if name not in os.environ
     ]
     if unset:
         raise InputError(unset)
-    own = OmegaConf.create({**_escaped(config), "name": None})  # names are unique to a run
     overrides = [given for given in run.record.overrides if not given.startswith("name=")]
     task = {"overrides": {"task": overrides}, "runtime": {"choices": {}}}
-    return composition_of(own, OmegaConf.create({"hydra": task}))
+    return composition_of(_filled_in(run), OmegaConf.create({"hydra": task}))
+
+
+def _filled_in(run: Run) -> DictConfig:
+    """Return a run's configuration, in which only variables of the environment are resolved."""
+    return OmegaConf.create({**_escaped(run.config), "name": None})  # names are unique to a run
 
 
 def _escaped(value: Any) -> Any:
@@ -95,5 +94,11 @@ def _escaped(value: Any) -> Any:
     if isinstance(value, list):
         return [_escaped(item) for item in value]
     if isinstance(value, str):
-        return re.sub(r"\$\{(?!oc\.env:|oc\.decode:\$\{oc\.env:)", r"\\${", value)
+        return _INTERPOLATION.sub(_escaped_match, value)
     return value
+
+
+def _escaped_match(match: re.Match[str]) -> str:
+    """Return an interpolation, and the backslashes before it, as OmegaConf would read them."""
+    backslashes = 2 * match["backslashes"]
+    return backslashes + (match["variable"] or r"\${")
