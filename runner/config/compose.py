@@ -200,8 +200,10 @@ def validate(parsed: argparse.Namespace, run_id: str) -> Asked:
 def _check_own_choice(loader: Loader, cfg: DictConfig, folder: Path, place: str) -> None:
     """Check that a folder that a file chooses is below the working directory, and no secret."""
     advice = f"choose it on the command line: {place}=..."
-    if "\0" in str(folder):
-        raise InputError.of(place, "a name cannot contain a NUL character")
+    if not str(folder).isprintable():  # a line break would end a comment in a batch script
+        raise InputError.of(
+            place, f"{str(folder)!r} holds characters that cannot be printed", advice
+        )
     if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(".")):
         message = f"a file can only choose a folder below the working directory, found {folder}"
         raise InputError.of(place, message, advice)

@@ -22,7 +22,7 @@ _OPEN_HYDRA_KEYS = re.compile(
 )
 # Keys of ``hydra`` that a file may set, and keys that Hydra itself sets in composing.
 _OPEN_IN_FILES = re.compile(
-    r"hydra\.(run\.dir|sweep\.dir|sweep\.subdir|mode|verbose|job\.(name|config_name)"
+    r"hydra\.(run\.dir|sweep\.dir|sweep\.subdir|mode|verbose|job\.config_name"
     r"|job\.override_dirname|sweeper\.params(\..+)?|runtime\..+|overrides\..+)"
 )
 # Keys of launchers whose text cannot be a path, a command or a line of a script.
@@ -31,6 +31,8 @@ _PLAIN_LAUNCHER_KEYS = (
     "exclude", "partition", "prefer", "qos", "require", "reservation",
 )  # fmt: skip
 _PLAIN_TEXT = re.compile(r"[\w.,:=%*+-]*")
+# A key that a launcher itself has; what is below one, such as flags of sbatch, has any name.
+_LAUNCHER_KEY = re.compile(r"hydra\.launcher\.([A-Za-z0-9_]+)")
 
 
 class ForbiddenError(InputError):
@@ -134,16 +136,25 @@ def _file_problem(key: str, value: Any) -> Problem | None:
         return None
     if "_target_" in key:
         return Problem(key, f"names code ('{value}')", "remove it")
+    if key == "hydra.job.name" and _is_plain(value):  # launchers name their jobs after it
+        return None
     if key.startswith("hydra.launcher."):
-        name = key.rpartition(".")[2]
-        if not isinstance(value, str) or (
-            name in _PLAIN_LAUNCHER_KEYS and _PLAIN_TEXT.fullmatch(value)
+        launcher_key = _LAUNCHER_KEY.fullmatch(key)
+        if launcher_key and (
+            value is None
+            or isinstance(value, int | float)
+            or (launcher_key[1] in _PLAIN_LAUNCHER_KEYS and _is_plain(value))
         ):
             return None
+        place = ".".join(key.split(".")[:3])
         advice = "leave it out of the file, and set it on the command line"
-        return Problem(key, "can run code or misplace files", advice)
+        return Problem(place, "can run code or misplace files", advice)
     place = ".".join(key.split(".")[: 3 if key.startswith(("hydra.job.", "hydra.sw")) else 2])
     return Problem(place, "can run code or misplace files", "keep Runner's value")
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str) and _PLAIN_TEXT.fullmatch(value) is not None
 
 
 def _launchers() -> set[str]:
