@@ -453,6 +453,27 @@ def test_other_engines_give_the_same_tables(
         assert here == there
 
 
+@pytest.mark.parametrize(
+    ("launcher", "setting", "said"),
+    [
+        ("joblib", "n_jobs=100000000", "Numeric literal 100000000 is too large"),
+        ("submitit_local", "nodes=5", "LocalExecutor can use only one node"),
+        ("submitit_slurm", "nodes=1", 'Could not detect "srun"'),
+    ],
+)
+def test_a_launcher_that_fails_is_told_in_a_line(
+    launcher: str, setting: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = launcher.partition("_")[0]
+    pytest.importorskip(f"hydra_plugins.hydra_{package}_launcher", reason="needs its extra")
+    monkeypatch.setenv("PATH", str(tmp_path))  # no srun
+    done = command_line("-m", "seed=0,1", "hydra.sweep.dir=s", f"hydra/launcher={launcher}",
+                        f"hydra.launcher.{setting}", folder=tmp_path)  # fmt: skip
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"error: hydra/launcher={launcher}: {said}")
+
+
 def test_runs_of_a_sweep_are_found_by_its_id(sweep: Path) -> None:
     outputs = sweep.parent
     sweep_id = str(record(next(sweep.glob("0_*")))["sweep"])

@@ -20,6 +20,7 @@ from runner.config.combinations import words_of
 from runner.config.composition import to_yaml
 from runner.config.grammar import parsed_overrides
 from runner.config.resolve import register_resolvers
+from runner.errors import RunError, RunnerError, first_line
 from runner.regular_files import write_in_place
 
 # Largest number of jobs in one task of another launcher: enough to be worth its start, few
@@ -77,6 +78,11 @@ class RunnerSweeper(Sweeper):
         -------
         Sequence[JobReturn]
             Results of the launcher, one for each batch.
+
+        Raises
+        ------
+        RunError
+            If another launcher fails, for instance since there is no cluster.
         """
         assert self.hydra_context is not None
         assert self.config is not None
@@ -93,7 +99,15 @@ class RunnerSweeper(Sweeper):
             hydra_context=self.hydra_context, task_function=self._task_function, config=self.config
         )
         self._launch(here, [batch for batch in batches if batch not in good])
-        return self._launch(self.launcher, [part for b in good for part in b.parts(_TASK_JOBS)])
+        try:
+            return self._launch(self.launcher, [part for b in good for part in b.parts(_TASK_JOBS)])
+        except (RunnerError, OSError, MemoryError):
+            raise
+        except Exception as error:  # jobs report their own errors: this is the launcher's
+            choice = OmegaConf.select(self.config, "hydra.runtime.choices.hydra/launcher")
+            raise RunError(
+                f"hydra/launcher={choice}: {first_line(error)}; for details, add hydra.verbose=true"
+            ) from error
 
     def _launch(self, launcher: Launcher, batches: list[Batch]) -> Any:
         return launcher.launch([batch.words() for batch in batches], initial_job_idx=0)
