@@ -46,6 +46,13 @@ def pages(part: Any) -> list[str]:
     return [page for each in inner for page in pages(each)]
 
 
+def test_the_modules_that_the_security_page_names_exist() -> None:
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(\w+/(?:\w+(?:\.py)?)?)`", text)
+    assert len(named) > 8
+    assert [name for name in named if not (ROOT / "runner" / name).exists()] == []
+
+
 def test_the_reference_of_the_configuration_is_generated() -> None:
     assert text_of("config.md") == reference_page()
 
