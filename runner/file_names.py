@@ -14,7 +14,12 @@ RECORD = "run.json"
 LOG = "run.log"
 """What happened, with times; of a failed run, the error."""
 
-CONFIG, HYDRA, OVERRIDES = (f".hydra/{name}.yaml" for name in ("config", "hydra", "overrides"))
+HYDRA_FOLDER = ".hydra"
+"""Folder of Hydra's own files."""
+
+CONFIG, HYDRA, OVERRIDES = (
+    f"{HYDRA_FOLDER}/{name}.yaml" for name in ("config", "hydra", "overrides")
+)
 """Hydra's own files of a run."""
 
 PROBE, SUMMARY, STEPS, HISTORY = "probe", "summary", "steps", "history"

@@ -24,7 +24,9 @@ import runner
 from runner.command_line.entry import main
 from runner.errors import DamagedError, InputError
 from runner.experiment.earlier import is_done, make_room, outcomes_of, sweep_of
+from runner.report.shown_sweep import ShownSweep
 from runner.runs.locate import look_below
+from runner.views.runs import RUNS
 
 VERSION_1 = Path(__file__).parent / "data" / "version_1"
 
@@ -397,7 +399,7 @@ def test_where_all_tables_are_damaged_the_first_is_named(tmp_path: Path) -> None
 def test_one_unreadable_record_is_a_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = sweep(tmp_path / "outputs/sweep")
     forge(folder / "2_seed=2", lambda record: record.update(run_id="abc"))
-    (folder / "3_seed=3/run.json").unlink()
+    shutil.rmtree(folder / "3_seed=3")
     for meant in (folder, "last", "5eed5eed"):
         with pytest.warns(UserWarning, match="a job of a sweep ends in -<number>, found 'abc'"):
             runs = runner.open_runs(meant)
@@ -410,6 +412,56 @@ def test_one_unreadable_record_is_a_row(tmp_path: Path, capsys: pytest.CaptureFi
     said = capsys.readouterr()
     assert said.out.count("none wrong") == 2
     assert said.err.count("error: ") == said.err.count("\n") == 1
+
+
+def test_a_job_without_a_record_is_a_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = sweep(tmp_path / "outputs/sweep")
+    (folder / "3_seed=3/run.json").unlink()
+    failed = folder / "4_seed=4"
+    others = {"other/.hydra/config.yaml", "own/summary.csv", "own/probe.csv", "model/weights/0.npy"}
+    for name in ("4_seed=4/.hydra/config.yaml", "4_seed=4/run.log", *others):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    # No run either: empty, or being written.
+    (folder / "5_seed=5").mkdir()
+    shutil.copytree(folder / "3_seed=3", folder / ".6_seed=6")
+    lost = [str(folder / "3_seed=3"), str(failed)]
+    for meant in (folder, "last", "5eed5eed"):
+        with pytest.warns(UserWarning, match="has the files of a run, but no run.json") as warned:
+            runs = runner.open_runs(meant)
+        assert len(warned) == 2
+        assert [one.path.name for one in runs.unreadable] == ["3_seed=3", "4_seed=4"]
+        assert runs.frame["status"].tolist() == ["COMPLETED"] * 3 + ["UNREADABLE"] * 2
+    capsys.readouterr()
+    assert main(["list", "--outputs", str(folder)]) == 0
+    said = capsys.readouterr()
+    assert said.out.count("UNREADABLE") == said.err.count("warning: left out: ") == 2
+    assert main(["verify", str(folder)]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: {place}: has the files of a run, but no run.json" for place in lost
+    ]
+    assert main(["show", lost[0]]) == 2
+    assert "but no run.json" in capsys.readouterr().err
+
+
+def test_the_report_shows_a_row_of_an_unreadable_run_beside_whole_numbers(tmp_path: Path) -> None:
+    folder = sweep(tmp_path / "sweep")
+    (folder / "3_seed=3/run.json").write_bytes(b"")
+    runs = look_below(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert RUNS.of_sweep is not None
+        part = RUNS.of_sweep(ShownSweep(runs))
+    assert part is not None
+    table = part.shown["table"]
+    assert table["columns"][:3] == ["seed", "run", "status"]
+    assert len(set(table["columns"])) == len(table["columns"])
+    assert [row[0] for row in table["data"]] == ["0", "1", "2", None]
+    assert table["data"][3][:3] == [None, "3_seed=3", "UNREADABLE"]
+    counts = [row[table["columns"].index("tensors")] for row in table["data"]]
+    assert [repr(count) for count in counts] == ["1", "1", "1", "None"]
 
 
 def test_a_sweep_goes_on_past_what_it_cannot_read(tmp_path: Path) -> None:

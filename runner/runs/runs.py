@@ -92,19 +92,21 @@ class Runs:
         ``accuracy``). If a run failed, the last column ``error`` holds the reasons. A run that
         cannot be read has a row with the name of its folder and the status UNREADABLE.
         """
-        rows: list[dict[str, Any]] = []
+        frame = pd.DataFrame(self.rows())
+        errors = [run.record.error for run in self] + [one.why for one in self.unreadable]
+        if any(error is not None for error in errors):
+            frame["error"] = errors
+        return frame
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of `frame`, without ``error`` and without what is missing."""
         for run, *values in zip(self._runs, *self._columns.values(), strict=True):
             identity = {"run": run.id, "status": run.record.status}
             headline = vars(run.record.headline) if run.record.headline is not None else {}
             differing = dict(zip(self._columns, values, strict=True))
             # A key or a metric may have the name of another column.
-            rows.append(identity | differing | headline | run.record.last_figures | identity)
-        rows += [{"run": one.path.name, "status": "UNREADABLE"} for one in self.unreadable]
-        errors = [run.record.error for run in self] + [one.why for one in self.unreadable]
-        frame = pd.DataFrame(rows)
-        if any(error is not None for error in errors):
-            frame["error"] = errors
-        return frame
+            yield identity | differing | headline | run.record.last_figures | identity
+        yield from ({"run": one.path.name, "status": "UNREADABLE"} for one in self.unreadable)
 
     def where(self, **conditions: Any) -> Runs:
         """Return the runs that meet all conditions.

@@ -10,7 +10,7 @@ from runner.errors import InputError
 from runner.file_names import RECORD
 from runner.local_paths import local_path
 from runner.stores.local_draft import LocalDraft
-from runner.stores.local_run import LocalRun, holds_run
+from runner.stores.local_run import LocalRun, holds_run, lost_record
 from runner.stores.store import Draft, Store, StoredRun, Unreadable
 
 
@@ -62,6 +62,9 @@ class LocalStore(Store):
                 continue
             if any(name == RECORD for name, _ in found):  # in a folder that may only be listed
                 yield LocalRun(place)
+                continue
+            if lost_record([name for name, _ in found]):
+                yield Unreadable(place, f"{place}: has the files of a run, but no {RECORD}")
                 continue
             below = (name for name, is_folder in found if is_folder and not name.startswith("."))
             waiting += [os.path.join(place, name) for name in sorted(below, reverse=True)]  # noqa: PTH118

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
 from runner.errors import DamagedError
-from runner.file_names import RECORD
+from runner.file_names import HYDRA_FOLDER, LOG, PROBE, RECORD, STEPS, SUMMARY
 from runner.stores.store import StoredRun, Unreadable
+from runner.tensors import FOLDERS
 
 _AGAIN = "make the run again"
 
@@ -101,6 +102,16 @@ def run_at(place: str | Path | StoredRun) -> StoredRun:
 def holds_run(folder: str | Path) -> bool:
     """Return whether a folder holds the record of a run, readable or not."""
     return os.path.lexists(os.path.join(folder, RECORD))  # noqa: PTH118
+
+
+def lost_record(names: Collection[str]) -> bool:
+    """Return whether the entries of a folder without a record are those of a run.
+
+    Other programs also make ``.hydra``, or folders of weights, so that no single name tells.
+    """
+    stems = {name.partition(".")[0] for name in names}
+    tables = {PROBE, SUMMARY} <= stems and not stems.isdisjoint({*FOLDERS.values(), STEPS})
+    return tables or {LOG, HYDRA_FOLDER} <= set(names)
 
 
 @lru_cache(1024)

@@ -20,20 +20,19 @@ def _of_sweep(sweep: ShownSweep) -> Part:
 def _table(sweep: ShownSweep) -> dict[str, list[Any]]:
     """Return the columns and rows of the table of runs; the names of the runs come first."""
     runs = sweep.runs
-    frame = runs.frame.drop(columns="error", errors="ignore").astype(object)
+    frame = pd.DataFrame(list(runs.rows()), dtype=object)  # integers stay so beside what is missing
     frame = frame.where(frame.notna(), None)
-    called = [sweep.names[run.id] for run in runs] + [None] * len(runs.unreadable)
+    called = [sweep.names[run.id] for run in runs]
     named_by = [
         key
         for key in ("run", *runs.differing)
-        if key in frame and [None if one is None else str(one) for one in frame[key]] == called
+        if key in frame and [str(one) for one in frame[key][: len(called)]] == called
     ]
     if "run" not in named_by:
         frame = frame.drop(columns=named_by)  # the values are the names
-        names = pd.Series(called, frame.index, object)
-        frame.insert(0, sweep.about, names, allow_duplicates=True)
-    table: dict[str, list[Any]] = frame.to_dict("split", index=False)
-    return table
+        names = called + [None] * len(runs.unreadable)
+        frame.insert(0, sweep.about, pd.Series(names, dtype=object), allow_duplicates=True)
+    return {"columns": list(frame.columns), "data": frame.to_numpy().tolist()}
 
 
 RUNS = View(
