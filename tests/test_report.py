@@ -366,7 +366,10 @@ def test_why_a_value_has_no_arithmetic_is_said() -> None:
     path = make_run(Path("run"), {"maps": np.ones((3, 4, 4, 2), np.float32)})
     data = data_of(write_report(Runs([Run.read(path)])).read_text(encoding="utf-8"))
     assert "texts" not in data["layers"][0]["explained"]
-    assert data["layers"][0]["explained"]["why_not"] == "no weight 'maps/kernel'"
+    assert (
+        data["layers"][0]["explained"]["why_not"]
+        == "no weight 'maps/kernel': the run holds no weights"
+    )
 
 
 def test_what_is_not_finite_does_not_break_a_page() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ def _report(arguments: Namespace) -> None:
     from runner.runs.locate import open_runs
 
     runs = open_runs(arguments.run, arguments.outputs)
+    gc.freeze()  # the process ends after the page: records are not looked through again and again
     with comparison_bar() as progress:
         path = write_report(runs, arguments.output, progress)
     put(f"written {path}, {readable(path.stat().st_size)}\n")
