@@ -321,11 +321,11 @@ def test_no_interpolation_makes_a_key_that_names_code(
 
 
 def test_a_key_that_names_code_openly_may_be_referred_to(refused: Refused) -> None:
-    data = "{source: function, function: 'nets:build'}"
+    data = "{source: function, function: 'nowhere_at_all:build'}"
     own(f"# @package _global_\nextra: {{mine: {data}}}\n"
         "train: {epochs: 1, data: '${extra.mine}'}\n", "experiment/mine.yaml")  # fmt: skip
     [line] = refused("--config-dir", "own", "experiment=mine")
-    assert line.startswith("train.data.function: no module 'nets'")
+    assert line.startswith("train.data.function: no module 'nowhere_at_all'")
 
 
 @pytest.mark.parametrize("path", ["pkg://antigravity", "file:///tmp"])
