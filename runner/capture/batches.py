@@ -11,8 +11,9 @@ from runner.capture.calls import leaves
 from runner.model.backend import framework
 from runner.model.keras_internals import all_layers
 
-# Batches are not padded if the model would then compute more values than this: too slow.
-_SMALL = 2**23
+# Batches are not padded if a pass would then cost more than this many multiplications (see
+# `runner.capture.cost`), which take some milliseconds on two cores.
+_CHEAP = 2**28
 
 
 def count_samples(inputs: Any) -> int:
@@ -43,15 +44,15 @@ def rounded_up(samples: int) -> int:
     return -(-samples // lanes) * lanes
 
 
-def full_size(samples: int, values: int) -> int:
+def full_size(samples: int, cost: int) -> int:
     """Return the batch size to pad `samples` to, so that all samples are rounded alike.
 
     Parameters
     ----------
     samples
         Number of samples to show.
-    values
-        Number of values that the model computes per sample.
+    cost
+        The estimated cost of a pass per sample.
 
     Returns
     -------
@@ -59,7 +60,7 @@ def full_size(samples: int, values: int) -> int:
         `rounded_up`; `samples` itself where the padded batch would take much longer.
     """
     size = rounded_up(samples)
-    return size if size * values <= _SMALL or 2 * size <= 3 * samples else samples
+    return size if size * cost <= _CHEAP or 2 * size <= 3 * samples else samples
 
 
 def fixed_batch(model: keras.Model) -> int | None:

@@ -48,7 +48,7 @@ class Capture:
     targets
         Targets of the model's loss, shape (sample, ...); needed for gradients.
     enlarged
-        Takes the number of values that the model computes per sample, and returns a larger
+        Takes the estimated cost of a pass per sample, and returns a larger
         first batch with its targets, or ``None``. That batch is shown instead, unless the
         model cannot be called on it or a value has another number of rows.
 
@@ -73,8 +73,10 @@ class Capture:
     fixed_axes : frozenset[TensorSpec]
         The tensors of `tensors` whose first axis has the length of the first batch fixed by
         the model's code: it may or may not be the sample axis.
-    size : int
-        Number of values that all layers together output for a sample.
+    cost : int
+        The estimated cost of a pass per sample (see `runner.capture.cost`).
+    varies : bool
+        Whether showing a batch twice may give different values.
     outputs : tuple[str, ...]
         Names of the activations that the model itself returns.
     eager_because : str or None
@@ -128,11 +130,11 @@ class Capture:
     ) -> tuple[int, Inventory, list[np.ndarray]]:
         passed = None
         if self._traced is not None:
-            self.size = self._traced.example.found.size
-        else:  # only a pass tells the number of values
+            self.cost = self._traced.example.found.cost
+        else:  # only a pass tells its cost
             passed = self._run(batch)
             self._expect(passed[0])
-        larger = None if enlarged is None else enlarged(self.size)
+        larger = None if enlarged is None else enlarged(self.cost)
         if larger is not None:
             passed, rows = None, count_samples(larger[0])
             self.refresh()
@@ -274,6 +276,11 @@ class Capture:
         return self._moves or self._state.carries_resources
 
     @property
+    def varies(self) -> bool:
+        """Whether showing a batch twice may give different values."""
+        return self._traced is None or self._traced.varies or self.carries_state
+
+    @property
     def draws_outside(self) -> bool:
         """Whether a random stream outside the model changes its values."""
         return len(self._variables) > len(self.model.variables)
@@ -325,7 +332,7 @@ class Capture:
             )
         # Those of a trace were made while it was traced.
         assigned = passed.found.assigned if traced is None else []
-        self.size = passed.found.size
+        self.cost = passed.found.cost
         self._moves = bool(passed.updates or assigned)
         for place, value in passed.updates.items():
             self._values[place] = value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import keras
 
 from runner.capture.calls import Call, watch
+from runner.capture.cost import cost_of
 from runner.capture.gradients import watch_with_gradients
 from runner.capture.inventory import Inventory
 from runner.capture.losses import total_loss
@@ -17,7 +17,6 @@ from runner.capture.pre_activations import PreActivations
 from runner.capture.selection import Selection
 from runner.capture.stocktaking import take_inventory
 from runner.engines.engine import Pass
-from runner.model.backend import framework
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +29,13 @@ class Found:
         The layers and tensors of the pass.
     assigned
         Variables other than the given ones that would have been assigned, with new values.
-    size
-        Number of values that all layers together output for a sample.
+    cost
+        The estimated cost of the pass (see `runner.capture.cost`).
     """
 
     inventory: Inventory
     assigned: list[tuple[keras.Variable, Any]]
-    size: int
+    cost: int
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class Forward:
             if key not in known
         ]
         inventory, tensors, refused = taken
-        return Pass(tensors, updates, Found(inventory, assigned, _size(calls)), refused)
+        return Pass(tensors, updates, Found(inventory, assigned, cost_of(calls)), refused)
 
     def _calls(self, inputs: Any, targets: Any) -> list[Call]:
         """Run the model and return every call in it, with what the selected kinds need."""
@@ -112,11 +111,3 @@ class _Scope(keras.StatelessScope):  # type: ignore[misc]
     def add_update(self, update: Any) -> None:
         self.assigned[id(update[0])] = update[0]
         super().add_update(update)
-
-
-def _size(calls: list[Call]) -> int:
-    """Return the number of values that calls output per sample, counting axes of known length."""
-    shapes = [framework().shape_of(tensor) for call in calls for _, tensor in call.outputs]
-    return sum(
-        math.prod(length or 1 for length in shape[1:]) for shape in shapes if shape is not None
-    )

@@ -120,7 +120,7 @@ class Comparison:
             for spec in capture.tensors
             if spec not in self._reasons
         }
-        if capture.carries_state or "none" in verdicts.values():
+        if capture.carries_state or (capture.varies and "none" in verdicts.values()):
             verdicts |= dict.fromkeys(self._unsteady())
         names = [spec.name for spec, verdict in verdicts.items() if verdict == "none"]
         return Findings(
@@ -145,11 +145,11 @@ class Comparison:
     def _sizes(self) -> list[int]:
         if self.fixed:
             return [self._count] * len(self._halves)
-        values = self.capture.size
+        cost = self.capture.cost
         sizes: list[int] = []
         for part in self._halves:
             wide = rounded_up(len(part))
-            if full_size(len(part), values) != wide:  # too slow: repeat only the first half
+            if full_size(len(part), cost) != wide:  # too slow: repeat only the first half
                 wide = len(part) if sizes else 2 * len(part)
             sizes.append(wide)
         if all(size == self._count for size in sizes):

@@ -66,6 +66,8 @@ class Traced(Generic[Found]):
         The resources that running it changes.
     runs_python
         Whether running it runs Python code.
+    varies
+        Whether running it twice with the same arguments may give different values.
     fixed_axes
         Positions of the tensors whose first axis has a fixed length.
     kept
@@ -78,6 +80,7 @@ class Traced(Generic[Found]):
     example: Pass[Found]
     resources: tuple[Resource, ...] = ()
     runs_python: bool = False
+    varies: bool = False
     fixed_axes: frozenset[int] = frozenset()
     kept: tuple[Any, ...] = ()
     largest: tuple[str, int] = ("", 0)

@@ -224,9 +224,9 @@ class Showing:
                     stacklevel=4,
                 )
 
-    def _enlarged(self, values: int) -> tuple[Any, np.ndarray | None] | None:
+    def _enlarged(self, cost: int) -> tuple[Any, np.ndarray | None] | None:
         """Return the first batch, filled up so that all samples are rounded alike."""
-        size = full_size(len(self._first), values)
+        size = full_size(len(self._first), cost)
         if size == len(self._first):
             return None
         self._regroup(size)

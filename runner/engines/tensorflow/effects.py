@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.framework import op_def_registry
 
 from runner.engines.engine import Resource
 from runner.engines.tensorflow.resources import READERS, resource_of
@@ -41,11 +42,22 @@ def changed_by(graph: Any) -> tuple[Resource, ...]:
 
 def runs_python(graph: Any) -> bool:
     """Return whether running a graph runs Python code."""
+    return bool(_types(graph) & _PYTHON)
+
+
+def varies(graph: Any) -> bool:
+    """Return whether running a graph twice may give different values: it draws random numbers."""
+    types = _types(graph) - READERS - _CALLS - _BRANCHES
+    return any(op_def_registry.get(name).is_stateful for name in types)
+
+
+def _types(graph: Any) -> set[str]:
+    """Return the types of all operations that running a graph may run."""
     types = {operation.type for operation in graph.get_operations()}
     if types & (_CALLS | _BRANCHES):
         functions = _Library(graph).functions.values()
         types |= {node.op for function in functions for node in function.node_def}
-    return bool(types & _PYTHON)
+    return types
 
 
 def _source(tensor: Any) -> Any:

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from runner.engines.engine import Found, Pass, Traced
-from runner.engines.tensorflow.effects import changed_by, runs_python
+from runner.engines.tensorflow.effects import changed_by, runs_python, varies
 from runner.engines.tensorflow.tensors import current_graph, is_passed
 from runner.engines.tensorflow.variables import noting_reads
 from runner.patching import patched
@@ -58,6 +58,7 @@ def trace(
         example,
         changed_by(function.graph),
         runs_python(function.graph),
+        varies(function.graph),
         frozenset(fixed),
         tuple(function.graph.variables),
         _largest(function.graph, len(keras.tree.flatten(batch)[0])),
