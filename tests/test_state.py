@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import collections
 import functools
+import io
 import itertools
 import random
+import re
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -550,6 +552,60 @@ def test_a_generator_is_refused_before_it_is_touched() -> None:
             runner.save_run(unfinished, X, "run")
     assert next(layer.mapped) == 1
     assert not Path("run").exists()
+
+
+class Reads(layers.Layer):
+    """Reads a number from an open file in every call."""
+
+    def __init__(self, file: Any) -> None:
+        super().__init__(name="reads")
+        self.file = file
+
+    def call(self, x: Any) -> Any:
+        np.asarray(x)
+        return x + float(self.file.readline())
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        return shape
+
+
+@pytest.mark.parametrize("kind", ["text", "binary", "StringIO", "BytesIO"])
+def test_an_open_file_stays_where_it_is_and_is_read_on_from_batch_to_batch(kind: str) -> None:
+    lines = "".join(f"{number}\n" for number in range(9))
+    Path("numbers").write_text(lines)
+    with (
+        Path("numbers").open() as text,
+        Path("numbers").open("rb") as binary,
+        io.StringIO(lines) as string,
+        io.BytesIO(lines.encode()) as raw,
+    ):
+        file = {"text": text, "binary": binary, "StringIO": string, "BytesIO": raw}[kind]
+        capture = Capture(model_of(Reads(file)), X[:4])
+        for number, shown in enumerate([capture.first, capture(X[:4])]):
+            np.testing.assert_allclose(shown[0] - X[:4], number, rtol=1e-5, atol=1e-6)
+        assert float(file.readline()) == 0
+
+
+def test_a_position_that_cannot_be_restored_is_refused() -> None:
+    class Finds(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__(name="finds")
+            self.found = re.finditer("[0-9]", "0123")
+
+        def call(self, x: Any) -> Any:
+            return x + float(next(self.found)[0])
+
+    layer = Finds()
+    model = model_of(layer)
+    with pytest.raises(InputError, match="'finds' holds a callable_iterator whose position"):
+        runner.save_run(model, X, "run")
+    assert next(layer.found)[0] == "1"
+    Path("numbers").write_text("1\n2\n")
+    with Path("numbers").open() as file:
+        next(file)  # from now on, the file does not tell its position
+        model = model_of(Reads(file))
+        with pytest.raises(InputError, match="holds a TextIOWrapper whose position"):
+            runner.save_run(model, X, "run")
 
 
 def test_an_iterator_of_a_layer_that_is_built_by_the_capture_stays() -> None:

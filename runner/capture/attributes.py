@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import io
 import random
 import sys
 import types
@@ -38,7 +39,7 @@ _HOLDERS = (keras.Operation, keras.metrics.Metric, *TRACKERS, types.SimpleNamesp
 _LOOKED_INTO = (
     tuple, frozenset, list, dict, set, collections.deque, bytearray, np.ndarray, random.Random,
     np.random.RandomState, np.random.Generator, types.MethodType, types.FunctionType,
-    functools.partial, *METHODS,
+    functools.partial, io.IOBase, *METHODS,
 )  # fmt: skip
 # Attributes that Keras itself keeps in a layer and changes when it builds one.
 _OF_KERAS = frozenset((*vars(keras.Model()), *vars(keras.layers.Layer())))

@@ -1,15 +1,17 @@
-"""The contents of lists, dictionaries, sets, arrays and random generators, and how to set them."""
+"""The contents of containers, random generators and open files, and how to set them."""
 
 from __future__ import annotations
 
 import collections
 import functools
+import io
 import random
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
+from runner.capture.iterators import refusal_of
 from runner.model.backend import framework
 
 Put = Callable[[Any], None]
@@ -48,7 +50,26 @@ def contents(thing: Any) -> tuple[Put | None, Any, Iterable[Any]]:
         case np.random.Generator():
             generator = thing.bit_generator
             return functools.partial(setattr, generator, "state"), generator.state, ()
+        case io.BytesIO() | io.StringIO() if not thing.closed:
+            return thing.__setstate__, thing.__getstate__(), ()  # type: ignore[union-attr]
+        case io.IOBase() if _is_read(thing):  # what was written cannot be taken back
+            return functools.partial(_seek, thing), _position(thing), ()
     return None, None, ()
+
+
+def _is_read(file: io.IOBase) -> bool:
+    return not file.closed and file.readable() and not file.writable() and file.seekable()
+
+
+def _position(file: io.IOBase) -> int:
+    try:
+        return file.tell()
+    except OSError as error:  # a text file whose lines are being iterated
+        raise refusal_of(file) from error
+
+
+def _seek(file: io.IOBase, position: int) -> None:
+    file.seek(position)
 
 
 def _put_items_back(now: list[Any], before: list[Any]) -> None:

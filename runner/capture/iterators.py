@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import re
 import sys
 import types
 import warnings
@@ -16,6 +17,7 @@ from runner.errors import InputError
 METHODS = (types.MethodWrapperType, types.BuiltinMethodType)
 """Types of the methods of built-in objects, such as ``itertools.count().__next__``."""
 
+_SCANNER = type(re.compile("").scanner(""))  # type: ignore[attr-defined]  # of re.finditer
 
 _found: dict[Any, bool] = {}
 
@@ -92,6 +94,8 @@ class Copies:
 
     def _copy(self, iterator: Any) -> Any:
         make, arguments, state = _reduced(iterator)
+        if any(isinstance(getattr(part, "__self__", None), _SCANNER) for part in arguments):
+            raise TypeError("cannot copy the position of a regular expression")
         if isinstance(iterator, itertools.cycle):  # it adds what it returns to a list
             state = tuple(list(part) if isinstance(part, list) else part for part in state)
         with _copying():
