@@ -7,11 +7,9 @@ Format: https://parquet.apache.org/docs/file-format/
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from mmap import ACCESS_READ, mmap
-from pathlib import Path
+from mmap import mmap
 from typing import Any, NamedTuple
 
 from runner.thrift import CompactReader
@@ -122,19 +120,6 @@ class ParquetLayout:
     chunks: list[Chunk]
 
 
-@contextlib.contextmanager
-def mapped(path: Path) -> Iterator[mmap]:
-    """Return the content of a file, mapped to memory.
-
-    Raises
-    ------
-    ValueError
-        If the file is empty.
-    """
-    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-        yield data
-
-
 def read_layout(data: bytes | mmap) -> ParquetLayout:
     """Return the layout of a Parquet file.
 
@@ -188,7 +173,7 @@ def around_groups(data: bytes) -> tuple[bytes, bytes]:
     raise ValueError("it holds no groups of rows")
 
 
-def pages(data: mmap, chunk: Chunk) -> Iterator[Page]:
+def pages(data: bytes | mmap, chunk: Chunk) -> Iterator[Page]:
     """Yield the pages of a chunk.
 
     Raises

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from runner.file_names import tensor_table
 from runner.model.backend import Backend
 from runner.probe.batch import Batch
 from runner.probe.probe_hash import ProbeHasher
+from runner.readable_files import ReadableFile
 from runner.record.environment import Environment
 from runner.record.layer_record import LayerRecord, TensorRecord
 from runner.record.publication import Publication
@@ -32,6 +34,11 @@ STORED = own_stored()
 
 _BEGINNING = datetime(2024, 1, 1, tzinfo=UTC)
 _minutes = count()
+
+
+def at(path: Path) -> ReadableFile:
+    """Return a file on the disk as a store gives it."""
+    return ReadableFile(str(path), partial(path.open, "rb"))
 
 
 def spec_of(name: str, array: np.ndarray, order: int = 0) -> TensorSpec:

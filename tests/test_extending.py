@@ -23,6 +23,7 @@ from runner.command_line.entry import main
 from runner.config.compose import compose_one
 from runner.config.references import references_in
 from runner.errors import DamagedError, InputError, RunError
+from runner.file_names import WORKBOOK
 from runner.record.publication import Publication
 from runner.report.writing import write_report
 from runner.runs.runs import Runs
@@ -273,6 +274,9 @@ def test_a_store_of_the_page_holds_what_a_store_promises() -> None:
     assert stored == run.stored
     assert not list(damage(run))
     np.testing.assert_array_equal(run.array("out"), x @ model.get_weights()[0])
+    book = runner.save_run(model, x, store.draft("book"), format="xlsx")
+    assert WORKBOOK in book.record.digests
+    assert not list(damage(book))
     store.add([("run", "b", b"")])
     with closing(sqlite3.connect("runs.db")) as database, database:
         database.execute("update files set content = x'00' where name = 'summary.parquet'")

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from forging import arrow, forge, parquet, put_file
-from making import make_run
+from making import at, make_run
 
 import runner
 from runner.command_line.entry import main
@@ -86,6 +86,12 @@ def nothing(kind: pa.DataType, *inside: pa.Array) -> pa.Array:
     return pa.Array.from_buffers(kind, 3, [None], children=list(inside))
 
 
+def expand(path: Path, format: str, rows: int) -> None:
+    """Check that the file of a table does not expand."""
+    with path.open("rb") as file:
+        check_expansion(file, str(path), format, rows)
+
+
 FOREIGN = {
     "null": pa.nulls(3),
     "string_view": pa.array(["a", "b", "c"], pa.string_view()),
@@ -107,16 +113,16 @@ def test_a_type_that_runner_does_not_write_is_refused(kind: str, tmp_path: Path)
     path.write_bytes(arrow(beside(FOREIGN[kind])))
     why = f"expected numbers, text or tensors in 'x', found {kind}"
     with pytest.raises(DamagedError, match=why):
-        check_expansion(path, "arrow", 3)
+        expand(path, "arrow", 3)
     with pytest.raises(DamagedError, match=why):
-        read_table(path, "arrow")
+        read_table(at(path), "arrow")
     with pytest.raises(DamagedError, match=why):
-        list(read_pieces(path, "arrow", ["sample"], 2))
+        list(read_pieces(at(path), "arrow", ["sample"], 2))
     unwritable = ("run_end_encoded", "list_view", "string_view")  # the last by older versions
     if kind not in unwritable and "fixed_size_list" not in kind:
         path.write_bytes(parquet(beside(FOREIGN[kind])))
         with pytest.raises(DamagedError, match="expected numbers, text or tensors in 'x', found"):
-            read_table(path, "parquet")
+            read_table(at(path), "parquet")
 
 
 def test_a_tensor_has_the_shape_of_its_values(tmp_path: Path) -> None:
@@ -125,13 +131,13 @@ def test_a_tensor_has_the_shape_of_its_values(tmp_path: Path) -> None:
     path.write_bytes(data.replace(b'"shape":[2,2]', b'"shape":[9,9]'))
     for format in ("arrow", "parquet"):
         with pytest.raises(DamagedError):
-            read_table(path, format)
+            read_table(at(path), format)
     path.write_bytes(data)
-    assert frame_of(read_table(path, "arrow"))["x"][2].tolist() == [[1, 1], [1, 1]]
+    assert frame_of(read_table(at(path), "arrow"))["x"][2].tolist() == [[1, 1], [1, 1]]
     storage = pa.array([[1, None, 3, 4]] * 3, TENSORS.type.storage_type)
     path.write_bytes(arrow(beside(pa.ExtensionArray.from_storage(TENSORS.type, storage))))
     with pytest.raises(DamagedError, match="expected no missing value, found one in 'x'"):
-        read_table(path, "arrow")
+        read_table(at(path), "arrow")
 
 
 @pytest.mark.parametrize("write", [parquet, arrow])
@@ -140,7 +146,7 @@ def test_text_that_is_not_utf8_is_damage(write: Any, tmp_path: Path) -> None:
     data = write(beside(pa.array(["aaaa", "zzzz", "b"])))
     path.write_bytes(data.replace(b"zzzz", b"\xff\xff\xff\xff"))
     with pytest.raises(DamagedError, match=r"found a damaged file .*[Uu][Tt][Ff]"):
-        read_table(path, write.__name__)
+        read_table(at(path), write.__name__)
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -151,7 +157,7 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     ):
         (tmp_path / "probe").write_bytes(data)
         with pytest.raises(DamagedError, match="two columns are named 'sample'"):
-            read_table(tmp_path / "probe", format)
+            read_table(at(tmp_path / "probe"), format)
 
 
 MANY = pa.table({"sample": np.zeros(100_000, np.int64)})
@@ -177,7 +183,7 @@ def test_a_small_parquet_file_does_not_unfold_either(data: bytes, why: str, tmp_
     assert len(data) < 4096
     (tmp_path / "probe").write_bytes(data)
     with pytest.raises(DamagedError, match=why):
-        check_expansion(tmp_path / "probe", "parquet", 3)
+        expand(tmp_path / "probe", "parquet", 3)
 
 
 def test_a_batch_that_an_arrow_file_lists_twenty_times_is_refused(tmp_path: Path) -> None:
@@ -199,7 +205,7 @@ def test_a_batch_that_an_arrow_file_lists_twenty_times_is_refused(tmp_path: Path
     with pa.ipc.open_file(bytes(data)) as file:
         assert sum(file.get_batch(n).num_rows for n in range(20)) == 20 << 16
     with pytest.raises(DamagedError, match="10,485,760 bytes of values in fewer"):
-        check_expansion(path, "arrow", 20 << 16)
+        expand(path, "arrow", 20 << 16)
 
 
 def _is_block(data: bytearray, place: int) -> bool:
@@ -211,7 +217,7 @@ def test_what_pandas_says_of_a_table_is_ignored(copy: Path) -> None:
     run = make_run(copy.parent / "w", {"a": np.ones((3, 1), np.float32),
                                        "a/kernel": np.ones((2, 3, 4), np.float32)})  # fmt: skip
     path = next((run / "weights").iterdir())
-    table = read_table(path, "parquet")
+    table = read_table(at(path), "parquet")
     said = b'{"index_columns": ["u0"], "column_indexes": [], "columns": [{"name": "i0", ' \
         b'"field_name": "i0", "pandas_type": "datetime", "numpy_type": "datetime64[ns]", ' \
         b'"metadata": null}]}'  # fmt: skip
@@ -235,8 +241,8 @@ def test_a_table_changed_anywhere_is_read_or_refused(format: str, tmp_path: Path
             changed[place] = draw.choice([0, 1, 2, 127, 128, 255])
         path.write_bytes(changed)
         try:
-            check_expansion(path, format, 3)
-            frame_of(read_table(path, format))
+            expand(path, format, 3)
+            frame_of(read_table(at(path), format))
         except InputError as error:
             refused += len(str(error).splitlines()) == 1
         else:
@@ -357,7 +363,7 @@ def test_hidden_characters_are_visible_in_a_page(copy: Path) -> None:
         record["probe"].update(source=hidden, notes=[hidden])
         record["layers"][0].update(layer_class=hidden, arguments={"activation": hidden})
 
-    table = read_table(copy / "probe.parquet", "parquet")
+    table = read_table(at(copy / "probe.parquet"), "parquet")
     table = table.set_column(1, "label", pa.array([hidden, "\u200eb", "c"]))
     put_file(copy, "probe.parquet", parquet(table))
     forge(copy, edit)
@@ -452,7 +458,7 @@ def test_a_csv_with_a_row_too_many_or_too_few_is_refused(
 
 
 def test_labels_are_those_of_the_samples(copy: Path) -> None:
-    table = read_table(copy / "probe.parquet", "parquet").take([0, 2, 1])
+    table = read_table(at(copy / "probe.parquet"), "parquet").take([0, 2, 1])
     put_file(copy, "probe.parquet", parquet(table))
     for read in (lambda run: run.samples, lambda run: run.labels):
         with pytest.raises(DamagedError, match="its sample ids are not those of the probe"):
@@ -466,7 +472,8 @@ def test_inputs_are_those_whose_hash_is_recorded(
     run = chained(tmp_path / "run", np.full((3, 2), 2, np.float32), format)
     name = f"probe.{format}"
     assert runner.open_run(run).probe.shape == (3, 3)
-    table = read_table(run / name, format, dict.fromkeys(("input0", "input1", "input2"), "float"))
+    types = dict.fromkeys(("input0", "input1", "input2"), "float")
+    table = read_table(at(run / name), format, types)
     columns = table.column_names
     for other in (
         table.set_column(1, "input0", pa.array([1, 1, 2], pa.float32())),
@@ -504,7 +511,7 @@ def test_inputs_are_those_whose_hash_is_recorded(
 def test_statistics_that_no_values_have_are_refused(
     key: str, value: Any, why: str, copy: Path
 ) -> None:
-    table = read_table(copy / "summary.parquet", "parquet")
+    table = read_table(at(copy / "summary.parquet"), "parquet")
     column = pa.array([value], table.schema.field(key).type)
     put_file(copy, "summary.parquet", parquet(table.set_column(
         table.column_names.index(key), key, column)))  # fmt: skip
@@ -516,7 +523,7 @@ def test_figures_of_a_training_are_those_of_the_record(tmp_path: Path) -> None:
     real = Path(shutil.copytree(Path(__file__).parent / "data/version_1", tmp_path / "real"))
     history = runner.open_run(real).history
     for name, column in (("loss", history["loss"] + 1e-12), ("epoch", history.index + 1)):
-        table = read_table(real / "history.parquet", "parquet")
+        table = read_table(at(real / "history.parquet"), "parquet")
         place = table.column_names.index(name)
         other = parquet(table.set_column(place, name, pa.array(column)))
         forged = put_file(Path(shutil.copytree(real, tmp_path / name)), "history.parquet", other)

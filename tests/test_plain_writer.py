@@ -166,7 +166,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, pa.
         ]
         path = folder / f"{file}.parquet"
         path.write_bytes(written(schema, batches, own=True))
-        PARQUET.check_expansion(path, 3000)
+        with path.open("rb") as opened:
+            PARQUET.check_expansion(opened, 3000)
     return folder, {"sample": ids, **flat, **maps}
 
 

@@ -11,6 +11,7 @@ import ml_dtypes
 import numpy as np
 import pyarrow as pa
 import pytest
+from making import at
 
 from runner.errors import DamagedError, InputError
 from runner.probe.memory_sources import as_probe
@@ -157,14 +158,14 @@ def test_each_array_is_read_from_the_columns_it_was_written_to(format: str, tmp_
         columns=shown.layout(),
     )  # fmt: skip
     for record in (recorded, replace(recorded, columns=None)):  # as of before it was recorded
-        read = ShownProbe(path, frame_of(read_table(path, format)), record, format)
+        read = ShownProbe(str(path), frame_of(read_table(at(path), format)), record, format)
         for name, values in x.items():
             np.testing.assert_array_equal(read.input(name).values, values, strict=True)
         np.testing.assert_array_equal(read.select("target"), targets)
         assert read.select("label").squeeze().tolist() == list("uvwx")
     damaged = replace(recorded, columns=(replace(shown.layout()[0], first=30),))
     with pytest.raises(InputError, match="probe: expected 1 columns of label 'label' from column"):
-        ShownProbe(path, frame_of(read_table(path, format)), damaged, format)
+        ShownProbe(str(path), frame_of(read_table(at(path), format)), damaged, format)
 
 
 TEXTS = np.array([["a", "라\n"], ["", '"'], ["b", ","]], object)
@@ -200,9 +201,9 @@ def test_the_inputs_of_a_table_are_compared_with_their_hash(
         has_targets=False, sha256=hasher.content(), sample_ids_sha256="", file="probe",
         has_inputs=True, columns=shown.layout(),
     )  # fmt: skip
-    table = frame_of(read_table(tmp_path / "probe", format))
-    ShownProbe(tmp_path / "probe", table, record, format).check_inputs()
-    other = ShownProbe(tmp_path / "probe", table, replace(record, sha256="0" * 64), format)
+    table = frame_of(read_table(at(tmp_path / "probe"), format))
+    ShownProbe(str(tmp_path / "probe"), table, record, format).check_inputs()
+    other = ShownProbe(str(tmp_path / "probe"), table, replace(record, sha256="0" * 64), format)
     has_nan = any(part.dtype.startswith("float") for part in shown.layout()) and bool(
         table.select_dtypes("float").isna().to_numpy().any()
     )
@@ -257,9 +258,9 @@ def test_more_names_than_columns_are_kept(format: str, tmp_path: Path) -> None:
         has_targets=False, sha256="", sample_ids_sha256="", file="probe", has_inputs=True,
         columns=shown.layout(),
     )  # fmt: skip
-    table = read_table(path, format)
-    names = named_entries(path, table)
-    read = ShownProbe(path, frame_of(table), record, format, names).input("input")
+    table = read_table(at(path), format)
+    names = named_entries(str(path), table)
+    read = ShownProbe(str(path), frame_of(table), record, format, names).input("input")
     taken = "label_" if format == "csv" else "label"  # where it is a column beside the labels
     assert read.entry_names == (taken, *WIDE[1:])
     np.testing.assert_array_equal(read.values, values, strict=True)
@@ -280,4 +281,4 @@ def test_forged_names_are_refused_in_one_line(about: str, message: str) -> None:
     field = pa.field("input", column.type, metadata={"runner": about})
     table = pa.table([column], schema=pa.schema([field]))
     with pytest.raises(DamagedError, match=f"^probe: the names of the inputs .*: {message}"):
-        named_entries(Path("probe"), table)
+        named_entries("probe", table)

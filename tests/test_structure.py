@@ -30,6 +30,8 @@ ORDER = (
     "registry",
     "regular_files",
     "local_paths",
+    "readable_files",
+    "tables.table_error",
     "tables.column_types",
     "tables.expected_columns",
     "tables.table_format",
@@ -154,7 +156,6 @@ ORDER = (
     "tables.summary",
     "tables.plain_parquet",
     "tables.plain_writer",
-    "tables.expansion",
     *sorted(name for name in SOURCES if name.startswith("formats.")),
     "tables.formats",
     "tables.columns",
@@ -485,13 +486,6 @@ def test_the_files_of_a_run_are_touched_by_its_store_alone() -> None:
     packages = ("stores", "config", "command_line", "commands", "probe", "sources", "model")
     users = {module for module in SOURCES if touching(module)}
     assert {module for module in users if module.partition(".")[0] not in packages} == {
-        # These read a file from the path that a store gave.
-        "formats.arrow",
-        "formats.csv",
-        "parquet_layout",
-        "tables.plain_parquet",
-        "screen.screen",
-        # These touch other files.
         "regular_files",  # those that the user names
         "experiment.fingerprint",  # likewise
         "training.fitting",  # Keras writes a model only to a path

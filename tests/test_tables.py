@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from making import STORED
+from making import STORED, at
 
 from runner.errors import InputError
 from runner.file_names import tensor_table
@@ -161,12 +161,12 @@ def test_a_round_trip_keeps_every_bit(tmp_path: Path, format: str, case: Case) -
     path = tmp_path / "table"
     path.write_bytes(written(spec, format, samples, values, sizes, buffer_bytes))
 
-    same(read_array(path, spec, format, rows=len(samples)), values, format)
-    ids = read_samples(path, format, "int64" if samples.dtype == np.int64 else "string")
+    same(read_array(at(path), spec, format, rows=len(samples)), values, format)
+    ids = read_samples(at(path), format, "int64" if samples.dtype == np.int64 else "string")
     assert ids.dtype == samples.dtype
     assert ids.tolist() == samples.tolist()
     if 1 <= np.prod(shape) <= 4096:
-        frame = read_rows(path, spec, format).frame()
+        frame = read_rows(at(path), spec, format).frame()
         assert frame.index.tolist() == samples.tolist()
         same(frame.to_numpy(), values.reshape(len(samples), -1), format)
 
@@ -182,7 +182,7 @@ def test_a_weight_comes_back_whole(
     path = tmp_path / "table"
     with path.open("wb") as sink:
         write_weight(sink, spec, value, format)
-    same(read_array(path, spec, format), value, format)
+    same(read_array(at(path), spec, format), value, format)
 
 
 def test_a_weight_has_a_row_per_entry_of_its_leading_axes(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_weight_has_a_row_per_entry_of_its_leading_axes(tmp_path: Path) -> Non
     with path.open("wb") as sink:
         write_weight(sink, spec, kernel, "parquet")
     assert pd.read_parquet(path).columns.tolist() == ["i0", "i1", "u0", "u1", "u2", "u3"]
-    frame = read_rows(path, spec, "parquet").frame()
+    frame = read_rows(at(path), spec, "parquet").frame()
     assert frame.index.names == ["i0", "i1"]
     assert frame.loc[(1, 2), "u3"] == kernel[1, 2, 3]
 
@@ -201,11 +201,11 @@ def test_the_frame_of_a_vector(tmp_path: Path) -> None:
     values = np.arange(36, dtype=np.float32).reshape(3, 12)
     path = tmp_path / "table.parquet"
     path.write_bytes(written(spec_of((12,)), "parquet", np.arange(3), values))
-    frame = read_rows(path, spec_of((12,)), "parquet").frame()
+    frame = read_rows(at(path), spec_of((12,)), "parquet").frame()
     assert frame.index.name == "sample"
     assert frame.columns.tolist() == [f"u{unit}" for unit in range(12)]
     assert set(frame.dtypes) == {np.dtype("float32")}
-    few = read_rows(path, spec_of((12,)), "parquet", columns=["u10", "u2"]).frame()
+    few = read_rows(at(path), spec_of((12,)), "parquet", columns=["u10", "u2"]).frame()
     pd.testing.assert_frame_equal(few, frame[["u10", "u2"]])
 
 
@@ -214,10 +214,10 @@ def test_the_frame_of_a_map_has_coordinates_for_columns(tmp_path: Path, format: 
     values = np.arange(48, dtype=np.float32).reshape(2, 2, 3, 4)
     path = tmp_path / "table"
     path.write_bytes(written(spec_of((2, 3, 4)), format, np.arange(2), values))
-    frame = read_rows(path, spec_of((2, 3, 4)), format).frame()
+    frame = read_rows(at(path), spec_of((2, 3, 4)), format).frame()
     assert frame.columns.names == ["i0", "i1", "i2"]
     assert frame.loc[1, (1, 2, 3)] == values[1, 1, 2, 3]
-    one = read_rows(path, spec_of((2, 3, 4)), format, columns=["u1_2_3"]).frame()
+    one = read_rows(at(path), spec_of((2, 3, 4)), format, columns=["u1_2_3"]).frame()
     assert one.columns.tolist() == [(1, 2, 3)]
     assert one.to_numpy().tolist() == [[values[0, 1, 2, 3]], [values[1, 1, 2, 3]]]
     frame.iloc[0, 0] = -1  # no read-only memory behind it
@@ -230,12 +230,12 @@ def test_what_is_too_wide_for_a_frame_points_to_the_array(tmp_path: Path) -> Non
         match=r"conv: a frame has at most 4,096 columns, this one would have 8,192; use "
         r"run\.array\('conv'\), which keeps the shape \(64, 128\)",
     ):
-        read_rows(tmp_path / "none", spec_of((64, 128), name="conv"), "parquet")
+        read_rows(at(tmp_path / "none"), spec_of((64, 128), name="conv"), "parquet")
 
 
 def test_an_unknown_unit_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"hidden: there is no unit 'u12'; did you mean 'u1'\?"):
-        read_rows(tmp_path / "none", spec_of((2,)), "parquet", columns=["u12"])
+        read_rows(at(tmp_path / "none"), spec_of((2,)), "parquet", columns=["u12"])
 
 
 @pytest.mark.parametrize("format", ["parquet", "csv"])
@@ -303,10 +303,12 @@ def test_a_map_in_an_arrow_file_stays_on_disk(tmp_path: Path) -> None:
     path = tmp_path / "table.arrow"
     path.write_bytes(written(spec_of((8, 8, 3)), "arrow", np.arange(50), values, [20, 20]))
     before = pa.total_allocated_bytes()
-    array = read_array(path, spec_of((8, 8, 3)), "arrow")
+    array = read_array(at(path), spec_of((8, 8, 3)), "arrow")
     assert pa.total_allocated_bytes() - before < values.nbytes
     assert not array.flags.owndata
     assert not array.flags.writeable
+    if (maps := Path("/proc/self/maps")).exists():
+        assert str(path) in maps.read_text()
     same(array, values, "arrow")
 
 
@@ -315,7 +317,7 @@ def test_an_alias_of_another_kind_reads_the_same_file(tmp_path: Path, format: st
     values = random_values((4, 2, 3), "float32", 0)
     path = tmp_path / "table"
     path.write_bytes(written(spec_of((2, 3)), format, np.arange(4), values))
-    same(read_array(path, spec_of((2, 3), kind="input", name="other"), format), values, format)
+    same(read_array(at(path), spec_of((2, 3), kind="input", name="other"), format), values, format)
 
 
 class FullDisk(io.BytesIO):
@@ -370,7 +372,7 @@ def table(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     for format in STORED:
         with pytest.raises(InputError, match=r"gone: expected a table, found no file"):
-            read_array(tmp_path / "gone", spec_of((3,)), format)
+            read_array(at(tmp_path / "gone"), spec_of((3,)), format)
 
 
 def test_a_file_of_another_shape_is_refused(table: tuple[Path, str]) -> None:
@@ -379,27 +381,27 @@ def test_a_file_of_another_shape_is_refused(table: tuple[Path, str]) -> None:
         r"expected 5 columns \(sample, u0, u1, ..., u3\), found 4 columns|expected a column 'u3'"
     )
     with pytest.raises(InputError, match=message):
-        read_array(path, spec_of((4,)), format)
+        read_array(at(path), spec_of((4,)), format)
     with pytest.raises(InputError, match=r"expected 3 columns \(sample, u0, u1\), found 4 columns"):
-        read_array(path, spec_of((2,)), format)
+        read_array(at(path), spec_of((2,)), format)
 
 
 def test_a_file_with_other_samples_is_refused(table: tuple[Path, str]) -> None:
     path, format = table
     with pytest.raises(InputError, match=r"table: expected 6 rows of 'hidden', found 5"):
-        read_array(path, spec_of((3,)), format, rows=6)
+        read_array(at(path), spec_of((3,)), format, rows=6)
 
 
 def test_a_file_of_another_dtype_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "table"
     path.write_bytes(written(spec_of((3,)), "parquet", np.arange(5), np.ones((5, 3), np.float32)))
     with pytest.raises(InputError, match=r"expected 'u0' to be double, found float"):
-        read_rows(path, spec_of((3,), "float64"), "parquet")
+        read_rows(at(path), spec_of((3,), "float64"), "parquet")
     path.write_bytes(
         written(spec_of((2, 3)), "arrow", np.arange(5), np.ones((5, 2, 3), np.float32))
     )
     with pytest.raises(InputError, match=r"expected 'activation' to be .*shape=\[3,2\].*, found"):
-        read_array(path, spec_of((3, 2)), "arrow")
+        read_array(at(path), spec_of((3, 2)), "arrow")
 
 
 @pytest.mark.parametrize("keep", [0, 3, 30, 0.6])
@@ -408,7 +410,7 @@ def test_a_damaged_file_is_refused(table: tuple[Path, str], keep: float) -> None
     data = path.read_bytes()
     path.write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
     with pytest.raises(InputError, match=r"table: expected "):
-        read_array(path, spec_of((3,)), format, rows=5)
+        read_array(at(path), spec_of((3,)), format, rows=5)
 
 
 @pytest.mark.parametrize("format", STORED)
@@ -416,7 +418,7 @@ def test_an_empty_file_is_called_empty(tmp_path: Path, format: str) -> None:
     path = tmp_path / "table"
     path.touch()
     with pytest.raises(InputError, match=rf"expected a table as {format}, found an empty file$"):
-        read_array(path, spec_of((3,)), format, rows=5)
+        read_array(at(path), spec_of((3,)), format, rows=5)
 
 
 def test_a_damaged_csv_says_what_does_not_fit(tmp_path: Path) -> None:
@@ -424,10 +426,10 @@ def test_a_damaged_csv_says_what_does_not_fit(tmp_path: Path) -> None:
     for damage in ('"sample","u0"\n1,x\n', '"sample","u0"\n1\n', '"sample","u0"\n1,\n'):
         path.write_text(damage)
         with pytest.raises(InputError, match=r"expected a table as csv, found a damaged file"):
-            read_array(path, spec_of((1,)), "csv")
+            read_array(at(path), spec_of((1,)), "csv")
     path.write_bytes(b'"sample","u\xff"\n')
     with pytest.raises(InputError, match=r"damaged file \('utf-8' codec can't decode"):
-        read_array(path, spec_of((1,)), "csv")
+        read_array(at(path), spec_of((1,)), "csv")
 
 
 @pytest.mark.parametrize("format", STORED)
@@ -444,7 +446,7 @@ def test_a_plain_table_comes_back(tmp_path: Path, format: str) -> None:
     path = tmp_path / "table"
     with path.open("wb") as sink:
         write_table(sink, table, format)
-    frame = frame_of(read_table(path, format))
+    frame = frame_of(read_table(at(path), format))
     assert frame["sample"].tolist() == ["1", "02", "x\ny"]
     assert frame["label"].tolist() == [3, 1, 2]
     assert np.isnan(frame["input0"][1])

@@ -28,7 +28,11 @@ def sheet(name: str, **columns: Any) -> Sheet:
     path = Path(f"{len(list(Path().iterdir()))}.parquet")
     with path.open("wb") as sink:
         write_table(sink, pa.table(columns), "parquet")
-    return Sheet(name, "activation", "3", "float32", path, f"activations/{path}")
+    return Sheet(name, "activation", "3", "float32", str(path))
+
+
+def book(sheets: list[Sheet]) -> tuple[bytes, list[str]]:
+    return workbook_of(sheets, lambda name: Path(name).open("rb"))
 
 
 def read(data: bytes) -> dict[str, list[tuple[Any, ...]]]:
@@ -38,7 +42,7 @@ def read(data: bytes) -> dict[str, list[tuple[Any, ...]]]:
 
 def test_each_table_is_a_sheet_and_the_first_lists_them() -> None:
     values = np.array([0.1, 1e-30, 3.4e38], "float32")
-    data, left_out = workbook_of([sheet("hidden", sample=["가", "=1+1", "http://x"], u0=values)])
+    data, left_out = book([sheet("hidden", sample=["가", "=1+1", "http://x"], u0=values)])
     sheets = read(data)
     assert left_out == []
     assert list(sheets) == ["contents", "hidden"]
@@ -54,14 +58,14 @@ def test_each_table_is_a_sheet_and_the_first_lists_them() -> None:
 def test_any_number_up_to_float32_is_exact(dtype: str, bits: str) -> None:
     drawn = np.random.default_rng(0).integers(0, np.iinfo(bits).max, 3000, dtype=bits)
     values = drawn.view(dtype)
-    data, _ = workbook_of([sheet("a", u0=values)])
+    data, _ = book([sheet("a", u0=values)])
     found = np.array([float(row[0]) for row in read(data)["a"][1:]]).astype(dtype)
     same = (found.view(bits) == drawn) | (np.isnan(found) & np.isnan(values))
     assert same.all()
 
 
 def test_what_excel_has_no_numbers_for_is_text() -> None:
-    data, _ = workbook_of(
+    data, _ = book(
         [sheet("a", u0=[np.nan, np.inf, -np.inf], n=[2**60, -(2**53), 1], b=[True, False, True])]
     )
     assert read(data)["a"][1:] == [
@@ -73,7 +77,7 @@ def test_what_excel_has_no_numbers_for_is_text() -> None:
 
 def test_a_map_has_a_column_for_each_number() -> None:
     maps = pa.FixedShapeTensorArray.from_numpy_ndarray(np.arange(8.0).reshape(2, 2, 2))
-    data, _ = workbook_of([sheet("conv", sample=[0, 1], u=maps)])
+    data, _ = book([sheet("conv", sample=[0, 1], u=maps)])
     assert read(data)["conv"] == [
         ("sample", "u0_0", "u0_1", "u1_0", "u1_1"),
         (0, 0, 1, 2, 3),
@@ -87,13 +91,13 @@ def test_named_entries_are_columns_of_their_names() -> None:
     path = Path("probe.parquet")
     with path.open("wb") as sink:
         write_table(sink, pa.table([pa.array([0, 1]), column], schema=schema), "parquet")
-    data, _ = workbook_of([Sheet("probe", "", "", "", path, "probe.parquet")])
+    data, _ = book([Sheet("probe", "", "", "", "probe.parquet")])
     assert read(data)["probe"] == [("sample", "sample_", "폭"), (0, 0, 1), (1, 2, 3)]
 
 
 def test_titles_are_what_excel_allows_and_differ() -> None:
     names = ["a/b:0", "A.b.0", "x" * 40, "x" * 50, "contents", "History", "'q'", "[]*?", "층"]
-    data, _ = workbook_of([sheet(name, u0=[1.0]) for name in names])
+    data, _ = book([sheet(name, u0=[1.0]) for name in names])
     assert list(read(data))[1:] == [
         "a.b.0", "A.b.0~2", "x" * 31, "x" * 29 + "~2", "contents~2", "History.", "q", "....", "층"
     ]  # fmt: skip
@@ -104,7 +108,7 @@ def test_what_does_not_fit_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch)
     tall = sheet("tall", u0=np.zeros(workbook.MAX_ROWS, "int8"))
     monkeypatch.setattr(workbook, "MAX_CELLS", 10)
     tables = [tall, sheet("wide", u=wide), sheet("a", u0=[1.0]), sheet("b", u0=np.zeros(9))]
-    data, left_out = workbook_of(tables)
+    data, left_out = book(tables)
     assert left_out == [
         "tall (no sheet: 1,048,577 rows, Excel takes 1,048,576)",
         "wide (no sheet: 16,900 columns, Excel takes 16,384)",
@@ -116,7 +120,7 @@ def test_what_does_not_fit_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_same_tables_give_the_same_bytes() -> None:
     tables = [sheet("a", u0=[1.0])]
-    assert workbook_of(tables) == workbook_of(tables)
+    assert book(tables) == book(tables)
 
 
 def model() -> keras.Model:

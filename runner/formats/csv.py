@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 from pyarrow import csv
 
-from runner.errors import DamagedError
 from runner.tables.column_types import check_types
 from runner.tables.expected_columns import ExpectedColumns
+from runner.tables.table_error import TableError
 from runner.tables.table_format import GroupWriter, TableFormat
 
 # A row with the maximum number of columns must fit into one block.
@@ -43,33 +43,31 @@ class Csv(TableFormat):
         writer: GroupWriter = csv.CSVWriter(output, schema)
         return writer
 
-    def read(self, path: Path, expected: ExpectedColumns) -> pa.Table:
+    def read(self, file: BinaryIO, expected: ExpectedColumns) -> pa.Table:
         """Return columns of a table."""
-        table = csv.read_csv(path, **_options(path, expected))
-        check_types(path, table.schema)
+        table = csv.read_csv(file, **_options(file, expected))
+        check_types(table.schema)
         return expected.checked(table)
 
-    def pieces(self, path: Path, expected: ExpectedColumns, rows: int) -> Iterator[pa.Table]:  # noqa: ARG002
+    def pieces(self, file: BinaryIO, expected: ExpectedColumns, rows: int) -> Iterator[pa.Table]:  # noqa: ARG002
         """Yield columns of a table in blocks of text."""
-        options = _options(path, expected)
-        with csv.open_csv(path, read_options=csv.ReadOptions(block_size=_BLOCK), **options) as file:
-            check_types(path, file.schema)
-            for batch in file:
+        options = _options(file, expected)
+        blocks = csv.ReadOptions(block_size=_BLOCK)
+        with csv.open_csv(file, read_options=blocks, **options) as batches:
+            check_types(batches.schema)
+            for batch in batches:
                 yield expected.checked(pa.table(batch))
 
-    def check_expansion(self, path: Path, rows: int) -> None:  # noqa: ARG002
+    def check_expansion(self, file: BinaryIO, rows: int) -> None:  # noqa: ARG002
         """Check the number of columns. The rows are checked when they are read."""
-        with path.open("rb") as file:
-            columns = file.readline(_LONGEST_HEADER).count(b",") + 1
+        columns = file.readline(_LONGEST_HEADER).count(b",") + 1
         if columns > _MOST_COLUMNS:
-            raise DamagedError.of(
-                str(path), f"expected at most {_MOST_COLUMNS:,} columns, found {columns:,}"
-            )
+            raise TableError(f"expected at most {_MOST_COLUMNS:,} columns, found {columns:,}")
 
 
-def _options(path: Path, expected: ExpectedColumns) -> dict[str, Any]:
+def _options(file: BinaryIO, expected: ExpectedColumns) -> dict[str, Any]:
     """Return the options for reading a file, after checking the names of its columns."""
-    quoted = _columns(path)
+    quoted = _columns(file)
     expected.check_names(list(quoted))
     text = {name: pa.string() for name, is_text in quoted.items() if is_text}
     return {
@@ -82,11 +80,14 @@ def _options(path: Path, expected: ExpectedColumns) -> dict[str, Any]:
     }
 
 
-def _columns(path: Path) -> dict[str, bool]:
+def _columns(file: BinaryIO) -> dict[str, bool]:
     """Return the columns of a file, and whether each is quoted and thus text."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        names = [cell.strip('"') for cell in file.readline().rstrip("\n").split(",")]
-        start = file.read(1 << 22)
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    try:
+        names = [cell.strip('"') for cell in text.readline().rstrip("\n").split(",")]
+        start = text.read(1 << 22)
+    finally:
+        text.detach().seek(0)
     cells = []
     for match in _CELL.finditer(start):
         cells.append(match[1])

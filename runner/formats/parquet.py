@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from mmap import mmap
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 from pyarrow import parquet as pq
@@ -16,14 +15,14 @@ from runner.parquet_layout import (
     UNCOMPRESSED,
     Chunk,
     Leaf,
-    mapped,
     pages,
     read_layout,
 )
-from runner.tables.expansion import check_rows, not_as_written
+from runner.readable_files import content_of
 from runner.tables.expected_columns import ExpectedColumns
 from runner.tables.plain_parquet import plain_file, small_content
 from runner.tables.plain_writer import PlainWriter, is_plain
+from runner.tables.table_error import check_rows, not_as_written
 from runner.tables.table_format import GroupWriter, TableFormat
 
 # Dictionaries and statistics take longer than the writing itself, and are useless for values
@@ -48,56 +47,53 @@ class Parquet(TableFormat):
         writer: GroupWriter = pq.ParquetWriter(output, schema, **_OPTIONS)
         return writer
 
-    def read(self, path: Path, expected: ExpectedColumns) -> pa.Table:
+    def read(self, file: BinaryIO, expected: ExpectedColumns) -> pa.Table:
         """Return columns of a table."""
-        data = small_content(path)
+        data = small_content(file)
         if (plain := plain_file(data)) is not None:  # whose values are all valid
             expected.check(plain.schema)
             return expected.selected(plain.table(data))
-        # Not read_table: it takes a folder named lr=0.1 for a column. Not a path: Arrow
-        # would look for a file system first, which takes as long as reading a small table.
-        with pa.memory_map(str(path)) as source, pq.ParquetFile(source) as file:
-            expected.check(file.schema_arrow)
-            return expected.checked(file.read(expected.columns, use_threads=not data))
+        with pq.ParquetFile(pa.BufferReader(content_of(file))) as table:
+            expected.check(table.schema_arrow)
+            return expected.checked(table.read(expected.columns, use_threads=not data))
 
-    def pieces(self, path: Path, expected: ExpectedColumns, rows: int) -> Iterator[pa.Table]:
+    def pieces(self, file: BinaryIO, expected: ExpectedColumns, rows: int) -> Iterator[pa.Table]:
         """Yield columns of a table, from each group of rows only what is needed."""
         # With a buffer, a row group is read as needed, however large it is.
-        with pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER) as file:
-            expected.check(file.schema_arrow)
-            for batch in file.iter_batches(rows, columns=expected.columns):
+        with pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER) as table:
+            expected.check(table.schema_arrow)
+            for batch in table.iter_batches(rows, columns=expected.columns):
                 yield expected.checked(pa.table(batch))
 
-    def check_expansion(self, path: Path, rows: int) -> None:
+    def check_expansion(self, file: BinaryIO, rows: int) -> None:
         """Check that a file holds every value of its columns, neither packed nor encoded."""
-        if (plain := plain_file(small_content(path))) is not None:
-            check_rows(path, rows, plain.rows)
-            return
-        with mapped(path) as data:
-            _check_chunks(path, data, rows)
+        if (plain := plain_file(small_content(file))) is not None:
+            check_rows(rows, plain.rows)
+        else:
+            _check_chunks(content_of(file), rows)
 
 
-def _check_chunks(path: Path, data: mmap, rows: int) -> None:
+def _check_chunks(data: bytes | mmap, rows: int) -> None:
     layout = read_layout(data)
     for found in (layout.rows, sum(layout.groups)):
-        check_rows(path, rows, found)
+        check_rows(rows, found)
     columns = len(layout.leaves)
     if [(chunk.group, chunk.leaf) for chunk in layout.chunks] != [
         (group, leaf) for group in range(len(layout.groups)) for leaf in range(columns)
     ]:
-        raise not_as_written(path, "row groups with other columns")
+        raise not_as_written("row groups with other columns")
     total = sum(chunk.end - chunk.start for chunk in layout.chunks)
     if total > len(data):
-        raise not_as_written(path, f"{total:,} bytes of values in fewer")
+        raise not_as_written(f"{total:,} bytes of values in fewer")
     for chunk in layout.chunks:
         leaf = layout.leaves[chunk.leaf]
         if not leaf.lists and chunk.values != layout.groups[chunk.group]:
-            raise not_as_written(path, f"{chunk.values:,} values in '{leaf.name}'")
+            raise not_as_written(f"{chunk.values:,} values in '{leaf.name}'")
         if why := _unlike_plain(data, chunk, leaf):
-            raise not_as_written(path, f"{why} in '{leaf.name}'")
+            raise not_as_written(f"{why} in '{leaf.name}'")
 
 
-def _unlike_plain(data: mmap, chunk: Chunk, leaf: Leaf) -> str:
+def _unlike_plain(data: bytes | mmap, chunk: Chunk, leaf: Leaf) -> str:
     """Return how a chunk differs from values stored one after another; empty if it does not."""
     if chunk.codec != UNCOMPRESSED:
         return "compression"

@@ -26,7 +26,7 @@ _LIST_TIMES = 20
 
 def check_pages(
     path: Path,
-    data: mmap,
+    data: bytes | mmap,
     layout: ParquetLayout,
     numbers: Container[str],
     texts: Container[str],

@@ -99,8 +99,19 @@ class Publication:
         with self.open(name) as file:
             file.write(data)
 
-    def local_path(self, name: str) -> Path:
-        """Return the path of a closed file on this machine, or of a folder for `take_in`.
+    def reopen(self, name: str) -> BinaryIO:
+        """Open a closed file for reading.
+
+        Raises
+        ------
+        InputError
+            If the store cannot read what is not published.
+        """
+        with failure_named(name):
+            return self.draft.reopen(name)
+
+    def local_folder(self, name: str) -> Path:
+        """Return a new folder on this machine for `take_in`.
 
         Raises
         ------
@@ -108,7 +119,7 @@ class Publication:
             If the store keeps no files on this machine.
         """
         with failure_named(name):
-            return self.draft.local_path(name)
+            return self.draft.local_folder(name)
 
     def take_in(self, name: str) -> None:
         """Add the files that other code has written to a folder to the files of the run.

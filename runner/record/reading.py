@@ -45,8 +45,9 @@ def read_record(run: StoredRun) -> RunRecord:
     """
     limit, place = _limit(), run.place(RECORD)
     try:
-        file, size = run.open(RECORD)
-        with file:
+        with run.open(RECORD) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
             text = file.read(size) if size <= limit else b""
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DamagedError.of(place, "no run is there") from error

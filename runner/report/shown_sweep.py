@@ -137,7 +137,7 @@ def _undamaged(
     for number, run in enumerate(runs, 1):
         try:
             for name in run.record.digests:
-                run.file(name)
+                run.file(name).open().close()
             _ = run.summary
             readable.append(run)
         except DamagedError as error:

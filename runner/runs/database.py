@@ -34,13 +34,13 @@ class StoredTable:
     run
         Id of the run.
     path
-        The table's file.
+        The table's file, if DuckDB reads it as the query needs it.
     table
-        The table; ``None`` if DuckDB reads the file as the query needs it.
+        The table otherwise.
     """
 
     run: str
-    path: Path
+    path: Path | None
     table: pa.Table | None
 
     @classmethod
@@ -60,12 +60,12 @@ class StoredTable:
             If the table's file is missing or damaged, or has other columns or rows than recorded.
         """
         tensor, probe, format = run.tensor(name), run.probe_record, run.record.format
-        path = run.file_of(name)
+        file, folder = run.file_of(name), run.stored.folder
         expected = (tensor, format, probe.sample_type, probe.rows, probe.sample_ids_sha256)
-        if whole or not (FORMATS[format].is_queried and _can_be_named(path)):
-            return cls(run.id, path, read_stored(path, *expected))
-        check_stored(path, *expected)
-        return cls(run.id, path, None)
+        if whole or not (FORMATS[format].is_queried and folder and _can_be_named(file.place)):
+            return cls(run.id, None, read_stored(file, *expected))
+        check_stored(file, *expected)
+        return cls(run.id, Path(file.place).absolute(), None)
 
 
 def are_few(runs: Sequence[Run], name: str) -> bool:
@@ -159,15 +159,12 @@ def _view(
         The tables.
     """
     read = [one for one in stored if one.table is not None]
-    named = [one for one in stored if one.table is None]
+    named = {str(one.path): one.run for one in stored if one.path is not None}
     parts = []
-    if named:
-        about = {
-            "path": [str(one.path.absolute()) for one in named],
-            "run": [one.run for one in named],
-        }
+    if named:  # DuckDB takes a path as a pattern
+        about = {"path": list(named), "run": list(named.values())}
         connection.register(f"{given}_files", pa.table(about))
-        listed = ", ".join(_text(_named(one.path)) for one in named)
+        listed = ", ".join(_text(_WILDCARD.sub(r"[\g<0>]", path)) for path in named)
         parts.append(
             f"select f.run, t.* exclude (filename) from read_parquet([{listed}], "
             f"filename=true, hive_partitioning=false, union_by_name=true) t "
@@ -188,17 +185,9 @@ def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _can_be_named(path: Path) -> bool:
+def _can_be_named(path: str) -> bool:
     """Return whether DuckDB accepts a path: not with both a backslash and a wildcard."""
-    return os.name == "nt" or not ("\\" in str(path) and _WILDCARD.search(str(path)))
-
-
-def _named(path: Path) -> str:
-    """Return an absolute path with wildcards escaped, since DuckDB takes every path as a pattern.
-
-    It also takes a path that begins with ``~`` as one in the user's own folder.
-    """
-    return _WILDCARD.sub(r"[\g<0>]", str(path.absolute()))
+    return os.name == "nt" or not ("\\" in path and _WILDCARD.search(path))
 
 
 def _together(view: str, stored: Sequence[StoredTable]) -> pa.Table:

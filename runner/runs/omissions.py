@@ -70,6 +70,6 @@ def with_tables(
     def checked(run: Run) -> None:
         for name in run.layer_outputs if names is None else names:
             if name in run.names:
-                run.file_of(name, step=step)
+                run.file_of(name, step=step).open().close()
 
     return each(runs, checked)[0]

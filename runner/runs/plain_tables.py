@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from math import prod
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -50,20 +49,20 @@ class PlainTables:
     def samples(self) -> np.ndarray:
         """Return the sample ids, of shape (samples,)."""
         rows = self.shown.rows
-        path = self._files.plain(PROBE, rows)
-        samples = read_samples(path, self._record.format, self.shown.sample_type)
-        _check_rows(path, rows, len(samples))
-        check_ids(path, sample_ids_hash(samples), self.shown.sample_ids_sha256)
+        file = self._files.plain(PROBE, rows)
+        samples = read_samples(file, self._record.format, self.shown.sample_type)
+        _check_rows(file.place, rows, len(samples))
+        check_ids(file.place, sample_ids_hash(samples), self.shown.sample_ids_sha256)
         return samples
 
     def probe(self) -> ShownProbe:
         """Return the probe that the model was shown."""
         types = {"sample": self.shown.sample_type}
-        path, table = self._table(PROBE, self.shown.rows, types)
+        place, table = self._table(PROBE, self.shown.rows, types)
         ids = table.column("sample").to_numpy()
-        check_ids(path, sample_ids_hash(ids), self.shown.sample_ids_sha256)
-        entries = named_entries(path, table)
-        probe = ShownProbe(path, frame_of(table), self.shown, self._record.format, entries)
+        check_ids(place, sample_ids_hash(ids), self.shown.sample_ids_sha256)
+        entries = named_entries(place, table)
+        probe = ShownProbe(place, frame_of(table), self.shown, self._record.format, entries)
         if not self._is_compared:
             probe.check_inputs()
             self._is_compared = True
@@ -97,8 +96,8 @@ class PlainTables:
             told = (headline.dead_units, headline.nan, headline.inf)
             dead = frame["dead_units"][frame["kind"] == "activation"].sum()
             if told != (dead, frame["nan"].sum(), frame["inf"].sum()):
-                path = self._files.plain(SUMMARY, len(frame))
-                raise DamagedError.of(str(path), "its counts are not those of the record")
+                place = self._files.plain(SUMMARY, len(frame)).place
+                raise DamagedError.of(place, "its counts are not those of the record")
         return frame
 
     def steps(self) -> pd.DataFrame:
@@ -117,12 +116,12 @@ class PlainTables:
             raise lacks(self._record, HISTORY)
         rows = max(map(len, training.history.values()), default=0)
         types = dict.fromkeys(training.history, "double") | {"epoch": "int64"}
-        path, table = self._table(HISTORY, rows, types)
+        place, table = self._table(HISTORY, rows, types)
         frame = frame_of(table).set_index("epoch")
         recorded = pd.DataFrame(training.history, range(1, rows + 1), dtype="float64")
         found = frame[list(recorded)].replace([np.inf, -np.inf], np.nan)
         if not (frame.index.equals(recorded.index) and found.equals(recorded)):
-            raise DamagedError.of(str(path), "its figures are not those of the record")
+            raise DamagedError.of(place, "its figures are not those of the record")
         return frame
 
     @property
@@ -150,17 +149,17 @@ class PlainTables:
         rows: int,
         types: Mapping[str, str],
         optional: Collection[str] = (),
-    ) -> tuple[Path, pa.Table]:
-        path = self._files.plain(stem, rows)
-        table = read_table(path, self._record.format, types, optional)
-        _check_rows(path, rows, len(table))
-        return path, table
+    ) -> tuple[str, pa.Table]:
+        file = self._files.plain(stem, rows)
+        table = read_table(file, self._record.format, types, optional)
+        _check_rows(file.place, rows, len(table))
+        return file.place, table
 
     def _check_tensors(self, stem: str, frame: pd.DataFrame) -> None:
         """Check that statistics have a row for every tensor, raise DamagedError otherwise."""
-        path = self._files.plain(stem, len(frame))
+        place = self._files.plain(stem, len(frame)).place
         if self._own != set(zip(*(frame[key] for key in DESCRIPTION), strict=True)):
-            raise DamagedError.of(str(path), "expected a row for each tensor of the run")
+            raise DamagedError.of(place, "expected a row for each tensor of the run")
         tensors = {(tensor.kind, tensor.name): tensor for tensor in self._record.tensors}
         shown = 0 if self._record.probe is None else self._record.probe.rows
         for row in frame.to_dict("records"):
@@ -168,7 +167,7 @@ class PlainTables:
             values = prod(tensor.shape) * (shown if tensor.per_sample else 1)
             if not is_possible(row, values):
                 raise DamagedError.of(
-                    str(path), f"no {values:,} values have the statistics of '{tensor.name}'"
+                    place, f"no {values:,} values have the statistics of '{tensor.name}'"
                 )
 
 
@@ -177,6 +176,6 @@ def _later_columns() -> set[str]:
     return {name for name, each in all_statistics().items() if not each.is_in_every_run}
 
 
-def _check_rows(path: Path, expected: int, found: int) -> None:
+def _check_rows(place: str, expected: int, found: int) -> None:
     if found != expected:
-        raise DamagedError.of(str(path), f"expected {expected:,} rows, found {found:,}")
+        raise DamagedError.of(place, f"expected {expected:,} rows, found {found:,}")

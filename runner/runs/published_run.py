@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from runner.errors import InputError
+from runner.readable_files import ReadableFile
 from runner.record.layer_record import TensorRecord
 from runner.record.reading import read_record
 from runner.record.record import ProbeRecord, RunRecord
@@ -175,8 +176,8 @@ class Run:
         stored, probe = self._files.stored(self.tensor(name, kind)), self.probe_record
         format = self.record.format
         parts = [
-            read_rows(path, stored, format, rows=probe.rows, ids=probe.sample_ids_sha256)
-            for path in self._files.of(stored, step)
+            read_rows(file, stored, format, rows=probe.rows, ids=probe.sample_ids_sha256)
+            for file in self._files.of(stored, step)
         ]
         if step != "all":
             return parts[0]
@@ -199,8 +200,8 @@ class Run:
         """
         stored, probe = self._files.stored(self.tensor(name, kind)), self.probe_record
         arrays = [
-            read_array(path, stored, self.record.format, probe.rows, probe.sample_ids_sha256)
-            for path in self._files.of(stored, step)
+            read_array(file, stored, self.record.format, probe.rows, probe.sample_ids_sha256)
+            for file in self._files.of(stored, step)
         ]
         return np.stack(arrays) if step == "all" else arrays[0]
 
@@ -223,8 +224,8 @@ class Run:
             are the entries of its other axes.
         """
         stored, probe = self._files.stored(self.tensor(name, kind)), self.probe_record
-        path, format = self._files.at(stored, step), self.record.format
-        return read_blocks(path, stored, format, probe.rows, probe.sample_ids_sha256)
+        file, format = self._files.at(stored, step), self.record.format
+        return read_blocks(file, stored, format, probe.rows, probe.sample_ids_sha256)
 
     def representation(
         self, name: str, kind: Kind | None = None, step: int | None = None
@@ -312,19 +313,13 @@ class Run:
         """The sample ids, of shape (samples,): int64, or objects that are text."""
         return self._plain.samples()
 
-    def file_of(self, name: str, kind: Kind | None = None, step: int | None = None) -> Path:
-        """Return the path of a tensor's table; arguments as in `blocks`."""
+    def file_of(self, name: str, kind: Kind | None = None, step: int | None = None) -> ReadableFile:
+        """Return the file of a tensor's table; arguments as in `blocks`."""
         return self._files.at(self._files.stored(self.tensor(name, kind)), step)
 
-    def file(self, name: str) -> Path:
-        """Return the path of a file by its name in the record: its path inside the run.
-
-        Raises
-        ------
-        DamagedError
-            If the record names no such file, or the file is damaged.
-        """
-        return self._files.undamaged(name)
+    def file(self, name: str) -> ReadableFile:
+        """Return a file by its path inside the run; raise DamagedError if the record has none."""
+        return self._files.named(name)
 
     @property
     def layers(self) -> pd.DataFrame:

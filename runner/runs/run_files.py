@@ -1,15 +1,16 @@
-"""The files of a published run, checked before they are read."""
+"""The files of a published run, checked when they are opened."""
 
 from __future__ import annotations
 
-from functools import cached_property
+from contextlib import ExitStack
+from functools import cached_property, partial
 from math import prod
-from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from runner.errors import DamagedError, InputError, OutOfMemoryError, some
 from runner.file_names import plain_table
 from runner.preflight import readable
+from runner.readable_files import ReadableFile
 from runner.record.layer_record import TensorRecord
 from runner.record.record import RunRecord
 from runner.stores.digests import FileDigest
@@ -18,7 +19,7 @@ from runner.tables.formats import check_expansion
 
 
 class RunFiles:
-    """Finds the files of a run; each file is checked on first access.
+    """Finds the files of a run; each file is checked when it is first opened.
 
     Parameters
     ----------
@@ -38,30 +39,23 @@ class RunFiles:
     def _digests(self) -> dict[str, FileDigest]:
         return self._record.digests
 
-    def undamaged(self, name: str) -> Path:
-        """Return the path of a file inside the run, after checking that it is undamaged.
+    def named(self, name: str) -> ReadableFile:
+        """Return a file by its path inside the run.
 
         Raises
         ------
         DamagedError
-            If the record names no such file, or it is damaged.
+            If the record names no such file.
         """
         digest = self._digests.get(name)
         if digest is None:
             raise DamagedError.of(
                 self._run.place(name), "is not a file that the run's record names"
             )
-        return self._compared(name, digest)
+        return self._file(name, digest)
 
-    def _compared(self, name: str, digest: FileDigest) -> Path:
-        if name not in self._checked:
-            if found := self._run.damage(name, digest):
-                raise DamagedError.of(self._run.place(name), found, "make the run again")
-            self._checked.add(name)
-        return self._run.local_path(name)
-
-    def plain(self, stem: str, rows: int) -> Path:
-        """Return the path of a table other than those of tensors.
+    def plain(self, stem: str, rows: int) -> ReadableFile:
+        """Return the file of a table other than those of tensors.
 
         Parameters
         ----------
@@ -73,12 +67,12 @@ class RunFiles:
         Raises
         ------
         InputError
-            If the run has no such table, or it is damaged.
+            If the run has no such table.
         """
         name = plain_table(stem, self._record.format)
         if name not in self._record.files:
             raise lacks(self._record, stem)
-        return self._table(name, self._record.files[name], rows)
+        return self._file(name, self._record.files[name], rows)
 
     def stored(self, tensor: TensorRecord) -> TensorRecord:
         """Return the tensor that a file holds: for an alias, the original tensor."""
@@ -87,8 +81,10 @@ class RunFiles:
         owners = (other for other in self._record.tensors if other.alias_of is None)
         return next(other for other in owners if other.file == tensor.file)
 
-    def of(self, stored: TensorRecord, step: int | Literal["all"] | None = None) -> list[Path]:
-        """Return the paths of a tensor's table at one step or at all steps.
+    def of(
+        self, stored: TensorRecord, step: int | Literal["all"] | None = None
+    ) -> list[ReadableFile]:
+        """Return the files of a tensor's table at one step or at all steps.
 
         Raises
         ------
@@ -99,19 +95,19 @@ class RunFiles:
             return [self.at(stored, known.step) for known in self._record.steps]
         return [self.at(stored, step)]
 
-    def at(self, stored: TensorRecord, step: int | Literal["all"] | None = None) -> Path:
-        """Return where a tensor's table is at one step of the training, or at the last.
+    def at(self, stored: TensorRecord, step: int | Literal["all"] | None = None) -> ReadableFile:
+        """Return the file of a tensor's table at one step of the training, or at the last.
 
         Raises
         ------
         InputError
-            If there is no such step, or the file is damaged.
+            If there is no such step.
         """
         record = self._record
         shown = 0 if record.probe is None else record.probe.rows
         rows = shown if stored.per_sample else prod(stored.shape[:-1])
         if step is None:
-            return self._table(stored.file, stored.digest, rows)
+            return self._file(stored.file, stored.digest, rows)
         steps = {known.step: known for known in record.steps}
         if step not in steps:
             there = some([str(known) for known in steps]) or "none; train.capture_at makes some"
@@ -120,21 +116,37 @@ class RunFiles:
             )
         inside = stored.file.removeprefix(f"{record.steps[-1].folder}/")
         known = steps[step]
-        return self._table(f"{known.folder}/{inside}", known.files[inside], rows)
+        return self._file(f"{known.folder}/{inside}", known.files[inside], rows)
 
-    def _table(self, name: str, digest: FileDigest, rows: int) -> Path:
-        """Return the path of a table, after checking that it does not expand in memory."""
-        path = self._compared(name, digest)
-        if name not in self._tables:
-            try:
-                check_expansion(path, self._record.format, rows)
-            except MemoryError as error:
-                size = readable(digest.bytes)
-                raise OutOfMemoryError(
-                    f"{path}: memory ran out while its {size} were mapped to be checked"
-                ) from error
+    def _file(self, name: str, digest: FileDigest, rows: int | None = None) -> ReadableFile:
+        """Return a file of the run; with `rows`, it is a table of so many."""
+        return ReadableFile(self._run.place(name), partial(self._opened, name, digest, rows))
+
+    def _opened(self, name: str, digest: FileDigest, rows: int | None) -> BinaryIO:
+        """Open a file, after checking that it is undamaged and, as a table, does not expand."""
+        if name in self._checked:
+            file = self._run.open(name)
+        else:
+            file = self._run.open_verified(name, digest)
+            self._checked.add(name)
+        if rows is not None and name not in self._tables:
+            with ExitStack() as unless_checked:
+                unless_checked.enter_context(file)
+                self._check_table(file, name, digest, rows)
+                unless_checked.pop_all()
             self._tables.add(name)
-        return path
+        return file
+
+    def _check_table(self, file: BinaryIO, name: str, digest: FileDigest, rows: int) -> None:
+        place = self._run.place(name)
+        try:
+            check_expansion(file, place, self._record.format, rows)
+        except MemoryError as error:
+            size = readable(digest.bytes)
+            raise OutOfMemoryError(
+                f"{place}: memory ran out while its {size} were mapped to be checked"
+            ) from error
+        file.seek(0)
 
 
 def lacks(record: RunRecord, what: str) -> InputError:

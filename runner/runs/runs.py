@@ -106,7 +106,7 @@ class Runs:
             differing = dict(zip(self._columns, values, strict=True))
             # A key or a metric may have the name of another column.
             yield identity | differing | headline | run.record.last_figures | identity
-        yield from ({"run": one.path.name, "status": "UNREADABLE"} for one in self.unreadable)
+        yield from ({"run": one.name, "status": "UNREADABLE"} for one in self.unreadable)
 
     def where(self, **conditions: Any) -> Runs:
         """Return the runs that meet all conditions.

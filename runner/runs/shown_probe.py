@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -41,8 +40,8 @@ class ShownProbe:
 
     Parameters
     ----------
-    path, table
-        The run's file, and its table, ``sample`` first.
+    place, table
+        Where the run's file is, and its table, ``sample`` first.
     record
         Record of the probe.
     table_format
@@ -58,7 +57,7 @@ class ShownProbe:
 
     def __init__(
         self,
-        path: Path,
+        place: str,
         table: pd.DataFrame,
         record: ProbeRecord,
         table_format: str,
@@ -77,14 +76,14 @@ class ShownProbe:
         for part in layout:
             if min(part.first, part.count) < 0 or part.first + part.count > len(names):
                 raise DamagedError.of(
-                    str(path),
+                    place,
                     f"expected {part.count} columns of {part.role} '{part.name}' from column "
                     f"{part.first} on, found {len(names)} columns in all",
                 )
         width = 1 + sum(part.count for part in layout)
         if record.columns is not None and len(names) != width:
-            raise DamagedError.of(str(path), f"expected {width} columns, found {len(names)}")
-        self._path = path
+            raise DamagedError.of(place, f"expected {width} columns, found {len(names)}")
+        self._place = place
         self._record = record
         self._is_text = FORMATS[table_format].is_text
         self._layout = layout
@@ -96,10 +95,10 @@ class ShownProbe:
             try:
                 table = table.astype(types)
             except (ValueError, TypeError, OverflowError) as error:
-                raise DamagedError.of(str(path), f"not of the recorded types: {error}") from error
+                raise DamagedError.of(place, f"not of the recorded types: {error}") from error
         for name, part in parts.items():
             if why := _unlike(table[name], part):
-                raise DamagedError.of(str(path), f"column '{name}': {why}")
+                raise DamagedError.of(place, f"column '{name}': {why}")
         self.table = table.set_index("sample")
 
     def select(self, role: Role) -> pd.DataFrame:
@@ -166,7 +165,7 @@ class ShownProbe:
             return
         if not is_content_hash(self._record.sha256, inputs):
             raise DamagedError.of(
-                str(self._path), "its inputs are not those whose hash is recorded (probe.sha256)"
+                self._place, "its inputs are not those whose hash is recorded (probe.sha256)"
             )
 
     def _columns(self, part: ProbeColumns) -> tuple[str, ...]:

@@ -24,24 +24,20 @@ def add_workbook(publication: Publication, layers: Iterable[LayerRecord]) -> Non
     layers
         The records of the layers; for a training, those at its end.
     """
-    sheets = [
-        Sheet(name, "", "", "", publication.local_path(f"{name}.parquet"), f"{name}.parquet")
-        for name in _PLAIN
-    ]
+    sheets = [Sheet(name, "", "", "", f"{name}.parquet") for name in _PLAIN]
     sheets += [
         Sheet(
             tensor.name,
             tensor.kind,
             " x ".join(map(str, tensor.shape)),
             tensor.dtype,
-            publication.local_path(tensor.file),
             tensor.file,
         )
         for layer in layers
         for tensor in layer.tensors
         if tensor.alias_of is None
     ]
-    data, left_out = workbook_of(sheets)
+    data, left_out = workbook_of(sheets, publication.reopen)
     publication.write(WORKBOOK, data)
     if left_out:
         said = f"{len(left_out)} tables are not in {WORKBOOK}: {some(left_out)}"

@@ -210,7 +210,8 @@ def _own_configs(run: Run) -> list[str]:
     if name not in run.record.files or run.record.files[name].bytes > _LARGEST_YAML:
         return []
     try:
-        node = yaml.load(run.file(name).read_text(encoding="utf-8"), _Unaliased)["hydra"]
+        with run.file(name).open() as file:
+            node = yaml.load(file.read().decode(), _Unaliased)["hydra"]
         sources = node["runtime"]["config_sources"]
         folders = [str(own["path"]) for own in sources if own["provider"] == "command-line"]
         flags = [word for folder in folders for word in ("--config-dir", str(_from_here(folder)))]

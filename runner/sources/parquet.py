@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from runner.errors import InputError, first_line
-from runner.parquet_layout import mapped, read_layout
+from runner.parquet_layout import read_layout
 from runner.probe.arrow_values import why_not_numbers
 from runner.probe.columns import MAX_COLUMNS, ColumnRoles, TableProbe, TableSource
 from runner.probe.parquet_pages import check_pages
 from runner.probe.probe import Probe
+from runner.readable_files import content_of
 from runner.regular_files import regular_file, what_it_is
 from runner.tensors import InputSpec
 
@@ -45,19 +46,20 @@ class ParquetConfig(TableSource):
 def _parquet_probe(config: ParquetConfig) -> Probe:
     path = regular_file(config.path, "probe.path")
     with _read_from(path):
-        with mapped(path) as data:
-            layout = read_layout(data)
-            with _opened(path) as file:
-                schema = file.schema_arrow
-            _check_names(schema.names)
-            index, ids = _pandas_index(schema, layout.rows)
-            roles = ColumnRoles(config, schema.names, f"parquet {config.path}", index, index)
-            for name in roles.numbers:
-                wrong = why_not_numbers(schema.field(name).type)
-                if wrong is not None:
-                    message = f"{path}: column '{name}' holds {wrong}, not numbers"
-                    raise InputError.of("probe.path", message, roles.advice)
-            check_pages(path, data, layout, roles.numbers, roles.texts, config.max_bytes)
+        with path.open("rb") as file:
+            data = content_of(file)
+        layout = read_layout(data)
+        with _opened(path) as file:
+            schema = file.schema_arrow
+        _check_names(schema.names)
+        index, ids = _pandas_index(schema, layout.rows)
+        roles = ColumnRoles(config, schema.names, f"parquet {config.path}", index, index)
+        for name in roles.numbers:
+            wrong = why_not_numbers(schema.field(name).type)
+            if wrong is not None:
+                message = f"{path}: column '{name}' holds {wrong}, not numbers"
+                raise InputError.of("probe.path", message, roles.advice)
+        check_pages(path, data, layout, roles.numbers, roles.texts, config.max_bytes)
         values: dict[str, int] = {}
         for chunk in layout.chunks:
             column = layout.leaves[chunk.leaf].name

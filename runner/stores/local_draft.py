@@ -91,11 +91,14 @@ class LocalDraft(Draft):
         (self._staging.path / name).unlink()
         self._names.remove(name)
 
-    def local_path(self, name: str) -> Path:
-        """Return a path in the staged folder."""
+    def reopen(self, name: str) -> BinaryIO:
+        """Open a file in the staged folder."""
+        return (self._staging.path / name).open("rb")
+
+    def local_folder(self, name: str) -> Path:
+        """Make a folder in the staged folder."""
         path = self._staging.path / name
-        if name not in self._names:
-            path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True)
         return path
 
     def take_in(self, folder: str) -> dict[str, FileDigest]:

@@ -44,10 +44,9 @@ class LocalRun(StoredRun):
         """The folder of the run."""
         return Path(self._folder)
 
-    def open(self, name: str) -> tuple[BinaryIO, int]:
+    def open(self, name: str) -> BinaryIO:
         """Open a regular file inside the folder; links that lead out of it are refused."""
-        file = open(self._checked(name), "rb", buffering=0)  # noqa: PTH123, SIM115
-        return file, os.fstat(file.fileno()).st_size
+        return open(self._checked(name), "rb")  # noqa: PTH123
 
     def names(self) -> Iterator[str | Unreadable]:
         """Yield the names of all files, of links, and of folders that cannot be listed."""
@@ -60,10 +59,6 @@ class LocalRun(StoredRun):
         for error in unreadable:
             name = self._inside(error.filename)
             yield Unreadable(name, f"{name}: cannot be read: {error.strerror}")
-
-    def local_path(self, name: str) -> Path:
-        """Return the path of a file in the folder."""
-        return Path(self._folder, name)
 
     def _real(self) -> str:
         return os.path.realpath(self._folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -97,11 +98,20 @@ class Draft(ABC):
     def remove(self, name: str) -> None:
         """Remove a closed file."""
 
-    def local_path(self, name: str) -> Path:
-        """Return the path of a closed file, or of a folder, on this machine.
+    def reopen(self, name: str) -> BinaryIO:
+        """Open a closed file for reading, from which the workbook is made. By default, refused.
 
-        For code that reads or writes only there: the workbook, and callbacks of a training. A
-        folder is made if it is missing. By default, refused.
+        Raises
+        ------
+        InputError
+            If the store cannot read what is not published.
+        """
+        raise InputError.of(self.place(name), "its store reads published runs alone")
+
+    def local_folder(self, name: str) -> Path:
+        """Return a new folder on this machine, to which callbacks of a training write files.
+
+        By default, refused.
 
         Raises
         ------
@@ -111,7 +121,7 @@ class Draft(ABC):
         raise InputError.of(self.place(name), "its store keeps no files on this machine")
 
     def take_in(self, folder: str) -> Mapping[str, FileDigest]:
-        """Add what other code wrote to the `local_path` of a folder to the files of the run.
+        """Add what other code wrote to a `local_folder` to the files of the run.
 
         A folder without files is removed.
 
@@ -125,7 +135,7 @@ class Draft(ABC):
         RunError
             If there is a link in the folder.
         """
-        raise NotImplementedError  # not asked where `local_path` is refused
+        raise NotImplementedError  # not asked where `local_folder` is refused
 
     @abstractmethod
     def commit(self, record: bytes) -> StoredRun:
@@ -169,17 +179,11 @@ class StoredRun(ABC):
         return None
 
     @abstractmethod
-    def open(self, name: str) -> tuple[BinaryIO, int]:
-        """Open a file of the run for reading from its beginning.
+    def open(self, name: str) -> BinaryIO:
+        """Open a file of the run for reading from its beginning; it can be sought in.
 
-        The name may come from anyone; what is opened must lie inside the run.
-
-        Returns
-        -------
-        file : BinaryIO
-            The open file.
-        size : int
-            Its size in bytes.
+        The name may come from anyone; what is opened must lie inside the run. A file on a disk is
+        mapped into memory where that saves reading it, one without a descriptor is read.
 
         Raises
         ------
@@ -198,18 +202,34 @@ class StoredRun(ABC):
         A folder that cannot be listed is yielded as `Unreadable`, by its path inside the run.
         """
 
-    def local_path(self, name: str) -> Path:
-        """Return the path of a file on this machine, with the content that `open` gives.
+    def open_verified(self, name: str, digest: FileDigest) -> BinaryIO:
+        """Open a file as `open` does, after comparing its content with its digest.
 
-        For what reads files only there: tables, which are mapped into memory, and DuckDB. A
-        remote store downloads the file. By default, refused.
+        A file of the wrong size is not read.
 
         Raises
         ------
-        InputError
-            If the store keeps no files on this machine.
+        DamagedError
+            If it is not as recorded, is missing or cannot be read.
         """
-        raise InputError.of(self.place(name), "its store keeps no files on this machine")
+        try:
+            with contextlib.ExitStack() as unless_returned:
+                file = unless_returned.enter_context(self.open(name))
+                size = file.seek(0, os.SEEK_END)
+                file.seek(0)
+                found = FileDigest.of(file) if size == digest.bytes else f"{size:,} bytes"
+                if found != digest:
+                    raise self._damaged(name, f"damaged: expected {digest}, found {found}")
+                file.seek(0)
+                unless_returned.pop_all()
+        except FileNotFoundError as error:
+            raise self._damaged(name, "is missing") from error
+        except OSError as error:
+            raise self._damaged(name, f"cannot be read: {error.strerror or error}") from error
+        return file
+
+    def _damaged(self, name: str, why: str) -> DamagedError:
+        return DamagedError.of(self.place(name), why, "make the run again")
 
     def damages(self, digests: Mapping[str, FileDigest]) -> Iterator[tuple[str, str]]:
         """Yield the name of each damaged file, and a description as in `damage`.
@@ -226,8 +246,6 @@ class StoredRun(ABC):
     def damage(self, name: str, digest: FileDigest) -> str:
         """Return a description of the damage of a file; empty if it is as recorded.
 
-        A file of the wrong size is not read.
-
         Parameters
         ----------
         name
@@ -236,18 +254,10 @@ class StoredRun(ABC):
             Recorded digest of the file.
         """
         try:
-            file, size = self.open(name)
-            with file:
-                if size != digest.bytes:
-                    return f"damaged: expected {digest}, found {size:,} bytes"
-                found = FileDigest.of(file)
+            self.open_verified(name, digest).close()
         except DamagedError as error:
             return error.problems[0].message
-        except FileNotFoundError:
-            return "is missing"
-        except OSError as error:
-            return f"cannot be read: {error.strerror or error}"
-        return "" if found == digest else f"damaged: expected {digest}, found {found}"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -266,9 +276,9 @@ class Unreadable:
     why: str
 
     @property
-    def path(self) -> Path:
-        """The place as a path."""
-        return Path(self.place)
+    def name(self) -> str:
+        """The last part of the place."""
+        return Path(self.place).name
 
 
 @contextlib.contextmanager

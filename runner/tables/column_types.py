@@ -7,11 +7,10 @@ outside of their columns. A run's tables may come from anyone.
 from __future__ import annotations
 
 from math import prod
-from pathlib import Path
 
 import pyarrow as pa
 
-from runner.errors import DamagedError
+from runner.tables.table_error import TableError
 
 NUMBERS = frozenset(
     map(
@@ -27,23 +26,21 @@ NUMBERS = frozenset(
 """Types of single values; all other columns hold text, or tensors of these."""
 
 
-def check_types(path: Path, schema: pa.Schema) -> None:
+def check_types(schema: pa.Schema) -> None:
     """Check the names and types of a table's columns before its values are read.
 
     Raises
     ------
-    DamagedError
+    TableError
         If Runner writes no column of such a type, or two columns have the same name.
     """
     names = schema.names
     if len(set(names)) < len(names):
         twice = next(name for name in names if schema.get_all_field_indices(name)[1:])
-        raise DamagedError.of(str(path), f"two columns are named '{twice}'")
+        raise TableError(f"two columns are named '{twice}'")
     for name, kind in zip(names, schema.types, strict=True):
         if kind not in NUMBERS and kind != pa.string() and not _is_tensor(kind):
-            raise DamagedError.of(
-                str(path), f"expected numbers, text or tensors in '{name}', found {kind}"
-            )
+            raise TableError(f"expected numbers, text or tensors in '{name}', found {kind}")
 
 
 def _is_tensor(kind: pa.DataType) -> bool:
@@ -60,21 +57,19 @@ def _is_tensor(kind: pa.DataType) -> bool:
     )
 
 
-def checked(path: Path, table: pa.Table) -> pa.Table:
+def checked(table: pa.Table) -> pa.Table:
     """Return a table without its own metadata, after checking that all of its values are valid.
 
     The metadata that pandas writes could rename and convert columns.
 
     Parameters
     ----------
-    path
-        Path of the table's file, for messages.
     table
         Table whose types have been checked.
 
     Raises
     ------
-    DamagedError
+    TableError
         If a value is missing.
     pyarrow.ArrowInvalid
         If a value is invalid, such as text that is not UTF-8.
@@ -82,7 +77,7 @@ def checked(path: Path, table: pa.Table) -> pa.Table:
     table.validate(full=True)
     for name, column in zip(table.column_names, table.columns, strict=True):
         if column.null_count or (_is_tensor(column.type) and any(map(_has_gaps, column.chunks))):
-            raise DamagedError.of(str(path), f"expected no missing value, found one in '{name}'")
+            raise TableError(f"expected no missing value, found one in '{name}'")
     return table.replace_schema_metadata()
 
 

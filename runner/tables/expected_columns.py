@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pyarrow as pa
 
-from runner.errors import DamagedError
 from runner.tables.column_types import check_types, checked
+from runner.tables.table_error import TableError
 
 
 @dataclass(frozen=True)
@@ -18,8 +17,6 @@ class ExpectedColumns:
 
     Attributes
     ----------
-    path
-        Path of the file, for messages.
     columns
         Names of the columns to read; ``None``: all.
     types
@@ -28,7 +25,6 @@ class ExpectedColumns:
         Names of all columns that the file must have; ``None`` to accept any.
     """
 
-    path: Path
     columns: list[str] | None = None
     types: Mapping[str, pa.DataType] = field(default_factory=dict)
     every: Sequence[str] | None = None
@@ -38,42 +34,36 @@ class ExpectedColumns:
 
         Raises
         ------
-        DamagedError
+        TableError
             If they differ from the expected, or Runner writes no column of such a type.
         """
         self.check_names(schema.names)
-        check_types(self.path, schema)
+        check_types(schema)
         for name, kind in zip(schema.names, schema.types, strict=True):
             expected = self.types.get(name, kind)
             if kind != expected:
-                raise DamagedError.of(
-                    str(self.path), f"expected '{name}' to be {expected}, found {kind}"
-                )
+                raise TableError(f"expected '{name}' to be {expected}, found {kind}")
 
     def check_names(self, names: Sequence[str]) -> None:
-        """Check the names of a file's columns, raise DamagedError if others are expected."""
+        """Check the names of a file's columns, raise TableError if others are expected."""
         known = set(names)
         missing = [name for name in self.every or self.columns or () if name not in known]
         if missing:
-            raise DamagedError.of(
-                str(self.path), f"expected a column '{missing[0]}', found {_some(names)}"
-            )
+            raise TableError(f"expected a column '{missing[0]}', found {_some(names)}")
         if self.every is not None and list(names) != list(self.every):
-            raise DamagedError.of(
-                str(self.path), f"expected {_some(self.every)}, found {_some(names)}"
-            )
+            raise TableError(f"expected {_some(self.every)}, found {_some(names)}")
 
     def checked(self, table: pa.Table) -> pa.Table:
         """Return the columns of a table, after checking that all of their values are valid.
 
         Raises
         ------
-        DamagedError
+        TableError
             If a value is missing.
         pyarrow.ArrowInvalid
             If a value is invalid, such as text that is not UTF-8.
         """
-        return checked(self.path, self.selected(table))
+        return checked(self.selected(table))
 
     def selected(self, table: pa.Table) -> pa.Table:
         """Return the columns of a table that are to be read."""

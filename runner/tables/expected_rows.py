@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import prod
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,13 +12,13 @@ from runner.tables.layout import Layout
 from runner.tensors import TensorSpec
 
 
-def check_ids(path: Path, found: str, ids: str | None) -> None:
+def check_ids(place: str, found: str, ids: str | None) -> None:
     """Check the sample ids of a table.
 
     Parameters
     ----------
-    path
-        Path of the table's file.
+    place
+        Where the table's file is.
     found
         SHA-256 over its sample ids.
     ids
@@ -31,9 +30,7 @@ def check_ids(path: Path, found: str, ids: str | None) -> None:
         If it has other sample ids, or in another order.
     """
     if ids not in (None, found):
-        raise DamagedError.of(
-            str(path), "its sample ids are not those of the probe, in their order"
-        )
+        raise DamagedError.of(place, "its sample ids are not those of the probe, in their order")
 
 
 def ids_of(table: pa.Table) -> np.ndarray:
@@ -50,9 +47,9 @@ def check_values(spec: TensorSpec, values: np.ndarray, shape: tuple[int, ...]) -
         )
 
 
-def check_rows(path: Path, spec: TensorSpec, layout: Layout, found: int, rows: int | None) -> None:
+def check_rows(place: str, spec: TensorSpec, layout: Layout, found: int, rows: int | None) -> None:
     """Check that a table has the expected number of rows, raise DamagedError otherwise."""
     expected = rows if spec.per_sample else prod(spec.shape[: len(layout.index)])
     if expected not in (None, found):
         wrong = f"expected {expected:,} rows of '{spec.name}', found {found:,}"
-        raise DamagedError.of(str(path), wrong)
+        raise DamagedError.of(place, wrong)

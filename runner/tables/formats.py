@@ -6,14 +6,15 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
 
 from runner.errors import DamagedError, InputError, OutOfMemoryError, first_line
+from runner.readable_files import ReadableFile
 from runner.table_formats import FORMATS
 from runner.tables.expected_columns import ExpectedColumns
+from runner.tables.table_error import TableError
 
 _OUTPUT_BUFFER = 1 << 16
 
@@ -85,7 +86,7 @@ class _Sink:
 
 
 def read_file(
-    path: Path,
+    file: ReadableFile,
     format: str,
     columns: Sequence[str] | None = None,
     types: Mapping[str, pa.DataType] | None = None,
@@ -95,8 +96,8 @@ def read_file(
 
     Parameters
     ----------
-    path
-        Path of the table's file. An Arrow file is memory-mapped.
+    file
+        The table's file. An Arrow file on a disk is memory-mapped.
     format
         A key of `runner.table_formats.FORMATS`.
     columns
@@ -113,13 +114,13 @@ def read_file(
         If the file is missing or damaged, or its columns or types differ from the expected.
     """
     chosen = None if columns is None else list(columns)
-    expected = ExpectedColumns(path, chosen, types or {}, every)
-    with _damage_named(path, format):
-        return FORMATS[format].read(path, expected)
+    expected = ExpectedColumns(chosen, types or {}, every)
+    with _opened(file, format) as opened:
+        return FORMATS[format].read(opened, expected)
 
 
 def read_pieces(
-    path: Path,
+    file: ReadableFile,
     format: str,
     columns: Sequence[str],
     rows: int,
@@ -132,7 +133,7 @@ def read_pieces(
 
     Parameters
     ----------
-    path, format, types, every
+    file, format, types, every
         As in `read_file`.
     columns
         Columns to read.
@@ -144,19 +145,21 @@ def read_pieces(
     DamagedError
         As in `read_file`.
     """
-    expected = ExpectedColumns(path, list(columns), types or {}, every)
-    with _damage_named(path, format):
-        for piece in FORMATS[format].pieces(path, expected, rows):
+    expected = ExpectedColumns(list(columns), types or {}, every)
+    with _opened(file, format) as opened:
+        for piece in FORMATS[format].pieces(opened, expected, rows):
             for start in range(0, len(piece), rows):
                 yield piece.slice(start, rows).combine_chunks()
 
 
-def check_expansion(path: Path, format: str, rows: int) -> None:
+def check_expansion(file: BinaryIO, place: str, format: str, rows: int) -> None:
     """Check that a table cannot take far more memory than the size of its file.
 
     Parameters
     ----------
-    path, format
+    file, place
+        The table's file, open at its beginning, and where it is.
+    format
         As in `read_file`.
     rows
         Number of rows that the table must have.
@@ -166,38 +169,49 @@ def check_expansion(path: Path, format: str, rows: int) -> None:
     DamagedError
         If the table is compressed or encoded, or has another number of rows.
     """
-    with _damage_named(path, format):
-        FORMATS[format].check_expansion(path, rows)
+    with _damage_named(place, format):
+        _refuse_empty(file, format)
+        FORMATS[format].check_expansion(file, rows)
 
 
 @contextlib.contextmanager
-def _damage_named(path: Path, format: str) -> Iterator[None]:
+def _opened(table: ReadableFile, format: str) -> Iterator[BinaryIO]:
+    """Open a table's file; errors are those of `_damage_named`."""
+    with _damage_named(table.place, format), table.open() as opened:
+        _refuse_empty(opened, format)
+        yield opened
+
+
+@contextlib.contextmanager
+def _damage_named(place: str, format: str) -> Iterator[None]:
     """Turn errors of reading a file into a DamagedError: it is missing or damaged.
 
     A MemoryError is passed on, since it does not mean that the file is damaged.
     """
     try:
-        _refuse_empty(path, format)
         yield
     except (InputError, MemoryError):
         raise
+    except TableError as error:
+        raise DamagedError.of(place, str(error)) from None
     except FileNotFoundError:
-        raise DamagedError.of(str(path), "expected a table, found no file") from None
+        raise DamagedError.of(place, "expected a table, found no file") from None
     except Exception as error:  # a damaged file may raise anything, also in another package
         if os.strerror(errno.ENOMEM) in str(error):  # from mapping a file; Arrow sets no errno
             raise MemoryError(first_line(error)) from error
         raise DamagedError.of(
-            str(path), f"expected a table as {format}, found a damaged file ({first_line(error)})"
+            place, f"expected a table as {format}, found a damaged file ({first_line(error)})"
         ) from error
 
 
-def _refuse_empty(path: Path, format: str) -> None:
-    if not path.stat().st_size:
-        raise DamagedError.of(str(path), f"expected a table as {format}, found an empty file")
+def _refuse_empty(file: BinaryIO, format: str) -> None:
+    if not file.read(1):
+        raise TableError(f"expected a table as {format}, found an empty file")
+    file.seek(0)
 
 
 @contextlib.contextmanager
-def whole_in_memory(path: Path, tensor: str) -> Iterator[None]:
+def whole_in_memory(place: str, tensor: str) -> Iterator[None]:
     """Turn a MemoryError into an OutOfMemoryError that names the tensor being read.
 
     Raises
@@ -209,6 +223,6 @@ def whole_in_memory(path: Path, tensor: str) -> Iterator[None]:
         yield
     except MemoryError as error:
         raise OutOfMemoryError(
-            f"{path}: memory ran out while '{tensor}' was read as a whole; "
+            f"{place}: memory ran out while '{tensor}' was read as a whole; "
             f"run.blocks('{tensor}') yields it in pieces"
         ) from error

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 from pyarrow import parquet as pq
@@ -51,11 +50,11 @@ class PlainFile(NamedTuple):
         return pa.Table.from_arrays(columns, schema=self.schema)
 
 
-def small_content(path: Path) -> bytes:
-    """Return the content of a file; nothing if it is not small."""
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123
-        size = os.fstat(file.fileno()).st_size
-        return file.read(size) if size <= SMALL else b""
+def small_content(file: BinaryIO) -> bytes:
+    """Return the content of an open file; nothing if it is not small."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return file.read(size) if size <= SMALL else b""
 
 
 def plain_file(data: bytes) -> PlainFile | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -11,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from runner.errors import DamagedError, first_line
+from runner.readable_files import ReadableFile
 from runner.table_formats import FORMATS
 from runner.tables.columns import SAMPLE_TYPES, SampleType, entries_of, flattened
 from runner.tables.formats import TableFile, read_file
@@ -34,7 +34,7 @@ def write_table(sink: BinaryIO, table: pa.Table, format: str) -> None:
     file.finish()
 
 
-def read_samples(path: Path, format: str, sample_type: SampleType) -> np.ndarray:
+def read_samples(file: ReadableFile, format: str, sample_type: SampleType) -> np.ndarray:
     """Return the sample ids of a table, which have the recorded type.
 
     Returns
@@ -48,11 +48,11 @@ def read_samples(path: Path, format: str, sample_type: SampleType) -> np.ndarray
         If the file is missing or damaged, or has no sample ids.
     """
     types = {"sample": SAMPLE_TYPES[sample_type]}
-    return np.asarray(read_file(path, format, ["sample"], types).column("sample").to_numpy())
+    return np.asarray(read_file(file, format, ["sample"], types).column("sample").to_numpy())
 
 
 def read_table(
-    path: Path,
+    file: ReadableFile,
     format: str,
     types: Mapping[str, str] | None = None,
     optional: Collection[str] = (),
@@ -61,8 +61,8 @@ def read_table(
 
     Parameters
     ----------
-    path
-        Path of the table's file.
+    file
+        The table's file.
     format
         A key of `runner.table_formats.FORMATS`.
     types
@@ -76,14 +76,14 @@ def read_table(
         If the file is missing or damaged, or lacks a required column.
     """
     expected = {name: pa.type_for_alias(kind) for name, kind in (types or {}).items()}
-    table = read_file(path, format, types=expected)
+    table = read_file(file, format, types=expected)
     for name in expected:
         if name not in table.column_names and name not in optional:
-            raise DamagedError.of(str(path), f"expected a column '{name}', found none")
+            raise DamagedError.of(file.place, f"expected a column '{name}', found none")
     return table
 
 
-def named_entries(path: Path, table: pa.Table) -> dict[str, tuple[str, ...]]:
+def named_entries(place: str, table: pa.Table) -> dict[str, tuple[str, ...]]:
     """Return the names of the entries of each column of tensors that has such names.
 
     Raises
@@ -95,7 +95,7 @@ def named_entries(path: Path, table: pa.Table) -> dict[str, tuple[str, ...]]:
         return {field.name: names for field in table.schema if (names := entries_of(field))}
     except (ValueError, RecursionError) as error:
         message = f"the names of the inputs cannot be read: {first_line(error)}"
-        raise DamagedError.of(str(path), message) from error
+        raise DamagedError.of(place, message) from error
 
 
 def frame_of(table: pa.Table) -> pd.DataFrame:

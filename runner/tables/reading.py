@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import prod
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ import pyarrow as pa
 
 from runner.errors import InputError, suggest
 from runner.probe.probe_hash import SampleIdHasher, sample_ids_hash
+from runner.readable_files import ReadableFile
 from runner.tables.columns import (
     SAMPLE_TYPES,
     SampleType,
@@ -30,7 +30,7 @@ _BLOCK_BYTES = 16 << 20
 
 
 def read_rows(
-    path: Path,
+    file: ReadableFile,
     spec: TensorSpec,
     format: str,
     columns: Sequence[str] | None = None,
@@ -41,8 +41,8 @@ def read_rows(
 
     Parameters
     ----------
-    path
-        Path of the table's file.
+    file
+        The table's file.
     spec
         Description of the tensor.
     format
@@ -79,8 +79,8 @@ def read_rows(
         if name not in places:
             raise InputError.of(spec.name, f"there is no unit '{name}'", suggest(name, places))
     stored = chosen if layout.column is None else [layout.column]
-    with whole_in_memory(path, spec.name):
-        table = _read(path, spec, format, layout, stored, rows, ids)
+    with whole_in_memory(file.place, spec.name):
+        table = _read(file, spec, format, layout, stored, rows, ids)
         values = to_array(table.select(stored), layout).astype(stored_dtype(spec), copy=False)
         if layout.column is not None and columns is not None:
             values = values[:, [places[name] for name in chosen]]
@@ -93,14 +93,18 @@ def read_rows(
 
 
 def read_array(
-    path: Path, spec: TensorSpec, format: str, rows: int | None = None, ids: str | None = None
+    file: ReadableFile,
+    spec: TensorSpec,
+    format: str,
+    rows: int | None = None,
+    ids: str | None = None,
 ) -> np.ndarray:
     r"""Return a tensor in its full shape.
 
     Parameters
     ----------
-    path
-        Path of the table's file.
+    file
+        The table's file.
     spec
         Description of the tensor.
     format
@@ -125,14 +129,14 @@ def read_array(
     """
     layout = layout_of(spec, format)
     stored = layout.value_columns()
-    with whole_in_memory(path, spec.name):
-        table = _read(path, spec, format, layout, stored, rows, ids)
+    with whole_in_memory(file.place, spec.name):
+        table = _read(file, spec, format, layout, stored, rows, ids)
         values = to_array(table.select(stored), layout).astype(stored_dtype(spec), copy=False)
         return values.reshape((len(table), *spec.shape) if spec.per_sample else spec.shape)
 
 
 def read_stored(
-    path: Path,
+    file: ReadableFile,
     spec: TensorSpec,
     format: str,
     sample_type: SampleType,
@@ -143,7 +147,7 @@ def read_stored(
 
     Parameters
     ----------
-    path, spec, format, rows, ids
+    file, spec, format, rows, ids
         As in `read_array`.
     sample_type
         Type of the sample ids.
@@ -154,15 +158,15 @@ def read_stored(
         As in `read_array`, or if the sample ids have another type.
     """
     every, types = _columns_of(spec, format, sample_type)
-    table = read_file(path, format, every, types, every)
-    check_rows(path, spec, layout_of(spec, format), len(table), rows)
+    table = read_file(file, format, every, types, every)
+    check_rows(file.place, spec, layout_of(spec, format), len(table), rows)
     if spec.per_sample:
-        check_ids(path, sample_ids_hash(ids_of(table)), ids)
+        check_ids(file.place, sample_ids_hash(ids_of(table)), ids)
     return table
 
 
 def check_stored(
-    path: Path,
+    file: ReadableFile,
     spec: TensorSpec,
     format: str,
     sample_type: SampleType,
@@ -173,7 +177,7 @@ def check_stored(
 
     Parameters
     ----------
-    path, spec, format, sample_type, rows, ids
+    file, spec, format, sample_type, rows, ids
         As in `read_stored`.
 
     Raises
@@ -183,10 +187,10 @@ def check_stored(
     """
     layout = layout_of(spec, format)
     every, types = _columns_of(spec, format, sample_type)
-    table = read_file(path, format, _index_columns(spec, layout), types, every)
-    check_rows(path, spec, layout, len(table), rows)
+    table = read_file(file, format, _index_columns(spec, layout), types, every)
+    check_rows(file.place, spec, layout, len(table), rows)
     if spec.per_sample:
-        check_ids(path, sample_ids_hash(ids_of(table)), ids)
+        check_ids(file.place, sample_ids_hash(ids_of(table)), ids)
 
 
 def _columns_of(
@@ -201,13 +205,17 @@ def _columns_of(
 
 
 def read_blocks(
-    path: Path, spec: TensorSpec, format: str, rows: int | None = None, ids: str | None = None
+    file: ReadableFile,
+    spec: TensorSpec,
+    format: str,
+    rows: int | None = None,
+    ids: str | None = None,
 ) -> Iterator[np.ndarray]:
     r"""Yield the rows of a tensor in blocks.
 
     Parameters
     ----------
-    path, spec, format, rows, ids
+    file, spec, format, rows, ids
         As in `read_array`.
 
     Yields
@@ -220,7 +228,7 @@ def read_blocks(
     layout = layout_of(spec, format)
     most = max(1, _BLOCK_BYTES // max(1, layout.row_size * layout.cell.itemsize))
     if not layout.row_size:  # without columns, the number of rows is unknown
-        values = read_array(path, spec, format, rows, ids)
+        values = read_array(file, spec, format, rows, ids)
         lines = len(values) if spec.per_sample else prod(spec.shape[:-1])
         yield values.reshape(lines, *layout.row_shape)
         return
@@ -229,15 +237,15 @@ def read_blocks(
     named = ["sample"] if spec.per_sample else []
     every = [*_index_columns(spec, layout), *columns]
     types = dict.fromkeys(columns, value_type(layout))
-    for table in read_pieces(path, format, [*named, *columns], most, types, every):
+    for table in read_pieces(file, format, [*named, *columns], most, types, every):
         found += len(table)
         if named:
             hasher.update(ids_of(table))
         values = to_array(table.select(columns), layout).astype(stored_dtype(spec), copy=False)
         yield values.reshape((len(table), *layout.row_shape))
-    check_rows(path, spec, layout, found, rows)
+    check_rows(file.place, spec, layout, found, rows)
     if named:
-        check_ids(path, hasher.hexdigest(), ids)
+        check_ids(file.place, hasher.hexdigest(), ids)
 
 
 def _index_columns(spec: TensorSpec, layout: Layout) -> list[str]:
@@ -246,7 +254,7 @@ def _index_columns(spec: TensorSpec, layout: Layout) -> list[str]:
 
 
 def _read(
-    path: Path,
+    file: ReadableFile,
     spec: TensorSpec,
     format: str,
     layout: Layout,
@@ -258,8 +266,8 @@ def _read(
     index = _index_columns(spec, layout)
     every = [*index, *layout.value_columns()]
     types = dict.fromkeys(layout.index, pa.int64()) | dict.fromkeys(columns, value_type(layout))
-    table = read_file(path, format, [*index, *columns], types, every)
-    check_rows(path, spec, layout, len(table), rows)
+    table = read_file(file, format, [*index, *columns], types, every)
+    check_rows(file.place, spec, layout, len(table), rows)
     if spec.per_sample:
-        check_ids(path, sample_ids_hash(ids_of(table)), ids)
+        check_ids(file.place, sample_ids_hash(ids_of(table)), ids)
     return table

@@ -5,8 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 if TYPE_CHECKING:  # a configuration is checked without Arrow
     import pyarrow as pa
@@ -28,10 +27,11 @@ class GroupWriter(Protocol):
 class TableFormat:
     """A file format of tables.
 
-    The files of a run may come from anyone. Each function that reads one checks its columns with
+    Files are read as their store opens them: at their beginning, on a disk or in memory, and to be
+    sought in. They may come from anyone. Each function that reads one checks its columns with
     `ExpectedColumns.check` before it reads values, and the values with `ExpectedColumns.checked`.
-    Of what Arrow, the system and Python raise while a file is read, callers make one line: the
-    file is damaged.
+    Of a `TableError`, and of what Arrow, the system and Python raise while a file is read, callers
+    make one line that names the file.
 
     Attributes
     ----------
@@ -64,11 +64,11 @@ class TableFormat:
         """Return the writer of a table of these columns to a file."""
 
     @abstractmethod
-    def read(self, path: Path, expected: ExpectedColumns) -> pa.Table:
-        """Return columns of a table."""
+    def read(self, file: BinaryIO, expected: ExpectedColumns) -> pa.Table:
+        """Return columns of a table, which stay when the file is closed."""
 
     @abstractmethod
-    def pieces(self, path: Path, expected: ExpectedColumns, rows: int) -> Iterator[pa.Table]:
+    def pieces(self, file: BinaryIO, expected: ExpectedColumns, rows: int) -> Iterator[pa.Table]:
         """Yield columns of a table piece by piece.
 
         Memory use does not grow with the size of the file. A piece may have more than `rows` rows
@@ -76,20 +76,20 @@ class TableFormat:
         """
 
     @abstractmethod
-    def check_expansion(self, path: Path, rows: int) -> None:
+    def check_expansion(self, file: BinaryIO, rows: int) -> None:
         """Check that a table cannot take far more memory than the size of its file.
 
         Called before anything is read.
 
         Parameters
         ----------
-        path
-            Path of the table's file.
+        file
+            The table's file.
         rows
             Number of rows that the table must have.
 
         Raises
         ------
-        DamagedError
+        TableError
             If the table is compressed or encoded, or has another number of rows.
         """

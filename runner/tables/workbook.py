@@ -10,8 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -45,17 +44,14 @@ class Sheet:
         Name of the table: of its tensor, or ``probe``...
     kind, shape, dtype
         Description of the table, for the list of contents.
-    path
-        Path of the Parquet file.
     file
-        Path of the file in the run.
+        Path of the Parquet file in the run.
     """
 
     name: str
     kind: str
     shape: str
     dtype: str
-    path: Path
     file: str
 
 
@@ -74,7 +70,9 @@ def check_installed(table_format: str) -> None:
         )
 
 
-def workbook_of(sheets: Iterable[Sheet]) -> tuple[bytes, list[str]]:
+def workbook_of(
+    sheets: Iterable[Sheet], opened: Callable[[str], BinaryIO]
+) -> tuple[bytes, list[str]]:
     """Return a workbook, and the names of the tables that do not fit into it.
 
     The first sheet lists the tables with their sheets, or the reasons why they have none.
@@ -87,6 +85,8 @@ def workbook_of(sheets: Iterable[Sheet]) -> tuple[bytes, list[str]]:
     ----------
     sheets
         Tables, in order.
+    opened
+        Opens a file of the run for reading.
     """
     xlsxwriter: Any = importlib.import_module("xlsxwriter")
     data = io.BytesIO()
@@ -100,28 +100,28 @@ def workbook_of(sheets: Iterable[Sheet]) -> tuple[bytes, list[str]]:
         titles = {_CONTENTS}
         room = MAX_CELLS
         for row, sheet in enumerate(sheets, start=1):
-            rows, columns = _size(sheet.path)
-            reason = _unfit(rows + 1, columns, room)
-            title = reason or _title(sheet.name, titles)
-            about = (sheet.name, sheet.kind, sheet.shape, sheet.dtype, title, sheet.file)
-            _write_row(contents, row, about)
-            if reason:
-                left_out.append(f"{sheet.name} ({reason})")
-                continue
-            titles.add(title.casefold())
-            room -= (rows + 1) * columns
-            _write_table(workbook.add_worksheet(title), sheet.path)
+            with opened(sheet.file) as file, pq.ParquetFile(file) as table:
+                rows, columns = _size(table)
+                reason = _unfit(rows + 1, columns, room)
+                title = reason or _title(sheet.name, titles)
+                about = (sheet.name, sheet.kind, sheet.shape, sheet.dtype, title, sheet.file)
+                _write_row(contents, row, about)
+                if reason:
+                    left_out.append(f"{sheet.name} ({reason})")
+                    continue
+                titles.add(title.casefold())
+                room -= (rows + 1) * columns
+                _write_table(workbook.add_worksheet(title), table)
     return data.getvalue(), left_out
 
 
-def _size(path: Path) -> tuple[int, int]:
+def _size(table: pq.ParquetFile) -> tuple[int, int]:
     """Return the numbers of rows and of flattened columns of a table."""
-    with pq.ParquetFile(path) as file:
-        widths = [
-            math.prod(field.type.shape) if isinstance(field.type, pa.FixedShapeTensorType) else 1
-            for field in file.schema_arrow
-        ]
-        return file.metadata.num_rows, sum(widths)
+    widths = [
+        math.prod(field.type.shape) if isinstance(field.type, pa.FixedShapeTensorType) else 1
+        for field in table.schema_arrow
+    ]
+    return table.metadata.num_rows, sum(widths)
 
 
 def _unfit(rows: int, columns: int, room: int) -> str:
@@ -148,19 +148,18 @@ def _title(name: str, taken: Collection[str]) -> str:
     return title
 
 
-def _write_table(worksheet: Any, path: Path) -> None:
+def _write_table(worksheet: Any, table: pq.ParquetFile) -> None:
     worksheet.freeze_panes(1, 1)
-    with pq.ParquetFile(path) as file:
-        row = 0
-        for number in range(file.num_row_groups):
-            table = flattened(file.read_row_group(number))
-            if not row:
-                _write_row(worksheet, 0, table.column_names)
-            for cells in zip(*map(_cells, table.columns), strict=True):
-                row += 1
-                _write_row(worksheet, row, cells)
-        if not file.num_row_groups:
-            _write_row(worksheet, 0, file.schema_arrow.names)
+    row = 0
+    for number in range(table.num_row_groups):
+        group = flattened(table.read_row_group(number))
+        if not row:
+            _write_row(worksheet, 0, group.column_names)
+        for cells in zip(*map(_cells, group.columns), strict=True):
+            row += 1
+            _write_row(worksheet, row, cells)
+    if not table.num_row_groups:
+        _write_row(worksheet, 0, table.schema_arrow.names)
 
 
 def _write_row(worksheet: Any, row: int, cells: Iterable[Any]) -> None:

@@ -74,7 +74,7 @@ def fit_and_save(
             checkpoints = Checkpoints(schedule, saving)
             callbacks = []
             if train.callbacks:
-                folder = publication.local_path(CALLBACKS)
+                folder = publication.local_folder(CALLBACKS)
                 callbacks = build_callbacks(train, folder)
             if progress is not None:
                 callbacks.append(_Reporting(progress, data.rows))

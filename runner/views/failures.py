@@ -11,7 +11,7 @@ def _of_sweep(sweep: ShownSweep) -> Part | None:
     failed = [
         *((run.id, names[run.id], run.record.error) for run in sweep.runs if run.record.error),
         *((run.id, names[run.id], str(error)) for run, error in sweep.damaged),
-        *(("", one.path.name, one.why) for one in sweep.runs.unreadable),
+        *(("", one.name, one.why) for one in sweep.runs.unreadable),
     ]
     return Part({"failed": failed, "about": sweep.about}) if failed else None
 

@@ -1,0 +1,38 @@
+"""Files that can be opened wherever they are kept, and the content of an open file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
+from typing import BinaryIO
+
+
+@dataclass(frozen=True)
+class ReadableFile:
+    """A file that can be opened for reading, wherever it is kept.
+
+    Attributes
+    ----------
+    place
+        Where it is; used in messages.
+    open
+        Opens it at its beginning. The open file can be sought in.
+    """
+
+    place: str
+    open: Callable[[], BinaryIO]
+
+
+def content_of(file: BinaryIO) -> bytes | mmap:
+    """Return the content of an open file: mapped into memory if it is on a disk, else read.
+
+    It stays when the file is closed.
+    """
+    try:
+        number = file.fileno()
+    except io.UnsupportedOperation:
+        file.seek(0)
+        return file.read()
+    return mmap(number, 0, access=ACCESS_READ)
