@@ -1,4 +1,4 @@
-"""What reading and comparing take of memory, and what is said where there is too little."""
+"""What saving, reading and comparing take of memory, and what is said where there is too little."""
 
 from __future__ import annotations
 
@@ -45,6 +45,18 @@ print("peak", status("VmHWM") // 1024)
 sys.exit(code)
 """
 
+# Saves a run of so many samples, and tells the same.
+SAVING = """
+import re, sys
+from pathlib import Path
+import keras, numpy as np, runner
+
+model = keras.Sequential([keras.Input((1000,)), keras.layers.Dense(4)])
+batches = (np.ones((200, 1000), "float32") for _ in range(int(sys.argv[1])))
+runner.save_run(model, batches, "run", batch_size=200)
+print("peak", int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024)
+"""
+
 
 def started(*words: str, room: int = 0) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -70,6 +82,24 @@ def made(folder: Path, size: int, names: Sequence[str] = "ab") -> list[str]:
         paths.append(str(make_run(folder / name, {"h": values}, run_id=name * 2, **common)))
         values.reshape(-1)[::1000] += 1
     return paths
+
+
+def test_the_memory_of_saving_does_not_grow_with_a_probe_that_is_kept(tmp_path: Path) -> None:
+    peaks = []
+    for count in (30, 80):  # 24 MB and 64 MB
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-c", SAVING, str(count)],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert (folder / "run/probe.parquet").stat().st_size > count * 200 * 1000 * 4
+        peaks.append(int(done.stdout.rpartition("peak ")[2]))
+    assert peaks[1] - peaks[0] < 40, peaks
 
 
 def test_the_memory_of_diff_does_not_grow_with_the_layers(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,21 +14,40 @@ from making import at
 
 from runner.errors import DamagedError, InputError
 from runner.probe.memory_sources import as_probe
+from runner.probe.probe import Probe
 from runner.probe.probe_hash import ProbeHasher
+from runner.record.publication import Publication
 from runner.record.record import ProbeRecord
 from runner.runs.shown_probe import ShownProbe
 from runner.saving import probe_table
 from runner.saving.probe_table import ProbeTable
+from runner.stores.local_draft import LocalDraft
 from runner.tables.layout import MAX_CSV_COLUMNS, MAX_UNIT_COLUMNS
-from runner.tables.plain_tables import frame_of, named_entries, read_table, write_table
+from runner.tables.plain_tables import frame_of, named_entries, read_table
 
 
-def kept(x: Any, *, format: str = "parquet", size: int = 2, **others: Any) -> pa.Table:
-    shown = ProbeTable(format)
-    for batch in as_probe(x, **others).batches(size):
-        shown.add(batch)
-    table = shown.table()
-    write_table(io.BytesIO(), table, format)
+def written(probe: Probe, path: Path, format: str = "parquet", size: int = 2) -> ProbeTable:
+    """Write the table of a probe to a path."""
+    with Publication(LocalDraft(path.with_name("run"))) as publication:
+        table = ProbeTable(publication, probe, format)
+        for batch in probe.batches(size):
+            table.add(batch)
+        table.finish()
+        publication.local_path(table.file).rename(path)
+    return table
+
+
+def kept(
+    x: Any, *, format: str = "parquet", size: int = 2, known: bool = True, **others: Any
+) -> pa.Table:
+    """Return the table of a probe, whose length is known at the beginning, or is not."""
+    probe = as_probe(x, **others)
+    if not known:
+        probe = replace(probe, rows=None)
+    path = Path("probe")
+    shown = written(probe, path, format, size)
+    table = read_table(at(path), format)
+    path.unlink()
     has_inputs = any(name.startswith("input") for name in table.column_names)
     assert shown.has_inputs is has_inputs or isinstance(x, dict)
     return table
@@ -59,9 +77,15 @@ def test_targets_of_several_entries_are_numbered() -> None:
     assert table.column("label").type == pa.string()
 
 
-def test_the_size_of_batches_does_not_matter() -> None:
-    values = np.random.default_rng(0).normal(size=(7, 3))
-    assert kept(values, size=1).equals(kept(values, size=7))
+@pytest.mark.parametrize("format", ["parquet", "csv", "arrow"])
+def test_the_size_of_batches_does_not_matter(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor how many of them are written at once."""
+    values = np.random.default_rng(0).normal(size=(7, 3, 2))
+    about: dict[str, Any] = {"labels": list("abcdefg"), "targets": np.eye(7), "format": format}
+    whole = kept(values, size=7, **about)
+    assert kept(values, size=1, **about).equals(whole)
+    monkeypatch.setattr(probe_table, "_GROUP_BYTES", 1)
+    assert kept(values, size=2, **about).combine_chunks().equals(whole)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "int8", "bool"])
@@ -106,23 +130,32 @@ def test_inputs_are_kept_by_name_even_if_that_is_taken() -> None:
     assert table.column("a10_").to_pylist() == [0, 0]
 
 
-def test_of_a_large_probe_ids_labels_and_targets_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("known", [True, False])
+def test_of_a_large_probe_ids_labels_and_targets_are_kept(
+    known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(probe_table, "_LIMIT_BYTES", 1000)
+    monkeypatch.setattr(probe_table, "_GROUP_BYTES", 300)
     values = np.ones((40, 4))
     names = [f"s{row}" for row in range(40)]
-    table = kept(values, sample_ids=names, labels=range(40), targets=np.arange(40), size=7)
+    about: dict[str, Any] = {"sample_ids": names, "labels": range(40), "targets": np.arange(40)}
+    table = kept(values, size=7, known=known, **about)
     assert table.column_names == ["sample", "label", "target"]
     assert table.column("sample").to_pylist() == names
     assert table.column("target").to_pylist() == list(range(40))
-    assert kept(values[:20], size=7).num_columns == 5
+    assert kept(values[:20], size=7, known=known).num_columns == 5
 
 
+@pytest.mark.parametrize("known", [True, False])
 def test_targets_that_are_too_large_by_themselves_are_left_out(
-    monkeypatch: pytest.MonkeyPatch,
+    known: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probe_table, "_LIMIT_BYTES", 1000)
-    table = kept(np.ones((40, 4)), labels=range(40), targets=np.ones((40, 9)), size=7)
+    monkeypatch.setattr(probe_table, "_GROUP_BYTES", 300)
+    about: dict[str, Any] = {"labels": range(40), "targets": np.ones((40, 9))}
+    table = kept(np.ones((40, 4)), size=7, known=known, **about)
     assert table.column_names == ["sample", "label"]
+    assert table.column("label").to_pylist() == list(range(40))
 
 
 @pytest.mark.parametrize("shape", [(1, MAX_CSV_COLUMNS + 1), (1, 128, 129)])
@@ -146,16 +179,12 @@ def test_each_array_is_read_from_the_columns_it_was_written_to(format: str, tmp_
     x = {name: rng.normal(size=(4, *shape)).astype("f4") for name, shape in shapes.items()}
     targets = rng.normal(size=(4, 3))
     probe = as_probe(x, labels=list("uvwx"), targets=targets)
-    shown = ProbeTable(format)
-    for batch in probe.batches(3):
-        shown.add(batch)
     path = tmp_path / "probe"
-    with path.open("wb") as sink:
-        write_table(sink, shown.table(), format)
+    shown = written(probe, path, format, 3)
     recorded = ProbeRecord(
         source="", rows=4, inputs=probe.inputs, sample_type="int64", has_labels=True,
         has_targets=True, sha256="", sample_ids_sha256="", file="probe", has_inputs=True,
-        columns=shown.layout(),
+        columns=shown.layout,
     )  # fmt: skip
     for record in (recorded, replace(recorded, columns=None)):  # as of before it was recorded
         read = ShownProbe(str(path), frame_of(read_table(at(path), format)), record, format)
@@ -163,7 +192,7 @@ def test_each_array_is_read_from_the_columns_it_was_written_to(format: str, tmp_
             np.testing.assert_array_equal(read.input(name).values, values, strict=True)
         np.testing.assert_array_equal(read.select("target"), targets)
         assert read.select("label").squeeze().tolist() == list("uvwx")
-    damaged = replace(recorded, columns=(replace(shown.layout()[0], first=30),))
+    damaged = replace(recorded, columns=(replace(shown.layout[0], first=30),))
     with pytest.raises(InputError, match="probe: expected 1 columns of label 'label' from column"):
         ShownProbe(str(path), frame_of(read_table(at(path), format)), damaged, format)
 
@@ -190,21 +219,18 @@ def test_the_inputs_of_a_table_are_compared_with_their_hash(
     x: Any, format: str, tmp_path: Path
 ) -> None:
     probe, hasher = as_probe(x), ProbeHasher()
-    shown = ProbeTable(format, probe.inputs)
+    shown = written(probe, tmp_path / "probe", format)
     for batch in probe.batches(2):
-        shown.add(batch)
         hasher.update(batch)
-    with (tmp_path / "probe").open("wb") as sink:
-        write_table(sink, shown.table(), format)
     record = ProbeRecord(
         source="", rows=3, inputs=probe.inputs, sample_type="int64", has_labels=False,
         has_targets=False, sha256=hasher.content(), sample_ids_sha256="", file="probe",
-        has_inputs=True, columns=shown.layout(),
+        has_inputs=True, columns=shown.layout,
     )  # fmt: skip
     table = frame_of(read_table(at(tmp_path / "probe"), format))
     ShownProbe(str(tmp_path / "probe"), table, record, format).check_inputs()
     other = ShownProbe(str(tmp_path / "probe"), table, replace(record, sha256="0" * 64), format)
-    has_nan = any(part.dtype.startswith("float") for part in shown.layout()) and bool(
+    has_nan = any(part.dtype.startswith("float") for part in shown.layout) and bool(
         table.select_dtypes("float").isna().to_numpy().any()
     )
     if format == "csv" and has_nan:  # whose bits text does not keep
@@ -216,24 +242,19 @@ def test_the_inputs_of_a_table_are_compared_with_their_hash(
 
 @pytest.mark.parametrize("shape", [(2, 0), (2, 0, 3)])
 def test_inputs_without_values_need_no_column(shape: tuple[int, ...]) -> None:
-    shown = ProbeTable()
-    for batch in as_probe(np.zeros(shape)).batches(2):
-        shown.add(batch)
-    assert shown.table().column_names == ["sample"]
+    written(as_probe(np.zeros(shape)), Path("probe"))
+    assert read_table(at(Path("probe")), "parquet").column_names == ["sample"]
 
 
 def test_the_columns_of_a_table_keep_their_names() -> None:
     names = ("length", "label", "sample", "폭")
     values = np.arange(8, dtype="float32").reshape(2, 4)
     probe = replace(as_probe(values, labels=["x", "y"], targets=[[1], [2]]), columns=names)
-    shown = ProbeTable("parquet", probe.inputs, probe.columns)
-    for batch in probe.batches(2):
-        shown.add(batch)
-    table = shown.table()
-    assert table.column_names == [
+    shown = written(probe, Path("probe"))
+    assert read_table(at(Path("probe")), "parquet").column_names == [
         "sample", "label", "target0", "length", "label_", "sample_", "폭"
     ]  # fmt: skip
-    assert [(part.role, part.first, part.count) for part in shown.layout()] == [
+    assert [(part.role, part.first, part.count) for part in shown.layout] == [
         ("label", 1, 1),
         ("target", 2, 1),
         ("input", 3, 4),
@@ -247,16 +268,12 @@ WIDE = ("label", *(f"gene {number}" for number in range(MAX_UNIT_COLUMNS)))
 def test_more_names_than_columns_are_kept(format: str, tmp_path: Path) -> None:
     values = np.arange(2 * len(WIDE), dtype="float32").reshape(2, -1)
     probe = replace(as_probe(values, labels=["x", "y"]), columns=WIDE)
-    shown = ProbeTable(format, probe.inputs, probe.columns)
-    for batch in probe.batches(2):
-        shown.add(batch)
     path = tmp_path / "probe"
-    with path.open("wb") as sink:
-        write_table(sink, shown.table(), format)
+    shown = written(probe, path, format)
     record = ProbeRecord(
         source="", rows=2, inputs=probe.inputs, sample_type="int64", has_labels=True,
         has_targets=False, sha256="", sample_ids_sha256="", file="probe", has_inputs=True,
-        columns=shown.layout(),
+        columns=shown.layout,
     )  # fmt: skip
     table = read_table(at(path), format)
     names = named_entries(str(path), table)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from runner.file_names import PROBE, plain_table
 from runner.model.backend import read_backend
 from runner.record.layer_record import LayerRecord
 from runner.record.record import Header, Headline, ModelRecord, ProbeRecord, RunRecord
@@ -80,9 +79,9 @@ def _probe_record(showing: Showing, tables: TensorTables, probe_table: ProbeTabl
         has_targets=probe.has_targets,
         sha256=tables.hasher.content(),
         sample_ids_sha256=tables.hasher.sample_ids(),
-        file=plain_table(PROBE, settings.format),
+        file=probe_table.file,
         has_inputs=probe_table.has_inputs,
-        columns=probe_table.layout(),
+        columns=probe_table.layout,
         picture=probe.picture,
         notes=probe.notes,
         training=settings.capture.training,

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from runner.errors import RunError
-from runner.file_names import LOG, PROBE, STEPS, SUMMARY, plain_table
+from runner.file_names import LOG, STEPS, SUMMARY, plain_table
 from runner.model.backend import framework
 from runner.probe.probe import Probe
 from runner.record.publication import Publication
@@ -117,8 +117,7 @@ class Saving:
         self._log.add("the model was traced" if why is None else f"runs eagerly: {why}")
         self._log.add(showing.summary())
         publication.draft.check_room(showing.bytes_of_tables())
-        probe = showing.probe
-        self._probe_table = ProbeTable(showing.settings.format, probe.inputs, probe.columns)
+        self._probe_table = ProbeTable(publication, showing.probe, showing.settings.format)
         batch = sum(array.nbytes for array in showing.capture.first)
         self._writer = WriterThread(queue_length(max(batch, 4 * showing.model.count_params())))
 
@@ -171,6 +170,8 @@ class Saving:
             spec, reason = next(iter(showing.capture.lost.items()))
             raise RunError(f"'{spec.name}' had a table at the first step, but not now: {reason}")
         self._writer.put(partial(tables.finish, weights))
+        if is_first:
+            self._writer.put(self._probe_table.finish)
         self._writer.put(partial(self.steps.check_samples, tables))
         where = f": {tables.folder}" if tables.folder else ""
         self._log.add(f"the probe was shown{where}")
@@ -207,7 +208,6 @@ class Saving:
         """
         self._writer.stop()
         self._log.add("the tables are complete")
-        self.write_table(PROBE, self._probe_table.table())
         self.write_table(SUMMARY, self.steps.last_summary())
         if self.steps.checkpoints:
             self.write_table(STEPS, self.steps.summary())

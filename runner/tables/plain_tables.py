@@ -16,22 +16,56 @@ from runner.tables.columns import SAMPLE_TYPES, SampleType, entries_of, flattene
 from runner.tables.formats import TableFile, read_file
 
 
-def write_table(sink: BinaryIO, table: pa.Table, format: str) -> None:
-    """Write a plain table (the probe, the summary), without closing the sink.
+class PlainTableWriter:
+    """Writer of a plain table (the probe, the summary), some rows at a time.
 
     In CSV, a column of tensors is split into a column per entry: ``input0_1_2`` of ``input``.
+
+    Parameters
+    ----------
+    sink
+        File to write to, which is not closed.
+    format
+        A key of `runner.table_formats.FORMATS`.
+    """
+
+    def __init__(self, sink: BinaryIO, format: str) -> None:
+        self._sink = sink
+        self._format = format
+        self._file: TableFile | None = None
+
+    def add(self, table: pa.Table) -> None:
+        """Write rows, which all have the same columns.
+
+        Raises
+        ------
+        InputError
+            If a column of tensors is too wide for CSV.
+        """
+        if FORMATS[self._format].is_text:
+            table = flattened(table)
+        if self._file is None:
+            self._file = TableFile(self._sink, table.schema, self._format)
+        for batch in table.to_batches():
+            self._file.add(batch.columns)
+
+    def finish(self) -> None:
+        """Finish the file, which has rows."""
+        assert self._file is not None
+        self._file.finish()
+
+
+def write_table(sink: BinaryIO, table: pa.Table, format: str) -> None:
+    """Write a whole plain table, without closing the sink.
 
     Raises
     ------
     InputError
         If a column of tensors is too wide for CSV.
     """
-    if FORMATS[format].is_text:
-        table = flattened(table)
-    file = TableFile(sink, table.schema, format)
-    for batch in table.to_batches():
-        file.add(batch.columns)
-    file.finish()
+    writer = PlainTableWriter(sink, format)
+    writer.add(table)
+    writer.finish()
 
 
 def read_samples(file: ReadableFile, format: str, sample_type: SampleType) -> np.ndarray:
