@@ -33,7 +33,8 @@ def written(probe: Probe, path: Path, format: str = "parquet", size: int = 2) ->
         for batch in probe.batches(size):
             table.add(batch)
         table.finish()
-        publication.local_path(table.file).rename(path)
+        with publication.reopen(table.file) as file:
+            path.write_bytes(file.read())
     return table
 
 
