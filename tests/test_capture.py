@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from runner.capture.batches import padded
+from runner.capture.batches import Shown
 from runner.capture.capture import Capture
 from runner.capture.selection import Selection
 from runner.engines.tensorflow.tracing import exact as unfused
@@ -368,9 +368,9 @@ def test_an_output_without_a_sample_axis_is_named_not_dropped() -> None:
 def test_batches_of_one_shape_give_the_same_bits_alone_or_together() -> None:
     model = keras.Sequential([layers.Input((16,)), layers.Dense(32, "tanh"), layers.Dense(8)])
     x = random(10, 16)
-    together = Capture(model, padded(x, 16)).first[-1][:10]
-    capture = Capture(model, padded(x[:4], 4))
-    parts = [capture.first[-1], capture(x[4:8])[-1], capture(padded(x[8:], 4))[-1][:2]]
+    together = Capture(model, Shown(x).padded(16)).first[-1][:10]
+    capture = Capture(model, x[:4])
+    parts = [capture.first[-1], capture(x[4:8])[-1], capture(Shown(x[8:]).padded(4))[-1][:2]]
     np.testing.assert_array_equal(np.concatenate(parts), together)
 
 

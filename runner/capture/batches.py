@@ -1,8 +1,8 @@
-"""Batch sizes: the number of samples shown at once, which must not change the values."""
+"""What is shown to a model at once, and for how many samples: that must not change the values."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -16,22 +16,42 @@ from runner.model.keras_internals import all_layers
 _CHEAP = 2**28
 
 
-def count_samples(inputs: Any) -> int:
-    """Return the number of samples in a batch, for inputs of any structure."""
-    return len(leaves(inputs)[0][1])
+class Shown(NamedTuple):
+    """A batch as it is shown to a model.
 
+    Attributes
+    ----------
+    inputs
+        The inputs, as passed to the model: an array of shape (sample, ...), or a list or
+        mapping of arrays.
+    targets
+        Targets of the model's loss, of shape (sample, ...); needed for gradients.
+    """
 
-def taken(inputs: Any, samples: np.ndarray) -> Any:
-    """Return a batch of some samples of another batch, in the given order."""
-    return keras.tree.map_structure(
-        lambda array: None if array is None else np.asarray(array)[samples], inputs
-    )
+    inputs: Any
+    targets: np.ndarray | None = None
 
+    @classmethod
+    def of(cls, batch: Any) -> Shown:
+        """Return a batch that may be given as its inputs alone."""
+        return batch if isinstance(batch, cls) else cls(batch)
 
-def padded(inputs: Any, size: int) -> Any:
-    """Repeat the last sample of a batch until it has `size` samples."""
-    count = count_samples(inputs)
-    return inputs if count >= size else taken(inputs, np.minimum(np.arange(size), count - 1))
+    @property
+    def samples(self) -> int:
+        """The number of samples."""
+        return len(leaves(self.inputs)[0][1])
+
+    def taken(self, rows: np.ndarray) -> Shown:
+        """Return a batch of some samples of this one, in the given order."""
+        taken: Shown = keras.tree.map_structure(
+            lambda array: None if array is None else np.asarray(array)[rows], self
+        )
+        return taken
+
+    def padded(self, size: int) -> Shown:
+        """Repeat the last sample until there are `size` samples."""
+        last = self.samples - 1
+        return self if last + 1 >= size else self.taken(np.minimum(np.arange(size), last))
 
 
 def rounded_up(samples: int) -> int:

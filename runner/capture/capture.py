@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from runner.capture.batches import count_samples, has_fixed_batches
+from runner.capture.batches import Shown, has_fixed_batches
 from runner.capture.failures import explained, in_one_line
 from runner.capture.forward import Forward, Found
 from runner.capture.inventory import Inventory, Layer
@@ -37,19 +37,16 @@ class Capture:
     Parameters
     ----------
     model
-        Any Keras model. One that is not built yet is built by calling it on `inputs`.
-    inputs
-        The first batch, as passed to the model: an array of shape (sample, ...), or a
-        list or mapping of arrays. Later batches must have the same shapes.
+        Any Keras model. One that is not built yet is built by calling it on the inputs.
+    batch
+        The first batch: a `Shown`, or its inputs alone. Later batches must have the same shapes.
     selection
         What to capture; by default everything of the default kinds.
     training
         Whether the layers run as in training.
-    targets
-        Targets of the model's loss, shape (sample, ...); needed for gradients.
     enlarged
         Takes the estimated cost of a pass per sample, and returns a larger
-        first batch with its targets, or ``None``. That batch is shown instead, unless the
+        first batch, or ``None``. That batch is shown instead, unless the
         model cannot be called on it or a value has another number of rows.
 
     Attributes
@@ -94,39 +91,38 @@ class Capture:
     def __init__(
         self,
         model: keras.Model,
-        inputs: Any,
+        batch: Any,
         selection: Selection | None = None,
         *,
         training: bool = False,
-        targets: np.ndarray | None = None,
-        enlarged: Callable[[int], Any] | None = None,
+        enlarged: Callable[[int], Shown | None] | None = None,
     ) -> None:
         self.model = model
         self._selection = selection or Selection()
-        rows = count_samples(inputs)
+        batch = Shown.of(batch)
         if not all(layer.built for layer in all_layers(model)):
             with first_call(model), explained():
-                model(inputs, training=False)
+                model(batch.inputs, training=False)
         self._state = State(model)
         self._variables: list[keras.Variable] = model.variables  # grows when more are found
-        forward = Forward(model, self._selection, training, rows)
+        forward = Forward(model, self._selection, training, batch.samples)
         self._forward = functools.partial(forward, self._variables)
         self._values: list[Any] = []
         self.refresh()
         self._expected: list[tuple[str, str]] | None = None
-        self._traced, self.eager_because = self._trace((inputs, targets))
+        self._traced, self.eager_because = self._trace(batch)
         if self._traced is not None:
             operation, size = self._traced.largest
             check_memory(_layer_of(model, operation), size, copies=2)  # two batches are compared
-        self._begin(*self._first_pass((inputs, targets), enlarged))
+        self._begin(*self._first_pass(batch, enlarged))
 
-    def begin(self, inputs: Any, targets: np.ndarray | None = None) -> None:
+    def begin(self, batch: Shown) -> None:
         """Show another first batch, before any tensor was left out."""
         self.refresh()
-        self._begin(count_samples(inputs), *self._run((inputs, targets)))
+        self._begin(batch.samples, *self._run(batch))
 
     def _first_pass(
-        self, batch: Any, enlarged: Callable[[int], Any] | None
+        self, batch: Shown, enlarged: Callable[[int], Shown | None] | None
     ) -> tuple[int, Inventory, list[np.ndarray]]:
         passed = None
         if self._traced is not None:
@@ -136,14 +132,14 @@ class Capture:
             self._expect(passed[0])
         larger = None if enlarged is None else enlarged(self.cost)
         if larger is not None:
-            passed, rows = None, count_samples(larger[0])
+            passed, rows = None, larger.samples
             self.refresh()
             with contextlib.suppress(RunError):
                 found, arrays = self._run(larger)
                 if all(array.shape[:1] == (rows,) for array in arrays):
                     return rows, found, arrays
             self.refresh()
-        return count_samples(batch[0]), *(passed or self._run(batch))
+        return batch.samples, *(passed or self._run(batch))
 
     def _begin(self, rows: int, found: Inventory, arrays: list[np.ndarray]) -> None:
         self._expect(found)
@@ -174,13 +170,13 @@ class Capture:
     def _expect(self, found: Inventory) -> None:
         self._expected = [(spec.kind, spec.name) for spec in found.tensors]
 
-    def __call__(self, inputs: Any, targets: np.ndarray | None = None) -> list[np.ndarray | None]:
+    def __call__(self, batch: Any) -> list[np.ndarray | None]:
         """Show the model one more batch.
 
         Parameters
         ----------
-        inputs, targets
-            The batch, in the same structure as the first one.
+        batch
+            A `Shown`, or its inputs alone, in the same structure as the first one.
 
         Returns
         -------
@@ -194,8 +190,8 @@ class Capture:
         RunError
             If the model fails, or calls other layers than for the first batch.
         """
-        arrays = self._run((inputs, targets))[1]
-        rows = count_samples(inputs)
+        batch = Shown.of(batch)
+        rows, arrays = batch.samples, self._run(batch)[1]
         found: list[np.ndarray | None] = []
         for place, spec in zip(self._places, self.tensors, strict=True):
             array = arrays[place]
@@ -205,7 +201,7 @@ class Capture:
             found.append(None if spec in self.lost else array)
         return found
 
-    def once_more(self, inputs: Any, targets: np.ndarray | None = None) -> list[np.ndarray]:
+    def once_more(self, batch: Shown) -> list[np.ndarray]:
         """Show the model a batch of any size, without checking the shapes of the values.
 
         Returns
@@ -213,7 +209,7 @@ class Capture:
         list[numpy.ndarray]
             The values of `tensors`, of any shape.
         """
-        arrays = self._run((inputs, targets))[1]
+        arrays = self._run(batch)[1]
         return [arrays[place] for place in self._places]
 
     @contextlib.contextmanager
@@ -295,7 +291,7 @@ class Capture:
         ]
         self._values = framework().values_of(variables)
 
-    def _trace(self, batch: Any) -> tuple[Traced[Found] | None, str | None]:
+    def _trace(self, batch: Shown) -> tuple[Traced[Found] | None, str | None]:
         try:
             with self._state.trace():
                 traced = framework().trace(self._forward, self._values, batch)
@@ -311,7 +307,7 @@ class Capture:
         self._state.expect(traced.resources)
         return traced, None
 
-    def _run(self, batch: Any) -> tuple[Inventory, list[np.ndarray]]:
+    def _run(self, batch: Shown) -> tuple[Inventory, list[np.ndarray]]:
         traced, state = self._traced, self._state
         if traced is None:
             around = state.python_pass()

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from runner.capture.batches import count_samples, taken
+from runner.capture.batches import Shown
 from runner.capture.state import first_call
 from runner.errors import InputError, RunError, RunnerError
 from runner.model.backend import framework
@@ -71,7 +71,7 @@ def batch_size_advice(error: RunError, model: keras.Model, inputs: Any, rows: in
         The key, and its value if that was found; empty if the error is not about the size of
         the batch.
     """
-    count = count_samples(inputs)
+    count = Shown(inputs).samples
     numbers = [int(number) for number in re.findall(r"(?<![\w.])\d+(?![\w.])", str(error))]
     if not any(number % count == 0 for number in numbers if number):
         return ""  # no shape in the message is that of the batch
@@ -112,7 +112,8 @@ def _is_made_for(model: keras.Model, inputs: Any, size: int) -> bool:
 
 def _output_rows(model: keras.Model, inputs: Any, size: int) -> set[int] | None:
     """Return how many rows a model returns for a batch; ``None`` if it fails."""
-    batch = taken(inputs, np.resize(np.arange(count_samples(inputs)), size))
+    shown = Shown(inputs)
+    batch = shown.taken(np.resize(np.arange(shown.samples), size)).inputs
     try:
         with first_call(model):
             outputs = keras.tree.flatten(model(batch, training=False))

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from runner.capture.batches import Shown
 from runner.capture.calls import Call, watch
 from runner.capture.cost import cost_of
 from runner.capture.gradients import watch_with_gradients
@@ -60,7 +61,7 @@ class Forward:
     rows: int
 
     def __call__(
-        self, variables: Sequence[keras.Variable], values: Sequence[Any], batch: Any
+        self, variables: Sequence[keras.Variable], values: Sequence[Any], batch: Shown
     ) -> Pass[Found]:
         """Run the model once.
 
@@ -69,11 +70,11 @@ class Forward:
         variables, values
             The model's variables, and the values that they have in this pass.
         batch
-            The inputs and the targets, which only gradients need.
+            The inputs, and the targets, which only gradients need.
         """
         state = list(zip(variables, values, strict=True))
         with _Scope(state, collect_losses=True) as scope:
-            calls = self._calls(*batch)
+            calls = self._calls(batch)
             taken = take_inventory(self.model, calls, self.selection, self.rows)
         after = [scope.get_current_value(variable) for variable in variables]
         updates = {place: value for place, value in enumerate(after) if value is not values[place]}
@@ -86,18 +87,20 @@ class Forward:
         inventory, tensors, refused = taken
         return Pass(tensors, updates, Found(inventory, assigned, cost_of(calls)), refused)
 
-    def _calls(self, inputs: Any, targets: Any) -> list[Call]:
+    def _calls(self, batch: Shown) -> list[Call]:
         """Run the model and return every call in it, with what the selected kinds need."""
         kinds = self.selection.kinds
         observers = [PreActivations()] if "pre_activation" in kinds else []
 
         def forward() -> Any:
-            return self.model(inputs, training=self.training)
+            return self.model(batch.inputs, training=self.training)
 
         if "gradient" not in kinds:
             return watch(forward, observers)
         return watch_with_gradients(
-            forward, observers, lambda output: total_loss(self.model.loss, targets, output)
+            forward,
+            observers,
+            lambda output: total_loss(self.model.loss, batch.targets, output),
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from runner.capture.batches import count_samples, full_size, rounded_up, taken
+from runner.capture.batches import Shown, full_size, rounded_up
 from runner.capture.capture import Capture
 from runner.errors import RunError
 from runner.tensors import Invariance, TensorSpec
@@ -80,7 +80,7 @@ class Comparison:
     ----------
     capture
         The model, after the first batch.
-    inputs, targets
+    batch
         The first batch, as it was shown.
     samples
         The number of its samples without those that were added to fill it.
@@ -91,8 +91,7 @@ class Comparison:
     """
 
     capture: Capture
-    inputs: Any
-    targets: np.ndarray | None
+    batch: Shown
     samples: int
     more: bool
     fixed: bool = False
@@ -101,7 +100,7 @@ class Comparison:
     _last: Any = None
 
     def __post_init__(self) -> None:
-        self._count = count_samples(self.inputs)
+        self._count = self.batch.samples
         order = np.random.default_rng(0).permutation(self.samples)
         half = (self.samples + 1) // 2
         self._halves = [part for part in (order[:half], order[half:]) if len(part)]
@@ -161,8 +160,8 @@ class Comparison:
             for part, size in zip(self._halves, sizes, strict=True):
                 samples = np.resize(part, size)
                 self.capture.refresh()
-                batch = taken((self.inputs, self.targets), samples)
-                arrays = self.capture.once_more(*batch)
+                batch = self.batch.taken(samples)
+                arrays = self.capture.once_more(batch)
                 for place, spec in enumerate(self.capture.tensors):
                     self._compare(spec, self.capture.first[place], samples, arrays[place])
         self._last = batch, arrays
@@ -200,7 +199,7 @@ class Comparison:
         capture = self.capture
         batch, arrays = self._last  # the smaller one
         with capture.aside():
-            again = capture.once_more(*batch)
+            again = capture.once_more(batch)
             return [
                 spec
                 for spec, before, array in zip(capture.tensors, arrays, again, strict=True)

@@ -10,13 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from runner.capture.batches import (
-    fixed_batch,
-    full_size,
-    has_fixed_batches,
-    has_states,
-    padded,
-)
+from runner.capture.batches import Shown, fixed_batch, full_size, has_fixed_batches, has_states
 from runner.capture.capture import Capture
 from runner.capture.failures import batch_size_advice
 from runner.capture.invariance import Comparison
@@ -97,18 +91,17 @@ class Showing:
             for name, array in named_inputs(self._first.inputs).items():
                 # Padded, it is held as array and as tensor, and so is the batch it is compared to.
                 check_memory(name, array.nbytes * fixed // len(array), copies=4)
-        inputs = self._padded(self._first.inputs)
+        shown = self._shown(self._first, 0)
         try:
             self.capture = Capture(
                 model,
-                inputs,
+                shown,
                 Selection.of(settings.capture),
                 training=settings.capture.training,
-                targets=self._compared(self._first, 0),
                 enlarged=self._enlarged if self._pad and not has_fixed_batches(model) else None,
             )
         except RunError as error:
-            advice = batch_size_advice(error, model, inputs, self.rows)
+            advice = batch_size_advice(error, model, shown.inputs, self.rows)
             if not advice:
                 raise
             raise RunError(f"{error}; {advice}") from error
@@ -183,8 +176,7 @@ class Showing:
         first = self._first
         return Comparison(
             self.capture,
-            self._padded(first.inputs),
-            self._compared(first, 0),
+            self._shown(first, 0),
             len(first),
             self._more,
             fixed=has_fixed_batches(self.model),
@@ -204,7 +196,7 @@ class Showing:
         if self.batch_size > given and (findings.mixed_by or findings.reasons):
             tensors, filled, size = self.capture.tensors, self.capture.first, self.batch_size
             self._regroup(given)
-            self.capture.begin(self._first.inputs, self._compared(self._first, 0))
+            self.capture.begin(self._shown(self._first, 0))
             if findings.reasons:  # which must be about the batch as given
                 findings = self._comparison().findings()
             else:
@@ -224,13 +216,13 @@ class Showing:
                     stacklevel=4,
                 )
 
-    def _enlarged(self, cost: int) -> tuple[Any, np.ndarray | None] | None:
+    def _enlarged(self, cost: int) -> Shown | None:
         """Return the first batch, filled up so that all samples are rounded alike."""
         size = full_size(len(self._first), cost)
         if size == len(self._first):
             return None
         self._regroup(size)
-        return self._padded(self._first.inputs), self._compared(self._first, 0)
+        return self._shown(self._first, 0)
 
     def _regroup(self, size: int) -> None:
         """Change the batch size, starting with the first batch."""
@@ -245,14 +237,10 @@ class Showing:
             self._more = self.rows > count
 
     def _captured(self, batch: Batch, row: int) -> list[np.ndarray | None]:
-        return self.capture(self._padded(batch.inputs), self._compared(batch, row))
+        return self.capture(self._shown(batch, row))
 
-    def _compared(self, batch: Batch, row: int) -> np.ndarray | None:
-        """Return the targets of the batch that begins at a row, if gradients need them."""
-        if self._targets is None:
-            return None
-        targets: np.ndarray = self._padded(self._targets.of(batch, row))
-        return targets
-
-    def _padded(self, arrays: Any) -> Any:
-        return padded(arrays, self.batch_size) if self._pad else arrays
+    def _shown(self, batch: Batch, row: int) -> Shown:
+        """Return the batch that begins at a row as it is shown, with targets if they are needed."""
+        targets = None if self._targets is None else self._targets.of(batch, row)
+        shown = Shown(batch.inputs, targets)
+        return shown.padded(self.batch_size) if self._pad else shown
