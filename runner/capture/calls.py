@@ -43,6 +43,8 @@ class Call:
         ``/``; ``#2`` marks a second operation of the same name in the same place.
     index
         Index of the call among those of the same `layer_path`, from 0.
+    indexed
+        The call path with the index of every call in it: ``block@0/dense@1``.
     segment
         The last part of `layer_path`.
     repeat
@@ -79,6 +81,7 @@ class Call:
     inputs: list[Leaf]
     layer_path: str = ""
     index: int = 0
+    indexed: str = ""
     segment: str = ""
     repeat: int = 0
     made: bool = False
@@ -214,6 +217,8 @@ class _Watcher:
             call.layer_path, call.segment, call.index = self._paths.place(operation, parent)
             call.repeat = self._repeats[id(parent), id(operation)]
             self._repeats[id(parent), id(operation)] += 1
+            called = f"{call.segment}@{call.repeat}"
+            call.indexed = f"{parent.indexed}/{called}" if parent.indexed else called
         if len(self.finished) >= _MOST_CALLS:  # models nested in models multiply their calls
             raise RunError(f"the model calls its layers more than {_MOST_CALLS:,} times")
         self._open.append(call)

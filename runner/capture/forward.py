@@ -15,6 +15,7 @@ from runner.capture.gradients import watch_with_gradients
 from runner.capture.inventory import Inventory
 from runner.capture.losses import total_loss
 from runner.capture.pre_activations import PreActivations
+from runner.capture.selecting import Selecting
 from runner.capture.selection import Selection
 from runner.capture.stocktaking import take_inventory
 from runner.engines.engine import Pass
@@ -74,8 +75,9 @@ class Forward:
         """
         state = list(zip(variables, values, strict=True))
         with _Scope(state, collect_losses=True) as scope:
-            calls = self._calls(batch)
-            taken = take_inventory(self.model, calls, self.selection, self.rows)
+            selecting = Selecting(self.selection)
+            calls = self._calls(batch, selecting)
+            taken = take_inventory(self.model, calls, self.selection, selecting, self.rows)
         after = [scope.get_current_value(variable) for variable in variables]
         updates = {place: value for place, value in enumerate(after) if value is not values[place]}
         known = {id(variable) for variable in variables}
@@ -87,19 +89,20 @@ class Forward:
         inventory, tensors, refused = taken
         return Pass(tensors, updates, Found(inventory, assigned, cost_of(calls)), refused)
 
-    def _calls(self, batch: Shown) -> list[Call]:
+    def _calls(self, batch: Shown, selecting: Selecting) -> list[Call]:
         """Run the model and return every call in it, with what the selected kinds need."""
         kinds = self.selection.kinds
-        observers = [PreActivations()] if "pre_activation" in kinds else []
+        before = [PreActivations()] if "pre_activation" in kinds else []
 
         def forward() -> Any:
             return self.model(batch.inputs, training=self.training)
 
         if "gradient" not in kinds:
-            return watch(forward, observers)
+            return watch(forward, [*before, selecting])
         return watch_with_gradients(
             forward,
-            observers,
+            before,
+            [selecting],
             lambda output: total_loss(self.model.loss, batch.targets, output),
         )
 

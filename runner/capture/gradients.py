@@ -14,21 +14,27 @@ from runner.model.keras_internals import copy_notes, has_logits
 
 
 def watch_with_gradients(
-    forward: Callable[[], Any], observers: Sequence[Observer], loss_of: Callable[[Any], Any]
+    forward: Callable[[], Any],
+    before: Sequence[Observer],
+    after: Sequence[Observer],
+    loss_of: Callable[[Any], Any],
 ) -> list[Call]:
     """Run a forward pass as `watch` does, and set the gradients of a loss at every call.
 
     Parameters
     ----------
-    forward, observers
+    forward
         As in `watch`.
+    before, after
+        Observers of the values that the layers return, and of the layers' own tensors, which
+        the calls hold once the values that go on are other tensors.
     loss_of
         Function that returns the loss, a single number, for the output of the model.
     """
 
     def run(marks: Marks) -> tuple[Any, tuple[_Watched, list[Call]]]:
         watched = _Watched(marks)
-        calls = watch(forward, [*observers, watched])
+        calls = watch(forward, [*before, watched, *after])
         return loss_of(watched.output), (watched, calls)
 
     (watched, calls), gradients = framework().differentiated(run)

@@ -85,9 +85,10 @@ class Inventory:
     weight_aliases : list[tuple[TensorSpec, TensorSpec]]
         Kept weights that belong to an earlier layer path too, each with that one.
     candidates : list[TensorSpec]
-        All tensors that a selection can choose from.
+        All tensors that a selection can choose from, those of calls named as in
+        `runner.capture.selecting.Found`.
     refused : list[tuple[TensorSpec, str]]
-        All tensors that it cannot choose, with the reason.
+        All tensors that it cannot choose, with their names and the reason in words.
     outputs : tuple[str, ...]
         Names of the activations that the model itself returns.
     entries : dict[str, Entry]

@@ -20,8 +20,9 @@ class Selection:
 
     A pattern is a name, a glob (``*`` stops at ``/``, ``**`` crosses it) or
     ``class:Conv2D``, a glob on the name of the layer's class. It is matched against a
-    tensor's name and its layer's path; if several patterns of ``reduce`` match, the last
-    one is used.
+    tensor's name and its layer's path. A part without ``@`` matches every call; ``dense@0``
+    is the first call of a layer, also if there is no other. If several patterns of ``reduce``
+    match, the last one is used.
 
     Attributes
     ----------
@@ -78,7 +79,8 @@ class Selection:
         specs
             The tensors that can be captured.
         refused
-            The tensors that cannot, each with the reason. A pattern may exclude them.
+            The tensors that cannot, each with its name and the reason in words. A pattern may
+            exclude them.
 
         Raises
         ------
@@ -99,9 +101,7 @@ class Selection:
             for pattern in patterns:
                 if any(_fits(pattern, spec) for spec in specs):
                     continue
-                why = next(
-                    (f"'{one.name}': {why}" for one, why in refused if _fits(pattern, one)), ""
-                )
+                why = next((why for one, why in refused if _fits(pattern, one)), "")
                 if not why:
                     advice = suggest(pattern, names) or f"layers are: {shown}"
                     problems.append(Problem(place, f"'{pattern}' matches no layer", advice))
@@ -115,12 +115,29 @@ class Selection:
 def _fits(pattern: str, spec: TensorSpec) -> bool:
     if pattern.startswith(_CLASS):
         return _glob(pattern.removeprefix(_CLASS)).fullmatch(spec.layer_class) is not None
-    glob = _glob(pattern)
-    return any(glob.fullmatch(name) is not None for name in (spec.name, spec.layer_path))
+    return (
+        _glob(pattern).fullmatch(spec.layer_path) is not None
+        or _calls(pattern).fullmatch(spec.name) is not None
+    )
 
 
 @functools.lru_cache
 def _glob(pattern: str) -> re.Pattern[str]:
+    return re.compile(_expression(pattern), re.DOTALL)
+
+
+@functools.lru_cache
+def _calls(pattern: str) -> re.Pattern[str]:
+    """Return the expression for names in which every call may have an index."""
+    parts = re.split(r"(?<=[^*])([/:])", pattern)
+    expressions = [
+        part if part in ("/", ":") else _expression(part) + ("" if "@" in part else r"(?:@\d+)?")
+        for part in parts
+    ]
+    return re.compile("".join(expressions), re.DOTALL)
+
+
+def _expression(pattern: str) -> str:
     wild = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     parts = re.split(r"(\*\*/?|\*|\?)", pattern)
-    return re.compile("".join(wild.get(part) or re.escape(part) for part in parts), re.DOTALL)
+    return "".join(wild.get(part) or re.escape(part) for part in parts)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -15,6 +13,7 @@ from runner.capture.connections import arguments_of, wiring_of
 from runner.capture.inventory import Entry, Inventory, Layer
 from runner.capture.model_tree import own_weights, uncalled
 from runner.capture.reductions import reduced, reduced_axes
+from runner.capture.selecting import Absent, Found, Selecting
 from runner.capture.selection import Selection
 from runner.model.backend import framework
 from runner.model.keras_internals import SEED_STATE, value_inside
@@ -24,7 +23,11 @@ _MADE = "every pass creates its layer again and draws new values"
 
 
 def take_inventory(
-    model: keras.Model, calls: list[Call], selection: Selection, rows: int | None = None
+    model: keras.Model,
+    calls: list[Call],
+    selection: Selection,
+    selecting: Selecting,
+    rows: int | None = None,
 ) -> tuple[Inventory, list[Any], list[Any]]:
     """Sort the tensors of a forward pass into an inventory.
 
@@ -36,6 +39,8 @@ def take_inventory(
         All its calls in the order of completion, its own the last.
     selection
         Which tensors to keep.
+    selecting
+        The tensors of the calls, selected.
     rows
         The number of samples, if the model accepts only batches of that size.
 
@@ -52,7 +57,7 @@ def take_inventory(
     *calls, root = calls
     taking = _Taking(selection, rows, named_axes(calls))
     for order, call in enumerate(calls):
-        taking.take(call, order)
+        taking.take(call, order, selecting.of(call))
     inventory, names = taking.inventory, taking.names
     inventory.outputs = tuple(
         names[id(tensor)] for _, tensor in root.outputs if id(tensor) in names
@@ -91,48 +96,38 @@ class _Taking:
         self._positions: dict[tuple[int, str | None], int] = {}
         self._taken: set[tuple[Kind, str]] = set()
 
-    def take(self, call: Call, order: int) -> None:
+    def take(self, call: Call, order: int, tensors: list[Found]) -> None:
         """Sort the tensors of one call."""
-        inventory, layer_class = self.inventory, type(call.operation).__name__
-        found = list(_put_out(call))
+        inventory = self.inventory
         entry = inventory.entries.get(call.layer_path)
         if entry is None:
-            why = inventory.why_nothing({kind for kind, _, _ in found})
+            why = inventory.why_nothing({found.spec.kind for found in tensors})
+            layer_class = type(call.operation).__name__
             entry = Entry(Layer(call.layer_path, layer_class, order, why))
             inventory.entries[call.layer_path] = entry
         no_gradient = entry.layer.no_gradient or next(iter(call.no_gradient.values()), None)
         entry.layer = dataclasses.replace(entry.layer, no_gradient=no_gradient)
-        for kind, output, tensor in found:
-            name = call.name if output is None else f"{call.name}:{output}"
-            spec = TensorSpec(
-                name=_unique(kind, name, self._taken),
-                kind=kind,
-                layer_path=call.layer_path,
-                layer_class=layer_class,
-                call=call.index,
-                output=output,
-                shape=(),
-                dtype="",
-                order=order,
-            )
-            unfit = self._unfit(call, tensor, kind)
+        for found in tensors:
+            spec, tensor = found.spec, found.tensor
+            name = call.name if spec.output is None else f"{call.name}:{spec.output}"
+            name = _unique(spec.kind, name, self._taken)
+            unfit = self._unfit(call, tensor, spec.kind)
             if unfit is not None:
-                inventory.refused.append((spec, unfit))
+                inventory.refused.append((spec, f"'{name}': {unfit}"))
             else:
                 inventory.candidates.append(spec)
-                if kind == "activation":
-                    self.names.setdefault(id(tensor), spec.name)
-            if not self._selection.keeps(spec):
+                if spec.kind == "activation":
+                    self.names.setdefault(id(tensor), name)
+            if not found.kept:
                 continue
             if unfit is not None:
-                entry.left_out.append(LeftOut(spec.name, kind, unfit))
+                entry.left_out.append(LeftOut(name, spec.kind, unfit))
                 self.refused.append(tensor)
                 continue
-            entry.kept.add((kind, spec.name))
+            entry.kept.add((spec.kind, name))
+            axes = self._axes_of(call, spec.kind, spec.output, tensor)
             spec = dataclasses.replace(
-                spec,
-                reduction=self._selection.reduction(spec),
-                axes=self._axes_of(call, kind, output, tensor),
+                spec, name=name, order=order, reduction=found.reduction, axes=axes
             )
             self._keep(spec, tensor)
 
@@ -155,7 +150,7 @@ class _Taking:
 
     def _unfit(self, call: Call, tensor: Any, kind: Kind) -> str | None:
         """Return why a tensor cannot be captured, or ``None``."""
-        if isinstance(tensor, _Absent):
+        if isinstance(tensor, Absent):
             return tensor.reason
         if call.loop is not None:
             return f"opaque: runs step by step inside the loop of '{call.loop.layer_path}'"
@@ -203,7 +198,7 @@ class _Taking:
                 )
                 unfit = why or framework().unfit_weight(variable)
                 if unfit is not None:
-                    inventory.refused.append((spec, unfit))
+                    inventory.refused.append((spec, f"'{spec.name}': {unfit}"))
                     if self._selection.keeps(spec) and entry is not None:
                         entry.left_out.append(LeftOut(spec.name, "weight", unfit))
                     continue
@@ -220,13 +215,6 @@ class _Taking:
                 else:
                     inventory.weight_aliases.append((spec, owner))
         inventory.plain_variables = list(plain.values())
-
-
-@dataclass(frozen=True)
-class _Absent:
-    """A placeholder for a missing tensor, with the reason."""
-
-    reason: str
 
 
 def _weights_by_layer(
@@ -266,20 +254,6 @@ class _Holder:
         self.weights = [(name, variable, why) for name, variable in own_weights(layer)]
         self.variables = [variable for _, variable, _ in self.weights]
         self.variables += getattr(layer, "variables", [])
-
-
-def _put_out(call: Call) -> Iterator[tuple[Kind, str | None, Any]]:
-    for place, tensor in call.outputs:
-        yield "activation", place, tensor
-    for place, tensor in call.gradients:
-        yield "gradient", place, tensor
-    for place, reason in call.no_gradient.items():
-        yield "gradient", place, _Absent(reason)
-    if call.pre_activation is not None:
-        yield "pre_activation", None, call.pre_activation
-    given = [leaf for leaf in call.inputs if framework().is_tensor(leaf[1])]
-    for place, tensor in given:
-        yield "input", place if len(given) > 1 else None, tensor
 
 
 def _unique(kind: Kind, name: str, taken: set[tuple[Kind, str]]) -> str:
