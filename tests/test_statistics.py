@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from fractions import Fraction
 from typing import Any
 
 import ml_dtypes
@@ -80,9 +81,13 @@ def test_batches_of_any_size_give_the_figures_of_the_whole(
     assert (row["nan"], row["inf"]) == (0, 0)
 
 
-def test_a_large_mean_does_not_drown_the_spread() -> None:
-    values = (1e8 + np.random.default_rng(0).normal(size=(1000, 50))).astype(np.float64)
-    assert row_of(values, 100, 333)["std"] == pytest.approx(values.std(), rel=1e-9)
+@pytest.mark.parametrize("mean", [0, 1, 10, 100, 1e4, 1e8])
+def test_a_large_mean_does_not_drown_the_spread(mean: float) -> None:
+    values = mean + np.random.default_rng(0).normal(size=(1000, 50))
+    exact = [Fraction(value) for value in values.ravel().tolist()]
+    centre = sum(exact) / len(exact)
+    std = math.sqrt(sum((value - centre) ** 2 for value in exact) / len(exact))
+    assert row_of(values, 100, 333)["std"] == pytest.approx(std, rel=1e-11)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "bfloat16"])

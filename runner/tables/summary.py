@@ -16,7 +16,7 @@ from runner.tables.statistic import Buffers, Chunk, Statistic
 from runner.tables.statistics import STATISTICS
 from runner.tensors import TensorSpec
 
-_CHUNK = 32_768
+_CHUNK = 131_072
 """Number of values processed at a time, few enough to stay in the cache."""
 
 _ROWS = 16
