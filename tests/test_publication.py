@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
 
 from runner.errors import InputError, RunError
+from runner.record.hashing_thread import HashingThread
 from runner.record.publication import HashedFile, Publication
 from runner.stores.digests import FileDigest
 from runner.stores.local_draft import LocalDraft
@@ -154,16 +156,35 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
             publication.open("a")
 
 
+def test_much_at_once_is_hashed_as_it_was_when_it_was_written(tmp_path: Path) -> None:
+    threads = threading.active_count()
+    data = bytearray(1_000_000)
+    with Publication(LocalDraft(tmp_path / "run")) as publication:
+        with publication.open("a") as file:
+            for value in range(5):
+                data[:] = bytes([value]) * len(data)
+                file.write(data)
+        publication.publish(b"{}")
+    content = (tmp_path / "run/a").read_bytes()
+    assert content == b"".join(bytes([value]) * len(data) for value in range(5))
+    assert publication.files["a"] == FileDigest(len(content), hashlib.sha256(content).hexdigest())
+    assert threading.active_count() == threads
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
 def test_a_full_disk_is_said_with_the_table() -> None:
     files: dict[str, FileDigest] = {}
-    table = HashedFile(Path("/dev/full").open("wb"), "activations/00_hidden.parquet", files)  # noqa: SIM115
-    with pytest.raises(
-        RunError, match=r"00_hidden\.parquet: the disk is full; the run was not published"
-    ):
-        table.write(bytes(100_000))
-    table.abandon()
-    small = HashedFile(Path("/dev/full").open("wb"), "summary.parquet", files)  # noqa: SIM115
+    hashing = HashingThread()
+    for size in (100_000, 1_000_000):
+        disk = Path("/dev/full").open("wb")  # noqa: SIM115
+        table = HashedFile(disk, "activations/00_hidden.parquet", files, hashing)
+        with pytest.raises(
+            RunError, match=r"00_hidden\.parquet: the disk is full; the run was not published"
+        ):
+            table.write(bytes(size))
+        table.abandon()
+    hashing.stop()
+    small = HashedFile(Path("/dev/full").open("wb"), "summary.parquet", files, hashing)  # noqa: SIM115
     small.write(b"fits the buffer")
     with pytest.raises(RunError, match=r"summary\.parquet: the disk is full") as caught:
         small.close()

@@ -173,6 +173,7 @@ ORDER = (
     "stores.local_draft",
     "stores.local",
     "stores.superseded",
+    "record.hashing_thread",
     "record.publication",
     "record.environment",
     "record.training_record",

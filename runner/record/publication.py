@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
+from runner.record.hashing_thread import HashingThread
 from runner.stores.digests import FileDigest
 from runner.stores.store import Draft, StoredRun, failure_named
 
@@ -32,6 +33,8 @@ class Publication:
         As given.
     files : dict[str, FileDigest]
         Digests of all files written and closed, by path inside the run (with ``/``).
+    hashing : HashingThread
+        The thread that hashes them while they are written, until the context ends.
 
     Raises
     ------
@@ -42,6 +45,7 @@ class Publication:
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
         self.files: dict[str, FileDigest] = {}
+        self.hashing = HashingThread()
         self._open: list[HashedFile] = []
         self._record: bytes | None = None
 
@@ -56,6 +60,7 @@ class Publication:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.hashing.stop()
         if self._record is None or kind is not None:
             self.discard()
 
@@ -84,7 +89,7 @@ class Publication:
             If opening, writing or closing fails; the message names the file.
         """
         with failure_named(name):
-            file = HashedFile(self.draft.open(name), name, self.files)
+            file = HashedFile(self.draft.open(name), name, self.files, self.hashing)
         self._open.append(file)
         return file  # type: ignore[return-value]  # typeshed's io classes are no BinaryIO
 
@@ -193,12 +198,17 @@ class HashedFile(io.BufferedIOBase):
         Path of the file inside the run, named in errors.
     files
         Receives the digest, by this name, when the file is closed.
+    hashing
+        The thread that hashes.
     """
 
-    def __init__(self, file: BinaryIO, name: str, files: dict[str, FileDigest]) -> None:
+    def __init__(
+        self, file: BinaryIO, name: str, files: dict[str, FileDigest], hashing: HashingThread
+    ) -> None:
         self._file = file
         self._name = name
         self._files = files
+        self._hashing = hashing
         self._hash = hashlib.sha256()
         self._bytes = 0
 
@@ -214,10 +224,9 @@ class HashedFile(io.BufferedIOBase):
         RunError
             If that fails.
         """
-        with failure_named(self._name):
-            self._file.write(data)
-        self._hash.update(data)
         size = memoryview(data).nbytes
+        with failure_named(self._name), self._hashing.beside(self._hash.update, data, size):
+            self._file.write(data)
         self._bytes += size
         return size
 

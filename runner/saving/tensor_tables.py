@@ -10,7 +10,7 @@ import numpy as np
 
 from runner.errors import RunError
 from runner.file_names import tensor_table
-from runner.probe.batch import Batch
+from runner.probe.batch import Batch, named_inputs
 from runner.probe.probe_hash import ProbeHasher
 from runner.record.publication import Publication
 from runner.record.training_record import Checkpoint
@@ -93,7 +93,11 @@ class TensorTables:
     def write(self, batch: Batch, arrays: Sequence[np.ndarray | None]) -> None:
         """Write the values of one batch; the table of a tensor without values is dropped."""
         self.rows += len(batch.samples)
-        self.hasher.update(batch)
+        size = sum(array.nbytes for array in named_inputs(batch.inputs).values())
+        with self._publication.hashing.beside(self.hasher.update, batch, size):
+            self._write(batch.samples, arrays)
+
+    def _write(self, samples: np.ndarray, arrays: Sequence[np.ndarray | None]) -> None:
         for place, (spec, array) in enumerate(zip(self._specs, arrays, strict=True)):
             table = self._open[place]
             if table is None:
@@ -101,7 +105,7 @@ class TensorTables:
             writer, sink, statistics = table
             if array is not None:
                 statistics.update(array)
-                writer.write(batch.samples, array)
+                writer.write(samples, array)
                 continue
             self._open[place] = None
             writer.close()
