@@ -15,7 +15,7 @@ import pyarrow as pa
 from runner.file_names import tensor_table
 from runner.model.backend import Backend
 from runner.probe.batch import Batch
-from runner.probe.probe_hash import ProbeHasher
+from runner.probe.probe_hash import BLOCK, Block, ProbeHasher
 from runner.readable_files import ReadableFile
 from runner.record.environment import Environment
 from runner.record.layer_record import LayerRecord, TensorRecord
@@ -70,6 +70,7 @@ def make_run(
     config: Mapping[str, Any] | None = None,
     error: str | None = None,
     format: str = "parquet",
+    hash_block: Block = BLOCK,
     **known: Any,
 ) -> Path:
     """Publish a run to `path`; each one ends a minute after the one made before it.
@@ -86,7 +87,7 @@ def make_run(
     sample_ids = np.array(samples, dtype=np.int64 if isinstance(samples[0], int) else object)
     sample_type = "int64" if sample_ids.dtype == np.int64 else "string"
     inputs = np.eye(len(samples), dtype=np.float32) if inputs is None else inputs
-    hasher = ProbeHasher()
+    hasher = ProbeHasher(hash_block)
     hasher.update(Batch(sample_ids, inputs))
     ended = _BEGINNING + timedelta(minutes=next(_minutes))
     facts: dict[str, Any] = {
@@ -157,6 +158,7 @@ def make_run(
                 sample_ids_sha256=hasher.sample_ids(),
                 file=f"probe{FORMATS[format].suffix}",
                 has_inputs=True,
+                hash_block=hash_block,
             ),
             "layers": _chained(layers, config),
             "headline": Headline(

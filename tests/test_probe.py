@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from runner.probe.batch import Batch, named_inputs
 from runner.probe.fitting import fit_to_model
 from runner.probe.memory_sources import as_probe
 from runner.probe.probe import Probe
-from runner.probe.probe_hash import ProbeHasher
+from runner.probe.probe_hash import BLOCK, Block, ProbeHasher
 from runner.probe.source import open_probe
 from runner.tensors import InputSpec
 
@@ -544,6 +545,45 @@ def test_the_hash_is_of_values_not_of_batches_or_memory() -> None:
     by_name = {"a": values, "b": values + 1}
     assert hashes(as_probe(by_name), 2) == hashes(as_probe(dict([*by_name.items()][::-1])), 3)
     assert hashes(as_probe(np.zeros((3, 0))), 2) == hashes(as_probe(np.zeros((3, 0))), 3)
+
+
+def hashed(probe: Probe, start: int, end: int, block: Block = BLOCK) -> ProbeHasher:
+    hasher = ProbeHasher(block)
+    hasher.update(whole(probe)[start:end])
+    return hasher
+
+
+@pytest.mark.parametrize("rows", [1, BLOCK, BLOCK + 1, 2 * BLOCK, 9000])
+def test_the_hash_of_parts_is_that_of_the_whole(rows: int) -> None:
+    values = np.arange(3 * rows, dtype="float32").reshape(rows, 3)
+    texts = np.array([f"t{place}" for place in range(rows)], object)
+    probe = as_probe({"a": values, "b": texts}, [f"s{place}" for place in range(rows)])
+    known = hashes(probe, 9000)
+    for size in (700, BLOCK):
+        assert hashes(probe, size) == known
+    for ends in ([BLOCK], [2 * BLOCK], [BLOCK, 2 * BLOCK]):
+        together = ProbeHasher()
+        for start, end in pairwise([0, *ends, rows]):
+            together.merge(hashed(probe, start, max(start, end)))
+        assert (together.content(), together.sample_ids()) == known
+
+
+def test_samples_of_one_block_have_the_hash_of_earlier_versions() -> None:
+    probe = as_probe(np.random.default_rng(0).normal(size=(BLOCK + 1, 2)))
+    one, other = hashed(probe, 0, BLOCK), hashed(probe, 0, BLOCK, None)
+    assert (one.content(), one.sample_ids()) == (other.content(), other.sample_ids())
+    one, other = hashed(probe, 0, BLOCK + 1), hashed(probe, 0, BLOCK + 1, None)
+    assert one.content() != other.content()
+    assert one.sample_ids() != other.sample_ids()
+
+
+def test_parts_of_a_probe_that_do_not_fit_together_are_refused() -> None:
+    probe = as_probe(np.zeros((5, 2)))
+    part = hashed(probe, 0, 3)
+    with pytest.raises(ValueError, match="does not end with a block of 4,096 samples"):
+        part.merge(hashed(probe, 3, 5))
+    with pytest.raises(ValueError, match="the inputs of two parts of a probe differ"):
+        part.merge(hashed(as_probe(np.zeros((5, 3))), 0, 5))
 
 
 def test_the_hash_of_text_is_the_same_in_every_process() -> None:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from making import STORED, make_run
 import runner
 from runner.command_line.commands import main
 from runner.errors import InputError
+from runner.probe.probe_hash import BLOCK
 from runner.runs.published_run import Run
 from runner.sameness import verification
 from runner.sameness.difference import diff
@@ -172,6 +174,46 @@ def test_other_probes_are_refused_with_the_first_difference(tmp_path: Path) -> N
         diff(a, c)
     with pytest.raises(InputError, match=r"different inputs: .*; 3 and 2 samples"):
         diff(a, d)
+
+
+def hashed_apart(folder: Path, change: float = 0, **known: Any) -> tuple[Run, Run]:
+    """Runs of two blocks of samples, of which an earlier version made the first."""
+    inputs = np.random.default_rng(0).normal(size=(BLOCK + 1, 1)).astype("float32")
+    outputs = {"hidden": inputs * 2}
+    known = {"samples": range(len(inputs)), **known}
+    if isinstance(known.get("inputs"), float):
+        inputs[7] = known.pop("inputs")
+    old = make_run(folder / "old", outputs, inputs=inputs, hash_block=None, **known)
+    new = make_run(folder / "new", outputs, inputs=inputs + change, **known)
+    return Run.read(old), Run.read(new)
+
+
+def test_a_probe_that_an_earlier_version_hashed_is_the_same(tmp_path: Path) -> None:
+    old, new = hashed_apart(tmp_path, run_id=None)
+    assert old.probe_record.sha256 != new.probe_record.sha256
+    assert old.probe_record.sample_ids_sha256 != new.probe_record.sample_ids_sha256
+    for run in (old, new):
+        assert not list(damage(run))
+        assert len(run.samples) == len(run.table("hidden")) == len(run.probe) == BLOCK + 1
+        assert sum(map(len, run.blocks("hidden"))) == BLOCK + 1
+    assert diff(old, new).same
+    assert diff(new, old).same
+
+
+def test_another_probe_than_an_earlier_version_hashed_is_another(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"different inputs: \w{12} and \w{12}; first at sample 0"):
+        diff(*hashed_apart(tmp_path / "inputs", change=1))
+    names = [f"s{place}" for place in range(BLOCK + 1)]
+    old, _ = hashed_apart(tmp_path / "a", samples=names)
+    _, new = hashed_apart(tmp_path / "b", samples=names[::-1])
+    with pytest.raises(InputError, match=r"different sample ids: .*; row 0 is sample s0 and s4096"):
+        diff(old, new)
+
+
+def test_that_nothing_tells_whether_a_probe_is_another_is_said(tmp_path: Path) -> None:
+    old, new = hashed_apart(tmp_path, inputs=float("nan"), format="csv")
+    with pytest.warns(UserWarning, match="the same inputs is not known: an earlier version hashed"):
+        assert diff(old, new).same
 
 
 def test_what_the_records_say_differently_is_listed(tmp_path: Path) -> None:

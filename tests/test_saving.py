@@ -21,6 +21,8 @@ import runner
 from runner.capture.capture import Capture
 from runner.config.capture_config import CaptureConfig
 from runner.errors import InputError
+from runner.probe.batch import Batch
+from runner.probe.probe_hash import BLOCK, ProbeHasher
 from runner.showing.settings import Settings
 from runner.showing.showing import Showing
 
@@ -93,6 +95,24 @@ def test_hashes_and_sizes_are_those_of_the_files() -> None:
     for name, data in on_disk.items():
         assert files[name].bytes == len(data)
         assert files[name].sha256 == hashlib.sha256(data).hexdigest()
+
+
+def test_the_hash_of_a_probe_is_made_of_blocks_whatever_the_batches() -> None:
+    model = keras.Sequential([keras.Input((1,)), layers.Dense(1, name="out")])
+    x = np.arange(2 * BLOCK + 5, dtype="float32")[:, None]
+    runs = [runner.save_run(model, x, f"of-{size}", batch_size=size) for size in (480, 5000)]
+    whole = ProbeHasher()
+    for start in range(0, len(x), BLOCK):
+        part = ProbeHasher()
+        rows = slice(start, start + BLOCK)
+        part.update(Batch(np.arange(len(x))[rows], x[rows]))
+        whole.merge(part)
+    for run in runs:
+        assert json.loads((run.path / "run.json").read_text())["probe"]["hash_block"] == BLOCK
+        assert run.probe_record.sha256 == whole.content()
+        assert run.probe_record.sample_ids_sha256 == whole.sample_ids()
+        assert run.shown.has_inputs_of(run.probe_record)
+    assert runner.diff(*runs).same
 
 
 def test_the_summary_tells_what_the_tables_hold() -> None:

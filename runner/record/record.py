@@ -27,6 +27,7 @@ from runner.bounds import (
 )
 from runner.config.environment_values import EnvironmentValues
 from runner.model.backend import Backend
+from runner.probe.probe_hash import Block, SampleIdsHash
 from runner.record.environment import Environment, read_environment
 from runner.record.layer_record import LayerRecord, TensorRecord
 from runner.record.probe_layout import ProbeColumns
@@ -110,6 +111,10 @@ class ProbeRecord:
     compared_sizes
         Sizes of the batches in which the samples of the first batch were shown again, to
         measure the `invariance` of the tensors; empty if it was not measured.
+    hash_block
+        Number of samples in each of the blocks that are hashed on their own: `sha256` and
+        `sample_ids_sha256` are hashes of the hashes of the blocks, or that of the only block.
+        ``None`` in records older than this key, where all samples are one block.
     """
 
     source: str
@@ -129,6 +134,12 @@ class ProbeRecord:
     mixed_by: str | None = None
     batch_size: Count | None = None
     compared_sizes: Items[Count] = ()
+    hash_block: Block = None
+
+    @property
+    def sample_ids_hash(self) -> SampleIdsHash:
+        """The checksum of the sample ids."""
+        return SampleIdsHash(self.sample_ids_sha256, self.hash_block)
 
 
 @dataclass(frozen=True)

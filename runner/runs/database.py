@@ -61,7 +61,7 @@ class StoredTable:
         """
         tensor, probe, format = run.tensor(name), run.probe_record, run.record.format
         file, folder = run.file_of(name), run.stored.folder
-        expected = (tensor, format, probe.sample_type, probe.rows, probe.sample_ids_sha256)
+        expected = (tensor, format, probe.sample_type, probe.rows, probe.sample_ids_hash)
         if whole or not (FORMATS[format].is_queried and folder and _can_be_named(file.place)):
             return cls(run.id, None, read_stored(file, *expected))
         check_stored(file, *expected)

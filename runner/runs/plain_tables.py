@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from runner.errors import DamagedError
 from runner.file_names import HISTORY, PROBE, STEPS, SUMMARY
-from runner.probe.probe_hash import sample_ids_hash
 from runner.record.record import ProbeRecord, RunRecord
 from runner.runs.run_files import RunFiles, lacks
 from runner.runs.shown_probe import ShownProbe
@@ -52,7 +51,7 @@ class PlainTables:
         file = self._files.plain(PROBE, rows)
         samples = read_samples(file, self._record.format, self.shown.sample_type)
         _check_rows(file.place, rows, len(samples))
-        check_ids(file.place, sample_ids_hash(samples), self.shown.sample_ids_sha256)
+        check_ids(file.place, samples, self.shown.sample_ids_hash)
         return samples
 
     def probe(self) -> ShownProbe:
@@ -60,7 +59,7 @@ class PlainTables:
         types = {"sample": self.shown.sample_type}
         place, table = self._table(PROBE, self.shown.rows, types)
         ids = table.column("sample").to_numpy()
-        check_ids(place, sample_ids_hash(ids), self.shown.sample_ids_sha256)
+        check_ids(place, ids, self.shown.sample_ids_hash)
         entries = named_entries(place, table)
         probe = ShownProbe(place, frame_of(table), self.shown, self._record.format, entries)
         if not self._is_compared:

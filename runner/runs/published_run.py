@@ -176,7 +176,7 @@ class Run:
         stored, probe = self._files.stored(self.tensor(name, kind)), self.probe_record
         format = self.record.format
         parts = [
-            read_rows(file, stored, format, rows=probe.rows, ids=probe.sample_ids_sha256)
+            read_rows(file, stored, format, rows=probe.rows, ids=probe.sample_ids_hash)
             for file in self._files.of(stored, step)
         ]
         if step != "all":
@@ -200,7 +200,7 @@ class Run:
         """
         stored, probe = self._files.stored(self.tensor(name, kind)), self.probe_record
         arrays = [
-            read_array(file, stored, self.record.format, probe.rows, probe.sample_ids_sha256)
+            read_array(file, stored, self.record.format, probe.rows, probe.sample_ids_hash)
             for file in self._files.of(stored, step)
         ]
         return np.stack(arrays) if step == "all" else arrays[0]
@@ -225,7 +225,7 @@ class Run:
         """
         stored, probe = self._files.stored(self.tensor(name, kind)), self.probe_record
         file, format = self._files.at(stored, step), self.record.format
-        return read_blocks(file, stored, format, probe.rows, probe.sample_ids_sha256)
+        return read_blocks(file, stored, format, probe.rows, probe.sample_ids_hash)
 
     def representation(
         self, name: str, kind: Kind | None = None, step: int | None = None

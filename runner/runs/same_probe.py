@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import NoReturn
+
 import numpy as np
 
 from runner.errors import InputError
+from runner.probe.probe_hash import BLOCK
 from runner.runs.published_run import Run
 
 
@@ -16,22 +20,49 @@ def check_probes(a: Run, b: Run) -> None:
     InputError
         If they were not (names both hashes and the first difference), or if a run failed.
     """
-    hashes = []
     for run in (a, b):
-        probe = run.record.probe
-        if probe is None:
+        if run.record.probe is None:
             why = run.record.error or "nothing was shown"
             raise InputError.of(f"run {run.id}", f"has no tables to compare: {why}")
-        hashes.append((probe.sha256, probe.sample_ids_sha256))
-    if hashes[0] == hashes[1]:
-        return
-    part = 0 if hashes[0][0] != hashes[1][0] else 1
-    what = ("inputs", "sample ids")[part]
+    one, other = a.probe_record, b.probe_record
+    if one.sha256 != other.sha256 and not _same_inputs(a, b):
+        _refuse("inputs", one.sha256, other.sha256, a, b)
+    if one.sample_ids_sha256 != other.sample_ids_sha256 and not _same_ids(a, b):
+        _refuse("sample ids", one.sample_ids_sha256, other.sample_ids_sha256, a, b)
+
+
+def _refuse(what: str, mine: str, theirs: str, a: Run, b: Run) -> NoReturn:
     raise InputError.of(
         "probe",
-        f"the runs were shown different {what}: {hashes[0][part][:12]} and "
-        f"{hashes[1][part][:12]}{_first_difference(a, b)}",
+        f"the runs were shown different {what}: {mine[:12]} and "
+        f"{theirs[:12]}{_first_difference(a, b)}",
     )
+
+
+def _hashed_apart(a: Run, b: Run) -> bool:
+    """Return whether the hashes of two runs differ for the same probe: one is of blocks."""
+    one, other = a.probe_record, b.probe_record
+    return one.hash_block != other.hash_block and one.rows == other.rows > BLOCK
+
+
+def _same_ids(a: Run, b: Run) -> bool:
+    """Return whether runs were shown the same sample ids, though their hashes differ."""
+    return _hashed_apart(a, b) and b.probe_record.sample_ids_hash.is_of(a.samples)
+
+
+def _same_inputs(a: Run, b: Run) -> bool:
+    """Return whether runs were shown the same inputs, though their hashes differ."""
+    if not _hashed_apart(a, b):
+        return False
+    for run, other in ((a, b), (b, a)):
+        if (same := run.shown.has_inputs_of(other.probe_record)) is not None:
+            return same
+    warnings.warn(
+        f"whether runs {a.id} and {b.id} were shown the same inputs is not known: an earlier "
+        "version hashed them in another way, and neither run holds them",
+        stacklevel=4,
+    )
+    return True
 
 
 def _first_difference(a: Run, b: Run) -> str:

@@ -145,28 +145,33 @@ class ShownProbe:
     def check_inputs(self) -> None:
         """Check that the inputs are those whose hash is recorded, if the table can tell.
 
-        It cannot if it does not hold the inputs, if it is text and they have NaN (whose bits text
-        does not keep), or if the record is too old to say which shape they have.
-
         Raises
         ------
         DamagedError
             If they are others.
         """
+        if self.has_inputs_of(self._record) is False:
+            raise DamagedError.of(
+                self._place, "its inputs are not those whose hash is recorded (probe.sha256)"
+            )
+
+    def has_inputs_of(self, record: ProbeRecord) -> bool | None:
+        """Return whether the inputs have the hash of a record; ``None`` if the table cannot tell.
+
+        It cannot if it does not hold the inputs, if it is text and they have NaN (whose bits text
+        does not keep), or if the own record is too old to say which shape they have.
+        """
         names = [given.name for given in self._record.inputs]
         kept = {part.name for part in self._layout if part.role == "input"}
         open_shape = any(None in given.shape for given in self._record.inputs)
         if kept != {*names} or (self._record.columns is None and open_shape):
-            return
+            return None
         inputs = {name: self.input(name).values for name in names}
         if self._is_text and any(
             a.dtype.kind == "f" and np.isnan(a).any() for a in inputs.values()
         ):
-            return
-        if not is_content_hash(self._record.sha256, inputs):
-            raise DamagedError.of(
-                self._place, "its inputs are not those whose hash is recorded (probe.sha256)"
-            )
+            return None
+        return is_content_hash(record.sha256, record.hash_block, inputs)
 
     def _columns(self, part: ProbeColumns) -> tuple[str, ...]:
         return tuple(self._names[part.first : part.first + part.count])

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from runner.model.backend import read_backend
+from runner.probe.probe_hash import BLOCK
 from runner.record.layer_record import LayerRecord
 from runner.record.record import Header, Headline, ModelRecord, ProbeRecord, RunRecord
 from runner.saving.layer_records import with_tables
@@ -88,6 +89,7 @@ def _probe_record(showing: Showing, tables: TensorTables, probe_table: ProbeTabl
         mixed_by=showing.mixed_by,
         batch_size=showing.batch_size,
         compared_sizes=showing.compared_sizes,
+        hash_block=BLOCK,
     )
 
 

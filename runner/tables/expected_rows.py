@@ -8,29 +8,35 @@ import numpy as np
 import pyarrow as pa
 
 from runner.errors import DamagedError
+from runner.probe.probe_hash import SampleIdsHash
 from runner.tables.layout import Layout
 from runner.tensors import TensorSpec
 
 
-def check_ids(place: str, found: str, ids: str | None) -> None:
+def check_ids(place: str, samples: np.ndarray, ids: SampleIdsHash | None) -> None:
     """Check the sample ids of a table.
 
     Parameters
     ----------
     place
         Where the table's file is.
-    found
-        SHA-256 over its sample ids.
+    samples
+        Its sample ids.
     ids
-        SHA-256 over the sample ids that it must have, if known.
+        Checksum of the sample ids that it must have, if known.
 
     Raises
     ------
     DamagedError
         If it has other sample ids, or in another order.
     """
-    if ids not in (None, found):
-        raise DamagedError.of(place, "its sample ids are not those of the probe, in their order")
+    if ids is not None and not ids.is_of(samples):
+        raise other_ids(place)
+
+
+def other_ids(place: str) -> DamagedError:
+    """Return the error for a table with other sample ids, or in another order."""
+    return DamagedError.of(place, "its sample ids are not those of the probe, in their order")
 
 
 def ids_of(table: pa.Table) -> np.ndarray:

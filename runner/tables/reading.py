@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from runner.errors import InputError, suggest
-from runner.probe.probe_hash import SampleIdHasher, sample_ids_hash
+from runner.probe.probe_hash import SampleIdHasher, SampleIdsHash
 from runner.readable_files import ReadableFile
 from runner.tables.columns import (
     SAMPLE_TYPES,
@@ -20,7 +20,7 @@ from runner.tables.columns import (
     to_array,
     value_type,
 )
-from runner.tables.expected_rows import check_ids, check_rows, ids_of
+from runner.tables.expected_rows import check_ids, check_rows, ids_of, other_ids
 from runner.tables.formats import read_file, read_pieces, whole_in_memory
 from runner.tables.layout import MAX_UNIT_COLUMNS, Layout, layout_of, stored_dtype
 from runner.tables.rows import Rows
@@ -35,7 +35,7 @@ def read_rows(
     format: str,
     columns: Sequence[str] | None = None,
     rows: int | None = None,
-    ids: str | None = None,
+    ids: SampleIdsHash | None = None,
 ) -> Rows:
     """Return the rows of a tensor's table.
 
@@ -52,7 +52,7 @@ def read_rows(
     rows
         Number of samples that the table must have, if known.
     ids
-        SHA-256 over the sample ids that the table must have, if known.
+        Checksum of the sample ids that the table must have, if known.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def read_array(
     spec: TensorSpec,
     format: str,
     rows: int | None = None,
-    ids: str | None = None,
+    ids: SampleIdsHash | None = None,
 ) -> np.ndarray:
     r"""Return a tensor in its full shape.
 
@@ -112,7 +112,7 @@ def read_array(
     rows
         Number of samples that the table must have, if known.
     ids
-        SHA-256 over the sample ids that the table must have, if known.
+        Checksum of the sample ids that the table must have, if known.
 
     Returns
     -------
@@ -141,7 +141,7 @@ def read_stored(
     format: str,
     sample_type: SampleType,
     rows: int | None = None,
-    ids: str | None = None,
+    ids: SampleIdsHash | None = None,
 ) -> pa.Table:
     """Return a tensor's table as it is stored, with its index columns.
 
@@ -161,7 +161,7 @@ def read_stored(
     table = read_file(file, format, every, types, every)
     check_rows(file.place, spec, layout_of(spec, format), len(table), rows)
     if spec.per_sample:
-        check_ids(file.place, sample_ids_hash(ids_of(table)), ids)
+        check_ids(file.place, ids_of(table), ids)
     return table
 
 
@@ -171,7 +171,7 @@ def check_stored(
     format: str,
     sample_type: SampleType,
     rows: int | None = None,
-    ids: str | None = None,
+    ids: SampleIdsHash | None = None,
 ) -> None:
     """Check a tensor's table that DuckDB reads as a query needs it, without reading its values.
 
@@ -190,7 +190,7 @@ def check_stored(
     table = read_file(file, format, _index_columns(spec, layout), types, every)
     check_rows(file.place, spec, layout, len(table), rows)
     if spec.per_sample:
-        check_ids(file.place, sample_ids_hash(ids_of(table)), ids)
+        check_ids(file.place, ids_of(table), ids)
 
 
 def _columns_of(
@@ -209,7 +209,7 @@ def read_blocks(
     spec: TensorSpec,
     format: str,
     rows: int | None = None,
-    ids: str | None = None,
+    ids: SampleIdsHash | None = None,
 ) -> Iterator[np.ndarray]:
     r"""Yield the rows of a tensor in blocks.
 
@@ -233,7 +233,7 @@ def read_blocks(
         yield values.reshape(lines, *layout.row_shape)
         return
     columns, found = layout.value_columns(), 0
-    hasher = SampleIdHasher()
+    hasher = SampleIdHasher(None if ids is None else ids.block)
     named = ["sample"] if spec.per_sample else []
     every = [*_index_columns(spec, layout), *columns]
     types = dict.fromkeys(columns, value_type(layout))
@@ -244,8 +244,8 @@ def read_blocks(
         values = to_array(table.select(columns), layout).astype(stored_dtype(spec), copy=False)
         yield values.reshape((len(table), *layout.row_shape))
     check_rows(file.place, spec, layout, found, rows)
-    if named:
-        check_ids(file.place, hasher.hexdigest(), ids)
+    if named and ids is not None and hasher.hexdigest() != ids.sha256:
+        raise other_ids(file.place)
 
 
 def _index_columns(spec: TensorSpec, layout: Layout) -> list[str]:
@@ -260,7 +260,7 @@ def _read(
     layout: Layout,
     columns: Sequence[str],
     rows: int | None,
-    ids: str | None,
+    ids: SampleIdsHash | None,
 ) -> pa.Table:
     """Return columns of a tensor's table with its index columns, after checking the file."""
     index = _index_columns(spec, layout)
@@ -269,5 +269,5 @@ def _read(
     table = read_file(file, format, [*index, *columns], types, every)
     check_rows(file.place, spec, layout, len(table), rows)
     if spec.per_sample:
-        check_ids(file.place, sample_ids_hash(ids_of(table)), ids)
+        check_ids(file.place, ids_of(table), ids)
     return table
