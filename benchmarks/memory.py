@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from benchmarks.models import CASES
 from runner.probe.memory_sources import as_probe
-from runner.record.record import Header
+from runner.record.header import Header
 from runner.saving.saving import save
 from runner.showing.settings import Settings
 from runner.stores.local_draft import LocalDraft

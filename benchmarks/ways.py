@@ -15,8 +15,8 @@ import tensorflow as tf
 from benchmarks.models import Case
 from runner.engines.tensorflow.tracing import exact as unfused
 from runner.probe.memory_sources import as_probe
+from runner.record.header import Header
 from runner.record.publication import Publication
-from runner.record.record import Header
 from runner.saving.saving import save
 from runner.showing.settings import Settings
 from runner.showing.showing import Showing

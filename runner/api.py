@@ -13,7 +13,7 @@ from runner.config.experiment_config import check_name, parse_capture
 from runner.errors import InputError
 from runner.experiment.experiment import run_experiment
 from runner.model.backend import check_backend
-from runner.record.record import Header
+from runner.record.header import Header
 from runner.runs.published_run import Run
 from runner.stores.local import draft_at
 from runner.stores.store import Draft

@@ -19,8 +19,9 @@ from runner.probe.probe_hash import BLOCK, Block, ProbeHasher
 from runner.readable_files import ReadableFile
 from runner.record.environment import Environment
 from runner.record.layer_record import LayerRecord, TensorRecord
+from runner.record.probe_record import ProbeRecord
 from runner.record.publication import Publication
-from runner.record.record import Headline, ModelRecord, ProbeRecord, RunRecord
+from runner.record.record import Headline, ModelRecord, RunRecord
 from runner.stores.local_draft import LocalDraft
 from runner.table_formats import FORMATS, own_stored
 from runner.tables.plain_tables import write_table

@@ -16,8 +16,8 @@ from runner.errors import DamagedError, InputError
 from runner.probe.memory_sources import as_probe
 from runner.probe.probe import Probe
 from runner.probe.probe_hash import ProbeHasher
+from runner.record.probe_record import ProbeRecord
 from runner.record.publication import Publication
-from runner.record.record import ProbeRecord
 from runner.runs.shown_probe import ShownProbe
 from runner.saving import probe_table
 from runner.saving.probe_table import ProbeTable

@@ -18,9 +18,10 @@ from making import make_run
 from runner.errors import InputError
 from runner.model.backend import read_backend
 from runner.record.environment import read_environment
+from runner.record.header import Header
 from runner.record.order import Ending, in_order
 from runner.record.reading import parsed_record, read_record, record_schema
-from runner.record.record import Header, RunRecord
+from runner.record.record import RunRecord
 from runner.stores.local_run import LocalRun
 
 SCHEMA = Path(__file__).parent.parent / "docs" / "run.schema.json"

@@ -28,7 +28,7 @@ from runner.errors import InputError, RunError
 from runner.experiment.earlier import held, make_room, outcomes_of
 from runner.experiment.experiment import publish_failure
 from runner.experiment.shared_model import SharedModel
-from runner.record.record import Header
+from runner.record.header import Header
 from runner.runs.locate import open_run, open_runs
 
 ROOT = Path(__file__).parent.parent

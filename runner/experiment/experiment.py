@@ -18,8 +18,8 @@ from runner.file_names import LOG
 from runner.model.backend import check_backend, load_backend
 from runner.probe.probe import Probe
 from runner.probe.source import open_probe
+from runner.record.header import Header
 from runner.record.publication import Publication
-from runner.record.record import Header
 from runner.stores.local_draft import LocalDraft
 from runner.stores.store import StoredRun
 from runner.tables.summary import all_statistics

@@ -17,8 +17,8 @@ from runner.experiment.experiment import (
 )
 from runner.experiment.fingerprint import Fingerprints
 from runner.experiment.shared_model import SharedModel
+from runner.record.header import Header
 from runner.record.publication import Publication
-from runner.record.record import Header
 from runner.stores.local_draft import LocalDraft
 from runner.stores.store import StoredRun
 

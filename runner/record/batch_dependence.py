@@ -17,7 +17,7 @@ def batch_notes(record: RunRecord) -> list[str]:
     """Return sentences that name the tensors whose values depend on the batch.
 
     Empty if the values of all tensors were bit-for-bit identical in other batches, or if this
-    was not measured (see `runner.record.record.ProbeRecord`).
+    was not measured (see `runner.record.probe_record.ProbeRecord`).
     """
     if record.probe is None or not record.probe.compared_sizes:
         return []

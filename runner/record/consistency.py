@@ -8,7 +8,8 @@ from math import prod
 
 from runner.file_names import HISTORY, PROBE, RECORD, STEPS, SUMMARY, step_folder
 from runner.record.layer_record import TensorRecord
-from runner.record.record import ProbeRecord, RunRecord
+from runner.record.probe_record import ProbeRecord
+from runner.record.record import RunRecord
 from runner.record.training_record import StepRecord
 from runner.table_formats import FORMATS
 from runner.tables.layout import stored_dtype

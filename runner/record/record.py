@@ -5,12 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import secrets
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from runner.bounds import (
@@ -25,18 +21,13 @@ from runner.bounds import (
     SweepId,
     TableFormat,
 )
-from runner.config.environment_values import EnvironmentValues
 from runner.model.backend import Backend
-from runner.probe.probe_hash import Block, SampleIdsHash
-from runner.record.environment import Environment, read_environment
+from runner.record.environment import Environment
 from runner.record.layer_record import LayerRecord, TensorRecord
-from runner.record.probe_layout import ProbeColumns
+from runner.record.probe_record import ProbeRecord
 from runner.record.training_record import StepRecord, TrainingRecord
 from runner.record.uptime import Uptime
 from runner.stores.digests import FileDigest
-from runner.table_formats import FORMATS
-from runner.tables.statistics import STATISTICS
-from runner.tensors import InputSpec
 
 SCHEMA_VERSION: Final = 1
 
@@ -66,80 +57,6 @@ class ModelRecord:
     weights: Count
     outputs: Items[str]
     sha256: Sha256
-
-
-@dataclass(frozen=True)
-class ProbeRecord:
-    """The probe shown to the model.
-
-    Attributes
-    ----------
-    source
-        Source of the samples, in one line.
-    rows
-        Number of samples.
-    inputs
-        Name, shape and dtype of each input.
-    sample_type
-        Type of the sample ids.
-    has_labels, has_targets
-        Whether the samples have labels, and targets.
-    sha256
-        SHA-256 over all input values.
-    sample_ids_sha256
-        SHA-256 over the sample ids in their order.
-    file
-        Name of the file with the sample ids, labels, targets and inputs.
-    has_inputs
-        Whether the file contains the inputs; they are left out if they are too large, or too
-        wide for the format.
-    columns
-        Layout of the file; ``None`` in records older than this key.
-    picture
-        Height and width of the picture, if each sample is one vector of its pixels, row by
-        row; ``None`` otherwise.
-    notes
-        Parts of the source that were not shown, or not completely.
-    training
-        Whether the layers ran in training mode.
-    mixed_by
-        Name of the first tensor whose values for a sample depended on the other samples of
-        its batch. ``None`` if there is none, or if it was not measured.
-    batch_size
-        Number of samples per batch; the last batch was padded to this size, except in
-        training and if samples depend on each other.
-    compared_sizes
-        Sizes of the batches in which the samples of the first batch were shown again, to
-        measure the `invariance` of the tensors; empty if it was not measured.
-    hash_block
-        Number of samples in each of the blocks that are hashed on their own: `sha256` and
-        `sample_ids_sha256` are hashes of the hashes of the blocks, or that of the only block.
-        ``None`` in records older than this key, where all samples are one block.
-    """
-
-    source: str
-    rows: Count
-    inputs: Items[InputSpec]
-    sample_type: Literal["int64", "string"]
-    has_labels: bool
-    has_targets: bool
-    sha256: Sha256
-    sample_ids_sha256: Sha256
-    file: FileName
-    has_inputs: bool
-    columns: Items[ProbeColumns] | None = None
-    picture: tuple[Count, Count] | None = None
-    notes: Items[str] = ()
-    training: bool = False
-    mixed_by: str | None = None
-    batch_size: Count | None = None
-    compared_sizes: Items[Count] = ()
-    hash_block: Block = None
-
-    @property
-    def sample_ids_hash(self) -> SampleIdsHash:
-        """The checksum of the sample ids."""
-        return SampleIdsHash(self.sample_ids_sha256, self.hash_block)
 
 
 @dataclass(frozen=True)
@@ -282,92 +199,6 @@ class RunRecord:
         plain = {key: value for key, value in vars(self).items() if key != "record_sha256"}
         text = json.dumps(plain, indent=2, ensure_ascii=False, default=_plain).encode()
         return sealed(text.removesuffix(b"\n}") + b",\n" + DIGEST)
-
-
-@dataclass(frozen=True)
-class Header:
-    """The facts about a run that are known before its model is shown the probe.
-
-    Attributes
-    ----------
-    run_id, name, sweep, config, overrides, seed, seeding, own_build_because, fingerprint, started
-        As in `RunRecord`.
-    files, variables
-        Additional files of the run's folder by path, and the environment variables used.
-    packages
-        Packages, with their versions, whose sources of probes the run uses.
-    began
-        Time of a monotonic clock in seconds, at the same moment as `started`.
-    """
-
-    run_id: str
-    name: str | None = None
-    sweep: str | None = None
-    config: Mapping[str, Any] = field(default_factory=dict)
-    overrides: tuple[str, ...] = ()
-    seed: int | None = None
-    seeding: str | None = None
-    own_build_because: str | None = None
-    fingerprint: str | None = None
-    files: Mapping[str, bytes] = field(default_factory=dict)
-    started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    variables: EnvironmentValues = field(default_factory=EnvironmentValues)
-    packages: Mapping[str, str] = field(default_factory=dict)
-    began: float = field(default_factory=time.monotonic)
-
-    @classmethod
-    def of_model(cls, name: str | None, config: Mapping[str, Any] | None) -> Header:
-        """Return the header of a run of a model that the user built; it starts now.
-
-        Parameters
-        ----------
-        name
-            Name of the run.
-        config
-            Configuration to record; a ``seed`` in it is recorded as the run's seed.
-        """
-        given = dict(config or {})
-        return cls(secrets.token_hex(4), name, config=given, seed=given.get("seed"))
-
-    @property
-    def now(self) -> datetime:
-        """The time since `started`, even if the system clock was set in between."""
-        return self.started + timedelta(seconds=time.monotonic() - self.began)
-
-    def record(self, table_format: str, **known: Any) -> RunRecord:
-        """Return the record of a run that ends now.
-
-        The duration is correct even if the system clock is set in between.
-        """
-        now = time.monotonic()
-        seconds = now - self.began
-        environment = read_environment(Path.cwd())
-        return RunRecord(
-            run_id=self.run_id,
-            name=self.name,
-            sweep=self.sweep,
-            config=dict(self.config),
-            overrides=self.overrides,
-            seed=self.seed,
-            seeding=self.seeding,
-            own_build_because=self.own_build_because,
-            fingerprint=self.fingerprint,
-            started=self.started,
-            ended=self.started + timedelta(seconds=seconds),
-            seconds=seconds,
-            uptime=Uptime.at(now),
-            format=FORMATS[table_format].stored_as or table_format,
-            environment=dataclasses.replace(
-                environment,
-                packages={
-                    **environment.packages,
-                    **FORMATS.packages([table_format]),
-                    **STATISTICS.packages(STATISTICS.names),
-                    **self.packages,
-                },
-            ),
-            **known,
-        )
 
 
 def _plain(value: Any) -> Any:

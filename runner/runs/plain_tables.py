@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from runner.errors import DamagedError
 from runner.file_names import HISTORY, PROBE, STEPS, SUMMARY
-from runner.record.record import ProbeRecord, RunRecord
+from runner.record.probe_record import ProbeRecord
+from runner.record.record import RunRecord
 from runner.runs.run_files import RunFiles, lacks
 from runner.runs.shown_probe import ShownProbe
 from runner.tables.expected_rows import check_ids

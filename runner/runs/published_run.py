@@ -15,8 +15,9 @@ import pandas as pd
 from runner.errors import InputError
 from runner.readable_files import ReadableFile
 from runner.record.layer_record import TensorRecord
+from runner.record.probe_record import ProbeRecord
 from runner.record.reading import read_record
-from runner.record.record import ProbeRecord, RunRecord
+from runner.record.record import RunRecord
 from runner.runs.plain_tables import PlainTables
 from runner.runs.run_files import RunFiles
 from runner.runs.shown_probe import ShownProbe

@@ -12,7 +12,7 @@ import pandas as pd
 from runner.errors import DamagedError, InputError
 from runner.probe.probe_hash import is_content_hash
 from runner.record.probe_layout import ProbeColumns, Role, unrecorded_layout
-from runner.record.record import ProbeRecord
+from runner.record.probe_record import ProbeRecord
 from runner.table_formats import FORMATS
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from runner.record.record import Header
+from runner.record.header import Header
 
 
 class RunLog:

@@ -7,8 +7,10 @@ from typing import Any
 
 from runner.model.backend import read_backend
 from runner.probe.probe_hash import BLOCK
+from runner.record.header import Header
 from runner.record.layer_record import LayerRecord
-from runner.record.record import Header, Headline, ModelRecord, ProbeRecord, RunRecord
+from runner.record.probe_record import ProbeRecord
+from runner.record.record import Headline, ModelRecord, RunRecord
 from runner.saving.layer_records import with_tables
 from runner.saving.probe_table import ProbeTable
 from runner.saving.steps import Steps

@@ -13,8 +13,8 @@ from runner.errors import RunError
 from runner.file_names import LOG, STEPS, SUMMARY, plain_table
 from runner.model.backend import framework
 from runner.probe.probe import Probe
+from runner.record.header import Header
 from runner.record.publication import Publication
-from runner.record.record import Header
 from runner.record.training_record import Checkpoint
 from runner.saving.layer_records import records_of
 from runner.saving.probe_table import ProbeTable

@@ -16,8 +16,9 @@ from runner.model.backend import framework
 from runner.model.building import build_callbacks, input_specs
 from runner.probe.probe import Probe
 from runner.probe.source import open_probe
+from runner.record.header import Header
 from runner.record.publication import Publication
-from runner.record.record import Header, Status
+from runner.record.record import Status
 from runner.saving.saving import Progress, Saving
 from runner.showing.settings import Settings
 from runner.showing.showing import Showing

@@ -12,8 +12,8 @@ from runner.config.capture_config import CaptureOptions
 from runner.config.experiment_config import check_name, parse_capture
 from runner.errors import InputError
 from runner.probe.memory_sources import as_probe
+from runner.record.header import Header
 from runner.record.publication import Publication
-from runner.record.record import Header
 from runner.saving.saving import Saving
 from runner.showing.settings import Settings
 from runner.showing.showing import Showing
