@@ -13,7 +13,7 @@ from runner.errors import DamagedError
 from runner.file_names import HISTORY, PROBE, STEPS, SUMMARY
 from runner.record.probe_record import ProbeRecord
 from runner.record.record import RunRecord
-from runner.runs.run_files import RunFiles, lacks
+from runner.runs.run_files import RunFiles, lacks, probe_of
 from runner.runs.shown_probe import ShownProbe
 from runner.tables.expected_rows import check_ids
 from runner.tables.plain_tables import frame_of, named_entries, read_samples, read_table
@@ -42,9 +42,7 @@ class PlainTables:
     @property
     def shown(self) -> ProbeRecord:
         """The record of the probe."""
-        if self._record.probe is None:
-            raise lacks(self._record, PROBE)
-        return self._record.probe
+        return probe_of(self._record)
 
     def samples(self) -> np.ndarray:
         """Return the sample ids, of shape (samples,)."""

@@ -8,10 +8,11 @@ from math import prod
 from typing import BinaryIO, Literal
 
 from runner.errors import DamagedError, InputError, OutOfMemoryError, some
-from runner.file_names import plain_table
+from runner.file_names import PROBE, plain_table
 from runner.preflight import readable
 from runner.readable_files import ReadableFile
 from runner.record.layer_record import TensorRecord
+from runner.record.probe_record import ProbeRecord
 from runner.record.record import RunRecord
 from runner.stores.digests import FileDigest
 from runner.stores.store import StoredRun
@@ -153,3 +154,16 @@ def lacks(record: RunRecord, what: str) -> InputError:
     """Return the error for a table that a run does not have."""
     why = f", since it failed: {record.error}" if record.error else ""
     return InputError.of(f"run {record.run_id}", f"holds no {what}{why}")
+
+
+def probe_of(record: RunRecord) -> ProbeRecord:
+    """Return the record of the probe that a run was shown.
+
+    Raises
+    ------
+    InputError
+        If the run failed before.
+    """
+    if record.probe is None:
+        raise lacks(record, PROBE)
+    return record.probe

@@ -1,140 +1,38 @@
-"""Several runs together: a table of their configs, and tables of their tensors."""
+"""Several runs together: tables of their tensors, and comparisons of their layers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from runner.errors import InputError, some, suggest
+from runner.errors import InputError
 from runner.runs.alignment import union_of, widened
+from runner.runs.collection import RunCollection
 from runner.runs.comparable import comparable_layers
-from runner.runs.configs import differing_values, flat_config, hashable
+from runner.runs.configs import hashable
 from runner.runs.database import StoredTable, are_few, is_in_query, select, view_names
 from runner.runs.dataset import dataset_of, refuse_differing
 from runner.runs.garbage import uncollected
-from runner.runs.naming import labels_beside_seed, run_labels
-from runner.runs.omissions import completed, each, with_tables
+from runner.runs.omissions import with_tables
 from runner.runs.published_run import Run
 from runner.similarity.matrices import matrices_of
 from runner.similarity.pairs import MAX_BYTES, MAX_SAMPLES, Metric, compare_layers
 from runner.similarity.progress import Progress, silent
-from runner.stores.store import Unreadable
 
 if TYPE_CHECKING:
     import xarray
     from plotly.graph_objects import Figure
 
-_ABSENT = object()
-_T = TypeVar("_T")
 
+class Runs(RunCollection):
+    """Runs whose tensors are read and compared together.
 
-class Runs:
-    """A collection of runs.
-
-    Parameters
-    ----------
-    runs
-        Runs, in the order in which they are listed.
-    unreadable
-        Runs among them that cannot be read; they are not counted as runs.
-
-    Attributes
-    ----------
-    unreadable : list[Unreadable]
-        As given.
-    differing : list[str]
-        Dotted config keys in which the runs differ, including keys that only some runs
-        have. Of several keys with the same values in every run, such as a key that refers
-        to another, only the outermost.
+    Parameters and attributes are those of `RunCollection`.
     """
-
-    def __init__(self, runs: Iterable[Run], unreadable: Iterable[Unreadable] = ()) -> None:
-        self._runs = list(runs)
-        self.unreadable = list(unreadable)
-        # A failed run may have no configuration.
-        values = differing_values([run.config for run in self._runs if run.config])
-        self.differing = list(values)
-        self._columns = {
-            key: [next(own) if run.config else None for run in self._runs]
-            for key, own in ((key, iter(column)) for key, column in values.items())
-        }
-
-    @cached_property
-    def _configs(self) -> list[dict[str, Any]]:
-        return [dict(flat_config(run.config)) for run in self._runs]
-
-    def __repr__(self) -> str:
-        return f"<Runs {some([run.id for run in self])}>"
-
-    def __iter__(self) -> Iterator[Run]:
-        return iter(self._runs)
-
-    def __len__(self) -> int:
-        return len(self._runs)
-
-    def __getitem__(self, index: int) -> Run:
-        return self._runs[index]
-
-    def _repr_html_(self) -> str:
-        """Return the HTML that notebooks display: at most 60 rows of `frame`."""
-        return f"<p>{len(self)} runs</p>{self.frame.to_html(index=False, max_rows=60)}"
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """A row per run: ``run``, ``status``, the config keys that differ, headline statistics.
-
-        The statistics are ``tensors``, ``dead_units``, ``nan`` and ``inf``, missing for failed
-        runs, followed by the figures of the last epoch of trained runs (``loss``,
-        ``accuracy``). If a run failed, the last column ``error`` holds the reasons. A run that
-        cannot be read has a row with the name of its folder and the status UNREADABLE.
-        """
-        frame = pd.DataFrame(self.rows())
-        errors = [run.record.error for run in self] + [one.why for one in self.unreadable]
-        if any(error is not None for error in errors):
-            frame["error"] = errors
-        return frame
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield the rows of `frame`, without ``error`` and without what is missing."""
-        for run, *values in zip(self._runs, *self._columns.values(), strict=True):
-            identity = {"run": run.id, "status": run.record.status}
-            headline = vars(run.record.headline) if run.record.headline is not None else {}
-            differing = dict(zip(self._columns, values, strict=True))
-            # A key or a metric may have the name of another column.
-            yield identity | differing | headline | run.record.last_figures | identity
-        yield from ({"run": one.name, "status": "UNREADABLE"} for one in self.unreadable)
-
-    def where(self, **conditions: Any) -> Runs:
-        """Return the runs that meet all conditions.
-
-        Parameters
-        ----------
-        **conditions
-            Value, or list of values, of a config key (``**{"model.hidden_units": 4}`` if it is
-            dotted), or of ``run`` or ``status``.
-
-        Raises
-        ------
-        InputError
-            If no run has such a key, or no run meets a condition.
-        """
-        kept = list(zip(self._runs, self._configs, strict=True))
-        for key, wanted in conditions.items():
-            own = [{**config, "run": r.id, "status": r.record.status} for r, config in kept]
-            found = [facts.get(key, _ABSENT) for facts in own]
-            if all(value is _ABSENT for value in found):
-                known = {name for facts in own for name in facts}
-                raise InputError.of(key, "no run has this config key", suggest(key, known))
-            choices = list(wanted) if pd.api.types.is_list_like(wanted) else [wanted]
-            kept = [pair for pair, value in zip(kept, found, strict=True) if value in choices]
-            if not kept:
-                there = some(sorted({str(value) for value in found if value is not _ABSENT}))
-                raise InputError.of(key, f"no run has {wanted!r}", f"there are {there}")
-        return Runs(run for run, _ in kept)
 
     def table(
         self,
@@ -352,14 +250,6 @@ class Runs:
         keys = {key: list(map(hashable, values)) for key, values in runs._columns.items()}
         return dataset_of(list(runs), names, keys)
 
-    def labels(self) -> tuple[dict[str, str], str]:
-        """Return the label of each run by its id, and the name of what the labels show."""
-        return run_labels(self._runs, self._columns)
-
-    def apart_from_seed(self) -> dict[str, str]:
-        """Return by run id the values in which runs differ, except the seed: ``hidden_units=4``."""
-        return labels_beside_seed(self._runs, self._columns)
-
     def plot_stability(self, metric: str = "cka", **how: Any) -> Figure:
         """Return a figure of the similarity of layers between runs that differ only in their seed.
 
@@ -383,18 +273,3 @@ class Runs:
 
         pairs = self.similarity(metric, layers, **how)
         return matrices_figure(matrices_of(pairs), *self.labels(), metric)
-
-    def _completed(self) -> Runs:
-        kept = completed(self._runs)
-        return self if len(kept) == len(self) else Runs(kept)
-
-    def _each(self, read: Callable[[Run], _T]) -> tuple[Runs, list[_T]]:
-        kept, found = each(self._runs, read)
-        return (self if len(kept) == len(self) else Runs(kept)), found
-
-    def _levels(self) -> dict[str, list[Any]]:
-        """Return the index levels that distinguish the runs, each with its value in every run."""
-        levels = {key: list(map(hashable, values)) for key, values in self._columns.items()}
-        if len(set(zip(*levels.values(), strict=True))) < len(self):
-            return {"run": [run.id for run in self], **levels}
-        return levels
