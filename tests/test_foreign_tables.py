@@ -18,8 +18,8 @@ import runner
 from runner.command_line.entry import main
 from runner.errors import DamagedError, InputError
 from runner.record.training_record import TrainingRecord
-from runner.tables.formats import check_expansion, read_pieces
 from runner.tables.plain_tables import frame_of, read_table, write_table
+from runner.tables.table_files import check_expansion, read_pieces
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
 
-from runner.model.seeding import seeded
+from runner.config.seedings import DRAWN, Seeding
+from runner.model.seeding import SCHEMES, seeded
 
 
 @pytest.mark.parametrize("seed", [0, 1, 7, 12345, 2**31 - 1, 2**31, 2**32 - 1])
@@ -54,3 +57,14 @@ def test_keras_draws_what_a_person_gets_by_hand() -> None:
     by_hand = layers.Dense(4)
     by_hand.build((None, 3))
     np.testing.assert_array_equal(np.asarray(mine.kernel), np.asarray(by_hand.kernel))
+
+
+def test_every_seeding_is_drawn_and_told() -> None:
+    assert list(SCHEMES) == list(DRAWN) == list(get_args(Seeding))
+    for seeding in SCHEMES:
+        kernels = []
+        for seed in (3, 3, 4):
+            with seeded(seed, seeding):
+                model = keras.Sequential([layers.Input((3,)), layers.Dense(4)])
+            kernels.append(np.asarray(model.weights[0]).tobytes())
+        assert kernels[0] == kernels[1] != kernels[2]

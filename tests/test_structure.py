@@ -40,6 +40,7 @@ ORDER = (
     "tensors",
     "file_names",
     "wiring",
+    "sizes",
     "preflight",
     "thrift",
     "parquet_layout",
@@ -49,6 +50,7 @@ ORDER = (
     "config.references",
     "config.strict",
     "config.cheap_keys",
+    "config.seedings",
     "config.model_config",
     "model.keras_internals",
     "engines.engine",
@@ -158,7 +160,7 @@ ORDER = (
     "tables.plain_parquet",
     "tables.plain_writer",
     *sorted(name for name in SOURCES if name.startswith("formats.")),
-    "tables.formats",
+    "tables.table_files",
     "tables.columns",
     "tables.expected_rows",
     "tables.rows",
@@ -496,7 +498,7 @@ def test_the_files_of_a_run_are_touched_by_its_store_alone() -> None:
         "regular_files",  # those that the user names
         "experiment.fingerprint",  # likewise
         "training.fitting",  # Keras writes a model only to a path
-        "preflight",  # what Linux tells of its memory
+        "sizes",  # what Linux tells of its memory
         "record.uptime",  # the id that Linux gives to the time since it was started
         "report.page",  # its own templates
         "report.view",  # likewise

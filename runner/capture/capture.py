@@ -22,7 +22,7 @@ from runner.engines.engine import Traced
 from runner.errors import RunError, RunnerError
 from runner.model.backend import framework
 from runner.model.keras_internals import all_layers, global_generator
-from runner.preflight import check_memory
+from runner.sizes import check_memory
 from runner.tensors import TensorSpec
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from runner.preflight import check_memory
+from runner.sizes import check_memory
 from runner.tensors import unit_axis_of
 
 MAX_SIZE = 65_536

@@ -13,9 +13,9 @@ from runner.command_line.progress import comparison_bar
 
 def _report(arguments: Namespace) -> None:
     """Write a page of figures about a run or a sweep."""
-    from runner.preflight import readable
     from runner.report.writing import write_report
     from runner.runs.locate import open_runs
+    from runner.sizes import readable
 
     runs = open_runs(arguments.run, arguments.outputs)
     gc.freeze()  # the process ends after the page: records are not looked through again and again

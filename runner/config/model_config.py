@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import PurePath
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, Field, Tag, ValidationInfo, model_validator
 
 from runner.config.arguments import argument_problems, join
 from runner.config.graph import CallArguments, LayerGraph, name_problems, printable
 from runner.config.references import UNTYPED, InputFile
+from runner.config.seedings import Seeding
 from runner.config.strict import (
     Dtype,
     Function,
@@ -77,7 +78,7 @@ class DeclaredModel(Open):
     """Inputs by name, instead of `input_shape`."""
     outputs: list[str] | None = None
     """Layers whose outputs the model returns; `null`: the last layer."""
-    seeding: Literal["keras", "tf_global"] = "keras"
+    seeding: Seeding = "keras"
     """How weights are drawn from the seed: as in Keras 3, or as with `tf.random.set_seed` before
     Keras 3.
     """

@@ -7,14 +7,12 @@ from typing import Any
 
 import keras
 
-from runner.config.experiment_config import (
-    DeclaredModel,
-    LayerNode,
-)
+from runner.config.experiment_config import DeclaredModel, LayerNode
+from runner.config.seedings import Seeding
 from runner.errors import InputError, first_line
 from runner.model.keras_objects import made, reraise_bug
 from runner.model.model_files import load_weights
-from runner.model.seeding import Seeding, draws_unseen
+from runner.model.seeding import SCHEMES
 
 
 def declared_model(config: DeclaredModel) -> keras.Model:
@@ -54,14 +52,11 @@ def _layer(node: LayerNode, name: str, seeding: Seeding) -> keras.Layer:
     place = f"model.layers.{name}"
     layer = made(str(node.class_name), {**node.arguments, "name": name}, "layers", place)
     for initializer in vars(layer).values():
-        if (
-            seeding == "tf_global"
-            and isinstance(initializer, keras.initializers.Initializer)
-            and draws_unseen(initializer)
-        ):
+        known = isinstance(initializer, keras.initializers.Initializer)
+        if known and not SCHEMES[seeding].controls(initializer):
             raise InputError.of(
                 place,
-                f"seeding tf_global cannot control the draws of {type(initializer).__name__}",
+                f"seeding {seeding} cannot control the draws of {type(initializer).__name__}",
                 "use an initializer of Keras, or model.seeding=keras",
             )
     return layer

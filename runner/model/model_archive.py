@@ -18,8 +18,8 @@ import numpy as np
 
 from runner.errors import InputError, first_line
 from runner.model.named_objects import check_objects
-from runner.preflight import readable
 from runner.regular_files import read_at_most, regular_file, what_it_is
+from runner.sizes import readable
 
 # Limit of a file's unpacked size: weights can hardly be compressed.
 _UNPACKED_TIMES = 20

@@ -20,7 +20,7 @@ from runner.model.keras_internals import all_layers, watching_new_variables
 from runner.model.model_archive import allowance, model_file, weights_file
 from runner.model.old_weights import CUDNN, renew_weights
 from runner.model.stored_model import read_configuration
-from runner.preflight import machine_memory, readable
+from runner.sizes import machine_memory, readable
 
 # Messages about casts of weights, and what they mean.
 _LOSSES = {

@@ -5,7 +5,6 @@ Only TensorFlow can do this: one traced function draws all weights from seeds th
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import itertools
 import random
@@ -23,7 +22,7 @@ from runner.model.keras_internals import (
     unseeded_streams,
     watching_new_variables,
 )
-from runner.model.seeding import Seeding, drawing_from, global_seeds
+from runner.model.seeding import SCHEMES
 
 # The function where Keras 3 gets the seed of an initializer or of a layer's random stream that
 # has none: from Python's generator, one for each in the order of their creation.
@@ -59,7 +58,7 @@ class RedrawnModel:
         made: list[tuple[Any, Any]] = []
         with watching_new_variables(lambda variable, made_by, *_: made.append((variable, made_by))):
             self.model = build_model(config)
-        self._seeding: Seeding = getattr(config.model, "seeding", "keras")
+        self._scheme = SCHEMES[getattr(config.model, "seeding", "keras")]
         own = {id(variable) for variable in self.model.variables}
         self._random = [
             (variable, initializer)
@@ -94,19 +93,16 @@ class RedrawnModel:
         self._draw(tf.constant(drawn, tf.int64, (len(drawn),)), self._pairs(seed))
 
     def _pairs(self, seed: int) -> tf.Tensor:
-        """Return the seed pairs of the initializers under ``tf_global``, in order."""
-        pairs = global_seeds(seed)
-        next(pairs)
-        drawn = [pairs.send(initializer.seed) for _, initializer in self._random]
+        """Return the two seeds of each initializer's draw, in order."""
+        pair_for = self._scheme.pairs(seed)
+        drawn = [pair_for(initializer.seed) for _, initializer in self._random]
         return tf.constant(drawn, tf.int64, (len(drawn), 2))
 
     def _drawn(self, seeds: tf.Tensor, pairs: tf.Tensor) -> None:
         """Draw and assign every random variable; traced once for all seeds."""
         given = iter(tf.unstack(seeds, len(self._own_seeds)))
         one_by_one = iter(tf.unstack(pairs, len(self._random)))
-        with contextlib.ExitStack() as stack:
-            if self._seeding == "tf_global":
-                stack.enter_context(drawing_from(lambda _: next(one_by_one)))
+        with self._scheme.drawing(lambda _: next(one_by_one)):
             for variable, initializer in self._random:
                 fresh = copy.copy(initializer)
                 if not is_seeded(initializer):

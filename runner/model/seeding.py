@@ -4,20 +4,43 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from runner.config.seedings import Seeding
 from runner.model.keras_internals import initializers_drawing_from, is_of_keras
-
-Seeding = Literal["keras", "tf_global"]
 
 # TensorFlow reduces seeds modulo this, and never uses the pair (0, 0).
 _SEED_MODULUS = 2**31 - 1
 _PHILOX = 1  # TensorFlow's number of the algorithm
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How initializers draw weights.
+
+    Attributes
+    ----------
+    pairs
+        For a seed, returns the function that gives each draw its two seeds, in build order. It is
+        called with the initializer's own seed, a `NoSeedGiven` if it has none.
+    drawing
+        Makes initializers draw inside a scope with two seeds that a function returns: two numbers,
+        or an int64 tensor of both.
+    controls
+        Whether an initializer draws in this way.
+    """
+
+    pairs: Callable[[int], Callable[[int], Pair]]
+    drawing: Callable[[Callable[[int], Any]], contextlib.AbstractContextManager[None]]
+    controls: Callable[[keras.initializers.Initializer], bool]
 
 
 @contextlib.contextmanager
@@ -29,19 +52,11 @@ def seeded(seed: int, seeding: Seeding) -> Iterator[None]:
     seed
         0 to 4294967295.
     seeding
-        ``keras``: ``keras.utils.set_random_seed(seed)`` and Keras's own draws, as in
-        code written by hand. ``tf_global``: the n-th random initializer, in build
-        order, draws with the n-th op seed of TensorFlow's global generator, as with
-        ``tf.random.set_seed(seed)`` before Keras 3; biases and Dropout draw nothing. Only
-        TensorFlow draws these numbers.
+        A key of `SCHEMES`.
     """
     keras.utils.set_random_seed(seed)
-    if seeding == "keras":
-        yield
-        return
-    pairs = global_seeds(seed)
-    next(pairs)
-    with drawing_from(pairs.send):
+    scheme = SCHEMES[seeding]
+    with scheme.drawing(scheme.pairs(seed)):
         yield
 
 
@@ -49,42 +64,16 @@ class NoSeedGiven(int):
     """The seed that Keras chooses for an initializer without one."""
 
 
-def global_seeds(seed: int) -> Generator[tuple[int, int], int, None]:
-    """Generate the seeds that TensorFlow's global generator uses.
-
-    Yields
-    ------
-    tuple[int, int]
-        Op seed and global seed for the draw of an initializer whose own seed is sent, a
-        `NoSeedGiven` if it has none. The first value yielded must be discarded.
-    """
+def _global_pairs(seed: int) -> Callable[[int], Pair]:
+    """Return the op seed and the global seed of each draw of TensorFlow's global generator."""
     op_seeds = random.Random(seed)
-    pair = 0, 0
-    while True:
-        given = yield pair
+
+    def pair(given: int) -> Pair:
         op_seed = op_seeds.randint(0, _SEED_MODULUS) if isinstance(given, NoSeedGiven) else given
-        pair = op_seed % _SEED_MODULUS, seed % _SEED_MODULUS
-        if pair == (0, 0):
-            pair = _SEED_MODULUS, 0
+        found = op_seed % _SEED_MODULUS, seed % _SEED_MODULUS
+        return found if found != (0, 0) else (_SEED_MODULUS, 0)
 
-
-@contextlib.contextmanager
-def drawing_from(pair_for: Callable[[int], Any]) -> Iterator[None]:
-    """Make Keras's initializers draw from TensorFlow's streams.
-
-    Parameters
-    ----------
-    pair_for
-        Function that returns the op seed and the global seed for an initializer with this
-        seed: two numbers, or an int64 tensor of both.
-    """
-    with initializers_drawing_from(_tf_draws(pair_for)):
-        yield
-
-
-def draws_unseen(initializer: keras.initializers.Initializer) -> bool:
-    """Return whether ``tf_global`` cannot control the draws of an initializer."""
-    return not is_of_keras(type(initializer))
+    return pair
 
 
 def _tf_draws(pair_for: Callable[[int], Any]) -> SimpleNamespace:
@@ -124,3 +113,21 @@ def _drawn(kind: Callable[..., Any], shape: Any, dtype: Any, pair: Any) -> Any:
         alg=_PHILOX,
         dtype=tf.as_dtype(dtype or keras.config.floatx()),
     )
+
+
+SCHEMES: dict[Seeding, Scheme] = {
+    # ``keras.utils.set_random_seed(seed)`` and Keras's own draws, as in code written by hand.
+    "keras": Scheme(
+        pairs=lambda _seed: lambda _given: (0, 0),
+        drawing=lambda _pair_for: contextlib.nullcontext(),
+        controls=lambda _initializer: True,
+    ),
+    # As with ``tf.random.set_seed(seed)`` before Keras 3: the n-th random initializer draws with
+    # the n-th op seed of TensorFlow's global generator; biases and Dropout draw nothing.
+    "tf_global": Scheme(
+        pairs=_global_pairs,
+        drawing=lambda pair_for: initializers_drawing_from(_tf_draws(pair_for)),
+        controls=lambda initializer: is_of_keras(type(initializer)),
+    ),
+}
+"""The schemes by the names that ``model.seeding`` takes."""

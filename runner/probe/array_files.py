@@ -15,8 +15,8 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from runner.errors import InputError
-from runner.preflight import readable
 from runner.regular_files import begins, regular_file, what_it_is
+from runner.sizes import readable
 
 _HEADER_BYTES = 64 * 2**10
 _AXES = 32  # NumPy before 2 allows no more

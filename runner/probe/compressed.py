@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from runner.errors import InputError
-from runner.preflight import readable
+from runner.sizes import readable
 
 COMPRESSIONS = {
     "a gzip file": "gzip",

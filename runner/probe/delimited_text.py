@@ -14,11 +14,11 @@ from typing import IO, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from runner.errors import InputError
-from runner.preflight import readable
 from runner.probe.columns import MAX_COLUMNS, TableSource
 from runner.probe.compressed import COMPRESSIONS, Unpacked
 from runner.probe.number_texts import is_number
 from runner.regular_files import binary_kind
+from runner.sizes import readable
 
 _BLOCK_BYTES = 2**20
 # Maximum length of a number in a text; a row must fit in a block.

@@ -15,7 +15,7 @@ from runner.parquet_layout import (
     ParquetLayout,
     pages,
 )
-from runner.preflight import readable
+from runner.sizes import readable
 
 # These unpack to at most 22 times their size.
 _MILD_CODECS = (UNCOMPRESSED, SNAPPY)

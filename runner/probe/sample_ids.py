@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from runner.errors import InputError
-from runner.preflight import readable
+from runner.sizes import readable
 
 # Maximum length of an id or a label; a longer text is hardly a name.
 _TEXT_BYTES = 10_000

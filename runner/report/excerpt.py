@@ -9,7 +9,7 @@ import numpy as np
 
 from runner.plots.drawing import evenly_spaced
 from runner.runs.published_run import Run
-from runner.tables.formats import read_file
+from runner.tables.table_files import read_file
 from runner.tensors import TensorSpec
 
 _MOST_SAMPLES = 50

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from runner.preflight import readable
 from runner.report.excerpt import Excerpt, MapExcerpt
 from runner.report.layer_view import image_view, packed
 from runner.runs.published_run import Run
+from runner.sizes import readable
 from runner.tensors import TensorSpec
 
 _LARGEST_FILE = 1 << 28

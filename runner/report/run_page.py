@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from runner.preflight import readable
 from runner.record.batch_dependence import batch_notes
 from runner.record.record import RunRecord
 from runner.report.page import Page
@@ -13,6 +12,7 @@ from runner.report.view import Part
 from runner.report.views import VIEWS
 from runner.runs.published_run import Run
 from runner.similarity.progress import Progress, silent
+from runner.sizes import readable
 
 
 def page_of_run(run: Run, progress: Progress = silent) -> Page:

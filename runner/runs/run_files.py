@@ -9,14 +9,14 @@ from typing import BinaryIO, Literal
 
 from runner.errors import DamagedError, InputError, OutOfMemoryError, some
 from runner.file_names import PROBE, plain_table
-from runner.preflight import readable
 from runner.readable_files import ReadableFile
 from runner.record.layer_record import TensorRecord
 from runner.record.probe_record import ProbeRecord
 from runner.record.record import RunRecord
+from runner.sizes import readable
 from runner.stores.digests import FileDigest
 from runner.stores.store import StoredRun
-from runner.tables.formats import check_expansion
+from runner.tables.table_files import check_expansion
 
 
 class RunFiles:

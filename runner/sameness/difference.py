@@ -19,38 +19,27 @@ from runner.runs.configs import flat_config
 from runner.runs.locate import open_run
 from runner.runs.published_run import Run
 from runner.runs.same_probe import check_probes
-from runner.sameness.distance import distance_of
+from runner.sameness.distance import Distance, distance_of
 
 # Default tolerance per dtype: the differences that another order of operations can cause.
 TOLERANCES = {"float16": 1e-2, "bfloat16": 5e-2, "float32": 1e-5, "float64": 1e-12}
 
+_ABOUT = ("kind", "layer_class", "shape", "dtype")
+"""What is told of a tensor besides its name."""
+
 Alignment = Literal["name", "order"]
 
 
-@dataclass(frozen=True)
-class TensorDifference:
-    """The difference of one tensor between two runs.
+@dataclass(frozen=True, kw_only=True)
+class TensorDifference(Distance):
+    """The difference of one tensor between two runs, with the distance of its values.
 
     Attributes
     ----------
     kind, tensor, layer_class, shape, dtype
         As in the first run.
-    bitwise
-        Whether all values are bit-for-bit identical; any two NaN count as identical.
-    within
-        Whether all values are within the tolerance.
-    max_abs
-        Largest absolute difference of finite values.
-    max_relative
-        `max_abs` divided by the layer's scale: its largest finite absolute value.
-    ulp
-        Largest number of representable numbers between two compared values.
-    differing
-        Share of values whose bits differ.
     sample, unit
         Sample and unit of the largest difference.
-    values
-        The two values with the largest difference.
     why
         Reason why the values cannot be compared; ``None`` if they can.
     """
@@ -60,15 +49,8 @@ class TensorDifference:
     layer_class: str
     shape: tuple[int, ...]
     dtype: str
-    bitwise: bool = False
-    within: bool = False
-    max_abs: float = np.nan
-    max_relative: float = np.nan
-    ulp: int | None = None
-    differing: float = np.nan
     sample: Any = None
     unit: str | None = None
-    values: tuple[Any, Any] | None = None
     why: str | None = None
 
 
@@ -97,7 +79,8 @@ class Difference:
     @property
     def frame(self) -> pd.DataFrame:
         """The differences as a data frame, a row per tensor."""
-        return pd.DataFrame([vars(tensor) for tensor in self.tensors])
+        rows = [dict.fromkeys(("tensor", *_ABOUT)) | vars(t) for t in self.tensors]
+        return pd.DataFrame(rows).drop(columns="place", errors="ignore")
 
     @property
     def first(self) -> TensorDifference | None:
@@ -148,13 +131,13 @@ def diff(
     for mine, theirs in _pairs(one.record, other.record, align):
         known = mine or theirs
         assert known is not None
-        about = (known.kind, known.name, known.layer_class, known.shape, known.dtype)
+        about = {key: getattr(known, key) for key in _ABOUT} | {"tensor": known.name}
         if mine is None or theirs is None:
             lacking = one if mine is None else other
-            differences.append(TensorDifference(*about, why=f"run {lacking.id} has none"))
+            differences.append(TensorDifference(**about, why=f"run {lacking.id} has none"))
         elif mine.shape != theirs.shape:
             why = f"shape {list(mine.shape)} and {list(theirs.shape)}"
-            differences.append(TensorDifference(*about, why=why))
+            differences.append(TensorDifference(**about, why=why))
         else:
             tolerance = max(TOLERANCES.get(t.dtype, 0.0) for t in (mine, theirs))
             found = _compared(
@@ -163,7 +146,7 @@ def diff(
                 tolerance if rtol is None else rtol,
                 tolerance if atol is None else atol,
             )
-            differences.append(TensorDifference(*about, **found))
+            differences.append(TensorDifference(**about, **found))
     facts = tuple(_facts(one.record, other.record))
     return Difference(one, other, tuple(differences), facts, exact)
 
@@ -236,7 +219,7 @@ def _compared(
     run, spec = a
     read = [partial(run.blocks, tensor.name, tensor.kind) for run, tensor in (a, b)]
     found = distance_of(read[0], read[1], rtol, atol)
-    facts = {key: value for key, value in vars(found).items() if key != "place"}
+    facts = dict(vars(found))
     if found.place is not None:
         rows = len(run.samples) if spec.per_sample else None
         worst = np.unravel_index(found.place, spec.shape if rows is None else (rows, *spec.shape))

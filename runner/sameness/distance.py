@@ -15,7 +15,7 @@ Blocks = Callable[[], Iterator[np.ndarray]]
 
 @dataclass(frozen=True)
 class Distance:
-    """The distance between two tensors of the same shape.
+    """The distance between two tensors of the same shape; by default, it is unknown.
 
     Attributes
     ----------
@@ -39,12 +39,12 @@ class Distance:
         The two values with the largest difference.
     """
 
-    bitwise: bool
-    within: bool
-    max_abs: float
-    max_relative: float
-    ulp: int | None
-    differing: float
+    bitwise: bool = False
+    within: bool = False
+    max_abs: float = np.nan
+    max_relative: float = np.nan
+    ulp: int | None = None
+    differing: float = np.nan
     place: int | None = None
     values: tuple[np.generic, np.generic] | None = None
 

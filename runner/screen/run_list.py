@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from runner.errors import one_line
-from runner.runs.published_run import Run
+from runner.record.record import RunRecord
 from runner.runs.runs import Runs
-from runner.stores.store import Unreadable
 
-_COLUMNS = ("id", "name", "ended", "status", "model", "seed", "overrides")
+_COLUMNS: dict[str, Callable[[RunRecord], object]] = {
+    "id": lambda record: record.run_id,
+    "name": lambda record: record.name,
+    "ended": lambda record: f"{record.ended.astimezone():%Y-%m-%d %H:%M:%S}",
+    "status": lambda record: record.status,
+    "model": lambda record: record.model and record.model.model_class,
+    "seed": lambda record: record.seed,
+    "overrides": lambda record: " ".join(record.overrides),
+}
 
 
 def listed(runs: Runs, limit: int, width: int | None) -> str:
@@ -26,33 +35,18 @@ def listed(runs: Runs, limit: int, width: int | None) -> str:
     width
         Number of columns; by default those of the terminal.
     """
-    rows = [_cells(run) for run in list(runs)[::-1][:limit]]
-    rows += [_told(one) for one in runs.unreadable[:limit]]
+    rows = [[cell(run.record) for cell in _COLUMNS.values()] for run in list(runs)[::-1][:limit]]
+    for one in runs.unreadable[:limit]:
+        told = {"status": "UNREADABLE", "overrides": one.why}
+        rows.append([told.get(title) for title in _COLUMNS])
     if not rows:
         return ""
     table = Table(*_COLUMNS, box=None, pad_edge=False)
     for column in table.columns:
         column.overflow = "fold"
     for row in rows:
-        table.add_row(*map(Text, map(one_line, row)))
+        table.add_row(*(Text("" if cell is None else one_line(str(cell))) for cell in row))
     console = Console(width=width)
     with console.capture() as capture:
         console.print(table)
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
-
-
-def _cells(run: Run) -> list[str]:
-    record = run.record
-    return [
-        record.run_id,
-        record.name or "",
-        f"{record.ended.astimezone():%Y-%m-%d %H:%M:%S}",
-        record.status,
-        record.model.model_class if record.model is not None else "",
-        "" if record.seed is None else str(record.seed),
-        " ".join(record.overrides),
-    ]
-
-
-def _told(unreadable: Unreadable) -> list[str]:
-    return ["", "", "", "UNREADABLE", "", "", unreadable.why]

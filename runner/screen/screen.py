@@ -16,7 +16,6 @@ from rich.text import Text
 
 from runner.config.loading import CONFIG_NAME
 from runner.file_names import HYDRA, WORKBOOK
-from runner.preflight import readable
 from runner.record.batch_dependence import batch_notes
 from runner.record.layer_record import TensorRecord
 from runner.runs.locate import OUTPUTS
@@ -24,6 +23,7 @@ from runner.runs.published_run import Run
 from runner.screen import story
 from runner.screen.dense import DenseCall
 from runner.screen.figures import WIDTH
+from runner.sizes import readable
 from runner.table_formats import FORMATS
 from runner.tables.statistic import Statistic
 from runner.tables.summary import all_statistics, not_finite

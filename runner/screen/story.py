@@ -13,6 +13,7 @@ import pandas as pd
 
 from runner.arithmetic.layer_call import LayerCall
 from runner.arithmetic.spelling import spell_out
+from runner.config.seedings import DRAWN
 from runner.errors import DamagedError, InputError
 from runner.record.training_record import TrainingRecord
 from runner.runs.published_run import Run
@@ -25,11 +26,6 @@ _MOST_LAYERS = 4
 
 _FIRST_LAYER_STEP = 5
 
-_DRAWN = {
-    "keras": "as keras.utils.set_random_seed({}) draws them",
-    "tf_global": "as tf.random.set_seed({}) drew them before Keras 3",
-}
-
 
 def chain(run: Run) -> list[DenseCall]:
     """Return the Dense layers of a run, each called on the one before.
@@ -38,7 +34,7 @@ def chain(run: Run) -> list[DenseCall]:
     large: more than 12 samples, 4 layers, or 8 inputs or units of a layer.
     """
     probe, model = run.record.probe, run.config.get("model")
-    if probe is None or run.record.seeding not in _DRAWN:
+    if probe is None or run.record.seeding not in DRAWN:
         return []
     if not isinstance(model, Mapping) or "layers" not in model:
         return []
@@ -91,7 +87,7 @@ def _network(run: Run, layers: list[DenseCall]) -> str:
     ]
     sizes = [layers[0].kernel.shape[0], *(len(layer.bias) for layer in layers)]
     file = run.config["model"].get("weights")
-    drawn = _DRAWN[str(run.record.seeding)].format(run.seed)
+    drawn = DRAWN[str(run.record.seeding)].format(run.seed)
     origin = f"loaded from {file}" if file else f"drawn from seed {run.seed},\n  {drawn}"
     return (
         "2 Layers\n" + "\n".join(listed) + "\n\n"

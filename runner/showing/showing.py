@@ -18,11 +18,12 @@ from runner.capture.selection import Selection
 from runner.capture.state import left_alone
 from runner.errors import InputError, RunError
 from runner.model.building import output_shape
-from runner.preflight import check_memory, check_size, estimated_bytes
+from runner.preflight import check_size, estimated_bytes
 from runner.probe.batch import Batch, grouped, named_inputs
 from runner.probe.probe import Probe
 from runner.probe.targets import Targets
 from runner.showing.settings import Settings
+from runner.sizes import check_memory
 from runner.tensors import Invariance, TensorSpec
 
 

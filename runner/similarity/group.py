@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from runner.errors import InputError
-from runner.preflight import readable
 from runner.similarity.cautions import DOMINANT
 from runner.similarity.centring import dominant_share
 from runner.similarity.conditions import UndefinedError
@@ -19,6 +18,7 @@ from runner.similarity.progress import Counted
 from runner.similarity.representation import Representation, side_by_side
 from runner.similarity.signatures import Signature, products
 from runner.similarity.triangle import Triangle
+from runner.sizes import readable
 
 _CHUNK_BYTES = 2 << 30
 """Memory for the prepared layers that are kept at a time."""

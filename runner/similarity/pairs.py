@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from runner.errors import InputError, suggest
-from runner.preflight import readable
 from runner.similarity.cautions import warn_of
 from runner.similarity.group import compare_group
 from runner.similarity.measure import Measure
@@ -16,6 +15,7 @@ from runner.similarity.measures import MEASURES
 from runner.similarity.progress import Counted, Progress, silent
 from runner.similarity.representation import Representation
 from runner.similarity.triangle import Triangle, pair_count
+from runner.sizes import readable
 
 Metric = str | Callable[[np.ndarray, np.ndarray], float]
 

@@ -12,7 +12,6 @@ import numpy as np
 from runner.config.references import InputFile, InputFolder
 from runner.errors import InputError
 from runner.model.backend import load_backend
-from runner.preflight import readable
 from runner.probe.batch import Batch
 from runner.probe.label_table import joined_labels
 from runner.probe.picture_files import Picture, broken_picture, listed, load_pillow, opened_picture
@@ -20,6 +19,7 @@ from runner.probe.probe import Probe
 from runner.probe.sample_ids import categories, identifiers, numbers_or_text
 from runner.probe.source import ProbeSource
 from runner.regular_files import folder as existing_folder
+from runner.sizes import readable
 from runner.tensors import InputSpec
 
 _BLOCK = 32

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from runner.errors import InputError, RunError
 from runner.file_names import RECORD
-from runner.preflight import check_disk
+from runner.sizes import check_disk
 from runner.stores.digests import FileDigest
 from runner.stores.local_run import LocalRun
 from runner.stores.staging import Staging

@@ -13,7 +13,7 @@ from runner.errors import DamagedError, first_line
 from runner.readable_files import ReadableFile
 from runner.table_formats import FORMATS
 from runner.tables.columns import SAMPLE_TYPES, SampleType, entries_of, flattened
-from runner.tables.formats import TableFile, read_file
+from runner.tables.table_files import TableFile, read_file
 
 
 class PlainTableWriter:

@@ -21,9 +21,9 @@ from runner.tables.columns import (
     value_type,
 )
 from runner.tables.expected_rows import check_ids, check_rows, ids_of, other_ids
-from runner.tables.formats import read_file, read_pieces, whole_in_memory
 from runner.tables.layout import MAX_UNIT_COLUMNS, Layout, layout_of, stored_dtype
 from runner.tables.rows import Rows
+from runner.tables.table_files import read_file, read_pieces, whole_in_memory
 from runner.tensors import TensorSpec
 
 _BLOCK_BYTES = 16 << 20

@@ -18,8 +18,8 @@ from runner.tables.columns import (
     to_columns,
 )
 from runner.tables.expected_rows import check_values
-from runner.tables.formats import TableFile
 from runner.tables.layout import layout_of
+from runner.tables.table_files import TableFile
 from runner.tensors import TensorSpec
 
 _MAX_GROUP_ROWS = 65_536

@@ -1,4 +1,4 @@
-"""Writing and reading of table files in each format, independent of their content."""
+"""Writing and reading of table files of any format, independent of their content."""
 
 from __future__ import annotations
 
