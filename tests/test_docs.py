@@ -18,7 +18,7 @@ import yaml
 from runner.command_line.commands import COMMANDS
 from runner.config.compose import compose_one
 from runner.config.key_examples import EXAMPLES
-from runner.config.reference import reference_page
+from runner.config.key_page import reference_page
 from runner.report.views import VIEWS
 from runner.similarity.measures import MEASURES
 from runner.table_formats import FORMATS

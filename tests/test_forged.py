@@ -178,7 +178,7 @@ def test_a_record_with_any_value_forged_is_found_among_fifty(tmp_path: Path) -> 
             runner.open_run(forged)
         if number % 8 == 0:
             found = look_below(tmp_path / "sweep")
-            assert [one.path for one in found.unreadable] == [forged]
+            assert [one.place for one in found.unreadable] == [str(forged)]
             assert len(found) == 49
         (forged / "run.json").write_bytes(text)
 
@@ -432,7 +432,7 @@ def test_a_job_without_a_record_is_a_row(
         with pytest.warns(UserWarning, match="has the files of a run, but no run.json") as warned:
             runs = runner.open_runs(meant)
         assert len(warned) == 2
-        assert [one.path.name for one in runs.unreadable] == ["3_seed=3", "4_seed=4"]
+        assert [one.name for one in runs.unreadable] == ["3_seed=3", "4_seed=4"]
         assert runs.frame["status"].tolist() == ["COMPLETED"] * 3 + ["UNREADABLE"] * 2
     capsys.readouterr()
     assert main(["list", "--outputs", str(folder)]) == 0

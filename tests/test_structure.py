@@ -103,7 +103,7 @@ ORDER = (
     "config.resolve",
     "config.loading",
     "config.key_examples",
-    "config.reference",
+    "config.key_page",
     "config.overrides",
     "config.composition",
     "config.hydra_arguments",

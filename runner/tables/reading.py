@@ -157,12 +157,8 @@ def read_stored(
     InputError
         As in `read_array`, or if the sample ids have another type.
     """
-    every, types = _columns_of(spec, format, sample_type)
-    table = read_file(file, format, every, types, every)
-    check_rows(file.place, spec, layout_of(spec, format), len(table), rows)
-    if spec.per_sample:
-        check_ids(file.place, ids_of(table), ids)
-    return table
+    layout = layout_of(spec, format)
+    return _read(file, spec, format, layout, layout.value_columns(), rows, ids, sample_type)
 
 
 def check_stored(
@@ -185,23 +181,7 @@ def check_stored(
     DamagedError
         If it has other columns, rows or sample ids.
     """
-    layout = layout_of(spec, format)
-    every, types = _columns_of(spec, format, sample_type)
-    table = read_file(file, format, _index_columns(spec, layout), types, every)
-    check_rows(file.place, spec, layout, len(table), rows)
-    if spec.per_sample:
-        check_ids(file.place, ids_of(table), ids)
-
-
-def _columns_of(
-    spec: TensorSpec, format: str, sample_type: SampleType
-) -> tuple[list[str], dict[str, pa.DataType]]:
-    """Return the names of all columns of a tensor's table, and their types."""
-    layout = layout_of(spec, format)
-    index = _index_columns(spec, layout)
-    ids = SAMPLE_TYPES[sample_type] if spec.per_sample else pa.int64()
-    types = dict.fromkeys(index, ids) | dict.fromkeys(layout.value_columns(), value_type(layout))
-    return list(types), types
+    _read(file, spec, format, layout_of(spec, format), (), rows, ids, sample_type)
 
 
 def read_blocks(
@@ -261,11 +241,15 @@ def _read(
     columns: Sequence[str],
     rows: int | None,
     ids: SampleIdsHash | None,
+    sample_type: SampleType | None = None,
 ) -> pa.Table:
     """Return columns of a tensor's table with its index columns, after checking the file."""
     index = _index_columns(spec, layout)
     every = [*index, *layout.value_columns()]
-    types = dict.fromkeys(layout.index, pa.int64()) | dict.fromkeys(columns, value_type(layout))
+    types = dict.fromkeys(layout.value_columns(), value_type(layout))
+    types |= dict.fromkeys(layout.index, pa.int64())
+    if sample_type is not None:
+        types["sample"] = SAMPLE_TYPES[sample_type]
     table = read_file(file, format, [*index, *columns], types, every)
     check_rows(file.place, spec, layout, len(table), rows)
     if spec.per_sample:

@@ -217,10 +217,12 @@ def whole_in_memory(place: str, tensor: str) -> Iterator[None]:
     Raises
     ------
     OutOfMemoryError
-        If a `MemoryError` is raised in the context.
+        If a `MemoryError` is raised in the context; another one is passed on.
     """
     try:
         yield
+    except OutOfMemoryError:
+        raise
     except MemoryError as error:
         raise OutOfMemoryError(
             f"{place}: memory ran out while '{tensor}' was read as a whole; "

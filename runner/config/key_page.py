@@ -1,4 +1,4 @@
-"""The documentation page of every configuration key: ``python -m runner.config.reference``."""
+"""The documentation page of every configuration key: ``python -m runner.config.key_page``."""
 
 from __future__ import annotations
 
