@@ -301,6 +301,7 @@ ORDER = (
     *sorted(name for name in SOURCES if name.startswith("commands.")),
     "command_line.commands",
     "command_line.sweep_task",
+    "command_line.experiments",
     "command_line.entry",
     "__init__",
     "__main__",

@@ -1,41 +1,20 @@
-"""The entry point of the command line: a command of Runner, or an experiment with Hydra."""
+"""The entry point of the command line: commands, signals and exit codes."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import io
-import itertools
 import os
 import re
-import secrets
-import shlex
 import signal
 import sys
-import textwrap
 import traceback
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from hydra._internal.utils import _run_hydra, get_args_parser
-from omegaconf import DictConfig
-
 from runner.command_line import commands
-from runner.command_line.messages import plain_warnings, put, tell
-from runner.command_line.progress import closing, progress_bar, sweep_bar
-from runner.config.compose import Asked, admit, first_job, merging, validate
-from runner.config.composition import Composition
-from runner.config.environment_values import with_seed_filled_in
-from runner.config.hydra_arguments import parse_arguments
-from runner.config.loading import CHOICES, CONFIG_DIRECTORY, CONFIG_NAME, QUIET
+from runner.command_line.messages import tell
 from runner.errors import InputError, RunError, RunnerError
-from runner.model.backend import check_backend
-from runner.stores.local import make_folder
-
-# Other modules are imported where they are used: they import pandas, which would slow down help
-# and error messages.
 
 _VERSIONS = {
     "Runner": "activation-runner",
@@ -56,7 +35,6 @@ def script() -> None:
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):  # a legacy console may lack characters
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    warnings.filterwarnings("ignore", QUIET)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored
         signal.signal(signal.SIGINT, _stop)
     for name in _ENDING:
@@ -130,7 +108,9 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         if arguments and re.fullmatch(r"[^\W\d][\w-]*", arguments[0]):
             return commands.main(arguments)
-        return _experiment(arguments)
+        from runner.command_line.experiments import experiment  # imports Hydra: not for commands
+
+        return experiment(arguments, _check_stopped)
     except (RunnerError, MemoryError) as error:
         if "hydra.verbose=true" in arguments:
             traceback.print_exception(error)
@@ -169,131 +149,3 @@ def _versions() -> str:
         except PackageNotFoundError:
             lines.append(f"{name} (not installed)\n")
     return "".join(lines)
-
-
-def _experiment(typed: Sequence[str]) -> int:
-    arguments = with_seed_filled_in(typed)
-    parsed = parse_arguments(arguments)
-    run_id = secrets.token_hex(4)
-    if parsed.help or parsed.hydra_help or parsed.cfg or parsed.info or parsed.shell_completion:
-        admit(parsed, run_id)
-        page = io.StringIO()  # Hydra would show a traceback if stdout fails
-        try:
-            with contextlib.redirect_stdout(page):
-                _run_hydra(parsed, get_args_parser(), _no_job, str(CONFIG_DIRECTORY), CONFIG_NAME)
-        finally:
-            said = page.getvalue()
-            if parsed.help:
-                for group in ("probe", "format"):
-                    names = textwrap.wrap(" ".join(CHOICES[group].own), 64)
-                    said = said.replace(f"{{{group}}}", f"\n{'':15}".join(names))
-                said = said.replace("{commands}", f"\n{'':2}".join(commands.listed()))
-            sys.stdout.write(said)
-        return 0
-    asked = validate(parsed, run_id)
-    check_backend()
-    if asked.is_sweep and asked.is_dry:
-        put(_plan_of(first_job(parsed, asked)))
-        put(f"\nthe first of {len(asked.jobs):,} runs\n")
-        return 0
-    with _folder_tried(asked.folder):
-        if asked.is_sweep:
-            return _sweep(arguments, parsed.overrides, asked, run_id)
-        return _single(asked, run_id)
-
-
-def _no_job(cfg: DictConfig) -> None:
-    raise AssertionError(f"Hydra should only show a page, but started a job: {cfg}")
-
-
-def _single(asked: Asked, run_id: str) -> int:
-    """Run one experiment and show its layers."""
-    from runner.experiment.experiment import run_experiment
-    from runner.runs.published_run import Run
-    from runner.screen import screen
-
-    composition = asked.composition()
-    if composition.experiment.dry_run:
-        put(_plan_of(composition))
-        return 0
-    with progress_bar() as progress, plain_warnings():
-        published = run_experiment(composition, asked.folder, run_id=run_id, progress=progress)
-    try:
-        shown = screen.show(Run.read(published))
-    except InputError as error:  # the request was valid
-        raise RunError(f"{error}; the run was published") from error
-    except OSError as error:  # an error of reading does not name its file
-        where = error.filename or published.place()
-        raise RunError(f"{where}: {error.strerror}; the run was published") from error
-    put(shown)
-    return 0
-
-
-def _plan_of(composition: Composition) -> str:
-    """Return the tables that a run would write and their sizes, as text."""
-    from runner.experiment.experiment import show_plan
-    from runner.preflight import plan
-
-    showing = show_plan(composition)
-    table_format, times = composition.experiment.format, showing.settings.times
-    return plan(showing.specs, showing.rows, table_format, times)
-
-
-def _sweep(arguments: Sequence[str], overrides: Sequence[str], asked: Asked, run_id: str) -> int:
-    """Run the jobs of a sweep and report their outcomes, which are read from their records."""
-    from runner.command_line.sweep_task import run_sweep
-    from runner.experiment.earlier import held, outcomes_of, sweep_of
-
-    sweep_id = sweep_of(asked.folder) or run_id
-    # Set explicitly, so that every process uses the same folder and the same sweep; quoted,
-    # because an id may look like a number.
-    ids = f"hydra.sweeper.run_id='{run_id}'", f"hydra.sweeper.sweep_id='{sweep_id}'"
-    stopped = None
-    with held(asked.folder), sweep_bar(len(asked.jobs)) as advance, plain_warnings():
-
-        def finished() -> None:
-            advance()
-            _check_stopped()
-
-        try:
-            words = _with(overrides, overrides, asked.folder_word, *ids)
-            run_sweep(asked.loader, merging(words), finished)
-        except KeyboardInterrupt as interruption:
-            stopped = interruption
-    jobs = len(asked.jobs)
-    outcomes = outcomes_of(asked.folder, asked.jobs)
-    put(closing(asked.folder, outcomes, jobs))
-    if stopped is not None:
-        again = shlex.join(_with(arguments, overrides, asked.folder_word))
-        sys.stdout.write(f"\nto continue: python -m runner {again}\n")
-        raise stopped
-    return 1 if len(outcomes) < jobs or any(outcomes.values()) else 0
-
-
-def _with(arguments: Sequence[str], overrides: Sequence[str], *more: str) -> list[str]:
-    """Return a command line with more overrides, inserted after those that it has."""
-    words = list(arguments)
-    place = words.index(overrides[-1]) + 1 if overrides else len(words)
-    said = {word.partition("=")[0] for word in words if "${" not in word}
-    new = [word for word in more if word.partition("=")[0] not in said]
-    return [*words[:place], *new, *words[place:]]
-
-
-@contextlib.contextmanager
-def _folder_tried(folder: Path) -> Iterator[None]:
-    """Make a folder before anything is built, so that an error is told at once.
-
-    Folders that are made here and are empty in the end are removed.
-    """
-    folder = folder.absolute()
-    own = (folder, *folder.parents)
-    made = list(itertools.takewhile(lambda path: not path.exists(), own))
-    make_folder(folder)
-    try:
-        yield
-    finally:
-        for path in made:
-            try:
-                path.rmdir()
-            except OSError:  # not empty, or not there
-                break
