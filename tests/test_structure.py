@@ -416,7 +416,7 @@ def test_omegaconf_stays_at_the_boundary() -> None:
             )
         ),
         "sameness.repetition",
-        *(f"command_line.{name}" for name in ("entry", "sweep_task")),
+        *(f"command_line.{name}" for name in ("experiments", "sweep_task")),
     }
 
 

@@ -108,9 +108,9 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         if arguments and re.fullmatch(r"[^\W\d][\w-]*", arguments[0]):
             return commands.main(arguments)
-        from runner.command_line.experiments import experiment  # imports Hydra: not for commands
+        from runner.command_line.experiments import run_arguments  # imports Hydra
 
-        return experiment(arguments, _check_stopped)
+        return run_arguments(arguments, _check_stopped)
     except (RunnerError, MemoryError) as error:
         if "hydra.verbose=true" in arguments:
             traceback.print_exception(error)

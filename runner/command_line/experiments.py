@@ -32,7 +32,7 @@ from runner.stores.local import make_folder
 # and error messages.
 
 
-def experiment(typed: Sequence[str], check_stopped: Callable[[], None]) -> int:
+def run_arguments(typed: Sequence[str], check_stopped: Callable[[], None]) -> int:
     """Run what a command line asks of Hydra: an experiment, a sweep, or a page of help.
 
     Parameters
