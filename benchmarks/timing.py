@@ -1,39 +1,76 @@
-"""Times of several ways, taken in turns."""
+"""Times of several ways, measured in turns, and their ratios."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from benchmarks.ways import Way
+Way = Callable[[], Any]
 
 _SLOW = 20.0  # seconds
 
 
-def interleaved(ways: Mapping[str, Way], repetitions: int) -> dict[str, list[float]]:
-    """Go every way once for warming up, then each in turn, and return seconds by way.
+@dataclass(frozen=True)
+class Times:
+    """What a way took, in seconds.
 
-    Taking turns lets a drift of the machine's speed fall on all ways alike. A way that takes
-    very long is warm from its first steps, and goes once.
+    Attributes
+    ----------
+    wall
+        Seconds on the clock.
+    cpu
+        Seconds of all threads of this process.
+    """
+
+    wall: float
+    cpu: float
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median, the lowest and the highest of `n` figures."""
+
+    median: float
+    low: float
+    high: float
+    n: int
+
+    @classmethod
+    def of(cls, figures: list[float]) -> Spread:
+        """Summarize figures."""
+        return cls(statistics.median(figures), min(figures), max(figures), len(figures))
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.low:.2f}-{self.high:.2f})"
+
+
+def interleaved(ways: Mapping[str, Way], repetitions: int) -> dict[str, list[Times]]:
+    """Go every way once for warming up, then each in turn, and return the times of each.
+
+    A drift of the machine's speed thus affects all ways alike. A way that takes very long is warm
+    from its first steps, and is gone once.
     """
     first = {name: _timed(way) for name, way in ways.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    times: dict[str, list[Times]] = {name: [] for name in ways}
     for _ in range(repetitions):
         for name, way in ways.items():
-            seconds[name].append(first[name] if first[name] > _SLOW else _timed(way))
-    return seconds
+            slow = first[name].wall > _SLOW
+            times[name].append(first[name] if slow else _timed(way))
+    return times
 
 
-def _timed(way: Way) -> float:
-    start = time.perf_counter()
+def _timed(way: Way) -> Times:
+    wall, cpu = time.perf_counter(), time.process_time()
     way()
-    return time.perf_counter() - start
+    return Times(time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def ratios(seconds: Mapping[str, list[float]], to: str) -> dict[str, float]:
-    """Return for every way the median of its ratios to another, turn by turn."""
+def ratios(seconds: Mapping[str, list[float]], to: str) -> dict[str, Spread]:
+    """Return the ratios of every way to another, turn by turn."""
     return {
-        name: statistics.median(a / b for a, b in zip(own, seconds[to], strict=True))
+        name: Spread.of([a / b for a, b in zip(own, seconds[to], strict=True)])
         for name, own in seconds.items()
     }

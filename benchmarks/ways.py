@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.floor import pieces
 from benchmarks.models import Case
+from benchmarks.timing import Way
 from runner.engines.tensorflow.tracing import exact as unfused
 from runner.probe.memory_sources import as_probe
 from runner.record.header import Header
@@ -24,7 +24,6 @@ from runner.stores.local_draft import LocalDraft
 from runner.tables.writing import TableWriter
 
 PLAIN = "plain forward"
-Way = Callable[[], Any]
 
 
 def ways(case: Case, rows: int, *, all_of_them: bool) -> dict[str, Way]:
@@ -68,6 +67,8 @@ def ways(case: Case, rows: int, *, all_of_them: bool) -> dict[str, Way]:
     found: dict[str, Way] = {PLAIN: plain, "capture only": capture}
     found["arrow"] = saved("arrow")
     found["parquet"] = saved("parquet")
+    first = Showing(model, as_probe(x[:size]), settings("arrow"))
+    found |= pieces(first.first, -(-rows // first.batch_size))
     if not case.others:
         return found
     found["bare arrow writer"] = lambda: _bare_writer(model, x, settings("arrow"))
