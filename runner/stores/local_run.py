@@ -28,6 +28,7 @@ class LocalRun(StoredRun):
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = str(folder) or "."
+        self._shown = str(Path(folder))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LocalRun) and self._real() == other._real()
@@ -37,7 +38,9 @@ class LocalRun(StoredRun):
 
     def place(self, name: str = "") -> str:
         """Return the path of the folder, or of a file in it."""
-        return str(Path(self._folder, name))
+        if not name:
+            return self._shown
+        return os.path.join("" if self._shown == "." else self._shown, name)  # noqa: PTH118
 
     @property
     def folder(self) -> Path:
