@@ -14,7 +14,7 @@ from rich.text import Text
 from runner.errors import InputError
 from runner.sizes import readable
 from runner.table_formats import FORMATS
-from runner.tensors import FOLDERS, TensorSpec
+from runner.tensors import FOLDERS, TensorSpec, shape_text
 
 
 def estimated_bytes(spec: TensorSpec, rows: int, table_format: str) -> int:
@@ -83,7 +83,7 @@ def plan(specs: Iterable[TensorSpec], rows: int | None, table_format: str, times
     table = Table("table", "class", "shape", "dtype", "size", box=None)
     table.columns[-1].justify = "right"
     for spec, size in zip(specs, sizes, strict=True):
-        shape = " x ".join(map(str, spec.shape)) or "1"
+        shape = shape_text(spec.shape)
         table.add_row(
             Text(f"{FOLDERS[spec.kind]}/{spec.name}"),
             Text(spec.layer_class),

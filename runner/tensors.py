@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -132,3 +133,8 @@ class LeftOut:
     name: str
     kind: Kind
     reason: str
+
+
+def shape_text(shape: Sequence[int | None]) -> str:
+    """Return a shape as text: ``28 x 28 x 1``."""
+    return " x ".join("any" if axis is None else str(axis) for axis in shape) or "1"

@@ -9,12 +9,13 @@ from typing import Any
 
 from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from runner.config.batches import with_words
 from runner.config.cheap_keys import changed, without
+from runner.config.choices import own_part
 from runner.config.composition import Composition, composition_of, to_yaml
 from runner.config.experiment_config import CHEAP_KEYS
 from runner.config.grammar import INTEGER, parsed_overrides
@@ -92,7 +93,7 @@ class JobTemplate:
         if self._first is not None and (derived := self._derived(self._first)) is not None:
             return derived
         cfg = OmegaConf.create(self._plain)
-        own = _own_part(cfg)
+        own = own_part(cfg)
         composition = composition_of(own, OmegaConf.masked_copy(cfg, ["hydra"]))
         if self._first is None:
             self._first, self._first_values = composition, self._values
@@ -103,7 +104,7 @@ class JobTemplate:
     def config(self) -> Mapping[str, Any]:
         """Return the configuration of the job placed last; empty if it cannot be resolved."""
         try:
-            return values_from_environment(_own_part(OmegaConf.create(self._plain))).config
+            return values_from_environment(own_part(OmegaConf.create(self._plain))).config
         except (InputError, OmegaConfBaseException):
             return {}
 
@@ -121,7 +122,7 @@ class JobTemplate:
             return False
         # Two jobs can be equal by chance: nothing may refer to the keys, not even to choose
         # another key, as in `${extra.${name}}`. A reference to a missing value is an error.
-        own = _own_part(OmegaConf.create(self._plain))
+        own = own_part(OmegaConf.create(self._plain))
         for key in keys:
             OmegaConf.update(own, key, "???")
         _, problems = resolved(own)
@@ -202,10 +203,6 @@ class _Files(Mapping[str, bytes]):
 
     def __len__(self) -> int:
         return len(self._made)
-
-
-def _own_part(cfg: DictConfig) -> DictConfig:
-    return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
 
 
 def _value_of(word: str) -> Any:

@@ -13,6 +13,7 @@ from runner.errors import InputError, first_line
 from runner.model.keras_objects import made, reraise_bug
 from runner.model.model_files import load_weights
 from runner.model.seeding import SCHEMES
+from runner.tensors import shape_text
 
 
 def declared_model(config: DeclaredModel) -> keras.Model:
@@ -111,13 +112,10 @@ def _check_fits(layer: keras.Layer, shape: tuple[int | None, ...], place: str) -
     if any(size is not None and size < step for size, step in zip(reached, window, strict=True)):
         raise InputError.of(
             place,
-            f"{kind} has a window of {_by(window)}, larger than its input of {_by(reached)}",
+            f"{kind} has a window of {shape_text(window)}, larger than its input of "
+            f"{shape_text(reached)}",
             "make it smaller, or set padding: same",
         )
-
-
-def _by(sizes: tuple[int | None, ...]) -> str:
-    return " x ".join(str(size) for size in sizes)
 
 
 def _names(arguments: Any) -> list[str]:

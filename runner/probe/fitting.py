@@ -12,8 +12,8 @@ from runner.errors import InputError, Problem, suggest
 from runner.probe.batch import Batch, is_text, named_inputs
 from runner.probe.exactness import KEEP_INTEGER, not_held, rounded, rounding
 from runner.probe.probe import Probe
-from runner.probe.sample_shapes import axis_advice, shape_text, shapes_fit, with_axis
-from runner.tensors import InputSpec
+from runner.probe.sample_shapes import axis_advice, shapes_fit, with_axis
+from runner.tensors import InputSpec, shape_text
 
 _KEEP_NAN = "set probe.allow_nan=true to keep it"
 

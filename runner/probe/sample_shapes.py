@@ -33,8 +33,3 @@ def axis_advice(given: InputSpec, spec: InputSpec, rows: int | None) -> str:
     if spec.shape[-1:] == (1,) and given.shape == spec.shape[:-1]:
         return "add the last axis: array[..., None]"
     return ""
-
-
-def shape_text(shape: Sequence[int | None]) -> str:
-    """Return a shape as text: ``28 x 28 x 1``."""
-    return " x ".join("any" if axis is None else str(axis) for axis in shape) or "1"

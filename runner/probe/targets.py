@@ -11,6 +11,7 @@ from runner.config import catalogue
 from runner.errors import InputError
 from runner.probe.batch import Batch, is_text
 from runner.probe.probe import Probe
+from runner.tensors import shape_text
 
 # Losses of Keras that compare class indices with a value per class, and losses whose targets
 # have special shapes.
@@ -113,8 +114,8 @@ class Targets:
             advice = "loss=categorical_crossentropy takes a value for each class"
         raise InputError.of(
             "loss",
-            f"{self._loss} cannot compare targets of {_shape(given)} "
-            f"with an output of {_shape(output)} values a sample",
+            f"{self._loss} cannot compare targets of {shape_text(given)} "
+            f"with an output of {shape_text(output)} values a sample",
             advice,
         )
 
@@ -160,7 +161,3 @@ def _fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
     return len(shape) == len(expected) and all(
         wanted is None or found == wanted for found, wanted in zip(shape, expected, strict=True)
     )
-
-
-def _shape(shape: Sequence[int | None]) -> str:
-    return " x ".join("any" if axis is None else str(axis) for axis in shape) or "1"

@@ -14,6 +14,7 @@ from runner.record.record import RunRecord
 from runner.report.layer_view import packed
 from runner.runs.published_run import Run
 from runner.screen.dense import DenseCall
+from runner.tensors import shape_text
 
 _MOST_LEVELS = 40
 _MOST_UNITS = 16
@@ -201,7 +202,7 @@ def _numbered(parts: Sequence[LayerRecord | Block]) -> Iterator[LayerRecord | Bl
 def shape_of(tensor: TensorRecord) -> str:
     """Return the stored shape of a sample as text: ``8 x 8 x 3``, or ``3 (mean)`` if reduced."""
     reduced = f" ({tensor.reduction})" if tensor.reduction is not None else ""
-    return (" x ".join(map(str, tensor.shape)) or "1") + reduced
+    return shape_text(tensor.shape) + reduced
 
 
 def drawn_edges(feeds: Mapping[str, list[str]], layers: Sequence[LayerRecord]) -> list[list[str]]:

@@ -10,6 +10,7 @@ from runner.file_names import PROBE, SUMMARY, WORKBOOK
 from runner.record.layer_record import LayerRecord
 from runner.record.publication import Publication
 from runner.tables.workbook import Sheet, workbook_of
+from runner.tensors import shape_text
 
 _PLAIN = (SUMMARY, PROBE)
 
@@ -29,7 +30,7 @@ def add_workbook(publication: Publication, layers: Iterable[LayerRecord]) -> Non
         Sheet(
             tensor.name,
             tensor.kind,
-            " x ".join(map(str, tensor.shape)),
+            shape_text(tensor.shape),
             tensor.dtype,
             tensor.file,
         )

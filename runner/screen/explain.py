@@ -17,6 +17,7 @@ from runner.errors import InputError, some, suggest
 from runner.runs.published_run import Run
 from runner.screen.figures import shortest, text_table
 from runner.tables.layout import unit_places
+from runner.tensors import shape_text
 
 UNIT = re.compile(r"u\d+(_\d+)*")
 """Pattern of the names of a layer's units."""
@@ -80,7 +81,7 @@ def show_row(run: Run, layer: str, sample: str | None = None) -> str:
         order = by_size[:_LARGEST]
         heading = f"the {_LARGEST} largest of {flat.size:,} values\n"
     table = text_table(pd.DataFrame({"value": flat[order]}, [names[at] for at in order]))
-    shape = " x ".join(map(str, tensor.shape)) or "1"
+    shape = shape_text(tensor.shape)
     asked = [f"samples  {some([str(known) for known in run.samples])}"]
     if names:
         words = ["explain", layer, names[by_size[0]], run.id, "--sample", sample]

@@ -27,6 +27,7 @@ from runner.sizes import readable
 from runner.table_formats import FORMATS
 from runner.tables.statistic import Statistic
 from runner.tables.summary import all_statistics, not_finite
+from runner.tensors import shape_text
 
 _LONGEST_NAME = 30
 _MOST_RUNS = 20
@@ -122,7 +123,7 @@ def _cells(
     return (
         f"{cut(tensor.name)}{kind}{same}",
         tensor.layer_class,
-        " x ".join(map(str, tensor.shape)) or "1",
+        shape_text(tensor.shape),
         *(
             each.text(row[name], row["units"]) if name in row else ""
             for name, each in shown.items()
