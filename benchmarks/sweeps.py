@@ -23,8 +23,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from runner.command_line.entry import main as runner_main
+from runner.config.checked_loader import CONFIG_DIRECTORY
 from runner.config.composition import composition_of
-from runner.config.loading import CONFIG_DIRECTORY
 from runner.experiment.experiment import run_experiment
 
 CASES = {"tutorial": ((), 1_000, 30), "digits_mlp": (("experiment=digits_mlp",), 200, 10)}

@@ -328,6 +328,41 @@ def test_a_key_that_names_code_openly_may_be_referred_to(refused: Refused) -> No
     assert line.startswith("train.data.function: no module 'nowhere_at_all'")
 
 
+LOGGING = "{job_logging: {handlers: {mine: {(): os.mkdir, path: harmed}}}}"
+
+
+def test_a_choice_that_a_sweep_replaces_runs_no_code(refused: Refused) -> None:
+    own("defaults: [config, override experiment: mine, _self_]", "mine.yaml")
+    own(f"# @package _global_\nhydra: {{callbacks: {{mine: {TARGET}}}}}", "experiment/mine.yaml")
+    own("# @package _global_\nseed: 5", "experiment/good.yaml")
+    lines = refused("--config-dir", "own", "--config-name", "mine", "-m", "experiment=good,null")
+    assert "hydra.callbacks.mine._target_: names code ('os.mkdir'); remove it" in lines
+
+
+def test_choices_that_run_code_only_together_run_none(capsys: pytest.CaptureFixture[str]) -> None:
+    own("defaults: [config, both: '${model}_${probe}', _self_]", "mine.yaml")
+    for pair in ("tutorial_tutorial", "tutorial_random", "iris_mlp_tutorial", "iris_mlp_random"):
+        text = f"hydra: {LOGGING}" if pair == "iris_mlp_random" else "seed: 5"
+        own(f"# @package _global_\n{text}", f"both/{pair}.yaml")
+    sweep = ["-m", "model=tutorial,iris_mlp", "probe=tutorial,random"]
+    assert main(["--config-dir", "own", "--config-name", "mine", *sweep]) == 1
+    assert "hydra.job_logging: can run code" in " ".join(capsys.readouterr().out.split())
+    assert not Path("harmed").exists()
+
+
+def test_a_sweep_in_a_file_has_the_values_that_were_checked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own("# @package _global_\nseed: 5", "experiment/good.yaml")
+    own(f"# @package _global_\nhydra: {LOGGING}", "experiment/evil.yaml")
+    params = "{experiment: 'good,${extra.other}', name: '${extra.names}'}"
+    own("defaults: [config, _self_]\nextra: {other: evil, names: 'a,b'}\n"
+        f"hydra: {{mode: MULTIRUN, sweeper: {{params: {params}}}}}", "mine.yaml")  # fmt: skip
+    assert main(["--config-dir", "own", "--config-name", "mine"]) == 1
+    assert "1 of 2 runs completed" in capsys.readouterr().out
+    assert not Path("harmed").exists()
+
+
 @pytest.mark.parametrize("path", ["pkg://antigravity", "file:///tmp"])
 def test_no_search_path_leads_elsewhere(path: str, refused: Refused) -> None:
     own(f"defaults: [config]\nhydra: {{searchpath: ['{path}']}}\n", "mine.yaml")
@@ -394,6 +429,11 @@ def test_a_job_cannot_leave_its_sweep_by_what_it_changes_either(
 def test_a_folder_cannot_be_named_with_a_nul(refused: Refused) -> None:
     [line] = refused('hydra.run.dir="a\0b"')
     assert "the output folder cannot be made: a name cannot contain a NUL character" in line
+
+
+def test_a_folder_with_a_name_that_is_too_long_leaves_none_behind(refused: Refused) -> None:
+    [line] = refused(f"hydra.run.dir=a/b/{'c' * 300}")
+    assert line.endswith("the output folder cannot be made: File name too long; name another one")
 
 
 @pytest.mark.parametrize(
@@ -544,6 +584,47 @@ def test_a_secret_of_the_environment_reaches_no_file_or_folder(
     assert list(Path().rglob("run.json"))
     assert telling() == []
     assert SECRET not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("secret")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hydra: {mode: MULTIRUN, sweeper: {params: {seed: '0,1', name: '%s'}}}",
+        "hydra: {sweep: {subdir: '%s${hydra.job.num}'}}",
+    ],
+)
+def test_a_secret_in_a_file_of_a_sweep_reaches_no_file_or_folder(text: str) -> None:
+    own("# @package _global_\nseed: 1", "experiment/first.yaml")
+    own("# @package _global_\n" + text % "${oc.env:RUNNER_TEST_SECRET}", "experiment/mine.yaml")
+    sweep = "experiment=mine" if "params" in text else "experiment=mine,first"
+    assert main(["--config-dir", "own", "-m", sweep]) == ("subdir" in text)
+    assert len(list(Path().rglob("run.json"))) == 2
+    assert telling() == []
+
+
+@pytest.mark.usefixtures("secret")
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("defaults: [/model: '%s']", "defaults: name a config by ${oc.env:RUNNER_TEST_SECRET}, "),
+        ("defaults: ['%s']", "defaults: name a config by ${oc.env:RUNNER_TEST_SECRET}, and names"),
+        ("hydra: {mode: '%s'}", "hydra.mode: ${oc.env:RUNNER_TEST_SECRET} cannot be resolved: "),
+        ("hydra: {mode: '${nowhere}'}", "hydra.mode: refers to 'nowhere', which is not in the "),
+        ("hydra: {run: {dir: '${nowhere}'}}", "hydra.run.dir: refers to 'nowhere', which is not "),
+        ("hydra: {run: {dir: '${python_version:%s}'}}", "hydra.run.dir: ${python_version:${oc.e"),
+        ("hydra: {run: {dir: '${extra}'}}", "hydra.run.dir: ${extra} cannot be resolved: "),
+        ("hydra: {mode: MULTIRUN, sweep: {dir: '${a}'}}", "hydra.sweep.dir: refers to 'a', which "),
+    ],
+)
+def test_what_hydra_cannot_resolve_is_told_without_a_secret(
+    text: str, said: str, refused: Refused
+) -> None:
+    text = text.replace("%s", "${oc.env:RUNNER_TEST_SECRET}")
+    own(f"# @package _global_\n{text}", "experiment/mine.yaml")
+    [line] = refused("--config-dir", "own", "experiment=mine")
+    assert line.startswith(said)
+    assert SECRET not in line
 
 
 @pytest.mark.usefixtures("secret")

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from runner.config.jobs import refused
 from runner.config.loading import explained
+from runner.errors import InputError
 
 
 class RunnerLauncher(Launcher):
@@ -48,7 +49,7 @@ class RunnerLauncher(Launcher):
         for words in job_overrides:
             try:
                 cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(words))
-            except (HydraException, OmegaConfBaseException) as error:
+            except (HydraException, OmegaConfBaseException, InputError) as error:
                 problem = explained(error, self.hydra_context.config_loader, words)
                 cfg = refused(self.config, words, problem)
             HydraConfig.instance().set_config(cfg)

@@ -20,7 +20,7 @@ from runner.config.combinations import words_of
 from runner.config.composition import to_yaml
 from runner.config.grammar import parsed_overrides
 from runner.config.resolve import register_resolvers
-from runner.errors import RunError, RunnerError, first_line
+from runner.errors import InputError, RunError, RunnerError, first_line
 from runner.regular_files import write_in_place
 
 # Largest number of jobs in one task of another launcher: enough to be worth its start, few
@@ -45,15 +45,11 @@ class RunnerSweeper(Sweeper):
         Ids of this invocation, and of the sweep that its runs belong to.
     jobs
         For a batch: its jobs, as written by `runner.config.value_columns`.
-    params
-        Swept values in addition to the overrides of the command line, which replace those of
-        the same key.
     """
 
-    def __init__(self, run_id: str, sweep_id: str, jobs: Any = None, params: Any = None) -> None:
+    def __init__(self, run_id: str, sweep_id: str, jobs: Any = None) -> None:
         self._ids = run_id, sweep_id
         self._jobs = jobs
-        self._params = params
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -72,7 +68,8 @@ class RunnerSweeper(Sweeper):
         Parameters
         ----------
         arguments
-            Overrides of the command line.
+            Overrides of the command line. Those in ``hydra.sweeper.params`` are added, unless
+            they have the same key.
 
         Returns
         -------
@@ -86,7 +83,8 @@ class RunnerSweeper(Sweeper):
         """
         assert self.hydra_context is not None
         assert self.config is not None
-        words = [*words_of(self._params), *arguments]
+        params: Any = OmegaConf.to_container(self.config.hydra.sweeper, resolve=False)
+        words = [*words_of(params["params"]), *arguments]
         batches = batches_of(parsed_overrides(words, self.hydra_context.config_loader))
         folder = Path(str(self.config.hydra.sweep.dir))
         folder.mkdir(parents=True, exist_ok=True)
@@ -117,7 +115,7 @@ class RunnerSweeper(Sweeper):
         assert self.config is not None
         try:
             self.hydra_context.config_loader.load_sweep_config(self.config, batch.words())
-        except (HydraException, OmegaConfBaseException):
+        except (HydraException, OmegaConfBaseException, InputError):
             return False
         return True
 

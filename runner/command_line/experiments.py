@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import os
 import secrets
 import shlex
 import sys
@@ -19,11 +20,12 @@ from omegaconf import DictConfig
 from runner.command_line import commands
 from runner.command_line.messages import plain_warnings, put
 from runner.command_line.progress import closing, progress_bar, sweep_bar
+from runner.config.checked_loader import CONFIG_DIRECTORY, CONFIG_NAME
 from runner.config.compose import Asked, admit, first_job, merging, validate
 from runner.config.composition import Composition
 from runner.config.environment_values import with_seed_filled_in
 from runner.config.hydra_arguments import parse_arguments
-from runner.config.loading import CHOICES, CONFIG_DIRECTORY, CONFIG_NAME, QUIET
+from runner.config.loading import CHOICES, QUIET
 from runner.errors import InputError, RunError
 from runner.model.backend import check_backend
 from runner.stores.local import make_folder
@@ -169,13 +171,11 @@ def _folder_tried(folder: Path) -> Iterator[None]:
     """
     folder = folder.absolute()
     own = (folder, *folder.parents)
-    made = list(itertools.takewhile(lambda path: not path.exists(), own))
-    make_folder(folder)
+    made = list(itertools.takewhile(lambda path: not os.path.exists(path), own))  # noqa: PTH110 (no error if too long)
     try:
+        make_folder(folder)
         yield
     finally:
         for path in made:
-            try:
+            with contextlib.suppress(OSError, ValueError):  # not empty, or not there
                 path.rmdir()
-            except OSError:  # not empty, or not there
-                break

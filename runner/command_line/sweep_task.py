@@ -12,7 +12,7 @@ from hydra._internal.callbacks import Callbacks
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from runner.config.jobs import task_of
 from runner.config.loading import Loader
@@ -32,9 +32,12 @@ def run_sweep(loader: Loader, overrides: Sequence[str], advance: Callable[[], No
     """
     cfg = loader.load(overrides, RunMode.MULTIRUN)
     context = HydraContext(config_loader=loader.hydra_loader, callbacks=Callbacks(cfg))
-    sweeper = Plugins.instance().instantiate_sweeper(
-        config=cfg, hydra_context=context, task_function=SweepTask(advance)
-    )
+    with open_dict(cfg.hydra.sweeper):
+        params = cfg.hydra.sweeper.pop("params", None)  # Hydra would resolve it: a job does
+        sweeper = Plugins.instance().instantiate_sweeper(
+            config=cfg, hydra_context=context, task_function=SweepTask(advance)
+        )
+        cfg.hydra.sweeper.params = params
     tasks: Any = OmegaConf.to_container(cfg.hydra.overrides.task, resolve=False)
     sweeper.sweep(arguments=tasks)
 

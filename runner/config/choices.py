@@ -23,7 +23,6 @@ def checked_choice(
 
     It is `whole`, if that is given: the configuration as Hydra composes the command line.
     """
-    loader.check_hydra(chosen)
     base = loader.chosen(chosen)
     problems = [*parameter_problems(base, values), *path_problems(base, values)]
     try:

@@ -23,13 +23,12 @@ from runner.config.environment_values import with_seed_filled_in
 from runner.config.grammar import hydra_word, parsed_overrides
 from runner.config.hydra_arguments import parse_arguments
 from runner.config.hydra_keys import ForbiddenError, check_hydra_keys
+from runner.config.job_folder import check_not_secret
 from runner.config.loading import Loader, check_names
-from runner.config.resolve import register_resolvers, values_from_environment
+from runner.config.resolve import register_resolvers, resolved_value
 from runner.config.yaml_files import check_yaml_files
 from runner.errors import InputError, Problem
 from runner.local_paths import local_path
-
-_SECRET_NAME = "comes from the environment, and would be the name of a folder"
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,8 @@ def admit(parsed: argparse.Namespace, run_id: str) -> tuple[Loader, list[Overrid
             )
             for o in unnamed
         )
-    loader.check_hydra([first_value(o) for o in overrides if loader.is_group(o)])
+    if loader.has_own_files:
+        loader.chosen([first_value(o) for o in overrides if loader.is_group(o)])
     return loader, overrides
 
 
@@ -151,9 +151,13 @@ def validate(parsed: argparse.Namespace, run_id: str) -> Asked:
     loader, overrides = admit(parsed, run_id)
     try:  # as Hydra composes a whole sweep
         whole = loader.load(merging(parsed.overrides), RunMode.MULTIRUN)
+    except ForbiddenError:
+        raise
     except InputError:
         whole = None  # found again below, together with all other problems
-    multirun = parsed.multirun or (whole is not None and whole.hydra.mode is RunMode.MULTIRUN)
+    multirun = parsed.multirun or (
+        whole is not None and resolved_value(whole, "hydra.mode") is RunMode.MULTIRUN
+    )
     if multirun and whole is not None:
         overrides = combined([*_params(loader, whole), *overrides])
         check_sweeps(overrides)
@@ -174,7 +178,7 @@ def validate(parsed: argparse.Namespace, run_id: str) -> Asked:
     if not multirun and (problems := problems or dict.fromkeys(map(no_sweep, sweeps))):
         raise InputError(problems)
     place = "hydra.sweep.dir" if multirun else "hydra.run.dir"
-    folder = str(OmegaConf.select(cfg, place))
+    folder = str(resolved_value(cfg, place))
     subdir = str(cfg.hydra.sweep._get_node("subdir")._value())
     if multirun and sweeps and "${" not in subdir:
         raise InputError.of(
@@ -187,8 +191,8 @@ def validate(parsed: argparse.Namespace, run_id: str) -> Asked:
     target = local_path(folder, place)
     named = {override.key_or_group for override in overrides}
     in_files = loader.has_own_files and not named & {"hydra.sweep.subdir", "hydra.sweep", "hydra"}
-    if multirun and in_files and "hydra.sweep.subdir" in _secret_places(cfg):
-        raise InputError.of("hydra.sweep.subdir", _SECRET_NAME, "name it on the command line")
+    if multirun and in_files:
+        check_not_secret(_first_job(cfg), "hydra.sweep.subdir")
     if not named & {place, place.rpartition(".")[0], "hydra"}:
         _check_own_choice(loader, cfg, target, place)
     with read_write(cfg.hydra):
@@ -207,15 +211,16 @@ def _check_own_choice(loader: Loader, cfg: DictConfig, folder: Path, place: str)
     if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(".")):
         message = f"a file can only choose a folder below the working directory, found {folder}"
         raise InputError.of(place, message, advice)
-    if loader.has_own_files and place in _secret_places(cfg):
-        raise InputError.of(place, _SECRET_NAME, advice)
+    if loader.has_own_files:
+        check_not_secret(_first_job(cfg), place)
 
 
-def _secret_places(cfg: DictConfig) -> frozenset[str]:
-    """Return the keys of a job whose values come from the environment."""
+def _first_job(cfg: DictConfig) -> DictConfig:
+    """Return the configuration of a sweep with what is known only in its first job."""
     plain: Any = OmegaConf.to_container(cfg, resolve=False)
-    plain["hydra"]["job"].update(num=0, id="0", override_dirname="")  # known only in the job
-    return values_from_environment(OmegaConf.create(plain)).places
+    plain["hydra"]["job"].update(num=0, id="0", override_dirname="")
+    first: DictConfig = OmegaConf.create(plain)
+    return first
 
 
 def merging(words: Sequence[str]) -> list[str]:

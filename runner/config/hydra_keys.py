@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PureWindowsPath
 from typing import Any
 
@@ -20,10 +20,9 @@ _OPEN_HYDRA_KEYS = re.compile(
     r"hydra\.(run\.dir|sweep\.dir|sweep\.subdir|mode|verbose|job\.name"
     r"|sweeper\.params(\..+)?|launcher\.(?!.*_target_).+)|hydra/(launcher|sweeper)"
 )
-# Keys of ``hydra`` that a file may set, and keys that Hydra itself sets in composing.
+# Keys of ``hydra`` that a file may set.
 _OPEN_IN_FILES = re.compile(
-    r"hydra\.(run\.dir|sweep\.dir|sweep\.subdir|mode|verbose|job\.config_name"
-    r"|job\.override_dirname|sweeper\.params(\..+)?|runtime\..+|overrides\..+)"
+    r"hydra\.(run\.dir|sweep\.dir|sweep\.subdir|mode|verbose|sweeper\.params(\..+)?)"
 )
 # Keys of launchers whose text cannot be a path, a command or a line of a script.
 _PLAIN_LAUNCHER_KEYS = (
@@ -93,24 +92,26 @@ def subdir_problems(subdir: str) -> Iterator[Problem]:
         )
 
 
-def file_problems(cfg: DictConfig, packaged: DictConfig) -> Iterator[Problem]:
+def file_problems(
+    theirs: Mapping[str, Any], ours: Mapping[str, Any], sweeper: str
+) -> Iterator[Problem]:
     """Yield a problem for each key of ``hydra`` in files that could run code or misplace files.
 
     Parameters
     ----------
-    cfg
-        Configuration composed with the user's files, without the values of the command line.
-    packaged
+    theirs
+        Values of the node ``hydra``, composed with the user's files, without the command line.
+    ours
         The same without the user's files.
+    sweeper
+        The chosen sweeper.
     """
-    theirs, ours = _hydra_values(cfg), _hydra_values(packaged)
     parents = {key[: dot.start()] for key in theirs for dot in re.finditer(r"\.", key)}
     changed = (
         key
         for key in {**theirs, **ours}
         if theirs.get(key, ...) != ours.get(key, ...) and key not in parents
     )
-    sweeper = str(OmegaConf.select(cfg, "hydra.runtime.choices.hydra/sweeper"))
     problems = (
         other_sweeper(sweeper)  # the file chose it, and none of its keys
         if sweeper != "runner" and f"{key}.".startswith("hydra.sweeper.")
@@ -118,13 +119,6 @@ def file_problems(cfg: DictConfig, packaged: DictConfig) -> Iterator[Problem]:
         for key in changed
     )
     yield from dict.fromkeys(problem for problem in problems if problem is not None)
-
-
-def overrides_problems(cfg: DictConfig, words: Sequence[str]) -> Iterator[Problem]:
-    """Yield a problem if a file adds overrides to those of the command line."""
-    found = [*cfg.hydra.overrides.task, *cfg.hydra.overrides.hydra]
-    if sorted(found) != sorted(words):
-        yield Problem("hydra.overrides", "can run code or misplace files", "remove it")
 
 
 def _file_problem(key: str, value: Any) -> Problem | None:
@@ -163,7 +157,7 @@ def _launchers() -> set[str]:
     return {f"{launcher.__module__}.{launcher.__qualname__}" for launcher in found}
 
 
-def _hydra_values(cfg: DictConfig) -> dict[str, Any]:
+def hydra_values(cfg: DictConfig) -> dict[str, Any]:
     """Return every value of the node ``hydra`` as written, by key path."""
     values: dict[str, Any] = {}
 

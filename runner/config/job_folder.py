@@ -1,4 +1,4 @@
-"""The folder of a job, whose name may contain interpolations."""
+"""The folder of a run, whose name may contain interpolations."""
 
 from __future__ import annotations
 
@@ -9,9 +9,27 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from runner.config.resolve import short
+from runner.config.resolve import resolved_value, short, values_from_environment
+from runner.errors import InputError
 
 _REFERENCE = re.compile(r"\$\{(?:[^{}]|\$\{[^{}]*\})*\}")
+_SUBDIR = "hydra.sweep.subdir"
+
+
+def check_not_secret(cfg: DictConfig, place: str) -> None:
+    """Check that the name of a folder does not come from the environment.
+
+    Raises
+    ------
+    InputError
+        If it does.
+    """
+    if place in values_from_environment(cfg).places:
+        raise InputError.of(
+            place,
+            "comes from the environment, and would be the name of a folder",
+            f"choose it on the command line: {place}=...",
+        )
 
 
 class JobFolder:
@@ -35,6 +53,11 @@ class JobFolder:
     def __init__(self, cfg: DictConfig) -> None:
         self._cfg = cfg
         self._text = str(OmegaConf.to_container(cfg.hydra.sweep)["subdir"])  # type: ignore[index, call-overload]
+        typed: Any = OmegaConf.to_container(cfg.hydra.overrides.hydra, resolve=False)
+        self._is_typed = any(
+            f"{_SUBDIR}.".startswith(f"{str(word).lstrip('+').partition('=')[0]}.")
+            for word in typed
+        )
         self.above = Path(str(cfg.hydra.sweep.dir)).absolute()
 
     def name(self, number: int, dirname: str, values: Mapping[str, Any]) -> str:
@@ -48,19 +71,25 @@ class JobFolder:
             Its overrides, as Hydra joins them.
         values
             Its values of cheap keys.
+
+        Raises
+        ------
+        InputError
+            If the name cannot be resolved, or a file takes it from the environment.
         """
-        if "$" not in dirname:
-            known = {
-                "${hydra.job.num}": str(number),
-                "${hydra.job.override_dirname}": dirname,
-                "${runner.short:${hydra.job.override_dirname}}": short(dirname),
-            }
-            text = _REFERENCE.sub(lambda found: known.get(found[0], found[0]), self._text)
-            if "$" not in text and "\\" not in self._text:
-                return text
+        known = {
+            "${hydra.job.num}": str(number),
+            "${hydra.job.override_dirname}": dirname,
+            "${runner.short:${hydra.job.override_dirname}}": short(dirname),
+        }
+        others = "$" in _REFERENCE.sub(lambda found: "" if found[0] in known else "$", self._text)
+        if not others and "$" not in dirname and "\\" not in self._text:
+            return _REFERENCE.sub(lambda found: known[found[0]], self._text)
         for key, value in values.items():
             OmegaConf.update(self._cfg, key, value)
         self._cfg.hydra.job.num = number
         # Escaped, so that the folder's name shows no resolved value.
         self._cfg.hydra.job.override_dirname = dirname.replace("${", r"\${")
-        return str(self._cfg.hydra.sweep.subdir)
+        if others and not self._is_typed:
+            check_not_secret(self._cfg, _SUBDIR)
+        return str(resolved_value(self._cfg, _SUBDIR))

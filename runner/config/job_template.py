@@ -73,8 +73,11 @@ class JobTemplate:
         naming = node["job"]["config"]["override_dirname"]
         dirname = get_overrides_dirname([self._parsed(word) for word in self.overrides], **naming)
         node["job"].update(num=number, id=str(number), override_dirname=dirname)
-        subdir = self._folders.name(number, dirname, self._values)
-        self._misplaced = list(subdir_problems(subdir))
+        try:
+            subdir = self._folders.name(number, dirname, self._values)
+            self._misplaced = list(subdir_problems(subdir))
+        except InputError as error:
+            subdir, self._misplaced = "", list(error.problems)
         # Its failure is still published, in a folder named after the job's number.
         self.folder = self._folders.above / (str(number) if self._misplaced else subdir)
         node["overrides"]["task"] = list(self.overrides)

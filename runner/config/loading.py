@@ -13,9 +13,7 @@ from typing import Any
 
 import hydra
 import yaml
-from hydra._internal.utils import create_automatic_config_search_path
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobRuntime
@@ -25,24 +23,15 @@ from hydra.version import setbase
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from runner.config.environment_values import EnvironmentValues
-from runner.config.hydra_keys import (
-    ForbiddenError,
-    file_problems,
-    other_sweeper,
-    overrides_problems,
-)
+from runner.config.checked_loader import CONFIG_DIRECTORY, CONFIG_NAME, CheckedLoader, search_path
+from runner.config.hydra_keys import other_sweeper
 from runner.config.probe_config import SOURCES
 from runner.config.resolve import resolved
-from runner.config.unfolding import BoundedLoader, bounded
 from runner.config.yaml_files import yaml_problem
 from runner.errors import InputError, Problem, first_line, some, suggest
 from runner.registry import Registry
 from runner.table_formats import FORMATS
 
-HERE = Path(__file__).resolve().parent.parent
-CONFIG_DIRECTORY = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"
-CONFIG_NAME = "config"
 CHOICES: dict[str, Registry[Any]] = {
     "probe": SOURCES,
     "train/data": SOURCES,
@@ -94,16 +83,10 @@ class Loader:
         Plugins.instance()  # lets plugins add to the search path
         self._config_name = parsed.config_name or CONFIG_NAME
         self.has_own_files = parsed.config_dir is not None or parsed.config_name is not None
-        search_path = create_automatic_config_search_path(None, None, str(CONFIG_DIRECTORY))
-        if parsed.config_dir is not None:
-            search_path.prepend(
-                provider="command-line",
-                path=f"file://{Path(parsed.config_dir).resolve()}",
-                anchor=SearchPathQuery(provider="schema"),
-            )
-        self._loader = BoundedLoader(config_search_path=search_path)
+        self._loader = CheckedLoader(
+            search_path(parsed.config_dir), has_own_files=self.has_own_files
+        )
         self._chosen: dict[tuple[str, ...], DictConfig] = {}
-        self._admitted: set[tuple[str, ...]] = set()
         if self.has_own_files:
             self._check_search_path()
 
@@ -128,17 +111,15 @@ class Loader:
 
         Raises
         ------
+        ForbiddenError
+            If a file of the user sets a key of ``hydra`` that could run code or misplace files.
         InputError
             If Hydra cannot compose it, or if its interpolations unfold to far more than what is
             written.
         """
-        variables = EnvironmentValues.named_in(overrides)
-        with variables.kept_secret():
-            with self._explaining(overrides), bounded("config"):
-                cfg = self._loader.load_configuration(
-                    self._config_name, list(overrides), run_mode=mode
-                )
-            resolved(cfg)
+        with self._explaining(overrides):
+            cfg = self._loader.load_configuration(self._config_name, list(overrides), run_mode=mode)
+        resolved(cfg)
         return cfg
 
     def chosen(self, words: Sequence[str]) -> DictConfig:
@@ -146,7 +127,7 @@ class Loader:
 
         Raises
         ------
-        InputError
+        ForbiddenError, InputError
             As in `load`.
         """
         key = tuple(words)
@@ -178,48 +159,6 @@ class Loader:
             primary = self._loader.repository.load_config(self._config_name)
         if primary is not None and OmegaConf.select(primary.config, "hydra.searchpath"):
             raise InputError.of("hydra.searchpath", "can run code", "use --config-dir")
-
-    def check_hydra(self, words: Sequence[str]) -> None:
-        """Check that the user's configs set no ``hydra`` key that could run code or misplace files.
-
-        Parameters
-        ----------
-        words
-            Choices of groups on the command line. Its values are not checked here: they are not
-            in a file, and `check_hydra_keys` has checked them.
-
-        Raises
-        ------
-        ForbiddenError
-            With one problem per key.
-        """
-        if not self.has_own_files or tuple(words) in self._admitted:
-            return
-        if self._config_name != CONFIG_NAME and not self._builds_on_ours(self.chosen([])):
-            raise ForbiddenError.of(
-                f"{self._config_name}.yaml",
-                "does not build on Runner's own config",
-                f"begin its defaults with it: defaults: [{CONFIG_NAME}, ..., _self_]",
-            )
-        cfg = self.chosen(words)
-        problems = [
-            *file_problems(cfg, self._packaged(cfg)),
-            *overrides_problems(cfg, words),
-        ]
-        if problems:
-            raise ForbiddenError(problems)
-        self._admitted.add(tuple(words))
-
-    def _builds_on_ours(self, cfg: DictConfig) -> bool:
-        sweeper = OmegaConf.select(cfg, "hydra.runtime.choices.hydra/sweeper")
-        return str(sweeper) != "basic" or "dry_run" in cfg
-
-    def _packaged(self, cfg: DictConfig) -> DictConfig:
-        """Return the configuration without the user's files, with the same launcher."""
-        loader = Loader(argparse.Namespace(config_dir=None, config_name=None))
-        launcher = OmegaConf.select(cfg, "hydra.runtime.choices.hydra/launcher")
-        words = [f"hydra/launcher={launcher}"] if loader.has("hydra/launcher", launcher) else []
-        return loader.load(words)
 
     def launcher_problems(self, cfg: DictConfig) -> Iterator[Problem]:
         """Yield a problem for each key that is set and that the launcher does not have."""
@@ -256,6 +195,8 @@ def explained(error: Exception, loader: ConfigLoader, words: Sequence[str] = ())
     words
         Overrides that were being composed.
     """
+    if isinstance(error, InputError):
+        return error.problems[0]
     cause = error.__cause__ or error
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if isinstance(cause, OmegaConfBaseException):  # the first line says what, the others where

@@ -75,6 +75,23 @@ def resolved(cfg: DictConfig) -> tuple[dict[str, Any], list[Problem]]:
     return _plain_of(cfg, problems), problems
 
 
+def resolved_value(cfg: DictConfig, place: str) -> Any:
+    """Return one value of a composed configuration.
+
+    Raises
+    ------
+    InputError
+        If it cannot be resolved; shows no value of an environment variable.
+    """
+    try:
+        return OmegaConf.select(cfg, place)
+    except OmegaConfBaseException as error:
+        above, _, key = place.rpartition(".")
+        raw = str(OmegaConf.select(cfg, above)._get_node(key)._value())
+        problem = unresolved(place, raw, error)
+        raise values_from_environment(cfg).told(InputError([problem])) from error
+
+
 def named_code(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
     """Yield every key of plain data that names Python code, as key path and value."""
     if isinstance(value, dict | list):
@@ -254,7 +271,7 @@ class _Plain:
                     continue
                 value = node[key]
             except OmegaConfBaseException as error:
-                self._problems.append(_unresolved(below, str(child._value()), error))
+                self._problems.append(unresolved(below, str(child._value()), error))
                 if self._keep:
                     found[key] = child._value()
                 continue
@@ -279,7 +296,8 @@ def _computed(place: str) -> Problem:
     return Problem(place, "names Python code, but is made by an interpolation", "write the key out")
 
 
-def _unresolved(place: str, raw: str, error: OmegaConfBaseException) -> Problem:
+def unresolved(place: str, raw: str, error: OmegaConfBaseException) -> Problem:
+    """Return the problem that a value, written as `raw`, cannot be resolved."""
     message = first_line(error)
     if not isinstance(error, InterpolationResolutionError):
         return Problem(place, message)

@@ -9,16 +9,16 @@ be counted, and the first one too many stops the composition.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NoReturn
 
 import omegaconf.base
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.config_source import ConfigResult
-from omegaconf import Container, Node, OmegaConf
+from omegaconf import Container, DictConfig, Node, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 from omegaconf.grammar_visitor import GrammarVisitor
 
@@ -36,10 +36,13 @@ class Unfolding:
     ----------
     place
         Key path of the value being resolved.
+    reads_environment
+        Whether an interpolation may be a variable of the environment.
     """
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, *, reads_environment: bool) -> None:
         self.place = place
+        self.reads_environment = reads_environment
         self._left = dict(_LIMITS)
         self.refusal: InputError | None = None
 
@@ -53,12 +56,29 @@ class Unfolding:
         """
         self._left[kind] -= number
         if self._left[kind] < 0:
-            self.refusal = self.refusal or InputError.of(
-                self.place,
-                f"unfolds to more than {_LIMITS[kind]:,} {kind} by its references",
-                "write the value itself",
-            )
-            raise self.refusal
+            what = f"unfolds to more than {_LIMITS[kind]:,} {kind} by its references"
+            self._refuse(what, "write the value itself")
+
+    def check_call(self, name: str, args: Sequence[Any]) -> None:
+        """Check a call of a resolver before it is made.
+
+        Raises
+        ------
+        InputError
+            If it reads the environment, and may not.
+        """
+        if name == "oc.env" and not self.reads_environment:
+            what = f"name a config by ${{oc.env:{args[0]}}}, and names of configs are recorded"
+            self._refuse(what, "choose it on the command line")
+        # These make texts that are far larger than what they are made from.
+        repeats = name == "oc.deprecated"  # its key as often as its message says
+        is_yaml = name == "oc.create" and any(isinstance(value, str) for value in args)
+        if repeats or is_yaml:
+            raise InterpolationResolutionError(f"{name} is not available here")
+
+    def _refuse(self, message: str, advice: str) -> NoReturn:
+        self.refusal = self.refusal or InputError.of(self.place, message, advice)
+        raise self.refusal
 
 
 _current: ContextVar[Unfolding | None] = ContextVar("unfolding", default=None)
@@ -91,20 +111,18 @@ class _Visitor(GrammarVisitor):
 
 
 def _called(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Return OmegaConf's call of a resolver, without those whose results are far larger."""
+    """Return OmegaConf's call of a resolver, checked before it is made."""
 
     def called(name: str, args: tuple[Any, ...], args_str: tuple[str, ...]) -> Any:
-        repeats = name == "oc.deprecated"  # its key as often as its message says
-        is_yaml = name == "oc.create" and any(isinstance(value, str) for value in args)
-        if _current.get() is not None and (repeats or is_yaml):
-            raise InterpolationResolutionError(f"{name} is not available here")
+        if (unfolding := _current.get()) is not None:
+            unfolding.check_call(name, args)
         return call(name=name, args=args, args_str=args_str)
 
     return called
 
 
 @contextlib.contextmanager
-def bounded(place: str) -> Iterator[Unfolding]:
+def bounded(place: str, *, reads_environment: bool = True) -> Iterator[Unfolding]:
     """Bound what is resolved inside the context.
 
     OmegaConf may wrap or suppress the error, so it is kept and raised at the end.
@@ -113,13 +131,15 @@ def bounded(place: str) -> Iterator[Unfolding]:
     ----------
     place
         Key path to report, until `Unfolding.place` is set to another one.
+    reads_environment
+        As in `Unfolding`.
 
     Raises
     ------
     InputError
-        If the interpolations unfold to more than the limits.
+        If the interpolations unfold to more than the limits, or read the environment and may not.
     """
-    unfolding = Unfolding(place)
+    unfolding = Unfolding(place, reads_environment=reads_environment)
     token = _current.set(unfolding)
     try:
         yield unfolding
@@ -134,11 +154,16 @@ def bounded(place: str) -> Iterator[Unfolding]:
 
 
 class BoundedLoader(ConfigLoaderImpl):
-    """Hydra's loader, which includes files up to a limit."""
+    """Hydra's loader, which includes files up to a limit, and none that the environment names."""
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)
         self._sizes: dict[str, int] = {}
+
+    def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
+        """Compose a configuration; only interpolations in defaults are resolved here."""
+        with bounded("defaults", reads_environment=False):
+            return super().load_configuration(*args, **kwargs)
 
     def _parse_overrides_and_create_caching_repo(self, *args: Any, **kwargs: Any) -> Any:
         overrides, repository = super()._parse_overrides_and_create_caching_repo(*args, **kwargs)
