@@ -232,7 +232,7 @@ class StoredRun(ABC):
         return DamagedError.of(self.place(name), why, "make the run again")
 
     def damages(self, digests: Mapping[str, FileDigest]) -> Iterator[tuple[str, str]]:
-        """Yield the name of each damaged file, and a description as in `damage`.
+        """Yield the name of each file that is not as recorded, and why.
 
         Parameters
         ----------
@@ -240,24 +240,10 @@ class StoredRun(ABC):
             Recorded digests of files by name.
         """
         for name, digest in digests.items():
-            if why := self.damage(name, digest):
-                yield name, why
-
-    def damage(self, name: str, digest: FileDigest) -> str:
-        """Return a description of the damage of a file; empty if it is as recorded.
-
-        Parameters
-        ----------
-        name
-            Path of the file inside the run.
-        digest
-            Recorded digest of the file.
-        """
-        try:
-            self.open_verified(name, digest).close()
-        except DamagedError as error:
-            return error.problems[0].message
-        return ""
+            try:
+                self.open_verified(name, digest).close()
+            except DamagedError as error:
+                yield name, error.problems[0].message
 
 
 @dataclass(frozen=True)
