@@ -132,6 +132,30 @@ def test_a_slice_of_a_larger_array_is_written_alone(rows: int, units: int) -> No
     assert bits(read.column("x")) == [whole.slice(3, rows).flatten().to_numpy().tobytes()]
 
 
+@pytest.mark.parametrize("kind", NUMBERS, ids=str)
+@pytest.mark.parametrize(("rows", "units"), [(0, 3), (1, 1), (9, 4), (60_000, 20)])
+def test_many_columns_at_once_are_written_as_one_by_one(
+    kind: pa.DataType, rows: int, units: int
+) -> None:
+    rng = np.random.default_rng(0)
+    index = [numbers(pa.int64(), rows, rng), column(pa.string(), rows, rng)]
+    room = numbers(kind, units * (rows + 3), rng).to_numpy().reshape(units, rows + 3)
+    values = room[:, :rows]  # as in a group that is not full
+    types = [pa.int64(), pa.string(), *[kind] * units]
+    schema = pa.schema(
+        [pa.field(f"c{place}", one, nullable=False) for place, one in enumerate(types)]
+    )
+    batch = pa.RecordBatch.from_arrays([*index, *map(pa.array, values)], schema=schema)
+    sink = io.BytesIO()
+    with pa.PythonFile(sink, mode="w") as output:
+        writer = PlainWriter(output, schema)
+        for _ in range(2):
+            writer.write_columns(index, values)
+        writer.close()
+        at_once = sink.getvalue()
+    assert at_once == written(schema, [batch, batch], own=True)
+
+
 @pytest.mark.parametrize(
     "field",
     [

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import parquet as pq
 
@@ -105,16 +106,41 @@ class PlainWriter:
         batch
             Rows without missing values.
         """
-        rows, begin = len(batch), self._at
+        if len(batch):
+            begin = self._at
+            chunks = self._chunks(self._columns, batch.columns)
+            self._end_group(begin, chunks, len(batch))
+
+    def write_columns(self, index: Sequence[pa.Array], values: np.ndarray) -> None:
+        """Write rows as one group, with one page for each column of values.
+
+        Parameters
+        ----------
+        index
+            The first columns.
+        values
+            All other columns: shape (column, row), contiguous along the last axis.
+        """
+        begin, rows = self._at, values.shape[1]
         if not rows:
             return
-        chunks = [
-            self._chunk(column, array)
-            for column, array in zip(self._columns, batch.columns, strict=True)
+        columns = self._columns[len(index) :]
+        chunks = self._chunks(self._columns[: len(index)], index)
+        head = np.frombuffer(_page_header(rows * values.itemsize, rows), np.uint8)
+        size = len(head) + rows * values.itemsize
+        chunks += [
+            _entry(column, rows, size, self._at + size * place)
+            for place, column in enumerate(columns)
         ]
-        self._rows += rows
-        size = integer_field(I64, self._at - begin) + integer_field(I64, rows)
-        self._groups.append(list_field(STRUCT, chunks) + size + b"\0")
+        at_once = max(1, _PAGE_BYTES // size)
+        for start in range(0, len(columns), at_once):
+            some = values[start : start + at_once]
+            pages = np.empty((len(some), size), np.uint8)
+            pages[:, : len(head)] = head
+            pages[:, len(head) :] = some.view(np.uint8)
+            self._output.write(pages)
+        self._at += size * len(columns)
+        self._end_group(begin, chunks, rows)
 
     def close(self) -> None:
         """Write the footer."""
@@ -122,8 +148,16 @@ class PlainWriter:
         footer = self._before + rows + list_field(STRUCT, self._groups) + self._after
         self._output.write(footer + struct.pack("<I", len(footer)) + MARK)
 
+    def _end_group(self, begin: int, chunks: Sequence[bytes], rows: int) -> None:
+        size = integer_field(I64, self._at - begin) + integer_field(I64, rows)
+        self._groups.append(list_field(STRUCT, chunks) + size + b"\0")
+        self._rows += rows
+
+    def _chunks(self, columns: Sequence[_Column], arrays: Sequence[pa.Array]) -> list[bytes]:
+        """Write columns, and return their entries in the footer."""
+        return [self._chunk(*each) for each in zip(columns, arrays, strict=True)]
+
     def _chunk(self, column: _Column, array: pa.Array) -> bytes:
-        """Write the values of a column, and return its entry in the footer."""
         begin, values = self._at, 0
         for held, levels, data in _pages(column, array):
             head = _page_header(len(levels) + len(data), held) + levels
@@ -131,9 +165,13 @@ class PlainWriter:
             self._output.write(data)
             self._at += len(head) + len(data)
             values += held
-        length, place = integer_field(I64, self._at - begin), integer_field(I64, begin, 2)
-        count = integer_field(I64, values)
-        return b"".join((column.entry, count, length, length, place, b"\0\0"))
+        return _entry(column, values, self._at - begin, begin)
+
+
+def _entry(column: _Column, values: int, size: int, place: int) -> bytes:
+    """Return the entry in the footer of a column with so many values in so many bytes."""
+    count, length = integer_field(I64, values), integer_field(I64, size)
+    return b"".join((column.entry, count, length, length, integer_field(I64, place, 2), b"\0\0"))
 
 
 def _pages(column: _Column, array: pa.Array) -> Iterator[tuple[int, bytes, pa.Buffer | bytes]]:

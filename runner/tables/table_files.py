@@ -8,13 +8,17 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
 
 from runner.errors import DamagedError, InputError, OutOfMemoryError, first_line
 from runner.readable_files import ReadableFile
 from runner.table_formats import FORMATS
+from runner.tables.columns import to_columns
 from runner.tables.expected_columns import ExpectedColumns
+from runner.tables.layout import Layout
 from runner.tables.table_error import TableError
+from runner.tables.table_format import ColumnsWriter
 
 _OUTPUT_BUFFER = 1 << 16
 
@@ -45,6 +49,21 @@ class TableFile:
     def add(self, columns: Sequence[pa.Array]) -> None:
         """Write columns of equal length as one group of rows."""
         self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+
+    def add_rows(self, index: Sequence[pa.Array], rows: np.ndarray, layout: Layout) -> None:
+        """Write rows of a tensor as one group.
+
+        Parameters
+        ----------
+        index
+            The columns before the values.
+        rows, layout
+            As in `to_columns`.
+        """
+        if layout.column is None and isinstance(self._writer, ColumnsWriter):
+            self._writer.write_columns(index, rows.T)
+        else:
+            self.add([*index, *to_columns(rows, layout)])
 
     def finish(self) -> None:
         """Finish the file."""

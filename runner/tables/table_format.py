@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
 
 if TYPE_CHECKING:  # a configuration is checked without Arrow
+    import numpy as np
     import pyarrow as pa
 
     from runner.tables.expected_columns import ExpectedColumns
@@ -21,6 +22,22 @@ class GroupWriter(Protocol):
 
     def close(self) -> None:
         """Write the end of the file, which stays open."""
+
+
+@runtime_checkable
+class ColumnsWriter(GroupWriter, Protocol):
+    """Writes many columns of one type at once, without an object for each."""
+
+    def write_columns(self, index: Sequence[pa.Array], values: np.ndarray) -> None:
+        """Write some rows.
+
+        Parameters
+        ----------
+        index
+            The first columns.
+        values
+            All other columns: shape (column, row), contiguous along the last axis.
+        """
 
 
 @dataclass(frozen=True)

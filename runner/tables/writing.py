@@ -15,7 +15,6 @@ from runner.tables.columns import (
     copy_rows,
     room_for,
     schema_of,
-    to_columns,
 )
 from runner.tables.expected_rows import check_values
 from runner.tables.layout import layout_of
@@ -123,7 +122,7 @@ class TableWriter:
 
     def _write_group(self, samples: Sequence[np.ndarray], rows: np.ndarray) -> None:
         ids = pa.array(np.concatenate(samples), self._sample_type)
-        self._file.add([ids, *to_columns(rows, self._layout)])
+        self._file.add_rows([ids], rows, self._layout)
 
 
 def write_weight(sink: BinaryIO, spec: TensorSpec, value: np.ndarray, format: str) -> None:
@@ -156,5 +155,5 @@ def write_weight(sink: BinaryIO, spec: TensorSpec, value: np.ndarray, format: st
     index = [pa.array(axis.reshape(-1), pa.int64()) for axis in np.indices(places)]
     numbers = [pa.field(name, pa.int64(), nullable=False) for name in layout.index]
     file = TableFile(sink, schema_of(spec, layout, numbers), format)
-    file.add([*index, *to_columns(rows, layout)])
+    file.add_rows(index, rows, layout)
     file.finish()
