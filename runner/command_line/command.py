@@ -44,7 +44,7 @@ class Command:
 
 def add_outputs(parser: ArgumentParser) -> None:
     """Add the argument of a command that reads runs: the folder in which they are found."""
-    from runner.runs.locate import OUTPUTS
+    from runner.record.listing import OUTPUTS
 
     parser.add_argument(
         "--outputs", type=Path, default=OUTPUTS, metavar="DIR", help="folder of the runs"

@@ -12,17 +12,18 @@ from runner.errors import InputError
 
 def _list(arguments: Namespace) -> None:
     """List the saved runs, newest first."""
-    from runner.runs.locate import OUTPUTS, look_below, warn_of
+    from runner.record.listing import OUTPUTS, list_records, warn_of
     from runner.screen import run_list
 
     if arguments.outputs != OUTPUTS and not arguments.outputs.is_dir():
         raise InputError.of("--outputs", f"there is no folder '{arguments.outputs}'")
-    runs = look_below(arguments.outputs)
-    warn_of(runs.unreadable)
+    listing = list_records(arguments.outputs)
+    warn_of(listing.unreadable)
     # In a pipe, one line per run however long.
-    put(run_list.listed(runs, arguments.limit, None if sys.stdout.isatty() else 10_000))
-    if arguments.limit < len(runs) or not (len(runs) or runs.unreadable):
-        put(f"{min(arguments.limit, len(runs))} of {len(runs)} runs in {arguments.outputs}\n")
+    put(run_list.listed(listing, arguments.limit, None if sys.stdout.isatty() else 10_000))
+    count = len(listing.runs)
+    if arguments.limit < count or not (count or listing.unreadable):
+        put(f"{min(arguments.limit, count)} of {count} runs in {arguments.outputs}\n")
 
 
 def _arguments(parser: ArgumentParser) -> None:

@@ -5,20 +5,16 @@ from __future__ import annotations
 import glob
 import os
 import re
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from runner.errors import DamagedError, InputError, Problem, some, suggest
-from runner.record.order import Ending, in_order
-from runner.runs.garbage import uncollected
+from runner.record.listing import OUTPUTS, list_records, warn_of
 from runner.runs.published_run import Run
 from runner.runs.runs import Runs
 from runner.stores.local import LocalStore, store_at
 from runner.stores.local_run import holds_run
 from runner.stores.store import Store, StoredRun, Unreadable
-
-OUTPUTS = Path("outputs")
 
 
 def look_below(place: str | Path | Store) -> Runs:
@@ -26,19 +22,8 @@ def look_below(place: str | Path | Store) -> Runs:
 
     Runs that cannot be read are in `Runs.unreadable`.
     """
-    runs: list[Run] = []
-    unreadable: list[Unreadable] = []
-    with uncollected():
-        for found in store_at(place).runs():
-            if isinstance(found, Unreadable):
-                unreadable.append(found)
-                continue
-            try:
-                runs.append(Run.read(found))
-            except DamagedError as error:
-                unreadable.append(Unreadable(found.place(), str(error)))
-    order = in_order([Ending.of(run.record) for run in runs])
-    return Runs([runs[number] for number in order], unreadable)
+    listing = list_records(place)
+    return Runs([Run(*found) for found in listing.runs], listing.unreadable)
 
 
 def find_runs(place: str | Path | Store) -> list[Run]:
@@ -46,12 +31,6 @@ def find_runs(place: str | Path | Store) -> list[Run]:
     found = look_below(place)
     warn_of(found.unreadable)
     return list(found)
-
-
-def warn_of(unreadable: Iterable[Unreadable]) -> None:
-    """Warn of each run that cannot be read."""
-    for one in unreadable:
-        warnings.warn(f"left out: {one.why}", stacklevel=3)
 
 
 _LAST = re.compile(r"last(?:~(\d+))?")

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from runner.errors import InputError
+from runner.record.garbage import uncollected
 from runner.runs.alignment import union_of, widened
 from runner.runs.collection import RunCollection
 from runner.runs.comparable import comparable_layers
 from runner.runs.configs import hashable
 from runner.runs.database import StoredTable, are_few, is_in_query, select, view_names
 from runner.runs.dataset import dataset_of, refuse_differing
-from runner.runs.garbage import uncollected
 from runner.runs.omissions import with_tables
 from runner.runs.published_run import Run
 from runner.similarity.matrices import matrices_of

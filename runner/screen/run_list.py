@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.errors import one_line
+from runner.record.listing import Listing
 from runner.record.record import RunRecord
-from runner.runs.runs import Runs
 
 _COLUMNS: dict[str, Callable[[RunRecord], object]] = {
     "id": lambda record: record.run_id,
@@ -23,20 +23,21 @@ _COLUMNS: dict[str, Callable[[RunRecord], object]] = {
 }
 
 
-def listed(runs: Runs, limit: int, width: int | None) -> str:
+def listed(listing: Listing, limit: int, width: int | None) -> str:
     """Return the newest runs first, then the unreadable ones, at most `limit` of each.
 
     Parameters
     ----------
-    runs
-        Runs, the newest last.
+    listing
+        The runs, the newest last.
     limit
         Largest number of rows.
     width
         Number of columns; by default those of the terminal.
     """
-    rows = [[cell(run.record) for cell in _COLUMNS.values()] for run in list(runs)[::-1][:limit]]
-    for one in runs.unreadable[:limit]:
+    newest = [record for _, record in reversed(listing.runs)][:limit]
+    rows = [[cell(record) for cell in _COLUMNS.values()] for record in newest]
+    for one in listing.unreadable[:limit]:
         told = {"status": "UNREADABLE", "overrides": one.why}
         rows.append([told.get(title) for title in _COLUMNS])
     if not rows:

@@ -18,7 +18,7 @@ from runner.config.checked_loader import CONFIG_NAME
 from runner.file_names import HYDRA, WORKBOOK
 from runner.record.batch_dependence import batch_notes
 from runner.record.layer_record import TensorRecord
-from runner.runs.locate import OUTPUTS
+from runner.record.listing import OUTPUTS
 from runner.runs.published_run import Run
 from runner.screen import story
 from runner.screen.dense import DenseCall
