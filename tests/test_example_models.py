@@ -11,9 +11,9 @@ import yaml
 
 import runner
 from runner.config import catalogue
-from runner.config.checked_loader import CONFIG_DIRECTORY
 from runner.config.compose import compose_one
 from runner.config.experiment_config import DeclaredModel
+from runner.config.packaged import CONFIG_DIRECTORY
 from runner.config.probe_config import SOURCES
 from runner.errors import InputError
 

@@ -8,7 +8,7 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from runner.config.loading import CHOICES
+from runner.config.packaged import CHOICES
 from runner.config.probe_config import SOURCES
 
 

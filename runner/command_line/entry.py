@@ -106,6 +106,11 @@ def main(arguments: Sequence[str]) -> int:
         if "--version" in arguments:
             sys.stdout.write(_versions())
             return 0
+        if list(arguments) in (["--help"], ["-h"]):
+            from runner.command_line.help_page import help_text
+
+            sys.stdout.write(help_text())
+            return 0
         if arguments and re.fullmatch(r"[^\W\d][\w-]*", arguments[0]):
             return commands.main(arguments)
         from runner.command_line.experiments import run_arguments  # imports Hydra

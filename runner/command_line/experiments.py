@@ -9,7 +9,6 @@ import os
 import secrets
 import shlex
 import sys
-import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,15 +16,15 @@ from pathlib import Path
 from hydra._internal.utils import _run_hydra, get_args_parser
 from omegaconf import DictConfig
 
-from runner.command_line import commands
+from runner.command_line.help_page import filled_in
 from runner.command_line.messages import plain_warnings, put
 from runner.command_line.progress import closing, progress_bar, sweep_bar
-from runner.config.checked_loader import CONFIG_DIRECTORY, CONFIG_NAME
 from runner.config.compose import Asked, admit, first_job, merging, validate
 from runner.config.composition import Composition
 from runner.config.environment_values import with_seed_filled_in
 from runner.config.hydra_arguments import parse_arguments
-from runner.config.loading import CHOICES, QUIET
+from runner.config.loading import QUIET
+from runner.config.packaged import CONFIG_DIRECTORY, CONFIG_NAME
 from runner.errors import InputError, RunError
 from runner.model.backend import check_backend
 from runner.stores.local import make_folder
@@ -61,12 +60,7 @@ def run_arguments(typed: Sequence[str], check_stopped: Callable[[], None]) -> in
                 _run_hydra(parsed, get_args_parser(), _no_job, str(CONFIG_DIRECTORY), CONFIG_NAME)
         finally:
             said = page.getvalue()
-            if parsed.help:
-                for group in ("probe", "format"):
-                    names = textwrap.wrap(" ".join(CHOICES[group].own), 64)
-                    said = said.replace(f"{{{group}}}", f"\n{'':15}".join(names))
-                said = said.replace("{commands}", f"\n{'':2}".join(commands.listed()))
-            sys.stdout.write(said)
+            sys.stdout.write(filled_in(said) if parsed.help else said)
         return 0
     asked = validate(parsed, run_id)
     check_backend()

@@ -13,11 +13,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from runner.config.hydra_keys import ForbiddenError, file_problems, hydra_values
+from runner.config.packaged import CONFIG_DIRECTORY, CONFIG_NAME
 from runner.config.unfolding import BoundedLoader
-
-_HERE = Path(__file__).resolve().parent.parent
-CONFIG_DIRECTORY = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
-CONFIG_NAME = "config"
 
 
 def search_path(folder: str | None = None) -> ConfigSearchPath:

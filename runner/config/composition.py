@@ -10,9 +10,9 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import OmegaConfDumper
 
-from runner.config.checked_loader import CONFIG_DIRECTORY
 from runner.config.environment_values import EnvironmentValues
 from runner.config.experiment_config import ExperimentConfig, parse
+from runner.config.packaged import CONFIG_DIRECTORY
 from runner.config.recorded_keys import written_places
 from runner.config.resolve import (
     register_custom_resolvers,

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from runner.config.checked_loader import CONFIG_DIRECTORY
 from runner.config.experiment_config import ExperimentConfig
 from runner.config.key_examples import EXAMPLES
+from runner.config.packaged import CONFIG_DIRECTORY
 from runner.config.probe_config import SOURCES
 from runner.probe.source import ProbeSource
 from runner.table_formats import FORMATS

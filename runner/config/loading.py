@@ -23,21 +23,13 @@ from hydra.version import setbase
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from runner.config.checked_loader import CONFIG_DIRECTORY, CONFIG_NAME, CheckedLoader, search_path
+from runner.config.checked_loader import CheckedLoader, search_path
 from runner.config.hydra_keys import other_sweeper
-from runner.config.probe_config import SOURCES
+from runner.config.packaged import CHOICES, CONFIG_DIRECTORY, CONFIG_NAME
 from runner.config.resolve import resolved
 from runner.config.yaml_files import yaml_problem
 from runner.errors import InputError, Problem, first_line, some, suggest
-from runner.registry import Registry
-from runner.table_formats import FORMATS
 
-CHOICES: dict[str, Registry[Any]] = {
-    "probe": SOURCES,
-    "train/data": SOURCES,
-    "format": FORMATS,
-}
-"""Groups whose configs choose an object by its name, and are not files."""
 QUIET = r"Support for \.yml files|In '.*': Defaults list is missing `_self_`"
 """Warnings of Hydra that are reported elsewhere or do not matter."""
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from runner.config.checked_loader import CONFIG_NAME
+from runner.config.packaged import CONFIG_NAME
 from runner.file_names import HYDRA, WORKBOOK
 from runner.record.batch_dependence import batch_notes
 from runner.record.layer_record import TensorRecord
