@@ -11,8 +11,8 @@ from making import STORED, make_run
 
 from runner.errors import InputError
 from runner.runs.locate import open_runs
+from runner.runs.run_tensors import UnknownTensorError
 from runner.runs.runs import Runs
-from runner.runs.unknown import UnknownTensorError
 
 
 def sweep(folder: Path, format: str = "parquet", widths: tuple[int, ...] = (2, 2)) -> Runs:

@@ -15,8 +15,8 @@ from runner.record.layer_record import LayerRecord
 from runner.record.uptime import Uptime
 from runner.runs.locate import find_runs, open_run, open_runs
 from runner.runs.published_run import Run
+from runner.runs.run_tensors import UnknownTensorError
 from runner.runs.runs import Runs
-from runner.runs.unknown import UnknownTensorError
 
 HIDDEN = np.array([[0.1, np.nan], [-0.0, np.inf], [3, 4]], np.float32)
 MAP = np.arange(3 * 2 * 2 * 3, dtype=np.float32).reshape(3, 2, 2, 3)

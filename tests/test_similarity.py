@@ -22,8 +22,8 @@ from runner.command_line.commands import main
 from runner.errors import InputError
 from runner.runs.locate import open_runs
 from runner.runs.published_run import Run
+from runner.runs.run_tensors import UnknownTensorError
 from runner.runs.runs import Runs
-from runner.runs.unknown import UnknownTensorError
 from runner.screen.similarities import told
 from runner.similarity import dimensions, pairs
 from runner.similarity.dimensions import layer_statistics

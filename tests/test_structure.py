@@ -237,7 +237,6 @@ ORDER = (
     "plots.similarity_figures",
     "plots.sweep_figures",
     "plots.training_figures",
-    "runs.unknown",
     "runs.configs",
     "runs.run_files",
     "runs.shown_probe",

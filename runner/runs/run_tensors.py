@@ -10,13 +10,12 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
-from runner.errors import InputError
+from runner.errors import InputError, some, suggest
 from runner.readable_files import ReadableFile
 from runner.record.layer_record import TensorRecord
 from runner.record.probe_record import ProbeRecord
 from runner.record.record import RunRecord
 from runner.runs.run_files import RunFiles, probe_of
-from runner.runs.unknown import UnknownTensorError
 from runner.similarity.representation import Representation
 from runner.stores.store import StoredRun
 from runner.tables.layout import stored_dtype
@@ -239,3 +238,33 @@ class RunTensors:
     @cached_property
     def _tensors(self) -> dict[tuple[Kind, str], TensorRecord]:
         return {(tensor.kind, tensor.name): tensor for tensor in self.record.tensors}
+
+
+class UnknownTensorError(InputError, KeyError):
+    """Raised for a name that no tensor of a run has."""
+
+    __str__ = Exception.__str__  # KeyError.__str__ would quote the message
+
+    @classmethod
+    def asked(cls, record: RunRecord, name: str, kind: Kind | None) -> InputError:
+        """Return the error for a name, with the reason or a suggestion."""
+        place = f"run {record.run_id}"
+        if record.error is not None:
+            return cls.of(place, f"has no '{name}', since it failed: {record.error}")
+        what = f"no {kind or 'tensor'} '{name}'"
+        layer = next((layer for layer in record.layers if layer.path == name), None)
+        why = layer and (layer.no_gradient if kind == "gradient" else layer.reason)
+        if why:
+            return cls.of(place, f"{what}: {why.removeprefix('no gradient: ')}")
+        known = [
+            tensor.name
+            for tensor in (record.tensors if layer is None else layer.tensors)
+            if kind in (tensor.kind, None)
+        ]
+        if layer is not None:
+            return cls.of(place, what, f"this layer has {', '.join(known) or 'none'}")
+        if not known:
+            kinds = [*dict.fromkeys(tensor.kind for tensor in record.tensors), kind]
+            advice = f"to keep them: capture.kinds=[{','.join(map(str, kinds))}]" if kind else ""
+            return cls.of(place, f"{what}: the run holds no {kind or 'tensor'}s", advice)
+        return cls.of(place, what, suggest(name, known) or f"there are {some(known)}")
