@@ -287,7 +287,7 @@ def test_a_file_that_unfolds_to_gigabytes_is_refused_unread() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
     [line] = refused(*own("model/mine.yaml", "\n".join(lines)), "model=mine")
-    assert line.endswith("values, the limit is 100,000")
+    assert line.endswith("values, the limit is 30,000")
 
 
 def test_code_is_refused_where_only_help_is_asked_for_too() -> None:

@@ -26,7 +26,7 @@ from making import make_run
 
 import runner
 from runner.command_line.entry import main
-from runner.probe import array_files, compressed
+from runner.probe import compressed
 
 MODEL = "input_shape: [3]\nlayers:\n  dense: {class_name: Dense, units: 2}\n"
 SAVED = ("model=saved", "model.path=m.keras", "probe=random", "probe.rows=2")
@@ -219,7 +219,7 @@ def test_an_npz_bomb_is_refused_by_its_size(
 ) -> None:
     np.savez_compressed("a.npz", x=np.zeros((10**6, 3)))
     with monkeypatch.context() as patch:
-        patch.setattr(array_files, "_UNPACKED_BYTES", 2**20)
+        patch.setattr(compressed, "_NUMBER_BYTES", 2**20)
         [line] = refused("probe=npz", "probe.path=a.npz")
     assert re.match(
         r"probe\.path: a\.npz has [\d.]+ kB, and unpacks to 24\.0 MB; if this is intended, save",
@@ -241,7 +241,11 @@ def bomb() -> str:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (bomb(), "values, the limit is 100,000"),
+        (bomb(), "values, the limit is 30,000"),
+        (
+            "a: {" + ", ".join(f"k{key}: 1" for key in range(15_000)) + "}",
+            "unfolds to 30,003 values",
+        ),
         ("a: " + "x" * 1_000_001, "bytes, the limit is 1,000,000"),
         ("a: " + "[" * 300 + "]" * 300, "own/model/mine.yaml: is nested too deeply to be read"),
         ("a: " + "[" * 30_000, "own/model/mine.yaml: is nested too deeply to be read"),
@@ -810,11 +814,42 @@ def test_a_table_of_a_million_columns_is_refused(refused: Refused) -> None:
     assert line.startswith("wide.csv: has a row of more than 3.2 MB; if it is one array, save it")
 
 
+def test_a_table_that_unpacks_to_far_more_is_refused(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bomb_table(c=np.zeros(1_000_000))
+    with monkeypatch.context() as patch:
+        patch.setattr(compressed, "_NUMBER_BYTES", 2**20)
+        [line] = refused(*PARQUET)
+    assert "kB, and unpacks to 24.0 MB; if this is intended, save it as .npy" in line
+    assert main((*PARQUET, "dry_run=true")) == 0
+
+
+def test_a_text_of_empty_lines_is_refused(refused: Refused) -> None:
+    Path("t.csv").write_text("\n" * 10_000_000 + "a,b,c\n1,2,3\n", encoding="ascii")
+    [line] = refused("probe=csv", "probe.path=t.csv")
+    assert "has a row of more than 100,000 lines, or as many empty lines above it" in line
+
+
+def test_a_wide_table_of_text_is_refused_at_once(refused: Refused) -> None:
+    names = ",".join(f"c{column}" for column in range(99_999))
+    Path("wide.csv").write_text(f"{names}\n{'1,' * 99_998}x\n", encoding="ascii")
+    [line] = refused("probe=csv", "probe.path=wide.csv")
+    assert line.startswith("wide.csv:2: column 'c99998': expected a number, found 'x'")
+
+
+@pytest.mark.parametrize("encoding", ["undefined", "a\0b", "zip"])
+def test_an_encoding_of_no_text_is_refused(encoding: str, refused: Refused) -> None:
+    Path("t.csv").write_text("a,b,c\n1,2,3\n", encoding="ascii")
+    [line] = refused("probe=csv", "probe.path=t.csv", f"probe.encoding='{encoding}'")
+    assert line.startswith("probe.encoding: unknown encoding '")
+
+
 @pytest.mark.parametrize("text", [b"a" * 10**6, b"1,2,3\n" * 160_000])
 def test_a_compressed_text_that_unpacks_to_far_more_is_refused(
     text: bytes, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compressed, "_UNPACKED_BYTES", 2**24)
+    monkeypatch.setattr(compressed, "_TEXT_BYTES", 2**24)
     with gzip.open("t.csv.gz", "wb", 6) as file:
         file.write(b"a,b,c\n")
         for _ in range(40):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -78,13 +78,6 @@ class EnvironmentValues:
         own = [place.removeprefix(above) for place in self.places if place.startswith(above)]
         names = {re.sub(r"(\.\d+)+$", "", place).rpartition(".")[2] for place in own}
         return dict(self.hidden(_named_out(arguments, names)))
-
-    @classmethod
-    def named_in(cls, texts: Iterable[str]) -> EnvironmentValues:
-        """Return the values of the variables that are named in texts such as overrides."""
-        names = {name for text in texts for name in re.findall(r"\$\{oc\.env:\s*(\w+)", text)}
-        found = ((os.environ.get(name), name) for name in names)
-        return cls(values={value: f"${{oc.env:{name}}}" for value, name in found if value})
 
     @contextlib.contextmanager
     def kept_secret(self) -> Iterator[None]:

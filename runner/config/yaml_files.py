@@ -15,7 +15,8 @@ from runner.errors import InputError, Problem
 from runner.regular_files import read_at_most
 
 _BYTES = 1_000_000
-_VALUES = 100_000
+_VALUES = 30_000
+"""Largest number of keys and values; OmegaConf takes about a second for a thousand."""
 _CHARACTERS = 10_000_000
 _DEPTH = 100
 _FOLDERS = 20_000

@@ -15,13 +15,12 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from runner.errors import InputError
+from runner.probe.compressed import check_unpacked
 from runner.regular_files import begins, regular_file, what_it_is
 from runner.sizes import readable
 
 _HEADER_BYTES = 64 * 2**10
 _AXES = 32  # NumPy before 2 allows no more
-# An archive may unpack to this size, or to this multiple of its own size.
-_UNPACKED_BYTES, _UNPACKED_TIMES = 2**30, 200
 
 
 def mapped(name: str, place: str, limit: int) -> np.ndarray:
@@ -66,7 +65,8 @@ def unpacked(path: Path, limit: int) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            _check_unpacked(path, archive)
+            declared = sum(member.file_size for member in archive.infolist())
+            check_unpacked(path, declared, "save it uncompressed with numpy.savez")
             for member in archive.infolist():
                 name = member.filename.removesuffix(".npy")
                 if name in arrays:
@@ -90,17 +90,6 @@ def unpacked(path: Path, limit: int) -> dict[str, np.ndarray]:
         # Allowed by the zip format, but never written by NumPy: passwords, other compressions.
         raise InputError.of("probe.path", f"{path} cannot be read: {error}") from error
     return arrays
-
-
-def _check_unpacked(path: Path, archive: zipfile.ZipFile) -> None:
-    """Check that an archive does not unpack to far more than its size, before unpacking it."""
-    size, unpacked = path.stat().st_size, sum(member.file_size for member in archive.infolist())
-    if unpacked > max(_UNPACKED_BYTES, _UNPACKED_TIMES * size):
-        raise InputError.of(
-            "probe.path",
-            f"{path} has {readable(size)}, and unpacks to {readable(unpacked)}",
-            "if this is intended, save it uncompressed with numpy.savez",
-        )
 
 
 def _read(file: IO[bytes], name: str, size: int, limit: int) -> np.ndarray:

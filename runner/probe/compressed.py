@@ -1,4 +1,4 @@
-"""A compressed file, read with a limit of what it unpacks to."""
+"""What a compressed file may unpack to: a multiple of its own size, or little anyway."""
 
 from __future__ import annotations
 
@@ -19,12 +19,39 @@ COMPRESSIONS = {
 }
 """Arrow's names of compressions, by what `runner.regular_files.binary_kind` calls the files."""
 
-# A compressed file may unpack to this size, or to this multiple of its own size.
-_UNPACKED_BYTES, _UNPACKED_TIMES = 2**30, 200
+# A file may unpack to this multiple of its own size, or to this size: of text, whose reading takes
+# longer, or of numbers.
+_TIMES, _TEXT_BYTES, _NUMBER_BYTES = 200, 2**26, 2**30
+
+
+def check_unpacked(path: Path, unpacked: int, advice: str) -> None:
+    """Check that the numbers of a file do not take far more than the file, before they are read.
+
+    Parameters
+    ----------
+    path
+        Path of the file.
+    unpacked
+        Size of the numbers in bytes, as the file declares it.
+    advice
+        How to save them without compression.
+
+    Raises
+    ------
+    InputError
+        If they do.
+    """
+    size = path.stat().st_size
+    if unpacked > max(_NUMBER_BYTES, _TIMES * size):
+        raise InputError.of(
+            "probe.path",
+            f"{path} has {readable(size)}, and unpacks to {readable(unpacked)}",
+            f"if this is intended, {advice}",
+        )
 
 
 class Unpacked(io.RawIOBase):
-    """The content of a compressed file, with a maximum size.
+    """The text in a compressed file, with a maximum size.
 
     Parameters
     ----------
@@ -42,7 +69,7 @@ class Unpacked(io.RawIOBase):
     def __init__(self, path: Path, compression: str) -> None:
         self._path = path
         self._size = path.stat().st_size
-        self._left = max(_UNPACKED_BYTES, _UNPACKED_TIMES * self._size)
+        self._most = self._left = max(_TEXT_BYTES, _TIMES * self._size)
         self._stream: Any = pa.CompressedInputStream(pa.OSFile(str(path)), compression)
 
     def readable(self) -> bool:
@@ -60,7 +87,7 @@ class Unpacked(io.RawIOBase):
             raise InputError.of(
                 "probe.path",
                 f"{self._path} has {readable(self._size)}, and unpacks to more than "
-                f"{readable(max(_UNPACKED_BYTES, _UNPACKED_TIMES * self._size))}",
+                f"{readable(self._most)}",
                 "if this is intended, unpack it first",
             )
         buffer[: len(data)] = data

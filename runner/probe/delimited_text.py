@@ -150,8 +150,8 @@ class TextTable:
                 for cells in reader:
                     if cells:
                         yield line, self._skipped + reader.line_num, cells
+                        lines.begin_row()
                     line = self._skipped + reader.line_num + 1
-                    lines.begin_row()
             except UnicodeError as error:
                 raise InputError.of(
                     str(self.path),
@@ -246,7 +246,7 @@ class TextTable:
         encoding, delimiter = self._config.encoding, self._config.delimiter
         try:
             "".encode(encoding)  # codecs.lookup accepts encodings of bytes too
-        except LookupError as error:
+        except (LookupError, ValueError) as error:  # one with a NUL, or Python's "undefined"
             raise InputError.of("probe.encoding", f"unknown encoding '{encoding}'") from error
         if delimiter is not None and (delimiter in '"\r\n' or not delimiter.isascii()):
             raise InputError.of("probe.delimiter", f"cannot be {delimiter!r}")
@@ -273,17 +273,20 @@ class TextTable:
 
 
 class _Lines:
-    """The lines of a text, with a maximum length of each line and of all lines of a row."""
+    """The lines of a text, with a maximum length and number of the lines of a row.
+
+    Empty lines count as part of the row below them.
+    """
 
     def __init__(self, file: IO[str], path: Path) -> None:
         self._file = file
         self._path = path
         self._most = _NUMBER_BYTES * MAX_COLUMNS
-        self._row = 0
+        self.begin_row()
 
     def begin_row(self) -> None:
-        """Start counting the length of a new row."""
-        self._row = 0
+        """Start counting the length and the lines of a new row."""
+        self._row = self._lines = 0
 
     def __iter__(self) -> _Lines:
         return self
@@ -293,8 +296,11 @@ class _Lines:
         if not line:
             raise StopIteration
         self._row += len(line)
-        if self._row > self._most:
+        self._lines += 1
+        if self._row > self._most or self._lines > MAX_COLUMNS:
             limit = readable(self._most)
+            if self._lines > MAX_COLUMNS:
+                limit = f"{MAX_COLUMNS:,} lines, or as many empty lines above it"
             raise InputError.of(
                 str(self._path),
                 f"has a row of more than {limit}",

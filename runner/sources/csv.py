@@ -140,7 +140,8 @@ class _CsvProbe:
     def _diagnosed(self, error: Exception) -> InputError:
         """Return the error that names the row and column on which the fast reader failed."""
         text, numbers = self._text, self._roles.numbers
-        columns = [(name, text.names.index(name)) for name in numbers]
+        places = {name: column for column, name in reversed([*enumerate(text.names)])}
+        columns = [(name, places[name]) for name in numbers]
         try:
             for line, cells in text.rows():
                 if len(cells) != len(text.names):

@@ -14,6 +14,7 @@ from runner.errors import InputError, first_line
 from runner.parquet_layout import read_layout
 from runner.probe.arrow_values import why_not_numbers
 from runner.probe.columns import MAX_COLUMNS, ColumnRoles, TableProbe, TableSource
+from runner.probe.compressed import check_unpacked
 from runner.probe.parquet_pages import check_pages
 from runner.probe.probe import Probe
 from runner.readable_files import content_of
@@ -61,9 +62,12 @@ def _parquet_probe(config: ParquetConfig) -> Probe:
                 raise InputError.of("probe.path", message, roles.advice)
         check_pages(path, data, layout, roles.numbers, roles.texts, config.max_bytes)
         values: dict[str, int] = {}
+        declared = 0
         for chunk in layout.chunks:
-            column = layout.leaves[chunk.leaf].name
-            values[column] = values.get(column, 0) + chunk.values
+            leaf = layout.leaves[chunk.leaf]
+            values[leaf.name] = values.get(leaf.name, 0) + chunk.values
+            declared += chunk.values * leaf.bits // 8
+        check_unpacked(path, declared, "save it as .npy and use probe=npy")
 
     def row_bytes(name: str) -> int:
         if why_not_numbers(schema.field(name).type) is not None:
