@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
@@ -30,9 +32,10 @@ def content_of(file: BinaryIO) -> bytes | mmap:
 
     It stays when the file is closed.
     """
-    try:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    with contextlib.suppress(io.UnsupportedOperation):
         number = file.fileno()
-    except io.UnsupportedOperation:
-        file.seek(0)
-        return file.read()
-    return mmap(number, 0, access=ACCESS_READ)
+        if os.fstat(number).st_size == size:  # not that of a compressed file behind this one
+            return mmap(number, size, access=ACCESS_READ)
+    return file.read()

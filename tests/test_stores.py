@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import io
 from collections.abc import Iterator
+from mmap import mmap
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +17,7 @@ import pytest
 import runner
 from runner.errors import DamagedError, InputError, RunError
 from runner.file_names import RECORD
+from runner.readable_files import content_of
 from runner.record.publication import Publication
 from runner.runs.published_run import Run
 from runner.runs.runs import Runs
@@ -240,6 +243,17 @@ def test_what_needs_a_folder_is_refused_by_a_store_without_one(
     run = runner.save_run(model, X, memory.draft("b"))
     with pytest.raises(InputError, match="memory/b: is not in a folder of this machine"):
         _ = run.path
+
+
+def test_only_the_content_of_a_file_on_the_disk_is_mapped(tmp_path: Path) -> None:
+    path, data = tmp_path / "file", b"content" * 1000
+    path.write_bytes(data)
+    with gzip.open(tmp_path / "packed", "wb") as sink:
+        sink.write(data)
+    with path.open("rb") as plain, gzip.open(tmp_path / "packed") as packed:
+        found = [content_of(file) for file in (plain, packed, io.BytesIO(data))]
+    assert [bytes(content) for content in found] == [data] * 3
+    assert [type(content) for content in found] == [mmap, bytes, bytes]
 
 
 def test_a_store_that_is_a_folder_is_that_folder(tmp_path: Path, model: keras.Model) -> None:
