@@ -23,7 +23,7 @@ from runner.tables.writing import TableWriter, write_weight
 from runner.tensors import TensorSpec
 
 # Memory for the rows that wait to be written, for all tables together.
-_BUFFER_BYTES = 64 * 2**20
+_BUFFER_BYTES = 32 * 2**20
 _MAP_BUFFER_BYTES = 2**20
 
 
