@@ -136,7 +136,7 @@ def read_layout(data: bytes | mmap) -> ParquetLayout:
     try:
         for field, kind in reader.fields():
             if field == _SCHEMA:
-                leaves = _leaves([reader.struct({4: None}) for _ in reader.structs(kind)])
+                leaves = _leaves(reader.struct({4: None}) for _ in reader.structs(kind))
             elif field == _ROWS:
                 rows = reader.integer(kind)
             elif field == _GROUPS:
@@ -219,12 +219,13 @@ def _group(reader: CompactReader, number: int, chunks: list[Chunk]) -> int:
     return rows
 
 
-def _leaves(elements: list[dict[int, Any]]) -> list[Leaf]:
+def _leaves(elements: Iterator[dict[int, Any]]) -> list[Leaf]:
     """Return the leaves of a schema, whose elements are in the order of a walk down its tree."""
     leaves: list[Leaf] = []
     # Of each group on the way down: its name at the top, whether it repeats, its members left.
     above: list[tuple[str, bool, int]] = []
-    for element in elements[1:]:
+    next(elements, None)  # the whole
+    for element in elements:
         while above and not above[-1][2]:
             above.pop()
         name, lists = element[4].decode("utf-8", "replace"), element.get(3) == _REPEATED

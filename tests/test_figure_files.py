@@ -52,6 +52,14 @@ def test_a_file_holds_the_figure_s_names_as_text(tmp_path: Path) -> None:
     }
 
 
+def test_a_name_with_dollars_is_no_formula(tmp_path: Path) -> None:
+    name = "$" + "\\sqrt{" * 500 + "$ of $x"
+    figure = tensor_heat_map(np.eye(3), ["$a$", "b", "c"], name)
+    found = texts(runner.save_figure(figure, tmp_path / "map.svg"))
+    assert {"$a$", name} <= {*found}
+    assert runner.save_figure(figure, tmp_path / "map.pdf").exists()
+
+
 def test_the_same_figure_gives_the_same_bytes(tmp_path: Path) -> None:
     for ending in ("svg", "pdf"):
         one, other = (

@@ -388,6 +388,57 @@ def test_one_damaged_table_leaves_the_others(
     assert "00_hidden.parquet: damaged" in page
 
 
+@pytest.mark.parametrize("format", ["parquet", "arrow", "csv"])
+def test_one_table_of_other_columns_leaves_the_others(
+    format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in range(3):
+        make_run(tmp_path / f"{seed}", config={"seed": seed}, format=format)
+    name = f"activations/00_hidden.{format}"
+    other = (tmp_path / "1" / name).read_bytes().replace(b"u3", b"u9")
+    put_file(tmp_path / "1", name, other)
+    runs = runner.open_runs(tmp_path)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert len(runs.similarity("knn")) == 1
+        assert runs.to_xarray().sizes["run"] == 2
+    assert sum("1 of 3 runs are left out" in str(one.message) for one in caught) == 2
+    assert main(["report", str(tmp_path)]) == 0
+    assert capsys.readouterr().err.count("1 of 3 runs are not drawn") == 1
+
+
+def test_a_table_of_text_in_place_of_numbers_is_left_out(tmp_path: Path) -> None:
+    for seed in range(3):
+        make_run(tmp_path / f"{seed}", config={"seed": seed}, format="csv")
+    table = tmp_path / "1/activations/00_hidden.csv"
+    lines = table.read_text().splitlines()
+    lines[-1] = f"{lines[-1].rpartition(',')[0]},x"
+    put_file(tmp_path / "1", "activations/00_hidden.csv", "\n".join([*lines, ""]).encode())
+    runs = runner.open_runs(tmp_path)
+    with pytest.warns(UserWarning, match="1 of 3 runs are left out"):
+        assert runs.to_xarray().sizes["run"] == 2
+
+
+def test_one_run_without_its_samples_leaves_the_others(tmp_path: Path) -> None:
+    folder = sweep(tmp_path / "sweep")
+    (folder / "1_seed=1/probe.parquet").unlink()
+    with pytest.warns(UserWarning, match="1 of 4 runs are left out"):
+        assert runner.open_runs(folder).to_xarray().sizes["run"] == 3
+
+
+def test_a_layer_that_is_named_like_a_word_of_a_query_disturbs_no_other(tmp_path: Path) -> None:
+    values = np.zeros((3, 2), np.float32)
+    make_run(tmp_path / "a", {"hidden": values})
+    make_run(tmp_path / "b", {"hidden": values, "s": values, "n": values})
+    flip(tmp_path / "b/activations/01_s.parquet")
+    runs = runner.open_runs(tmp_path)
+    assert runs.sql("select count(*) as n from hidden")["n"].item() == 6
+    with pytest.raises(InputError, match="run 0a1b2c3d: no tensor 'n'"):
+        runs.sql("select * from n")
+    with pytest.raises(InputError, match="01_s"):
+        runs.sql("select * from s", align="union")
+
+
 def test_where_all_tables_are_damaged_the_first_is_named(tmp_path: Path) -> None:
     folder = sweep(tmp_path / "sweep", 2)
     for table in folder.glob("*/activations/*"):
@@ -412,6 +463,10 @@ def test_one_unreadable_record_is_a_row(tmp_path: Path, capsys: pytest.CaptureFi
     said = capsys.readouterr()
     assert said.out.count("none wrong") == 2
     assert said.err.count("error: ") == said.err.count("\n") == 1
+    assert main(["verify", "5eed5eed", "--outputs", str(tmp_path / "outputs")]) == 1
+    said = capsys.readouterr()
+    assert said.out.count("none wrong") == 2
+    assert said.err.count("warning: left out: ") == said.err.count("\n") == 1
 
 
 def test_a_job_without_a_record_is_a_row(

@@ -31,6 +31,7 @@ from runner.similarity.matrices import matrices_of
 from runner.similarity.measures import MEASURES
 from runner.similarity.moments import JointMoments
 from runner.similarity.pairs import compare_layers
+from runner.similarity.progress import SlowWarning
 from runner.similarity.representation import Representation, side_by_side
 
 COLUMNS = ["run_a", "layer_a", "run_b", "layer_b", "metric", "value", "n", "width_a", "width_b"]
@@ -117,6 +118,17 @@ def test_what_is_done_is_counted(metric: str) -> None:
         ("layers", number, 4) for number in (1, 2, 3, 4)
     ]
     assert told[-1] == ("pairs", 9, 9)
+
+
+def test_how_long_a_comparison_will_take_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runner.similarity.progress._PATIENCE", 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compare_layers([layers(4, 30)], "procrustes")  # quick
+    monkeypatch.setattr("runner.similarity.progress._LONG", 0)
+    with pytest.warns(SlowWarning, match=r"15 pairs take about 0\.\d minutes more") as warned:
+        compare_layers([layers(6, 30)], "procrustes")
+    assert len(warned) == 1
 
 
 @pytest.mark.parametrize("name", [name for name in MEASURES if MEASURES[name].moments])

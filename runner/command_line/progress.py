@@ -20,6 +20,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from runner.errors import short_line
+
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
@@ -104,7 +106,7 @@ def closing(folder: Path, outcomes: Mapping[str, str | None], jobs: int) -> str:
     if failed:
         table = Table("failed", "why", box=None, pad_edge=False)
         for name, error in failed.items():
-            table.add_row(Text(name), Text(error))
+            table.add_row(Text(short_line(name)), Text(short_line(error)))
         console = Console(width=80)
         with console.capture() as captured:
             console.print(table)

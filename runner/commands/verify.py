@@ -19,9 +19,11 @@ def _verify(arguments: Namespace) -> int:
     from runner.stores.store import Unreadable
 
     meant = list(LocalStore(arguments.run).runs()) if arguments.run else []
-    if meant in ([], [LocalRun(arguments.run)]):
-        meant = [run.stored for run in open_one_or_more(arguments.run, arguments.outputs)]
     wrong = 0
+    if meant in ([], [LocalRun(arguments.run)]):
+        runs = open_one_or_more(arguments.run, arguments.outputs)
+        meant = [run.stored for run in runs]
+        wrong = len(runs.unreadable)  # of which it warned
     for one in meant:
         if isinstance(one, Unreadable):
             tell(DamagedError.of("", one.why))

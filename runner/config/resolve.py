@@ -20,8 +20,10 @@ from runner.config.unfolding import Unfolding, bounded
 from runner.errors import InputError, Problem, first_line
 from runner.model.backend import load_backend
 
+DEEPEST = 100
+"""Levels of a configuration that are read."""
+
 _CODE_KEYS = ("function", "custom_modules")  # their values are imported and run
-_DEPTH = 100
 _INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
 
 
@@ -256,7 +258,7 @@ class _Plain:
             keys = range(len(node))
         else:
             return node
-        if place.count(".") > _DEPTH:  # also nodes that contain each other by interpolations
+        if place.count(".") > DEEPEST:  # also nodes that contain each other by interpolations
             raise InputError.of("config", "is nested too deeply to be read")
         found = {}
         for key in keys:

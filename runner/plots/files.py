@@ -30,6 +30,7 @@ _SETTINGS: Any = {
     "svg.hashsalt": "runner",
     "pdf.fonttype": 42,
     "font.size": 9,
+    "text.parse_math": False,  # a name may hold dollars
     "axes.edgecolor": "#9aa0a6",
     "axes.linewidth": 0.6,
     "xtick.major.width": 0.6,

@@ -170,7 +170,8 @@ def _sizes(steps: Steps, tensors: Tensors, rows: int) -> Iterator[tuple[str, str
         if steps:
             inside = tensor.file.removeprefix(last)
             found = min(step.files[inside].bytes for step in steps)
-        if size > _MOST_ROW_VALUES or needed > _MOST_PER_BYTE * found + _SLACK:
+        whole = size or prod(filter(None, shape))  # an axis beside an empty one is bounded, too
+        if whole > _MOST_ROW_VALUES or needed > _MOST_PER_BYTE * found + _SLACK:
             axes = (rows, *shape) if tensor.per_sample else shape
             yield (
                 tensor.name,

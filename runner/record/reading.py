@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 from typing import Any, Final
 
 import pydantic
@@ -115,13 +116,19 @@ def _unreadable(record: RunRecord) -> str:
             return ""
     except InputError as error:
         return str(error)
+    installed = {_normal(there.name) for there in importlib.metadata.distributions()}
     missing = [
         f"{name} {version}"
         for name, version in record.environment.packages.items()
-        if not any(importlib.metadata.distributions(name=name))
+        if _normal(name) not in installed
     ]
     offered = f"; install {some(missing)}, with which the run was made" if missing else ""
     return f"no installed package offers {_cut(repr(record.format))}{offered}"
+
+
+def _normal(package: str) -> str:
+    """Return the name of a package in the one spelling that stands for all."""
+    return re.sub(r"[-_.]+", "-", package).lower()
 
 
 def _refused(error: pydantic.ValidationError, place: str) -> DamagedError:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import FiniteFloat
+from pydantic import Field, FiniteFloat
 
 from runner.bounds import Count, Entries, FileName, Items, Sha256
 from runner.file_names import step_folder
 from runner.stores.digests import FileDigest
+
+_MOST_FIGURES: Final = 10_000  # each is a column of a sweep's table
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class TrainingRecord:
 
     epochs: Count
     unit: Literal["epoch", "step"]
-    history: Entries[str, Items[FiniteFloat | None]]
+    history: Annotated[Entries[str, Items[FiniteFloat | None]], Field(max_length=_MOST_FIGURES)]
     data: str | None = None
     rows: Count | None = None
     sha256: Sha256 | None = None

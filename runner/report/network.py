@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
@@ -21,6 +23,7 @@ _MOST_UNITS = 16
 _MOST_DENSE = 8
 _MOST_ROWS = 100_000
 _FEW_LAYERS = 24  # fewer need no folding
+_INPUT = "InputLayer"
 
 # The part up to the first number, as in block_1_expand, conv2_block1_1_conv, layer.3.dense.
 _NUMBERED = re.compile(r"(\D*\d+)[._-]?\D")
@@ -57,7 +60,7 @@ def dense_chain(run: Run) -> dict[str, Any] | None:
         ``kernel`` of shape (input, unit) and ``bias`` of shape (unit,).
     """
     probe = run.record.probe
-    named = [layer for layer in run.record.layers if layer.layer_class != "InputLayer"]
+    named = [layer for layer in run.record.layers if layer.layer_class != _INPUT]
     few = probe is not None and probe.rows <= _MOST_ROWS and 0 < len(named) <= _MOST_DENSE
     if not few or any(not _is_small(layer) for layer in named):
         return None
@@ -89,11 +92,11 @@ def layer_tree(layers: Sequence[LayerRecord]) -> list[LayerRecord | Block]:
     the same up to the first number (``block_1_expand``) are a block.
     """
     called = sorted(
-        (layer for layer in layers if layer.order is not None), key=lambda layer: layer.order or 0
+        (layer for layer in layers if layer.order is not None and layer.layer_class != _INPUT),
+        key=_order,
     )
-    inputs = [layer for layer in layers if layer.layer_class == "InputLayer"]
-    called = [layer for layer in called if layer not in inputs]
-    rest = [layer for layer in layers if layer.order is None and layer not in inputs]
+    inputs = [layer for layer in layers if layer.layer_class == _INPUT]
+    rest = [layer for layer in layers if layer.order is None and layer.layer_class != _INPUT]
     parts = list(_nested(called, ""))
     if len(layers) > _FEW_LAYERS:
         parts = list(_numbered(parts))
@@ -106,13 +109,13 @@ def feeders(record: RunRecord) -> dict[str, list[str]]:
     A tensor that a Dropout returned unchanged counts as the Dropout's output for later calls.
     """
     owners = {call.name: layer.path for layer in record.layers for call in layer.calls}
-    inputs = [layer.path for layer in record.layers if layer.layer_class == "InputLayer"]
+    inputs = [layer.path for layer in record.layers if layer.layer_class == _INPUT]
     single = inputs[0] if len(inputs) == 1 else None
     handed_on = _handed_on(record)
     feeds: dict[str, list[str]] = {}
     for layer in record.layers:
         for call in layer.calls:
-            merged = [wire.tensor for wire in call.wires if "." in wire.argument]
+            merged = Counter(wire.tensor for wire in call.wires if "." in wire.argument)
             for wire in call.wires:
                 source = wire.tensor or wire.model_input or ""
                 known = owners.get(source) or owners.get(source.rpartition(":")[0])
@@ -120,32 +123,38 @@ def feeders(record: RunRecord) -> dict[str, list[str]]:
                     known = single or wire.model_input
                 if known is None:
                     continue
-                last = _last_before(layer, handed_on.get(source, []))
+                last = _last_before(layer, handed_on.get((source, _inside(layer)), []))
                 # If x and its dropout are merged, one stands for the layer and one for the dropout.
-                both = [known] if last is not None and merged.count(wire.tensor) > 1 else []
+                both = [known] if last is not None and merged[wire.tensor] > 1 else []
                 feeds.setdefault(layer.path, []).extend([*both, last or known])
     return {layer: list(dict.fromkeys(sources)) for layer, sources in feeds.items()}
 
 
-def _handed_on(record: RunRecord) -> dict[str, list[LayerRecord]]:
-    """Return for each tensor the layers that return it unchanged, such as a Dropout."""
-    found: dict[str, list[LayerRecord]] = {}
-    for layer in record.layers:
+def _handed_on(record: RunRecord) -> dict[tuple[str, str], list[LayerRecord]]:
+    """Return the layers that return a tensor unchanged, such as a Dropout, in call order.
+
+    They are listed by the tensor and by their parent layer.
+    """
+    found: dict[tuple[str, str], list[LayerRecord]] = {}
+    for layer in sorted(record.layers, key=_order):
         for tensor in layer.tensors:
             if tensor.kind == "activation" and tensor.alias_of is not None:
-                found.setdefault(tensor.alias_of, []).append(layer)
+                found.setdefault((tensor.alias_of, _inside(layer)), []).append(layer)
     return found
 
 
 def _last_before(layer: LayerRecord, others: Sequence[LayerRecord]) -> str | None:
-    """Return the last of some layers called before another, within the same parent layer."""
-    inside = layer.path.rpartition("/")[0]
-    before = [
-        other
-        for other in others
-        if other.path.rpartition("/")[0] == inside and (other.order or 0) < (layer.order or 0)
-    ]
-    return max(before, key=lambda other: other.order or 0).path if before else None
+    """Return the last of some layers, which are in call order, that is called before another."""
+    before = bisect_left(others, _order(layer), key=_order)
+    return others[before - 1].path if before else None
+
+
+def _inside(layer: LayerRecord) -> str:
+    return layer.path.rpartition("/")[0]
+
+
+def _order(layer: LayerRecord) -> int:
+    return layer.order or 0
 
 
 def _is_small(layer: LayerRecord) -> bool:

@@ -11,9 +11,10 @@ import pandas as pd
 
 from runner.errors import DamagedError, InputError, some
 from runner.plots.drawing import evenly_spaced, how_many
+from runner.runs.omissions import check_table
 from runner.runs.published_run import Run
 from runner.runs.runs import Runs
-from runner.similarity.progress import Progress, silent, titled
+from runner.similarity.progress import Progress, SlowWarning, silent, titled
 
 METRIC = "cka"
 
@@ -121,7 +122,8 @@ class ShownSweep:
                 pairs = self.drawn.similarity(metric=METRIC, layers="same", progress=progress)
             except InputError as error:
                 return None, f"The runs cannot be compared: {error}", []
-        cautions = list(dict.fromkeys(str(warning.message) for warning in caught))
+        told = [one.message for one in caught if not issubclass(one.category, SlowWarning)]
+        cautions = list(dict.fromkeys(map(str, told)))
         if pairs["value"].isna().all():
             notes = pairs["note"] if "note" in pairs else pd.Series(dtype=object)
             why = f"No two runs have a similarity. {'; '.join(notes.unique()[:3])}"
@@ -138,6 +140,8 @@ def _undamaged(
         try:
             for name in run.record.digests:
                 run.file(name).open().close()
+            for name in run.layer_outputs:
+                check_table(run, name)
             _ = run.summary
             readable.append(run)
         except DamagedError as error:

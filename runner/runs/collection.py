@@ -34,9 +34,9 @@ class RunCollection:
     unreadable : list[Unreadable]
         As given.
     differing : list[str]
-        Dotted config keys in which the runs differ, including keys that only some runs
-        have. Of several keys with the same values in every run, such as a key that refers
-        to another, only the outermost.
+        Dotted config keys in which the runs differ (1,000 of many runs), including keys that
+        only some runs have. Of several keys with the same values in every run, such as a key
+        that refers to another, only the outermost.
     """
 
     def __init__(self, runs: Iterable[Run], unreadable: Iterable[Unreadable] = ()) -> None:

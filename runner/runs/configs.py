@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+MOST_KEYS = 1000
+"""Number of keys in which many runs may differ; a stranger's record may hold millions."""
+
+_MOST_VALUES = 200_000  # of the keys in which fewer runs differ
 
 _ABSENT = object()
 
@@ -25,7 +31,7 @@ def differing_values(configs: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     several keys with the same values in all configurations, such as a key that refers to
     another, only the first is returned.
     """
-    columns = dict(_differing(configs, ""))
+    columns = dict(_differing(configs))
     places: dict[int, dict[str, int]] = {}
 
     def order(key: str) -> tuple[int, int, int]:
@@ -45,18 +51,29 @@ def differing_values(configs: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     }
 
 
-def _differing(configs: Sequence[dict[str, Any]], above: str) -> Iterator[tuple[str, list[Any]]]:
-    """Yield the keys that differ, with their values; skips parts that are equal."""
-    for key in dict.fromkeys(key for config in configs for key in config):
-        values = [config.get(key, _ABSENT) for config in configs]
-        if all(value == values[0] for value in values):
-            continue
-        nested = [value if isinstance(value, dict) else {} for value in values]
-        column = [_ABSENT if own else value for own, value in zip(nested, values, strict=True)]
-        if any(value != column[0] for value in column):
-            yield f"{above}{key}", column
-        if any(nested):
-            yield from _differing(nested, f"{above}{key}.")
+def _differing(configs: Sequence[dict[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the keys that differ, outermost first, with their values; skips parts that are equal.
+
+    Of the keys of one mapping, those that most configurations have come first. There are at most
+    `MOST_KEYS`, or more of few configurations.
+    """
+    left = max(MOST_KEYS, _MOST_VALUES // max(1, len(configs)))
+    waiting = deque([("", configs)])
+    while waiting:
+        above, parts = waiting.popleft()
+        for key, _ in Counter(key for part in parts for key in part).most_common():
+            values = [part.get(key, _ABSENT) for part in parts]
+            if all(value == values[0] for value in values):
+                continue
+            nested = [value if isinstance(value, dict) else {} for value in values]
+            column = [_ABSENT if own else value for own, value in zip(nested, values, strict=True)]
+            if any(nested):
+                waiting.append((f"{above}{key}.", nested))
+            if any(value != column[0] for value in column):
+                yield f"{above}{key}", column
+            left -= 1
+            if not left:
+                return
 
 
 def hashable(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,31 +73,29 @@ def are_few(runs: Sequence[Run], name: str) -> bool:
     return sum(run.tensor(name).bytes for run in runs) <= _IN_MEMORY
 
 
-def view_names(tensors: Iterable[str]) -> dict[str, str]:
-    """Return the name of each tensor's table in SQL.
+def views_in(query: str, tensors: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield each tensor whose table a query may name, and the name of that table in SQL.
 
     SQL ignores the case of letters, and ``runs`` is reserved: ``_`` is appended to a name that
     is already in use.
     """
+    query = query.casefold()
     taken = {"runs"}
-    views = {}
-    for name in tensors:
-        view = name
-        while view.casefold() in taken:
-            view += "_"
+    tried: dict[str, int] = {}  # by name: underscores that others of that name have got
+    for name in dict.fromkeys(tensors):
+        folded = name.casefold()
+        count = tried.get(folded, 0)
+        while folded + "_" * count in taken:
+            count += 1
+        tried[folded] = count
+        view = name + "_" * count
         taken.add(view.casefold())
-        views[name] = view
-    return views
-
-
-def is_in_query(view: str, query: str) -> bool:
-    """Return whether a query may name a table; ``False`` means that it does not."""
-    folded = query.casefold()
-    return view.casefold() in folded or _quoted(view).casefold() in folded
+        if view.casefold() in query or _quoted(view).casefold() in query:
+            yield name, view
 
 
 def select(
-    query: str, runs: pd.DataFrame, tables: Mapping[str, Sequence[StoredTable]]
+    query: str, runs: pd.DataFrame, tables: Mapping[str, Sequence[StoredTable] | InputError]
 ) -> pd.DataFrame:
     """Return the result of a query.
 
@@ -108,9 +106,10 @@ def select(
     runs
         Table of the runs, a row per run.
     tables
-        Tables of each tensor in all runs, by the tensor's name in `view_names`. They are
+        Tables of each tensor in all runs, by its name in `views_in`. They are
         concatenated, with a first column ``run``; columns that a run lacks are NULL. Large
-        Parquet files are read as the query needs them, others are read whole.
+        Parquet files are read as the query needs them, others are read whole. In the place of
+        tables that cannot be read together, the error to raise if the query uses them.
 
     Raises
     ------
@@ -136,10 +135,14 @@ def select(
             own += "_"
         try:
             for number, (view, stored) in enumerate(tables.items()):
-                connection.execute(_view(connection, view, f"{own}{number}", stored))
+                if not isinstance(stored, InputError):
+                    connection.execute(_view(connection, view, f"{own}{number}", stored))
             frame: pd.DataFrame = connection.sql(query).df()
         except duckdb.Error as error:
             message = str(error).strip().splitlines()[0]
+            for view, why in tables.items():
+                if isinstance(why, InputError) and f" {view} ".casefold() in message.casefold():
+                    raise why from error
             raise InputError.of("sql", message) from error
     return frame
 

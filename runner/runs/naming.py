@@ -9,6 +9,8 @@ from typing import Any
 
 from runner.runs.published_run import Run
 
+_MOST_PARTS = 100  # of a path that is shortened
+
 
 def run_labels(
     runs: Sequence[Run], columns: Mapping[str, Sequence[Any]]
@@ -63,7 +65,7 @@ def _told_apart(values: Sequence[Any]) -> list[str]:
     if not all(isinstance(value, str) for value in values):
         return [str(value) for value in values]
     parts = [PurePath(value).parts for value in values]
-    if all(len(own) < 2 for own in parts):
+    if not 1 < max(map(len, parts)) <= _MOST_PARTS:
         return list(values)
     for count in range(1, max(map(len, parts)) + 1):
         ends = ["/".join(own[-count:]) for own in parts]

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from runner.errors import DamagedError, InputError, some
 from runner.runs.published_run import Run
+from runner.tables.reading import check_stored
 
 _T = TypeVar("_T")
 
@@ -56,6 +57,19 @@ def each(runs: Sequence[Run], read: Callable[[Run], _T]) -> tuple[list[Run], lis
     return kept, found
 
 
+def check_table(run: Run, name: str, step: int | None = None) -> None:
+    """Check that a tensor's table is undamaged, and has the recorded columns and rows.
+
+    Raises
+    ------
+    DamagedError
+        If it is not.
+    """
+    probe, file = run.probe_record, run.file_of(name, step=step)
+    expected = (probe.sample_type, probe.rows, probe.sample_ids_hash)
+    check_stored(file, run.tensor(name), run.record.format, *expected)
+
+
 def with_tables(
     runs: Sequence[Run], names: Iterable[str] | None, step: int | None = None
 ) -> list[Run]:
@@ -68,8 +82,9 @@ def with_tables(
     """
 
     def checked(run: Run) -> None:
+        known = set(run.names)
         for name in run.layer_outputs if names is None else names:
-            if name in run.names:
-                run.file_of(name, step=step).open().close()
+            if name in known:
+                check_table(run, name, step)
 
     return each(runs, checked)[0]

@@ -15,7 +15,7 @@ from runner.runs.alignment import union_of, widened
 from runner.runs.collection import RunCollection
 from runner.runs.comparable import comparable_layers
 from runner.runs.configs import hashable
-from runner.runs.database import StoredTable, are_few, is_in_query, select, view_names
+from runner.runs.database import StoredTable, are_few, select, views_in
 from runner.runs.dataset import dataset_of, refuse_differing
 from runner.runs.omissions import with_tables
 from runner.runs.published_run import Run
@@ -140,16 +140,16 @@ class Runs(RunCollection):
             tensor that the query names and `align` is not given.
         """
         runs = self._completed()
-        names = dict.fromkeys(name for run in runs for name in run.names)
-        tables = {}
-        for name, view in view_names(names).items():
-            if not is_in_query(view, query):
-                continue
-            if align is None:
-                refuse_differing(name, runs, [run.tensor(name).shape for run in runs])
-            having = Runs(run for run in runs if name in run.names)
-            whole = are_few(list(having), name)
-            _, tables[view] = having._each(partial(StoredTable.of, name=name, whole=whole))
+        tables: dict[str, list[StoredTable] | InputError] = {}
+        for name, view in views_in(query, (name for run in runs for name in run.names)):
+            try:
+                if align is None:
+                    refuse_differing(name, runs, [run.tensor(name).shape for run in runs])
+                having = Runs(run for run in runs if name in run.names)
+                read = partial(StoredTable.of, name=name, whole=are_few(list(having), name))
+                _, tables[view] = having._each(read)
+            except InputError as error:  # perhaps of a name that is only a word of the query
+                tables[view] = error
         return select(query, self.frame, tables)
 
     def similarity(
@@ -246,7 +246,8 @@ class Runs(RunCollection):
             If xarray is missing, or the runs differ in the shape of a tensor or in samples.
         """
         names = None if names is None else list(names)
-        runs = Runs(with_tables(self._completed()._runs, names))
+        shown = self._completed()._each(lambda run: run.samples)[0]
+        runs = Runs(with_tables(shown._runs, names))
         keys = {key: list(map(hashable, values)) for key, values in runs._columns.items()}
         return dataset_of(list(runs), names, keys)
 

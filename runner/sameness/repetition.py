@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from runner.config.composition import Composition, composition_of
-from runner.config.resolve import named_code, resolved
+from runner.config.resolve import DEEPEST, named_code, resolved
 from runner.errors import InputError, Problem
 from runner.experiment.experiment import run_experiment
 from runner.runs.published_run import Run
@@ -87,12 +87,14 @@ def _filled_in(run: Run) -> DictConfig:
     return OmegaConf.create({**_escaped(run.config), "name": None})  # names are unique to a run
 
 
-def _escaped(value: Any) -> Any:
+def _escaped(value: Any, depth: int = 0) -> Any:
     """Escape all interpolations but those of the environment: the run resolved all others."""
+    if depth > DEEPEST:
+        raise InputError.of("config", "is nested too deeply to be read")
     if isinstance(value, Mapping):
-        return {key: _escaped(item) for key, item in value.items()}
+        return {key: _escaped(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_escaped(item) for item in value]
+        return [_escaped(item, depth + 1) for item in value]
     if isinstance(value, str):
         return _INTERPOLATION.sub(_escaped_match, value)
     return value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import warnings
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
@@ -17,8 +19,18 @@ def titled(progress: Progress, title: str) -> Progress:
     return lambda what, done, total: progress(f"{title}: {what}", done, total)
 
 
+_PATIENCE = 10  # seconds until it is estimated how long the rest takes
+_LONG = 30  # seconds from which on that is told
+
+
+class SlowWarning(UserWarning):
+    """A comparison takes long."""
+
+
 class Counted:
     """Counts layers and pairs and reports the progress.
+
+    A warning says how long the comparison will take, once, if that is long.
 
     Parameters
     ----------
@@ -32,6 +44,8 @@ class Counted:
         self._progress = progress
         self._pairs = pairs
         self._done = 0
+        self._began = time.monotonic()
+        self._is_told = False
 
     def read(self, layers: int, total: int) -> None:
         """Report the number of layers read, of those that fit into memory together."""
@@ -41,3 +55,15 @@ class Counted:
         """Report that `pairs` more pairs are compared."""
         self._done += pairs
         self._progress("pairs", self._done, self._pairs)
+        passed = time.monotonic() - self._began
+        if self._is_told or passed < _PATIENCE:
+            return
+        self._is_told = True
+        left = passed * (self._pairs - self._done) / max(1, self._done)
+        if left > _LONG:
+            warnings.warn(
+                f"similarity: {self._pairs:,} pairs take about {left / 60:,.1f} minutes more; "
+                "compare fewer runs, or name the layers that matter",
+                SlowWarning,
+                stacklevel=2,
+            )

@@ -53,21 +53,21 @@ class LocalRun(StoredRun):
 
     def names(self) -> Iterator[str | Unreadable]:
         """Yield the names of all files, of links, and of folders that cannot be listed."""
-        unreadable: list[OSError] = []
-        for place, folders, files in os.walk(self._folder, onerror=unreadable.append):
-            inside = self._inside(place)
-            start = "" if inside == "." else f"{inside}/"
-            links = [folder for folder in folders if os.path.islink(f"{place}/{folder}")]  # noqa: PTH114
-            yield from (start + name for name in (*files, *links))
-        for error in unreadable:
-            name = self._inside(error.filename)
-            yield Unreadable(name, f"{name}: cannot be read: {error.strerror}")
+        waiting = [""]
+        while waiting:  # not os.walk, which fails for deep folders before Python 3.12
+            inside = waiting.pop()
+            try:
+                with os.scandir(Path(self._folder, inside)) as entries:
+                    found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+            except OSError as error:
+                name = inside.rstrip("/") or "."
+                yield Unreadable(name, f"{name}: cannot be read: {error.strerror}")
+                continue
+            yield from (inside + name for name, is_folder in found if not is_folder)
+            waiting += [f"{inside}{name}/" for name, is_folder in found if is_folder]
 
     def _real(self) -> str:
         return os.path.realpath(self._folder)
-
-    def _inside(self, path: str) -> str:
-        return Path(path).relative_to(self._folder).as_posix()
 
     def _checked(self, name: str) -> str:
         """Return the path of a regular file inside the folder; raise as `open` does otherwise.

@@ -119,7 +119,7 @@ def locked(folder: Path) -> int | None:
         return None
     with contextlib.ExitStack() as undo:
         try:
-            handle = os.open(folder, os.O_RDONLY)
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)  # a pipe would wait
             undo.callback(os.close, handle)
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             folder.stat()

@@ -87,6 +87,8 @@ def layout_of(spec: TensorSpec, format: str) -> Layout:
 
 def unit_places(shape: tuple[int, ...]) -> list[str]:
     """Return the index of each value of an array as in column names, in C order: ``0_1_2``."""
+    if not prod(shape):  # of which another axis may have any length
+        return []
     return ["_".join(map(str, place)) for place in itertools.product(*map(range, shape))]
 
 

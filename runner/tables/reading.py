@@ -12,6 +12,7 @@ import pyarrow as pa
 from runner.errors import InputError, suggest
 from runner.probe.probe_hash import SampleIdHasher, SampleIdsHash
 from runner.readable_files import ReadableFile
+from runner.table_formats import FORMATS
 from runner.tables.columns import (
     SAMPLE_TYPES,
     SampleType,
@@ -169,7 +170,7 @@ def check_stored(
     rows: int | None = None,
     ids: SampleIdsHash | None = None,
 ) -> None:
-    """Check a tensor's table that DuckDB reads as a query needs it, without reading its values.
+    """Check a tensor's table, without reading the values of a format that DuckDB reads.
 
     Parameters
     ----------
@@ -181,7 +182,11 @@ def check_stored(
     DamagedError
         If it has other columns, rows or sample ids.
     """
-    _read(file, spec, format, layout_of(spec, format), (), rows, ids, sample_type)
+    layout = layout_of(spec, format)
+    # A file of a format that is queried holds only valid values; of others, all are read.
+    is_told = FORMATS[format].is_queried and (spec.per_sample or layout.index)
+    columns = () if is_told else layout.value_columns()
+    _read(file, spec, format, layout, columns, rows, ids, sample_type)
 
 
 def read_blocks(

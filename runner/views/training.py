@@ -21,6 +21,7 @@ from runner.runs.published_run import Run
 _MOST_RUNS = 5
 _MOST_LAYERS = 12
 _MOST_STEPS = 12
+_MOST_METRICS = 100
 _MOST_SAMPLES = 1000
 _MOST_VALUES = 4_000_000  # of a layer at one step
 
@@ -50,15 +51,17 @@ def _training(runs: Sequence[Run], titles: Sequence[str]) -> dict[str, Any]:
     -------
     dict
         ``runs``, the number of trained runs; ``curves``, pairs of a metric's name and its
-        figure by epoch; if steps were captured, also ``drift``, the figure of each layer's
-        similarity to its last step, and ``told``, a text on what that figure shows.
+        figure by epoch; ``metrics``, a text on which of them are shown, if not all are. If
+        steps were captured, also ``drift``, the figure of each layer's similarity to its last
+        step, and ``told``, a text on what that figure shows.
     """
     trained = [
         (run.record.training.history, title)
         for run, title in zip(runs, titles, strict=True)
         if run.record.training is not None
     ]
-    names = list(dict.fromkeys(name for history, _ in trained for name in history))
+    every = list(dict.fromkeys(name for history, _ in trained for name in history))
+    names = [every[place] for place in evenly_spaced(len(every), _MOST_METRICS)]
     curves = [
         (
             name,
@@ -72,7 +75,9 @@ def _training(runs: Sequence[Run], titles: Sequence[str]) -> dict[str, Any]:
     ]
     if not curves:
         return {}
-    return {"runs": len(trained), "curves": curves, "drift": None, **_drift(runs)}
+    left_out = how_many(len(names), len(every), "metric") if len(names) < len(every) else ""
+    curved = {"runs": len(trained), "curves": curves, "metrics": left_out, "drift": None}
+    return curved | _drift(runs)
 
 
 def _drift(runs: Sequence[Run]) -> dict[str, Any]:
