@@ -883,6 +883,35 @@ def test_a_model_whose_layers_declare_gigabytes_is_refused(
     )
 
 
+@pytest.mark.parametrize("name", ["fifo", "/dev/zero", "gs://bucket/words", "missing"])
+@pytest.mark.parametrize("layer", ["%s", "{class_name: TimeDistributed, layer: %s}"])
+def test_a_vocabulary_is_a_file_of_this_machine(name: str, layer: str, refused: Refused) -> None:
+    os.mkfifo("fifo")
+    lookup = f"{{class_name: IntegerLookup, vocabulary: '{name}'}}"
+    own("inputs: {input: {shape: [3], dtype: int32}}\nlayers: {a: " + layer % lookup + "}\n")
+    [line] = refused(*OWN)
+    assert re.match(
+        r"model\.layers\.a\.(layer\.)?vocabulary: (no file|expected a regular file)", line
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("model: {input_shape: [1000000000000], layers: {a: {class_name: ReLU}}}\n"
+         "probe: {source: random}", "model: 'input' makes a tensor of 8.0 TB for one batch (2 "),
+        ("defaults: [override /train: fit, override /train/data: random]\n"
+         "train: {data: {rows: 100000000000}}", "train.data: training reads 1.2 TB into memory"),
+    ],
+)  # fmt: skip
+def test_numbers_that_fill_the_memory_are_refused_before_they_are_drawn(
+    text: str, said: str, refused: Refused
+) -> None:
+    own(f"# @package _global_\n{text}\n", "experiment/mine.yaml")
+    [line] = refused("--config-dir", "own", "experiment=mine", "capture.max_bytes=1000000000000000")
+    assert line.startswith(said)
+
+
 @pytest.mark.parametrize("name", ["", "a\x1b[31m", "a\nb"])
 def test_a_layer_of_a_model_file_has_a_name_that_can_be_printed(
     name: str, archive: bytes, refused: Refused

@@ -301,3 +301,37 @@ def test_a_lone_pattern_or_kind_is_one() -> None:
     assert {tensor.kind for tensor in run.record.tensors} == {"weight"}
     with pytest.raises(InputError, match=r"kinds\.0: expected one of .*found 'activatoin'"):
         runner.capture_activations(small(), random(4), kind="activatoin")  # type: ignore[arg-type]
+
+
+class Doubled(keras.Model):
+    def call(self, x: Any) -> Any:
+        return x * 2
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["functional", "subclassed"])
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.full((2, 2), 1e300),
+        [[1, 1e39], [0, 0]],
+        [np.ones((1, 2)), np.full((1, 2), 1e39)].__iter__,
+    ],
+    ids=["array", "list", "batches"],
+)
+def test_a_number_of_an_array_does_not_become_infinite(x: Any, own: bool) -> None:
+    model = Doubled() if own else keras.Sequential([keras.Input((2,)), keras.layers.ReLU()])
+    with pytest.raises(InputError, match="it is too large for float32"):
+        runner.save_run(model, x, "run")
+    with pytest.raises(InputError, match="it is too large for float32"):
+        runner.capture_activations(model, x)
+    assert not Path("run").exists()
+
+
+def test_complex_numbers_of_an_array_do_not_lose_their_imaginary_part() -> None:
+    model = keras.Sequential([keras.Input((2,)), keras.layers.ReLU()])
+    with pytest.raises(
+        InputError, match="given in Python has complex128, the model expects float3"
+    ):
+        runner.capture_activations(model, np.full((2, 2), 1j))
+    infinite = runner.capture_activations(model, np.full((2, 2), np.inf))
+    assert np.isinf(next(iter(infinite.values())).value).all()

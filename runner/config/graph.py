@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from itertools import chain
 from typing import Any
 
 from runner.errors import Problem, suggest
@@ -65,8 +66,7 @@ class LayerGraph:
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of the graph, with key paths relative to the model."""
-        found = [*self._undefined(), *self._cycles()]
-        yield from found or self._unused()
+        yield from or_else(chain(self._undefined(), self._cycles()), self._unused())
 
     def _feeders(self, name: str) -> list[str]:
         return [_owner(tensor) for tensor in tensors_of(self.calls[name])]
@@ -122,6 +122,12 @@ class LayerGraph:
             if name not in reached:
                 advice = "name it in the inputs of a layer, or remove it"
                 yield Problem(f"inputs.{printable(name)}", f"no output depends on '{name}'", advice)
+
+
+def or_else(problems: Iterator[Problem], others: Iterator[Problem]) -> Iterator[Problem]:
+    """Yield the problems, or the others if there are none; each is looked for when it is needed."""
+    first = next(problems, None)
+    yield from others if first is None else chain([first], problems)
 
 
 def tensors_of(arguments: CallArguments) -> list[str]:

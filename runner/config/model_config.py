@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import Discriminator, Field, Tag, ValidationInfo, model_validator
 
 from runner.config.arguments import argument_problems, join
-from runner.config.graph import CallArguments, LayerGraph, name_problems, printable
+from runner.config.graph import CallArguments, LayerGraph, name_problems, or_else, printable
 from runner.config.references import UNTYPED, InputFile
 from runner.config.seedings import Seeding
 from runner.config.strict import (
@@ -25,6 +25,19 @@ from runner.config.strict import (
 )
 from runner.errors import Problem, suggest
 from runner.tensors import InputSpec
+
+_FILES = ("vocabulary",)
+"""Arguments of Keras's layers that are the content of a file, if they are a text: its path."""
+
+
+def _marked(value: Any) -> Any:
+    """Return the arguments of an object of Keras with the names of files marked as such."""
+    if isinstance(value, dict):
+        return {
+            key: InputFile(item) if key in _FILES and isinstance(item, str) else _marked(item)
+            for key, item in value.items()
+        }
+    return [_marked(item) for item in value] if isinstance(value, list) else value
 
 
 class NamedObject(Open):
@@ -60,6 +73,12 @@ class LayerNode(Open):
         expecting("a layer's name, a list of names, or a mapping from argument to name"),
     ] = None
     """Inputs of the layer; `null`: the previous layer."""
+
+    @model_validator(mode="after")
+    def _mark(self) -> Self:
+        arguments = self.__pydantic_extra__ or {}
+        arguments.update(_marked(arguments))
+        return self
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -160,7 +179,7 @@ class DeclaredModel(Open):
         for name, node in self.layers.items():
             yield from self._node_problems(name, node, custom)
         if not self.layers.keys() & {name for name, _ in inputs}:  # otherwise reported above
-            yield from [*self._graph.problems()] or self._index_problems()
+            yield from or_else(self._graph.problems(), self._index_problems())
 
     def _index_problems(self) -> Iterator[Problem]:
         """Yield a problem for non-integer indices, which Keras would silently truncate."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from runner.config.arguments import dtype_problems, shown
 from runner.config.references import ModuleName
 from runner.errors import InputError, Problem, suggest
 
+_MOST = 100
 MAX_SEED = 2**32 - 1
 """Largest seed of NumPy, and so of Keras."""
 
@@ -45,7 +47,7 @@ class Open(Strict):
 
 def refuse(problems: Iterable[Problem]) -> None:
     """Raise InputError if there are problems; `parse` completes their key paths."""
-    if found := list(problems):
+    if found := list(itertools.islice(problems, _MOST)):  # each takes a search for what was meant
         raise InputError(found)
 
 

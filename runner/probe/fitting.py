@@ -68,6 +68,32 @@ def fit_to_model(
     return replace(probe, inputs=inputs, blocks=blocks)
 
 
+def check_numbers(probe: Probe, expected: Sequence[InputSpec]) -> Probe:
+    """Return a probe in its own shapes and dtypes, whose numbers the model's inputs can hold.
+
+    Parameters
+    ----------
+    probe, expected
+        As in `fit_to_model`.
+
+    Raises
+    ------
+    InputError
+        During reading, for a complex number, or one that overflows in the dtype of the model.
+    """
+    named = {spec.name for spec in probe.inputs} == {spec.name for spec in expected}
+    fit = _Fit(probe, expected, allow_nan=True, limits={}, ordered=not named)
+
+    def blocks() -> Iterator[Batch]:
+        row = 0
+        for block in probe.blocks():
+            fit.check_numbers(block, row)
+            yield block
+            row += len(block)
+
+    return replace(probe, blocks=blocks)
+
+
 class _Fit:
     """Converts the batches of a probe to the inputs that a model expects."""
 
@@ -142,6 +168,33 @@ class _Fit:
             return replace(block, inputs=list(fitted.values()))
         return replace(block, inputs=fitted)
 
+    def check_numbers(self, block: Batch, row: int) -> None:
+        arrays = named_inputs(block.inputs, self._probe.inputs)
+        for spec in self._specs:
+            array = arrays.get(self._given.get(spec.name, ""))
+            if array is not None and array.dtype.kind == "c":
+                self._check_kind(array, spec)
+            elif array is not None and array.dtype.kind == "f" and "float" in spec.dtype:
+                self._check_overflow(array, self._narrowed(array, spec), spec, row)
+
+    def _check_kind(self, array: np.ndarray, spec: InputSpec) -> None:
+        if array.dtype.kind not in "biuf" and array.dtype.name != spec.dtype:
+            raise InputError.of(
+                "probe", f"{self._probe.source} has {array.dtype}, the model expects {spec.dtype}"
+            )
+
+    def _narrowed(self, array: np.ndarray, spec: InputSpec) -> np.ndarray:
+        """Return numbers in the dtype that the model expects; bfloat16 as float32."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return array.astype(spec.dtype.replace("bfloat16", "float32"), copy=False)
+
+    def _check_overflow(
+        self, array: np.ndarray, cast: np.ndarray, spec: InputSpec, row: int
+    ) -> None:
+        # Rounding is expected in a narrower dtype; only overflow to infinity is an error.
+        wrong = np.isinf(cast) & np.isfinite(array)
+        self._refuse(wrong, array, row, f"it is too large for {spec.dtype}", self._which(spec))
+
     def _array(self, array: np.ndarray, spec: InputSpec, row: int) -> np.ndarray:
         array = with_axis(array, spec)
         self._check_shape(array, spec, row)
@@ -154,10 +207,7 @@ class _Fit:
             return array.astype(object, copy=False)
         if array.dtype.name == "bfloat16":
             array = array.astype("float32")
-        if array.dtype.kind not in "biuf":
-            raise InputError.of(
-                "probe", f"{self._probe.source} has {array.dtype}, the model expects {spec.dtype}"
-            )
+        self._check_kind(array, spec)
         cast = self._cast(array, spec, row)
         if spec.name in self._limits:  # Keras counts a negative index from the end
             layer, count = self._limits[spec.name]
@@ -175,13 +225,10 @@ class _Fit:
                 self._refuse(~np.isfinite(array), array, row, why, which)
             elif not self._allow_nan:
                 self._refuse(~np.isfinite(array), array, row, _KEEP_NAN, which)
+        cast = self._narrowed(array, spec)
         with np.errstate(over="ignore", invalid="ignore"):
-            cast = array.astype(dtype, copy=False)
             if array.dtype.kind == dtype.kind == "f":
-                # Rounding is expected in a narrower dtype; only overflow to infinity is an error.
-                wrong = np.isinf(cast) & np.isfinite(array)
-                why = f"it is too large for {spec.dtype}"
-                self._refuse(wrong, array, row, why, which)
+                self._check_overflow(array, cast, spec, row)
                 wrong = rounded(array, cast, self._probe.integers)
                 self._refuse(wrong, array, row, KEEP_INTEGER, which, cast)
             elif not np.can_cast(array.dtype, dtype):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import unicodedata
 import warnings
 from collections import Counter
@@ -201,11 +202,15 @@ def _read_csv(path: Path) -> _Table:
             file.seek(0)
             delimiter = max(",;\t", key=head.count)
             reader = csv.reader(file, delimiter=delimiter)
-            rows = [(reader.line_num, cells) for cells in reader if cells]
+            found = ((reader.line_num, cells) for cells in reader if cells)
+            rows = list(itertools.islice(found, _MOST_ROWS + 2))  # one holds the names
     except (UnicodeError, csv.Error) as error:
         raise InputError.of("probe.labels", f"{path} cannot be read: {error}") from error
     if len(rows) < 2:
         raise InputError.of("probe.labels", f"{path} has no rows below its columns' names")
+    if len(rows) > _MOST_ROWS + 1:
+        message = f"{path} has more than {_MOST_ROWS:,} rows"
+        raise InputError.of("probe.labels", message)
     (_, names), *rows = rows
     for line, cells in rows:
         if len(cells) != len(names):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -17,14 +18,15 @@ from runner.capture.invariance import Comparison
 from runner.capture.selection import Selection
 from runner.capture.state import left_alone
 from runner.errors import InputError, RunError
-from runner.model.building import output_shape
+from runner.model.building import input_specs, output_shape
 from runner.preflight import check_size, estimated_bytes
 from runner.probe.batch import Batch, grouped, named_inputs
+from runner.probe.fitting import check_numbers
 from runner.probe.probe import Probe
 from runner.probe.targets import Targets
 from runner.showing.settings import Settings
 from runner.sizes import check_memory
-from runner.tensors import Invariance, TensorSpec
+from runner.tensors import InputSpec, Invariance, TensorSpec
 
 
 class Showing:
@@ -67,6 +69,7 @@ class Showing:
     """
 
     def __init__(self, model: keras.Model, probe: Probe, settings: Settings) -> None:
+        probe = check_numbers(probe, input_specs(model) or _cast_inputs(model, probe))
         self.rows = probe.rows
         fixed = fixed_batch(model)
         asked = fixed or settings.capture.batch_size
@@ -245,3 +248,9 @@ class Showing:
         targets = None if self._targets is None else self._targets.of(batch, row)
         shown = Shown(batch.inputs, targets)
         return shown.padded(self.batch_size) if self._pad else shown
+
+
+def _cast_inputs(model: keras.Model, probe: Probe) -> list[InputSpec]:
+    """Return the inputs of a model that declares none, in the dtype to which Keras casts them."""
+    cast = [spec for spec in probe.inputs if "float" in spec.dtype] if model.autocast else []
+    return [replace(spec, dtype=str(model.compute_dtype)) for spec in cast]

@@ -15,6 +15,7 @@ from runner.errors import InputError
 from runner.probe.batch import Batch
 from runner.probe.probe import Probe
 from runner.probe.source import ProbeSource
+from runner.sizes import check_memory
 from runner.tensors import InputSpec
 
 # Every block of rows has its own seed, so that values do not depend on the batch size.
@@ -72,6 +73,9 @@ class RandomConfig(ProbeSource):
                 raise InputError.of("probe.high", f"{self.high} is too large for {dtypes[name]}")
         widest = max(math.prod(axis or 1 for axis in spec.shape) for spec in expected)
         step = min(_RANDOM_ROWS, max(1, _RANDOM_VALUES // widest))
+        for spec in expected:  # drawn in eight bytes, and then cast
+            size = 8 * min(step, self.rows) * math.prod(axis or 0 for axis in spec.shape)
+            check_memory(spec.name, size, copies=2)
 
         def blocks() -> Iterator[Batch]:
             for start in range(0, self.rows, step):

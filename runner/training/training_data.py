@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from runner.probe.probe import Probe
 from runner.probe.probe_hash import ProbeHasher
 from runner.probe.source import ProbeSource
 from runner.probe.targets import Targets
+from runner.sizes import free_memory, readable
 
 # Larger than any number of samples: the whole probe is one batch.
 _ALL = 2**62
@@ -74,9 +76,11 @@ def read_training_data(model: keras.Model, probe: Probe, own: ProbeSource | None
     Raises
     ------
     InputError
-        If its targets or labels do not fit the loss and the model's output.
+        If its targets or labels do not fit the loss and the model's output, or it does not fit
+        into the free memory of this machine.
     """
     with placed(own):
+        _check_fits(probe)
         [whole] = probe.batches(_ALL)
         output = output_shape(model, whole.inputs)
         targets = Targets(probe, model.loss, output, keras.config.floatx()).of(whole)
@@ -86,6 +90,21 @@ def read_training_data(model: keras.Model, probe: Probe, own: ProbeSource | None
     digest = hashlib.sha256(f"{compared.dtype.str} {compared.shape}\n".encode())
     digest.update(compared.tobytes())
     return TrainingData(probe.source, whole.inputs, targets, hasher.content(), digest.hexdigest())
+
+
+def _check_fits(probe: Probe) -> None:
+    sample = sum(
+        math.prod(axis or 1 for axis in spec.shape) * (4 if "float" in spec.dtype else 1)
+        for spec in probe.inputs
+    )
+    size, memory = (probe.rows or 0) * sample, free_memory()
+    if memory is not None and size > memory:
+        raise InputError.of(
+            "probe",
+            f"training reads {readable(size)} into memory, and this machine has {readable(memory)} "
+            "of free memory",
+            "give fewer samples",
+        )
 
 
 @contextlib.contextmanager
