@@ -191,6 +191,8 @@ class _Fit:
     def _check_overflow(
         self, array: np.ndarray, cast: np.ndarray, spec: InputSpec, row: int
     ) -> None:
+        if array.dtype == cast.dtype:
+            return
         # Rounding is expected in a narrower dtype; only overflow to infinity is an error.
         wrong = np.isinf(cast) & np.isfinite(array)
         self._refuse(wrong, array, row, f"it is too large for {spec.dtype}", self._which(spec))
