@@ -14,7 +14,7 @@ from runner.command_line.entry import main
 from runner.config.compose import compose_one
 from runner.config.composition import experiment_of
 from runner.config.environment_values import EnvironmentValues
-from runner.config.resolve import values_from_environment
+from runner.config.resolve import register_resolvers, values_from_environment
 from runner.errors import InputError
 
 SECRETS = {
@@ -271,3 +271,13 @@ def test_a_saved_model_takes_only_paths_from_the_environment(tmp_path: Path) -> 
 )
 def test_a_value_that_no_file_holds_is_accepted(words: list[str]) -> None:
     assert refusals(words) == []
+
+
+def test_the_time_does_not_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable is found by resolving the configuration twice, maybe in different seconds."""
+    monkeypatch.setenv("RUNNER_TEST_SECRET", "a")
+    register_resolvers("00000000")
+    cfg = OmegaConf.create({"one": "${oc.env:RUNNER_TEST_SECRET}", "time": "${now:%f}"})
+    found = values_from_environment(cfg)
+    assert found.places == {"one"}
+    assert found.config["time"] == cfg.time

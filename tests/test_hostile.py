@@ -155,6 +155,54 @@ def test_a_configuration_without_a_bottom_is_refused(archive: bytes, refused: Re
     assert line.startswith("model.path: m.keras cannot be loaded: ")
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("module", "harm", "harm.Dense, which is not registered"),
+        ("activation", named("harm", "run"), "harm.run, which is not registered"),
+        (
+            "activation",
+            {**named("pydoc", "pipepager"), "registered_name": "own>Known"},
+            "pydoc.pip",
+        ),
+        (
+            "activation",
+            named("keras.src.utils.file_utils", "get_file"),
+            "keras.src.utils.file_utils.",
+        ),
+        (
+            "activation",
+            named("keras.src.saving.saving_lib", "os"),
+            "keras.src.saving.saving_lib.os",
+        ),
+    ],
+)
+def test_a_model_file_imports_no_module(
+    key: str,
+    value: Any,
+    said: str,
+    archive: bytes,
+    refused: Refused,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path("harm.py").write_text("open('harmed', 'w')")
+    monkeypatch.syspath_prepend(".")
+    monkeypatch.setitem(keras.saving.get_custom_objects(), "own>Known", keras.layers.Dense)
+
+    def change(text: str) -> str:
+        config = json.loads(text)
+        layer = config["config"]["layers"][1]
+        holder = layer if key in layer else layer["config"]
+        holder[key] = value
+        config["compile_config"] = {"loss": named("mine", "loss")}
+        return json.dumps(config)
+
+    changed(archive, change)
+    [line] = refused(*SAVED)
+    assert line.startswith(f"model.path: m.keras cannot be loaded: it names {said}")
+    assert not Path("harmed").exists()
+
+
 @pytest.mark.parametrize("name", ["m.keras", "m.h5", "m.pkl"])
 def test_what_is_pickled_is_no_model(name: str, refused: Refused) -> None:
     Path(name).write_bytes(pickle.dumps(Harm()))

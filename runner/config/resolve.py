@@ -143,10 +143,12 @@ class _Reading:
 
     def _resolved(self, cfg: DictConfig) -> Any:
         copy: Any = OmegaConf.create(OmegaConf.to_container(cfg, resolve=False))
+        OmegaConf.copy_cache(cfg, copy)  # of the time, which may change in between
         OmegaConf.register_new_resolver("oc.env", self._mark, replace=True)
         try:
             return _values(copy)
         finally:
+            OmegaConf.copy_cache(copy, cfg)
             OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
 
     def _mark(self, *arguments: Any) -> str:

@@ -18,6 +18,7 @@ from runner.config.experiment_config import SavedModel
 from runner.errors import InputError, first_line
 from runner.model.keras_internals import all_layers, watching_new_variables
 from runner.model.model_archive import allowance, model_file, weights_file
+from runner.model.named_objects import REGISTER
 from runner.model.old_weights import CUDNN, renew_weights
 from runner.model.stored_model import read_configuration
 from runner.sizes import machine_memory, readable
@@ -63,10 +64,7 @@ def load_saved(config: SavedModel) -> keras.Model:
         else:
             line = _reason(error)
         if "Could not locate class" in str(error) or "register" in str(error):
-            advice = (
-                "register its classes with @keras.saving.register_keras_serializable() "
-                "and name their module in custom_modules"
-            )
+            advice = REGISTER
         raise InputError.of("model.path", f"{path} cannot be loaded: {line}", advice) from error
     _check_names(model, path)
     if config.weights is not None:
@@ -124,6 +122,7 @@ def _reason(error: Exception) -> str:
 
 def _loaded(path: Path) -> keras.Model:
     config, renewal = read_configuration(path)
+    config.pop("compile_config", None)
     if path.suffix == ".keras" and not renewal.is_old:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     model = keras.saving.deserialize_keras_object(renewal.renewed(config), safe_mode=True)

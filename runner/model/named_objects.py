@@ -1,8 +1,8 @@
 """What the configuration in a model's file may name: parts of models, and no file.
 
 Keras's safe mode refuses Python code, and depends on its version for the rest: a vocabulary
-could be any file of this machine, and an activation any function of Keras, such as one that
-changes its settings.
+could be any file of this machine, an activation any function of Keras, such as one that changes
+its settings, and before Keras 3.9 a layer anything in any module, which is imported for it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,16 @@ from runner.errors import InputError
 _PARTS = (
     "activations", "constraints", "dtype_policies", "engine", "initializers", "layers", "legacy",
     "losses", "metrics", "models", "ops", "optimizers", "quantizers", "random", "regularizers",
-    "src",
 )  # fmt: skip
 """Modules of Keras whose classes and functions are parts of models."""
 _OTHERS = frozenset({"keras.utils.FeatureSpace"})
+_PACKAGES = frozenset({"keras", "keras_hub", "keras_cv", "keras_nlp", "builtins"})
+"""Packages that Keras looks into; anything else must be registered."""
+REGISTER = (
+    "register its classes with @keras.saving.register_keras_serializable() "
+    "and name their module in custom_modules"
+)
+"""Advice for classes and functions that are not Keras's own."""
 _TYPE = r"^(bool|string|(u?int|b?float|complex)\d+(_e\dm\d(fn)?)?)$"
 _FILES = ("vocabulary", "merges", "filepath")
 """Arguments of layers that are the content of a file, or its path."""
@@ -50,7 +56,15 @@ def check_objects(text: bytes | str, path: Path, place: str) -> None:
         raise InputError.of(
             place, f"{path} cannot be loaded: its model is nested too deeply"
         ) from error
+    if isinstance(config, dict):
+        config.pop("compile_config", None)  # which is not read
     for held in _mappings(config):
+        if (other := _unregistered(held)) is not None:
+            raise InputError.of(
+                place,
+                f"{path} cannot be loaded: it names {other}, which is not registered",
+                REGISTER,
+            )
         name = _name(held)
         if name is not None and not _is_part(name):
             raise InputError.of(
@@ -91,6 +105,19 @@ def _name(held: dict[str, Any]) -> str | None:
     return None
 
 
+def _unregistered(held: dict[str, Any]) -> str | None:
+    """Return the full name of what Keras would import for a mapping; ``None`` if it would not."""
+    from keras.saving import get_custom_objects  # here, since it loads TensorFlow
+
+    module, name = held.get("module"), held.get("class_name")
+    if not isinstance(module, str) or module.partition(".")[0] in _PACKAGES:
+        return None
+    key = held.get("registered_name", name)
+    if name == "function":
+        name = key = held.get("config")
+    return None if key in get_custom_objects() else f"{module}.{name}"
+
+
 def _dtype(held: dict[str, Any]) -> Any:
     """Return the dtype of the array that a mapping stands for: a text of any length, if forged."""
     inner = held.get("config")
@@ -101,5 +128,5 @@ def _dtype(held: dict[str, Any]) -> Any:
 
 def _is_part(name: str) -> bool:
     """Return whether a name of Keras is a class at its top, or in a module of parts of models."""
-    _, *modules, last = name.split(".")
+    _, *modules, last = name.replace("keras.src.", "keras.", 1).split(".")
     return name in _OTHERS or (modules[0] in _PARTS if modules else last[:1].isupper())
