@@ -11,6 +11,11 @@ _LINE = 500
 _PROBLEMS = 20
 
 
+def is_text(value: str) -> bool:
+    """Return whether a value is text, without halves of characters or bytes in their place."""
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+
+
 def one_line(text: str) -> str:
     """Return a text with unprintable characters and terminal controls written as escapes."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

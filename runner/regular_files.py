@@ -42,6 +42,10 @@ _NOT_REGULAR = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+# Their files show the state of the system: the environment of processes, the memory.
+_OF_THE_SYSTEM = (Path("/proc"), Path("/sys"))
+# Above this size, a file whose size is this many times what is on disk is not read.
+_LARGE, _HOLES = 2**30, 64
 
 
 def regular_file(path: str | Path, place: str) -> Path:
@@ -60,16 +64,17 @@ def regular_file(path: str | Path, place: str) -> Path:
     ------
     InputError
         If there is no such file (names the working directory), if it is not readable, or if it
-        is a folder, a pipe or a device.
+        is a folder, a pipe, a device, a file of the system, or one of which almost nothing is
+        written.
     """
     try:
-        mode = Path(path).stat().st_mode
+        state = Path(path).stat()
     except (OSError, ValueError) as error:
         if isinstance(error, PermissionError):
             raise InputError.of(place, f"'{path}' may not be read") from error
         raise InputError.of(place, f"no file '{path}' (looked in {Path.cwd()})") from error
-    if not stat.S_ISREG(mode):
-        what = _NOT_REGULAR.get(stat.S_IFMT(mode), "none")
+    if not stat.S_ISREG(state.st_mode):
+        what = _NOT_REGULAR.get(stat.S_IFMT(state.st_mode), "none")
         advice = "save what it gives in a file first" if what == "a pipe" else ""
         entered = os.access(path, os.X_OK)
         if entered and (Path(path) / "saved_model.pb").exists():
@@ -81,7 +86,16 @@ def regular_file(path: str | Path, place: str) -> Path:
         raise InputError.of(place, f"expected a regular file, '{path}' is {what}", advice)
     if not os.access(path, os.R_OK):
         raise InputError.of(place, f"'{path}' may not be read")
+    if any(Path(path).resolve().is_relative_to(top) for top in _OF_THE_SYSTEM):
+        raise InputError.of(place, f"'{path}' is a file of the system, such as /proc holds")
+    if state.st_size > _LARGE and _HOLES * _bytes_held(state) < state.st_size:
+        raise InputError.of(place, f"'{path}' is a file of holes, almost nothing of it is written")
     return Path(path)
+
+
+def _bytes_held(state: os.stat_result) -> int:
+    """Return how much of a file is on disk; its size where the system does not say."""
+    return 512 * state.st_blocks if hasattr(state, "st_blocks") else state.st_size
 
 
 def folder(path: str | Path, place: str) -> Path:

@@ -25,7 +25,7 @@ from runner.config.environment_values import with_seed_filled_in
 from runner.config.hydra_arguments import parse_arguments
 from runner.config.loading import QUIET
 from runner.config.packaged import CONFIG_DIRECTORY, CONFIG_NAME
-from runner.errors import InputError, RunError
+from runner.errors import InputError, Problem, RunError, is_text
 from runner.model.backend import check_backend
 from runner.stores.local import make_folder
 
@@ -49,6 +49,8 @@ def run_arguments(typed: Sequence[str], check_stopped: Callable[[], None]) -> in
         Exit code: 0 for success, 1 if a run failed.
     """
     warnings.filterwarnings("ignore", QUIET)
+    if broken := [word for word in typed if not is_text(word)]:
+        raise InputError(Problem(word, "is not UTF-8", "rename the file") for word in broken)
     arguments = with_seed_filled_in(typed)
     parsed = parse_arguments(arguments)
     run_id = secrets.token_hex(4)

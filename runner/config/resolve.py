@@ -17,7 +17,7 @@ from omegaconf.resolvers import oc
 from runner.config.environment_values import EnvironmentValues
 from runner.config.references import look_in_working_directory
 from runner.config.unfolding import Unfolding, bounded
-from runner.errors import InputError, Problem, first_line
+from runner.errors import InputError, Problem, first_line, is_text
 from runner.model.backend import load_backend
 
 DEEPEST = 100
@@ -44,10 +44,13 @@ def register_custom_resolvers(cfg: DictConfig) -> None:
     InputError
         If a module cannot be imported.
     """
-    text = str(OmegaConf.to_container(cfg, resolve=False))
+    plain: Any = OmegaConf.to_container(cfg, resolve=False)
+    text = str(plain)
     names = set(re.findall(r"\$\{\s*([A-Za-z_][\w.]*)\s*:", text))
-    modules = cfg.get("custom_modules")
+    modules = plain.get("custom_modules")
     if modules is None or all(map(OmegaConf.has_resolver, names)):
+        return
+    if "${" in str(modules):  # refused later: only plain names may choose code
         return
     load_backend()
     look_in_working_directory()
@@ -241,6 +244,9 @@ def _plain_of(cfg: DictConfig, problems: list[Problem], *, keep: bool = False) -
     return plain
 
 
+_NO_TEXT = "holds half a character, or no UTF-8"
+
+
 class _Plain:
     """The conversion of nodes to plain data."""
 
@@ -259,12 +265,17 @@ class _Plain:
         elif isinstance(node, ListConfig):
             keys = range(len(node))
         else:
+            if isinstance(node, str) and not is_text(node):
+                self._problems.append(Problem(place, _NO_TEXT))
             return node
         if place.count(".") > DEEPEST:  # also nodes that contain each other by interpolations
             raise InputError.of("config", "is nested too deeply to be read")
         found = {}
         for key in keys:
             below = f"{place}.{key}" if place else str(key)
+            if not is_text(str(key)):
+                self._problems.append(Problem(below, _NO_TEXT))
+                continue
             if not is_copy:
                 self._unfolding.place = below
             child = node._get_node(key)

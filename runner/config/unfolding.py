@@ -183,6 +183,10 @@ class _CountingRepository(CachingConfigRepository):
         self._left = {kind: 3 * limit for kind, limit in _INCLUDED.items()}
 
     def load_config(self, config_path: str) -> ConfigResult | None:
+        if ".." in config_path.split("/"):
+            raise InputError.of(
+                "defaults", f"'{config_path}' is outside the folder of configs", "copy it there"
+            )
         loaded = super().load_config(config_path)
         if config_path not in self._sizes:
             self._sizes[config_path] = 0 if loaded is None else _size(loaded.config)

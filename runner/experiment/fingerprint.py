@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,9 @@ def _content(path: Path) -> str | None:
         whole = hashlib.sha256()
         for below in sorted(path.rglob("*")):
             if below.is_file():
-                whole.update(f"{below.relative_to(path).as_posix()}\0{_content(below)}\n".encode())
+                whole.update(
+                    os.fsencode(f"{below.relative_to(path).as_posix()}\0{_content(below)}\n")
+                )
         return whole.hexdigest()
     try:
         state = path.stat()

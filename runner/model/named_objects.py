@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ _PARTS = (
 )  # fmt: skip
 """Modules of Keras whose classes and functions are parts of models."""
 _OTHERS = frozenset({"keras.utils.FeatureSpace"})
-_PACKAGES = frozenset({"keras", "keras_hub", "keras_cv", "keras_nlp", "builtins"})
-"""Packages that Keras looks into; anything else must be registered."""
+_PACKAGES = frozenset({"keras", "builtins"})
+_MORE_PACKAGES = frozenset({"keras_hub", "keras_cv", "keras_nlp"})
+"""Packages that Keras imports for a model; a folder with such a name may be anyone's."""
 REGISTER = (
     "register its classes with @keras.saving.register_keras_serializable() "
     "and name their module in custom_modules"
@@ -110,9 +112,10 @@ def _unregistered(held: dict[str, Any]) -> str | None:
     from keras.saving import get_custom_objects  # here, since it loads TensorFlow
 
     module, name = held.get("module"), held.get("class_name")
-    if not isinstance(module, str) or module.partition(".")[0] in _PACKAGES:
+    package = module.partition(".")[0] if isinstance(module, str) else "builtins"
+    if package in _PACKAGES or (package in _MORE_PACKAGES and package in sys.modules):
         return None
-    key = held.get("registered_name", name)
+    key = held.get("registered_name") or name
     if name == "function":
         name = key = held.get("config")
     return None if key in get_custom_objects() else f"{module}.{name}"

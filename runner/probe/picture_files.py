@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.errors import InputError, Problem, first_line, some
+from runner.errors import InputError, Problem, first_line, is_text, some
 from runner.regular_files import what_it_is
 
 # Pillow's formats that are decoded in this process. Others start a program (EPS: Ghostscript),
@@ -74,6 +74,9 @@ def listed(pillow: Any, folder: Path, table: Path | None) -> tuple[list[Picture]
         if hidden or path.is_dir() or (table is not None and table.resolve() == path.resolve()):
             continue
         name = below.as_posix()
+        if not is_text(name):
+            problems.append(Problem("probe.path", f"the name '{path}' is not UTF-8", "rename it"))
+            continue
         try:
             format, pages = _identified(pillow, path) if path.is_file() else ("", False)
         except InputError as error:
