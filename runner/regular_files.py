@@ -64,8 +64,7 @@ def regular_file(path: str | Path, place: str) -> Path:
     ------
     InputError
         If there is no such file (names the working directory), if it is not readable, or if it
-        is a folder, a pipe, a device, a file of the system, or one of which almost nothing is
-        written.
+        is a folder, a pipe, a device or a file of the system.
     """
     try:
         state = Path(path).stat()
@@ -88,14 +87,29 @@ def regular_file(path: str | Path, place: str) -> Path:
         raise InputError.of(place, f"'{path}' may not be read")
     if any(Path(path).resolve().is_relative_to(top) for top in _OF_THE_SYSTEM):
         raise InputError.of(place, f"'{path}' is a file of the system, such as /proc holds")
-    if state.st_size > _LARGE and _HOLES * _bytes_held(state) < state.st_size:
-        raise InputError.of(place, f"'{path}' is a file of holes, almost nothing of it is written")
     return Path(path)
 
 
-def _bytes_held(state: os.stat_result) -> int:
-    """Return how much of a file is on disk; its size where the system does not say."""
-    return 512 * state.st_blocks if hasattr(state, "st_blocks") else state.st_size
+def written_file(path: str | Path, place: str) -> Path:
+    """Return the path of an existing regular file that is to be read to its end.
+
+    Parameters
+    ----------
+    path, place
+        As in `regular_file`.
+
+    Raises
+    ------
+    InputError
+        As from `regular_file`, and if almost nothing of a large file is written: it may claim any
+        size, which it takes long to read.
+    """
+    found = regular_file(path, place)
+    state = found.stat()
+    on_disk = 512 * state.st_blocks if hasattr(state, "st_blocks") else state.st_size
+    if state.st_size > _LARGE and _HOLES * on_disk < state.st_size:
+        raise InputError.of(place, f"'{path}' is a file of holes, almost nothing of it is written")
+    return found
 
 
 def folder(path: str | Path, place: str) -> Path:

@@ -17,7 +17,7 @@ from runner.config.probe_config import SOURCES
 from runner.config.references import references_in
 from runner.errors import InputError
 from runner.record.environment import read_environment
-from runner.regular_files import regular_file
+from runner.regular_files import written_file
 from runner.table_formats import FORMATS
 from runner.tables.statistics import STATISTICS
 
@@ -104,5 +104,5 @@ def _content(path: Path) -> str | None:
 @functools.cache
 def _file_content(path: Path, *_: int) -> str:
     """Return the hash of a file, read once for all jobs of a sweep unless its state changes."""
-    with regular_file(path, "").open("rb") as file:
+    with written_file(path, "").open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

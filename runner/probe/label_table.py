@@ -17,7 +17,7 @@ import pyarrow.parquet
 
 from runner.errors import InputError, first_line, some, suggest
 from runner.probe.sample_ids import numbers_or_text
-from runner.regular_files import binary_kind, regular_file, what_it_is
+from runner.regular_files import binary_kind, what_it_is, written_file
 
 _MOST_ROWS = 10_000_000
 _MOST_BYTES = 1_000  # maximum length of a name, a label or an id
@@ -58,7 +58,7 @@ def joined_labels(
     InputError
         If a file has no row or several rows, or the table cannot be read.
     """
-    table = _opened(regular_file(path, "probe.labels"))
+    table = _opened(written_file(path, "probe.labels"))
     twice = [name for name, count in Counter(table.names).items() if count > 1]
     if twice:
         raise InputError.of("probe.labels", f"{path} has several columns called '{twice[0]}'")

@@ -18,7 +18,7 @@ from runner.probe.delimited_text import TextSource, TextTable
 from runner.probe.exactness import KEEP_INTEGER, rounding
 from runner.probe.number_texts import MISSING, is_number, missing_words
 from runner.probe.probe import Probe
-from runner.regular_files import regular_file
+from runner.regular_files import written_file
 from runner.tensors import InputSpec
 
 _INTEGER = r"^[ \t]*[+-]?[0-9]+[ \t]*$"
@@ -41,7 +41,7 @@ class CsvConfig(TextSource):
 
     def open(self, _expected: Sequence[InputSpec]) -> Probe:
         """Return the probe of the table, read in blocks of 1 MiB; Arrow reads some ahead."""
-        path = regular_file(self.path, "probe.path")
+        path = written_file(self.path, "probe.path")
         return _CsvProbe(TextTable(path, self), self).probe()
 
 
