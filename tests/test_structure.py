@@ -478,7 +478,7 @@ def test_the_other_modules_load_without_tensorflow_and_keras() -> None:
 _TOUCHING = {"fsync", "mkdir", "makedirs", "rmdir", "rmtree", "scandir", "touch", "unlink"}
 _TOUCHING |= {f"{verb}_{what}" for verb in ("read", "write") for what in ("bytes", "text")}
 _TOUCHING_PATHS = {"open", "rename", "replace"}
-_ON_PATHS = re.compile(r"(^|[._])(os|path|folder|file|place|target)$|^(Path|regular_file)\(")
+_ON_PATHS = re.compile(r"(^|[._])(os|path|folder|file|place|target)$|^(Path|\w+_file)\(")
 
 
 def touching(module: str) -> set[str]:
