@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, FiniteFloat
+from pydantic import AfterValidator, Field, FiniteFloat
+from pydantic_core import PydanticKnownError
 
 from runner.bounds import Count, Entries, FileName, Items, Sha256
 from runner.file_names import step_folder
 from runner.stores.digests import FileDigest
 
 _MOST_FIGURES: Final = 10_000  # each is a column of a sweep's table
+
+
+def _counted(figures: dict[str, Any]) -> dict[str, Any]:
+    if len(figures) > _MOST_FIGURES:
+        known = {"field_type": "Dictionary", "max_length": _MOST_FIGURES}
+        raise PydanticKnownError("too_long", {**known, "actual_length": len(figures)})
+    return figures
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,11 @@ class TrainingRecord:
 
     epochs: Count
     unit: Literal["epoch", "step"]
-    history: Annotated[Entries[str, Items[FiniteFloat | None]], Field(max_length=_MOST_FIGURES)]
+    history: Annotated[
+        Entries[str, Items[FiniteFloat | None]],
+        AfterValidator(_counted),
+        Field(json_schema_extra={"maxProperties": _MOST_FIGURES}),
+    ]
     data: str | None = None
     rows: Count | None = None
     sha256: Sha256 | None = None
