@@ -52,20 +52,20 @@ def relu(call: LayerCall, place: Place) -> Account:
         slope = float(np.float32(slope))
     entry = float(call.operand.values[place])
     above = min(entry, most) if entry > bound else 0.0
-    return _one(call, place, above - slope * max(least - entry, 0.0))
+    return one_value(call, place, above - slope * max(least - entry, 0.0))
 
 
 def leaky_relu(call: LayerCall, place: Place) -> Account:
     """Return the account of a value of LeakyReLU."""
     entry = float(call.operand.values[place])
     slope = float(np.float32(call.arguments["negative_slope"]))  # rounded by TensorFlow in any type
-    return _one(call, place, entry if entry > 0 else entry * slope)
+    return one_value(call, place, entry if entry > 0 else entry * slope)
 
 
 def elu(call: LayerCall, place: Place) -> Account:
     """Return the account of a value of ELU."""
     entry = float(call.operand.values[place])
-    return _one(call, place, entry if entry > 0 else call.arguments["alpha"] * np.expm1(entry))
+    return one_value(call, place, entry if entry > 0 else call.arguments["alpha"] * np.expm1(entry))
 
 
 def rescaling(call: LayerCall, place: Place) -> Account:
@@ -75,14 +75,14 @@ def rescaling(call: LayerCall, place: Place) -> Account:
         raise not_covered(call.name, "scales for each channel")
     dtype = call.dtype.type
     steps = [("scale", dtype(scale)), ("offset", dtype(offset))]
-    return _one(call, place, float(call.operand.values[place]) * scale + offset, steps)
+    return one_value(call, place, float(call.operand.values[place]) * scale + offset, steps)
 
 
 def same(call: LayerCall, place: Place) -> Account:
     """Return the account of an unchanged value, as of Dropout outside of training."""
     if call.training:
         raise not_covered(call.name, "random numbers drawn in training")
-    return _one(call, place, float(call.operand.values[place]))
+    return one_value(call, place, float(call.operand.values[place]))
 
 
 def merged(call: LayerCall, place: Place) -> Account:
@@ -150,12 +150,13 @@ def mapped(call: LayerCall, place: Place, name: str, axis: int) -> Account:
     return Account(terms, steps, float(value), size, len(line), name, len(line), summed=False)
 
 
-def _one(
+def one_value(
     call: LayerCall,
     place: Place,
     value: float,
     steps: list[tuple[str, np.generic]] | None = None,
 ) -> Account:
+    """Return the account of a value that is computed from the input's value in its place."""
     given, dtype = call.operand, call.dtype.type
     terms = table_of([given.label(place)], input=given.values[place].astype(dtype))
     size = abs(float(given.values[place])) + abs(value)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from runner.arithmetic.account import not_covered
-from runner.arithmetic.derived import Derived, MixedSamplesError, evaluate, told
+from runner.arithmetic.derived import evaluate, told
+from runner.arithmetic.derived_operations import Derived, MixedSamplesError
 from runner.arithmetic.functions import FUNCTIONS
 from runner.errors import InputError
 from runner.record.layer_record import LayerRecord
@@ -18,6 +19,8 @@ from runner.tensors import Kind
 from runner.wiring import CallWiring, Wire
 
 _FLOATS = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-7, "float16": 2.0**-10}
+
+_OWNERS = {"jax": "JAX", "torch": "PyTorch"}
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,10 @@ class LayerCall:
             self._weights[name] = self.run.array(f"{self.layer.path}/{name}", "weight")
         return self._weights[name]
 
+    def entry(self, name: str, unit: Any, without: float) -> float:
+        """Return an entry of a weight, and the given number for a layer without that weight."""
+        return float(self.weight(name)[unit]) if self.has_weight(name) else without
+
     def has_weight(self, name: str) -> bool:
         """Return whether the run holds a weight of the layer, named as in `weight`."""
         return self._has(f"{self.layer.path}/{name}", "weight")
@@ -184,11 +191,11 @@ class LayerCall:
         captured = self.name if alone or wire.place is None else f"{self.name}:{wire.place}"
         if self._has(captured, "input"):
             return Operand(wire.argument, wire.argument, self._values(captured, "input"))
+        if wire.derivation is not None:
+            return self.derived(wire.argument, wire.derivation)
         if wire.tensor is not None:
             raise self._missing(f"'{wire.tensor}'")
-        if wire.derivation is None:
-            raise self._unnamed("a tensor computed in another way")
-        return self.derived(wire.argument, wire.derivation)
+        raise self._unnamed("a tensor computed in another way")
 
     def derived(self, argument: str, derivation: dict[str, Any]) -> Operand:
         """Compute a tensor that is not the output of a layer from stored tensors.
@@ -200,7 +207,9 @@ class LayerCall:
             computed by an operation that is not covered.
         """
         if "unknown" in derivation:
-            raise self._unnamed(f"the result of TensorFlow's {derivation['unknown']}")
+            backend = self.run.record.backend
+            owner = _OWNERS.get(backend.name if backend else "", "TensorFlow")
+            raise self._unnamed(f"the result of {owner}'s {derivation['unknown']}")
         try:
             found = evaluate(derivation, self._source)
         except (MixedSamplesError, ValueError, IndexError) as error:
@@ -210,8 +219,8 @@ class LayerCall:
             raise self._unnamed(what) from error
         source = told(derivation)
         values = found.values
-        if found.sampled:
-            if len(values) != 1:
+        if found.axis is not None:
+            if found.axis or len(values) != 1:
                 raise self._unnamed("a tensor without a sample axis")
             values = values[0]
         self._rounded.append(found.operations)
@@ -220,12 +229,12 @@ class LayerCall:
     def _source(self, named: dict[str, Any]) -> Derived:
         """Return the stored values of a tensor, an input of the model or a weight."""
         if "weight" in named:
-            return Derived(self.run.array(named["weight"], "weight"), False)
+            return Derived(self.run.array(named["weight"], "weight"))
         if "input" in named:
-            return Derived(self._shown("", named["input"]).values[None], True)
+            return Derived(self._shown("", named["input"]).values[None], 0)
         if not self._has(named["tensor"], "activation"):
             raise self._missing(f"a tensor computed from '{named['tensor']}'")
-        return Derived(self._values(named["tensor"], "activation")[None], True)
+        return Derived(self._values(named["tensor"], "activation")[None], 0)
 
     def _missing(self, what: str) -> InputError:
         return InputError.of(

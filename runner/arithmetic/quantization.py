@@ -17,6 +17,7 @@ import numpy as np
 
 from runner.arithmetic.account import not_covered
 from runner.arithmetic.layer_call import LayerCall
+from runner.runs.real_weights import unpacked
 
 _MODES = ("int8", "int4", "float8")
 _COMPUTED_IN = ("float16", "float32", "float64")
@@ -128,7 +129,7 @@ def _factors(call: LayerCall, shape: Sequence[int], reduced: int) -> Factors:
     scale = call.weight("kernel_scale")
     if mode == "int8":
         return Factors(kernel, scale)
-    entries = _unpacked(kernel, prod(shape) // reduced)
+    entries = unpacked(kernel, prod(shape) // reduced)
     if call.has_weight("kernel_zero"):
         groups = call.weight("g_idx").astype(int)
         zeros = call.weight("kernel_zero")[groups].astype(scale.dtype)
@@ -169,7 +170,7 @@ def embedding_row(
     if mode == "int8":
         entries = table[row]
         return entries / scale, [("stored as", entries), ("scale", np.full(width, scale))], 1
-    entries = _unpacked(table[row], width)
+    entries = unpacked(table[row], width)
     if not call.has_weight("embeddings_zero"):
         return entries / scale, [("stored as", entries), ("scale", np.full(width, scale))], 1
     groups = call.weight("g_idx").astype(int)
@@ -190,13 +191,6 @@ def _with_lora(call: LayerCall, weights: np.ndarray, name: str) -> np.ndarray:
     factor = call.arguments.get("lora_alpha", rank) / rank
     update = call.weight(f"lora_{name}_a").astype(np.float64) @ call.weight(f"lora_{name}_b")
     return np.asarray(weights + factor * update)
-
-
-def _unpacked(packed: np.ndarray, width: int) -> np.ndarray:
-    """Return the four-bit integers packed along the last axis, two per byte, the low one first."""
-    bits = packed.astype(np.int64) & 0xFF
-    pairs = np.stack([bits & 0xF, bits >> 4], axis=-1).reshape(*packed.shape[:-1], -1)
-    return ((pairs[..., :width] ^ 8) - 8).astype(np.int8)
 
 
 def _through_float8(values: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from runner.arithmetic import (
     moves,
     normalizations,
     operations,
+    torch_layers,
     weighted_sums,
     windows,
 )
@@ -92,6 +93,8 @@ def _accounting(call: LayerCall) -> Callable[[LayerCall, tuple[int, ...]], Accou
         return operations.operation
     if call.layer.arguments is None:
         return custom.custom_layer
+    if call.arguments.get("module") == "torch.nn":
+        return torch_layers.account_of
     if call.layer.layer_class not in COVERED:
         raise not_covered(call.name, f"{call.layer.layer_class} layers")
     if call.arguments.get("quantization") and call.layer.layer_class not in _QUANTIZED:

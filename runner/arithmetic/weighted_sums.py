@@ -20,7 +20,7 @@ Place = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class _Terms:
+class Terms:
     """The products of a weighted sum, flat.
 
     Attributes
@@ -47,7 +47,8 @@ class _Terms:
     @classmethod
     def of(
         cls, given: Operand, places: Sequence[Place], weights: Sequence[Any], outside: int = 0
-    ) -> _Terms:
+    ) -> Terms:
+        """Return the products of the values at some places with as many weights."""
         values = np.array([given.values[place] for place in places])
         labels = [given.label(place) for place in places]
         return cls(labels, values, np.array(weights), outside)
@@ -57,7 +58,7 @@ class _Terms:
         """Product of all scales."""
         return prod(scale for _, scale in self.scales)
 
-    def quantized(self, call: LayerCall, scale: np.ndarray | None) -> _Terms:
+    def quantized(self, call: LayerCall, scale: np.ndarray | None) -> Terms:
         """Return the terms as the layer multiplies them, quantized or not.
 
         Parameters
@@ -87,14 +88,14 @@ def dense_layer(call: LayerCall, place: Place) -> Account:
     kernel = kernel_of(call, (len(vector), call.output.shape[-1]), len(vector))
     labels = [given.label((*place[:-1], entry)) for entry in range(len(vector))]
     scales = np.ones(kernel.values.shape[-1]) if kernel.scale is None else kernel.scale
-    terms = _Terms(labels, vector, kernel.values[:, unit])
+    terms = Terms(labels, vector, kernel.values[:, unit])
     terms = terms.quantized(call, None if kernel.scale is None else scales[unit])
     bias = _bias(call)
     if call.activation not in ACROSS:
-        return _activated(call, terms, bias[unit])
+        return activated(call, terms, bias[unit])
     sums = terms.values.astype(np.float64) @ kernel.values.astype(np.float64)
     sums = sums / (terms.divisor / scales[unit] * scales)
-    return _activated(call, terms, bias[unit], sums + bias, unit)
+    return activated(call, terms, bias[unit], sums + bias, unit)
 
 
 def einsum_dense(call: LayerCall, place: Place) -> Account:
@@ -119,8 +120,8 @@ def einsum_dense(call: LayerCall, place: Place) -> Account:
     if scale is not None:  # has the axes of the output, of length 1 if shared
         axes = zip((0, *place), scale.shape, strict=True)
         scale = scale[tuple(0 if size == 1 else position for position, size in axes)]
-    terms = _Terms.of(given, places, weights).quantized(call, scale)
-    return _activated(call, terms, _einsum_bias(call, out, at))
+    terms = Terms.of(given, places, weights).quantized(call, scale)
+    return activated(call, terms, _einsum_bias(call, out, at))
 
 
 def conv(call: LayerCall, place: Place) -> Account:
@@ -137,8 +138,8 @@ def conv(call: LayerCall, place: Place) -> Account:
     weights = [
         kernel[(*offset, channel, unit)] for offset, _ in window.inside for channel in range(inside)
     ]
-    terms = _Terms.of(given, places, weights, window.outside)
-    return _activated(call, terms, _bias(call)[unit])
+    terms = Terms.of(given, places, weights, window.outside)
+    return activated(call, terms, _bias(call)[unit])
 
 
 def depthwise_conv(call: LayerCall, place: Place) -> Account:
@@ -149,12 +150,12 @@ def depthwise_conv(call: LayerCall, place: Place) -> Account:
     window = Window.of(call, kernel.shape[:-2], tuple(spatial))
     places = [(*position, channel) for _, position in window.inside]
     weights = [kernel[(*offset, channel, which)] for offset, _ in window.inside]
-    terms = _Terms.of(given, places, weights, window.outside)
-    return _activated(call, terms, _bias(call)[unit])
+    terms = Terms.of(given, places, weights, window.outside)
+    return activated(call, terms, _bias(call)[unit])
 
 
-def _activated(
-    call: LayerCall, terms: _Terms, bias: float, sums: np.ndarray | None = None, at: int = 0
+def activated(
+    call: LayerCall, terms: Terms, bias: float, sums: np.ndarray | None = None, at: int = 0
 ) -> Account:
     """Return the account of the activation of a sum of products.
 

@@ -49,19 +49,49 @@ class Window:
         if call.arguments.get("data_format") == "channels_first":
             raise not_covered(call.name, "channels-first inputs")
         given = call.operand.values
-        strides = _each(call.arguments.get("strides") or list(sizes), len(sizes))
-        dilations = _each(call.arguments.get("dilation_rate", 1), len(sizes))
-        axes = []
-        for axis, size in enumerate(sizes):
-            length, stride, dilation = given.shape[axis], strides[axis], dilations[axis]
+        strides = each(call.arguments.get("strides") or list(sizes), len(sizes))
+        dilations = each(call.arguments.get("dilation_rate", 1), len(sizes))
+        before = []
+        for size, length, stride, dilation in zip(
+            sizes, given.shape, strides, dilations, strict=False
+        ):
             if min(size, stride, dilation) < 1:
                 raise ValueError("a window without positions")
             reach = (size - 1) * dilation
-            before = {
+            padding = {
                 "valid": 0,
                 "causal": reach,
                 "same": max((math.ceil(length / stride) - 1) * stride + reach + 1 - length, 0) // 2,
             }[call.arguments.get("padding", "valid")]
+            before.append(padding)
+        return cls.at(place, sizes, given.shape, strides, dilations, before)
+
+    @classmethod
+    def at(
+        cls,
+        place: Place,
+        sizes: Sequence[int],
+        lengths: Sequence[int],
+        strides: Sequence[int],
+        dilations: Sequence[int],
+        paddings: Sequence[int],
+    ) -> Window:
+        """Return the window of a position of the output.
+
+        Parameters
+        ----------
+        place
+            Position in the output, without the channel.
+        sizes, lengths, strides, dilations, paddings
+            Size of the window, length of the input, and steps along each axis; the number of padded
+            positions before the first one of the input.
+        """
+        axes = []
+        for axis, size in enumerate(sizes):
+            length, stride, dilation = lengths[axis], strides[axis], dilations[axis]
+            if min(size, stride, dilation) < 1:
+                raise ValueError("a window without positions")
+            before = paddings[axis]
             start = place[axis] * stride - before
             first, end = -(start // dilation), -((start - length) // dilation)  # within the input
             offsets = range(max(first, 0), min(end, size))
@@ -75,27 +105,27 @@ class Window:
 
 def max_pooling(call: LayerCall, place: Place) -> Account:
     """Return the account of the largest value of a window."""
-    return _pooled(call, _window_places(call, place), largest=True)
+    return pooled(call, _window_places(call, place), largest=True)
 
 
 def average_pooling(call: LayerCall, place: Place) -> Account:
     """Return the account of the mean of a window, without positions beyond the edge."""
-    return _pooled(call, _window_places(call, place), largest=False)
+    return pooled(call, _window_places(call, place), largest=False)
 
 
 def global_max_pooling(call: LayerCall, place: Place) -> Account:
     """Return the account of the largest value of a channel."""
-    return _pooled(call, _channel_places(call, place), largest=True)
+    return pooled(call, _channel_places(call, place), largest=True)
 
 
 def global_average_pooling(call: LayerCall, place: Place) -> Account:
     """Return the account of the mean of a channel, without masked positions."""
-    return _pooled(call, _channel_places(call, place), largest=False)
+    return pooled(call, _channel_places(call, place), largest=False)
 
 
 def _window_places(call: LayerCall, place: Place) -> list[Place]:
     *spatial, channel = place
-    sizes = _each(call.arguments["pool_size"], len(spatial))
+    sizes = each(call.arguments["pool_size"], len(spatial))
     window = Window.of(call, sizes, tuple(spatial))
     return [(*position, channel) for _, position in window.inside]
 
@@ -109,17 +139,30 @@ def _channel_places(call: LayerCall, place: Place) -> list[Place]:
     return [(*at, place[-1]) for at in np.ndindex(spatial) if kept[at]]
 
 
-def _pooled(call: LayerCall, places: list[Place], *, largest: bool) -> Account:
+def pooled(call: LayerCall, places: Sequence[Place], *, largest: bool, among: int = 0) -> Account:
+    """Return the account of the largest value of some, or of their mean.
+
+    Parameters
+    ----------
+    call, places
+        The call, and the positions in its input.
+    largest
+        Whether it is the largest value.
+    among
+        The number that the sum is divided by; 0 for the number of positions.
+    """
     given, dtype = call.operands[0], call.dtype.type
     values = np.array([given.values[one] for one in places], np.float64)
     terms = table_of([given.label(one) for one in places], input=values.astype(dtype))
     if largest:
         value = float(values.max())
         return Account(terms, [("largest", dtype(value))], value, 0.0, 0, summed=False)
-    value, size = float(values.mean()), float(np.abs(values).sum())
-    steps = [("sum", dtype(values.sum())), (f"mean of {len(values)}", dtype(value))]
+    count = among or len(values)
+    value, size = float(values.sum() / count), float(np.abs(values).sum())
+    steps = [("sum", dtype(values.sum())), (f"mean of {count}", dtype(value))]
     return Account(terms, steps, value, size, len(values))
 
 
-def _each(value: int | Sequence[int], axes: int) -> list[int]:
+def each(value: int | Sequence[int], axes: int) -> list[int]:
+    """Return a number for each axis, given one for all or one for each."""
     return [value] * axes if isinstance(value, int) else [int(one) for one in value]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 if TYPE_CHECKING:
     import numpy as np
 
+    from runner.engines.settings import Backend
+
 Found = TypeVar("Found")
 Result = TypeVar("Result")
 
@@ -75,6 +77,8 @@ class Traced(Generic[Found]):
         Objects that it needs, kept from being deleted with the layers that the trace made.
     largest
         Path of the operation with the largest result for the traced batch, and its bytes.
+    rows
+        Number of samples of the batches that it takes; ``None`` if it takes batches of any size.
     """
 
     function: Callable[[list[Any], Any], tuple[list[Any], list[Any], list[Any]]]
@@ -85,6 +89,7 @@ class Traced(Generic[Found]):
     fixed_axes: frozenset[int] = frozenset()
     kept: tuple[Any, ...] = ()
     largest: tuple[str, int] = ("", 0)
+    rows: int | None = None
 
     def __call__(self, values: list[Any], batch: Any) -> Pass[Found]:
         """Run the pass."""
@@ -218,8 +223,10 @@ class Engine(Protocol):
 
     def trace(
         self, forward: Callable[[list[Any], Any], Pass[Found]], values: list[Any], batch: Any
-    ) -> Traced[Found]:
-        """Trace a forward pass for batches of any size; raises what `forward` raises.
+    ) -> Traced[Found] | None:
+        """Trace a forward pass; raises what `forward` raises.
+
+        Returns ``None`` if the framework compiles nothing, so that each pass runs Python code.
 
         Parameters
         ----------
@@ -249,6 +256,12 @@ class Engine(Protocol):
             Called with each variable of the framework that is read in that thread.
         """
 
+    def noting_origins(self) -> AbstractContextManager[None]:
+        """Note in the scope how tensors are computed, if nothing else tells it.
+
+        It slows a pass down: `derivation` and its like tell less of passes outside the scope.
+        """
+
     def differentiated(
         self, run: Callable[[Marks], tuple[Any, Result]]
     ) -> tuple[Result, Gradients]:
@@ -257,7 +270,9 @@ class Engine(Protocol):
         Parameters
         ----------
         run
-            Function that runs the pass; returns the loss, and a result that is passed on.
+            Function that runs the pass; returns the loss, and a result that is passed on. It may
+            be called again: it then runs the pass again from the same state, and its result is
+            not used.
         """
 
     # What is known of how a tensor was computed
@@ -310,8 +325,8 @@ class Engine(Protocol):
     def start(self) -> None:
         """Initialize the devices, which writes log lines."""
 
-    def read_settings(self) -> dict[str, Any]:
-        """Return the fields of `runner.model.backend.Backend` except the name."""
+    def read_settings(self) -> Backend:
+        """Return the settings of the framework."""
 
     def deterministic(self) -> AbstractContextManager[None]:
         """Allow only deterministic operations inside the scope."""

@@ -18,7 +18,7 @@ from runner.engines.tensorflow.tensors import (
     shape_of,
     unfit,
 )
-from runner.engines.tensorflow.tracing import exact, lanes, trace, watching
+from runner.engines.tensorflow.tracing import exact, lanes, noting_origins, trace, watching
 from runner.engines.tensorflow.variables import (
     is_variable,
     module_types,
@@ -51,6 +51,7 @@ __all__ = [
     "module_types",
     "name_of",
     "noting_changes",
+    "noting_origins",
     "plain_types",
     "plain_variables",
     "random_streams",

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-_MOST_TENSORS = 100
-_MOST_NUMBERS = 16
+from runner.engines.describing import Of, UnknownOperation, constant, described, part
 
 _PASSING = ("CheckNumerics", "EnsureShape", "Identity", "PreventGradient", "StopGradient")
 
@@ -40,47 +39,31 @@ _ELEMENTWISE = frozenset(
 )
 
 
-class _Unknown(Exception):
-    """Raised with the name of an operation that cannot be described."""
-
-
 def derivation(
     tensor: Any, source: Callable[[Any], dict[str, Any] | None]
 ) -> dict[str, Any] | None:
     """Describe how a tensor was computed from named tensors; see `runner.engines.engine`."""
     if tf.executing_eagerly():
         return None
-    described = 0
-
-    def counted(one: Any) -> dict[str, Any] | None:
-        nonlocal described
-        described += 1
-        if described > _MOST_TENSORS:
-            raise _Unknown(f"{one.op.type} at the end of many operations")
-        return None if one is tensor else source(one)
-
-    try:
-        return _described(tensor, counted)
-    except _Unknown as error:
-        return {"unknown": str(error)}
+    return described(tensor, source, _computed, _name_of)
 
 
-def _described(tensor: Any, source: Callable[[Any], dict[str, Any] | None]) -> dict[str, Any]:
-    if (found := source(tensor)) is not None:
-        return found
+def _name_of(tensor: Any) -> str:
+    return "Const" if hasattr(tensor, "numpy") else str(tensor.op.type)
+
+
+def _computed(tensor: Any, of: Of) -> dict[str, Any]:
     if hasattr(tensor, "numpy"):
-        return _constant(tensor)
+        return constant(tensor)
     values = tf.get_static_value(tensor)
     if values is not None:
-        return _constant(values)
+        return constant(values)
     operation = tensor.op
     given: Sequence[Any] = operation.inputs
-
-    def of(*tensors: Any) -> list[dict[str, Any]]:
-        return [_described(one, source) for one in tensors]
-
     if operation.type in _PASSING:
         return of(given[0])[0]
+    if operation.type == "IdentityN":  # a function with a gradient of its own
+        return of(given[tensor.value_index])[0]
     if operation.type in _ENTRY_BY_ENTRY:
         return {"operation": _ENTRY_BY_ENTRY[operation.type], "of": of(*given)}
     if operation.type in ("Softmax", "LogSoftmax"):
@@ -97,9 +80,7 @@ def _described(tensor: Any, source: Callable[[Any], dict[str, Any] | None]) -> d
     return _moved_or_multiplied(tensor, operation, of)
 
 
-def _moved_or_multiplied(
-    tensor: Any, operation: Any, of: Callable[..., list[dict[str, Any]]]
-) -> dict[str, Any]:
+def _moved_or_multiplied(tensor: Any, operation: Any, of: Of) -> dict[str, Any]:
     given = operation.inputs
     match operation.type:
         case "Cast":
@@ -110,7 +91,7 @@ def _moved_or_multiplied(
             if None in shape[1:]:  # as for (batch, -1, 8): at most one length may be unknown
                 known = tf.get_static_value(given[1], partial=True)
                 if known is None or None in list(known)[1:]:
-                    raise _Unknown(operation.type)
+                    raise UnknownOperation(operation.type)
                 shape = [None, *map(int, list(known)[1:])]
             return {"operation": name, "of": of(given[0]), "shape": shape}
         case "Transpose":
@@ -124,12 +105,13 @@ def _moved_or_multiplied(
             return {"operation": "stack", "of": of(*given), "axis": axis}
         case "Unpack":
             axis = int(operation.get_attr("axis"))
-            return _part(of(given[0]), given[0], axis, tensor.value_index)
+            return part(of(given[0])[0], given[0].shape.rank, axis, tensor.value_index)
         case "Split":
             axis = int(_static(given[0], operation))
             size = given[1].shape[axis] // operation.get_attr("num_split")
             start = size * tensor.value_index
-            return _part(of(given[1]), given[1], axis, {"slice": [start, start + size, None]})
+            key = {"slice": [start, start + size, None]}
+            return part(of(given[1])[0], given[1].shape.rank, axis, key)
         case "StridedSlice":
             return {"operation": "get_item", "of": of(given[0]), "key": _key(operation)}
         case "GatherV2":
@@ -144,13 +126,7 @@ def _moved_or_multiplied(
         case "Einsum":
             equation = operation.get_attr("equation").decode()
             return {"operation": "einsum", "of": of(*given), "subscripts": equation}
-    raise _Unknown(operation.type)
-
-
-def _part(of: list[dict[str, Any]], whole: Any, axis: int, key: Any) -> dict[str, Any]:
-    everything = {"slice": [None, None, None]}
-    axis %= whole.shape.rank
-    return {"operation": "get_item", "of": of, "key": [*[everything] * axis, key]}
+    raise UnknownOperation(operation.type)
 
 
 def _key(operation: Any) -> list[Any]:
@@ -182,22 +158,8 @@ def _key(operation: Any) -> list[Any]:
 def _static(tensor: Any, operation: Any) -> Any:
     values = tf.get_static_value(tensor)
     if values is None:
-        raise _Unknown(operation.type)
+        raise UnknownOperation(operation.type)
     return values
-
-
-def _constant(values: Any) -> dict[str, Any]:
-    array = np.asarray(values)
-    if array.dtype.kind not in "biuf":
-        raise _Unknown(f"Const of {array.dtype}")
-    if array.size <= _MOST_NUMBERS and np.isfinite(array.astype(float)).all():
-        return {"constant": array.tolist(), "dtype": array.dtype.name}
-    if array.ndim == 1 and array.size > 1:
-        step = array[1] - array[0]
-        if np.array_equal(array, array[0] + step * np.arange(array.size)):
-            ends = [array[0].item(), (array[-1] + step).item(), step.item()]
-            return {"range": ends, "dtype": array.dtype.name}
-    raise _Unknown(f"Const of shape {array.shape}")
 
 
 def before_casts(tensor: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -26,9 +26,10 @@ _TracedFunction: Any = type(tf.function(lambda: None))
 
 _NO_SCOPE = re.compile(r"[^A-Za-z0-9_./-]")
 
-# Passes of TensorFlow's optimizer that change arithmetic depending on the requested tensors:
-# x * a * b becomes x * (a * b) unless x * a is requested too.
-_REWRITES = ("remapping", "arithmetic_optimization", "constant_folding")
+# TensorFlow's graph optimizer changes arithmetic depending on the requested tensors: x * a * b
+# becomes x * (a * b) unless x * a is requested too. A first pass takes half as long without it, and
+# later ones as long.
+_OPTIMIZER = "disable_meta_optimizer"
 _rewriting = ContextVar("_rewriting", default=True)
 
 
@@ -54,15 +55,28 @@ def trace(
     example = passes[-1]
     fixed = {place for place, tensor in enumerate(example.tensors) if tensor.shape[0] is not None}
     return Traced(
-        function,
+        _without_checks(function),
         example,
         changed_by(function.graph),
         runs_python(function.graph),
         varies(function.graph),
         frozenset(fixed),
         tuple(function.graph.variables),
-        _largest(function.graph, len(keras.tree.flatten(batch)[0])),
+        _largest(function.outputs, len(keras.tree.flatten(batch)[0])),
     )
+
+
+def _without_checks(function: Any) -> Callable[[list[Any], Any], Any]:
+    """Return what calls a traced function without comparing its arguments with its signature.
+
+    The comparison takes about as long as a pass of a small model.
+    """
+
+    def run(values: list[Any], batch: Any) -> Any:
+        inputs = [tensor for tensor in keras.tree.flatten(batch) if tensor is not None]
+        return function._call_flat([*values, *inputs], function.captured_inputs)
+
+    return run
 
 
 def _is_of(graph: Any, value: Any) -> bool:
@@ -70,15 +84,24 @@ def _is_of(graph: Any, value: Any) -> bool:
     return isinstance(value, tf.Tensor) and is_passed(value) and value.graph is graph
 
 
-def _largest(graph: Any, rows: int) -> tuple[str, int]:
-    """Return the operation with the largest result if a batch has `rows` samples, and its bytes."""
+def _largest(outputs: Iterable[Any], rows: int) -> tuple[str, int]:
+    """Return the operation with the largest result if a batch has `rows` samples, and its bytes.
+
+    TensorFlow computes only what leads to the outputs.
+    """
+    operations = {tensor.op for tensor in outputs}
+    waiting = [*operations]
+    while waiting:
+        before = {tensor.op for tensor in waiting.pop().inputs} - operations
+        operations |= before
+        waiting += before
     sizes = {
         operation.name: tensor.dtype.size
         * math.prod(
             (1 if axis else rows) if length is None else length
             for axis, length in enumerate(tensor.shape)
         )
-        for operation in graph.get_operations()
+        for operation in operations
         for tensor in operation.outputs
         if tensor.shape.rank is not None
     }
@@ -87,9 +110,9 @@ def _largest(graph: Any, rows: int) -> tuple[str, int]:
 
 @contextlib.contextmanager
 def exact() -> Iterator[None]:
-    """Prevent TensorFlow from fusing operations of different layers inside the scope.
+    """Prevent TensorFlow from rewriting graphs inside the scope.
 
-    Which operations it fuses depends on the requested tensors, and a fused operation rounds
+    Which operations it fuses or regroups depends on the requested tensors, and the result rounds
     differently: without this, a value would depend on which others are captured. A capture
     enters it for every batch; enter it once around many batches to save the switching.
     """
@@ -97,15 +120,14 @@ def exact() -> Iterator[None]:
         yield
         return
     options = tf.config.optimizer
-    found = options.get_experimental_options()
-    before = {name: found.get(name, True) for name in _REWRITES}
-    options.set_experimental_options(dict.fromkeys(_REWRITES, False))
+    before = options.get_experimental_options().get(_OPTIMIZER, False)
+    options.set_experimental_options({_OPTIMIZER: True})
     token = _rewriting.set(False)
     try:
         yield
     finally:
         _rewriting.reset(token)
-        options.set_experimental_options(before)
+        options.set_experimental_options({_OPTIMIZER: before})
 
 
 @contextlib.contextmanager
@@ -147,3 +169,7 @@ def watching(is_mine: Callable[[], bool], was_read: Callable[[Any], None]) -> It
         noting_reads(lambda variable: was_read(variable) if is_mine() else None),
     ):
         yield
+
+
+noting_origins = contextlib.nullcontext
+"""Nothing has to be noted: the graph tells how a tensor is computed."""

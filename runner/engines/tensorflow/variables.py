@@ -66,7 +66,7 @@ def plain_variables(
     """Yield the ``tf.Variable`` objects in an object's attributes, each once, with their names."""
     for key, value in attributes.items():
         # TensorFlow keeps the contents of its checkpoints under such names.
-        if str(key).startswith("_self_") or id(value) in seen:
+        if not _may_hold(value) or str(key).startswith("_self_") or id(value) in seen:
             continue
         name = f"{prefix}{key}"
         if is_variable(value):
@@ -101,6 +101,17 @@ def noting_reads(note: Callable[[Any], None]) -> Iterator[None]:
         patched(pywrap_tfe, TFE_Py_FastPathExecute=fast_execute),
     ):
         yield
+
+
+_holding: dict[tuple[type, type], bool] = {}
+
+
+def _may_hold(value: Any) -> bool:
+    """Return whether a value is a variable or a container, asked once for each class."""
+    key = type(value), value.__class__  # the second is what a wrapper passes itself off as
+    if key not in _holding:
+        _holding[key] = is_variable(value) or _held_by(value) is not None
+    return _holding[key]
 
 
 def _held_by(value: Any) -> Mapping[Any, Any] | None:

@@ -1,0 +1,1 @@
+"""Modules of PyTorch, as a capture sees them."""

@@ -1,0 +1,248 @@
+"""Tensors of PyTorch: their value at one moment, which have a table, and what is stored of them."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import torch
+
+from runner.capture.reductions import reduced
+from runner.engines.torch.origins import Origin, name_of, version_of
+from runner.errors import InputError
+from runner.tensors import TensorSpec, unit_axis_of
+
+
+class Value:
+    """The value of a tensor at one moment of a pass.
+
+    A later operation may overwrite a tensor (``ReLU(inplace=True)``), so that one tensor can have
+    several values in a pass.
+
+    Attributes
+    ----------
+    shape, dtype
+        Those of the tensor.
+    data
+        A tensor with the value; ``None`` if the value is not kept.
+    origin
+        Where it came from, if that is known.
+    """
+
+    def __init__(self, tensor: torch.Tensor, origin: Origin | None = None) -> None:
+        self._holders = [(weakref.ref(tensor), version_of(tensor))]
+        self.shape = tuple(tensor.shape)
+        self.dtype = tensor.dtype
+        self.opaque = _opaque(tensor)
+        self.data: torch.Tensor | None = None
+        self.origin = origin
+        self._shared: tuple[torch.Tensor, int] | None = None
+
+    def is_of(self, tensor: torch.Tensor) -> bool:
+        """Return whether a tensor is the one of this value, and still has it."""
+        version = version_of(tensor)
+        return version != -1 and any(
+            held() is tensor and known == version for held, known in self._holders
+        )
+
+    def also_of(self, copied: torch.Tensor) -> None:
+        """Note that a copy of the tensor has this value too."""
+        self._holders.append((weakref.ref(copied), version_of(copied)))
+
+    def keep(self, tensor: torch.Tensor, *, copied: bool) -> None:
+        """Keep the value of a tensor that has it, as a copy or sharing its memory."""
+        if self.data is None and self.opaque is None:
+            version = version_of(tensor)
+            copied = copied or version == -1
+            data = tensor.detach() if tensor.requires_grad else tensor
+            self.data = data.clone() if copied else data
+            self._shared = None if copied else (tensor, version)
+
+    @property
+    def is_overwritten(self) -> bool:
+        """Whether an operation has overwritten the kept value since."""
+        return self._shared is not None and version_of(self._shared[0]) != self._shared[1]
+
+
+class Values:
+    """The values of the tensors of one pass: one object for each value of a tensor.
+
+    Parameters
+    ----------
+    origin_of
+        Function that returns where the present value of a tensor came from, if it is known.
+    """
+
+    def __init__(self, origin_of: Callable[[torch.Tensor], Origin | None]) -> None:
+        self._origin_of = origin_of
+        self._known: dict[int, Value] = {}
+
+    def of(self, tensor: torch.Tensor) -> Value:
+        """Return the present value of a tensor."""
+        value = self._known.get(id(tensor))
+        if value is None or not value.is_of(tensor):
+            value = self._known[id(tensor)] = Value(tensor, self._origin_of(tensor))
+        return value
+
+    def add(self, copied: torch.Tensor, value: Value) -> None:
+        """Take a copy of a tensor for the same value."""
+        self._known[id(copied)] = value
+        value.also_of(copied)
+
+
+def is_tensor(value: Any) -> bool:
+    """Return whether a value of a pass is a tensor, dense or not."""
+    return isinstance(value, Value)
+
+
+def unfit(tensor: Any, it: str, rows: int | None) -> str | None:  # noqa: ARG001
+    """Return why a value of a pass has no table, or ``None``."""
+    if not isinstance(tensor, Value):
+        return f"opaque: {it} is a {type(tensor).__name__}, not a tensor"
+    if tensor.opaque is not None:
+        return f"opaque: {it} is {tensor.opaque}"
+    if not tensor.shape:
+        return f"no sample axis: {it} has shape ()"
+    return None
+
+
+def stored(tensor: Any, spec: TensorSpec, dtype: str | None) -> torch.Tensor:
+    """Return the data of a value reduced as `spec` says and cast to a dtype, if it is floating."""
+    return stored_data(tensor.data, spec, dtype)
+
+
+def stored_data(data: torch.Tensor, spec: TensorSpec, dtype: str | None) -> torch.Tensor:
+    """Return data reduced as `spec` says and cast to a dtype, if it is floating."""
+    if spec.reduction is not None:
+        unit_axis = unit_axis_of(spec.axes, data.ndim - 1)
+        data = reduced(data, spec.reduction, spec.name, unit_axis, _OPERATIONS)
+    cast = dtype is not None and data.dtype.is_floating_point
+    return data.to(getattr(torch, str(dtype))) if cast else data
+
+
+def is_storable(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor has values that NumPy can hold."""
+    return _opaque(tensor) is None
+
+
+def unfit_weight(variable: torch.Tensor) -> str | None:
+    """Return why a parameter or buffer has no table, or ``None``."""
+    opaque = _opaque(variable)
+    return None if opaque is None else f"opaque: it is {opaque}"
+
+
+def is_plain(variable: torch.Tensor) -> bool:  # noqa: ARG001
+    """Return whether a variable is unknown to its library: none is."""
+    return False
+
+
+def described(variable: torch.Tensor) -> tuple[tuple[int, ...], str]:
+    """Return the shape of a parameter or buffer, and NumPy's name of its dtype."""
+    return tuple(variable.shape), name_of(variable.dtype)
+
+
+def as_tensor(array: Any, device: torch.device, floating: torch.dtype | None) -> torch.Tensor:
+    """Return an array as a tensor that a module takes.
+
+    Parameters
+    ----------
+    array
+        Numbers. Signed integers become int64, as PyTorch's own indices and labels are.
+    device
+        Where the module computes.
+    floating
+        The dtype of floating-point inputs; ``None`` to keep their own.
+    """
+    array = np.asarray(array)
+    if array.dtype.name == "bfloat16":
+        tensor = torch.from_numpy(array.view("int16").copy()).view(torch.bfloat16)
+    else:
+        tensor = torch.from_numpy(np.array(array))  # a module may overwrite its input
+    if tensor.dtype.is_floating_point and floating is not None:
+        tensor = tensor.to(floating)
+    if tensor.dtype in (torch.int8, torch.int16, torch.int32):
+        tensor = tensor.to(torch.int64)
+    return tensor.to(device)
+
+
+def as_arrays(tensors: Sequence[torch.Tensor]) -> list[np.ndarray]:
+    """Return the values of tensors, sharing their memory where possible."""
+    if any(tensor.is_cuda for tensor in tensors):
+        tensors = [tensor.detach().to("cpu", non_blocking=True) for tensor in tensors]
+        torch.cuda.synchronize()
+    return [_as_array(tensor) for tensor in tensors]
+
+
+def _as_array(tensor: torch.Tensor) -> np.ndarray:
+    tensor = tensor.contiguous()
+    if tensor.dtype == torch.bfloat16:
+        bits = tensor.view(torch.int16).numpy(force=True)
+        return np.asarray(bits.view(ml_dtypes.bfloat16))
+    return np.asarray(tensor.numpy(force=True))
+
+
+def _opaque(tensor: torch.Tensor) -> str | None:
+    """Return what a tensor is if it has no values that NumPy can hold."""
+    if tensor.is_nested:
+        return "a nested tensor"
+    if tensor.layout != torch.strided:
+        return "a sparse tensor"
+    if tensor.is_quantized:
+        return "a quantized tensor"
+    if tensor.is_meta:
+        return "a tensor on the device meta, without values"
+    return None if tensor.dtype in _WITH_TABLE else f"of type {name_of(tensor.dtype)}"
+
+
+_WITH_TABLE = {
+    getattr(torch, name)
+    for name in (
+        *("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
+        *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
+    )
+}
+
+
+class _Operations:
+    """The operations that reductions use, under the names of ``keras.ops``."""
+
+    matmul = staticmethod(torch.matmul)
+    reshape = staticmethod(torch.reshape)
+
+    @staticmethod
+    def mean(tensor: torch.Tensor, axis: tuple[int, ...]) -> torch.Tensor:
+        if not (tensor.dtype.is_floating_point or tensor.dtype.is_complex):
+            tensor = tensor.to(torch.float32)
+        return tensor.mean(dim=axis)
+
+    @staticmethod
+    def max(tensor: torch.Tensor, axis: tuple[int, ...]) -> torch.Tensor:
+        return tensor.amax(dim=axis)
+
+    @staticmethod
+    def min(tensor: torch.Tensor, axis: tuple[int, ...]) -> torch.Tensor:
+        return tensor.amin(dim=axis)
+
+    @staticmethod
+    def sum(tensor: torch.Tensor, axis: tuple[int, ...]) -> torch.Tensor:
+        return tensor.sum(dim=axis)
+
+    @staticmethod
+    def std(tensor: torch.Tensor, axis: tuple[int, ...]) -> torch.Tensor:
+        if not (tensor.dtype.is_floating_point or tensor.dtype.is_complex):
+            tensor = tensor.to(torch.float32)
+        return tensor.std(dim=axis, correction=0)
+
+    @staticmethod
+    def cast(values: Any, dtype: str) -> torch.Tensor:
+        return torch.as_tensor(values).to(getattr(torch, dtype))
+
+    def __getattr__(self, name: str) -> Any:
+        message = f"a reduction needs `keras.ops.{name}`, which modules of PyTorch do not have"
+        raise InputError.of("capture.reduce", message, "choose another reduction for them")
+
+
+_OPERATIONS = _Operations()
