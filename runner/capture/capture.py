@@ -4,40 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
-import keras
 import numpy as np
 
-from runner.capture.batches import Shown, has_fixed_batches
-from runner.capture.failures import explained, in_one_line
-from runner.capture.forward import Forward, Found
+from runner.capture.batches import Shown
+from runner.capture.changing import Changes
 from runner.capture.inventory import Inventory, Layer
+from runner.capture.model_libraries import library_of
 from runner.capture.selection import Selection
-from runner.capture.state import State, first_call
-from runner.engines.engine import Traced
-from runner.errors import RunError, RunnerError
-from runner.model.backend import framework
-from runner.model.keras_internals import all_layers, global_generator
-from runner.sizes import check_memory
+from runner.errors import RunError
 from runner.tensors import TensorSpec
 
 
 class Capture:
     """A model prepared for capturing every layer's output, batch by batch.
 
-    The forward pass is traced once into a function that returns all selected tensors; if it
-    cannot be traced, it runs eagerly. Either way the model is unchanged afterwards: Keras's
-    variables are passed as arguments, and all other changes are undone (see
-    `runner.capture.state`). State that changes is carried from batch to batch here.
+    The model is unchanged afterwards. Its library runs the forward passes, and carries state that
+    changes from batch to batch (see `runner.capture.model_library.Passes`).
 
     Parameters
     ----------
     model
-        Any Keras model. One that is not built yet is built by calling it on the inputs.
+        Any model of a library in `runner.capture.model_libraries`.
     batch
         The first batch: a `Shown`, or its inputs alone. Later batches must have the same shapes.
     selection
@@ -48,16 +39,22 @@ class Capture:
         Takes the estimated cost of a pass per sample, and returns a larger
         first batch, or ``None``. That batch is shown instead, unless the
         model cannot be called on it or a value has another number of rows.
+    loss
+        The loss with which gradients are computed; ``None`` for the model's own.
+    changes
+        What is done to the tensors that calls return, with the patches of the batches.
 
     Attributes
     ----------
+    library : Library
+        The functions of the model's library.
     tensors : tuple[TensorSpec, ...]
         The captured tensors with one row per sample, in call order.
     lost : dict[TensorSpec, str]
         The tensors of `tensors` that a later batch showed to fit no table, each with the
         reason.
-    weights : tuple[tuple[TensorSpec, keras.Variable], ...]
-        The selected weights of every layer, in call order.
+    weights : tuple[tuple[TensorSpec, Any], ...]
+        The selected weights of every layer with their variables, in call order.
     aliases : tuple[tuple[TensorSpec, TensorSpec], ...]
         Selected tensors that are identical to one of `tensors` or `weights`, each with
         that one.
@@ -71,11 +68,15 @@ class Capture:
         The tensors of `tensors` whose first axis has the length of the first batch fixed by
         the model's code: it may or may not be the sample axis.
     cost : int
-        The estimated cost of a pass per sample (see `runner.capture.cost`).
+        The estimated cost of a pass per sample (see `runner.keras_models.cost`).
     varies : bool
         Whether showing a batch twice may give different values.
     outputs : tuple[str, ...]
         Names of the activations that the model itself returns.
+    heads : tuple[Heads, ...]
+        The heads of all calls of attention layers.
+    refused_heads : tuple[tuple[TensorSpec, str], ...]
+        The layers whose heads cannot be changed, and the reason in words.
     eager_because : str or None
         Why the forward pass could not be traced.
 
@@ -90,55 +91,46 @@ class Capture:
 
     def __init__(
         self,
-        model: keras.Model,
+        model: Any,
         batch: Any,
         selection: Selection | None = None,
         *,
         training: bool = False,
         enlarged: Callable[[int], Shown | None] | None = None,
+        loss: Any = None,
+        changes: Changes | None = None,
     ) -> None:
         self.model = model
         self._selection = selection or Selection()
         batch = Shown.of(batch)
-        if not all(layer.built for layer in all_layers(model)):
-            with first_call(model), explained():
-                model(batch.inputs, training=False)
-        self._state = State(model)
-        self._variables: list[keras.Variable] = model.variables  # grows when more are found
-        forward = Forward(model, self._selection, training, batch.samples)
-        self._forward = functools.partial(forward, self._variables)
-        self._values: list[Any] = []
-        self.refresh()
+        self.library = library_of(model)
+        self._passes = self.library.passes_of(
+            model, batch, self._selection, training=training, loss=loss, changes=changes
+        )
         self._expected: list[tuple[str, str]] | None = None
-        self._traced, self.eager_because = self._trace(batch)
-        if self._traced is not None:
-            operation, size = self._traced.largest
-            check_memory(_layer_of(model, operation), size, copies=2)  # two batches are compared
         self._begin(*self._first_pass(batch, enlarged))
 
     def begin(self, batch: Shown) -> None:
         """Show another first batch, before any tensor was left out."""
-        self.refresh()
+        self.rewind()
         self._begin(batch.samples, *self._run(batch))
 
     def _first_pass(
         self, batch: Shown, enlarged: Callable[[int], Shown | None] | None
     ) -> tuple[int, Inventory, list[np.ndarray]]:
         passed = None
-        if self._traced is not None:
-            self.cost = self._traced.example.found.cost
-        else:  # only a pass tells its cost
+        if self._passes.cost is None:  # only a pass tells its cost
             passed = self._run(batch)
             self._expect(passed[0])
         larger = None if enlarged is None else enlarged(self.cost)
         if larger is not None:
             passed, rows = None, larger.samples
-            self.refresh()
+            self.rewind()
             with contextlib.suppress(RunError):
                 found, arrays = self._run(larger)
                 if all(array.shape[:1] == (rows,) for array in arrays):
                     return rows, found, arrays
-            self.refresh()
+            self.rewind()
         return batch.samples, *(passed or self._run(batch))
 
     def _begin(self, rows: int, found: Inventory, arrays: list[np.ndarray]) -> None:
@@ -153,8 +145,10 @@ class Capture:
         ]
         self.first: list[np.ndarray] = arrays
         self.lost: dict[TensorSpec, str] = {}
-        self.weights: tuple[tuple[TensorSpec, keras.Variable], ...] = tuple(found.weights)
+        self.weights: tuple[tuple[TensorSpec, Any], ...] = tuple(found.weights)
         self.outputs = found.outputs
+        self.heads = tuple(found.heads)
+        self.refused_heads = tuple(found.refused_heads)
         self.plain_variables = tuple(found.plain_variables)
         self.leave_out(
             {
@@ -163,8 +157,7 @@ class Capture:
                 if array.shape[:1] != (rows,)
             }
         )
-        traced = self._traced
-        fixed = traced.fixed_axes if traced and not has_fixed_batches(self.model) else ()
+        fixed = self._passes.fixed_axes
         self.fixed_axes = frozenset(self._specs[place] for place in self._places if place in fixed)
 
     def _expect(self, found: Inventory) -> None:
@@ -212,15 +205,13 @@ class Capture:
         arrays = self._run(batch)[1]
         return [arrays[place] for place in self._places]
 
-    @contextlib.contextmanager
-    def aside(self) -> Iterator[None]:
+    def aside(self) -> AbstractContextManager[None]:
         """Show batches inside the scope without affecting later ones."""
-        values, carried = list(self._values), self._state.carried
-        try:
-            yield
-        finally:
-            values += framework().values_of(self._variables[len(values) :])
-            self._values, self._state.carried = values, carried
+        return self._passes.aside()
+
+    def held(self, batch: Shown) -> Shown:
+        """Return a batch in the memory of the framework, to show it or parts of it often."""
+        return self._passes.held(batch)
 
     def leave_out(self, reasons: dict[TensorSpec, str]) -> None:
         """Stop capturing some of `tensors`.
@@ -247,6 +238,12 @@ class Capture:
         self.lost = {}
 
     @property
+    def returned(self) -> tuple[int, ...]:
+        """Places in `tensors` of what the model itself returns, if the selection asks for it."""
+        kept = {place: at for at, place in enumerate(self._places)}
+        return tuple(kept[place] for place in self._inventory.returned if place in kept)
+
+    @property
     def aliases(self) -> tuple[tuple[TensorSpec, TensorSpec], ...]:
         """Selected tensors that are identical to one of `tensors` or `weights`, with that one."""
         shaped = [
@@ -267,74 +264,52 @@ class Capture:
         return tuple(self._inventory.layers.values())
 
     @property
+    def eager_because(self) -> str | None:
+        """Why the forward pass could not be traced."""
+        return self._passes.eager_because
+
+    @property
+    def cost(self) -> int:
+        """The estimated cost of a pass per sample."""
+        return self._passes.cost or 0
+
+    @property
+    def sample_bytes(self) -> int | None:
+        """The size of the largest result of the pass per sample; ``None`` if it is not known."""
+        return self._passes.sample_bytes
+
+    @property
     def carries_state(self) -> bool:
-        """Whether the last pass changed a variable or a table that the next pass reads."""
-        return self._moves or self._state.carries_resources
+        """Whether the last pass changed a value that the next pass reads."""
+        return self._passes.carries_state
 
     @property
     def varies(self) -> bool:
         """Whether showing a batch twice may give different values."""
-        return self._traced is None or self._traced.varies or self.carries_state
+        return self._passes.varies
 
     @property
     def draws_outside(self) -> bool:
         """Whether a random stream outside the model changes its values."""
-        return len(self._variables) > len(self.model.variables)
+        return self._passes.draws_outside
 
     def refresh(self) -> None:
-        """Reload the model's current state; the state carried here is discarded."""
-        self._state.forget()
-        own, users = self._state.generator, global_generator()
-        variables = [
-            users.state if own is not None and users and variable is own.state else variable
-            for variable in self._variables
-        ]
-        self._values = framework().values_of(variables)
+        """Reload the model's current state; the state carried from pass to pass is discarded."""
+        self._passes.refresh()
 
-    def _trace(self, batch: Shown) -> tuple[Traced[Found] | None, str | None]:
-        try:
-            with self._state.trace():
-                traced = framework().trace(self._forward, self._values, batch)
-            if assigned := traced.example.found.assigned:  # it drew from Keras's global stream
-                self._variables += [variable for variable, _ in assigned]
-                self.refresh()
-                with self._state.trace():
-                    traced = framework().trace(self._forward, self._values, batch)
-        except RunnerError:
-            raise
-        except Exception as error:  # any error; a real one is raised again by the eager pass
-            return None, in_one_line(error)
-        self._state.expect(traced.resources)
-        return traced, None
+    def rewind(self) -> None:
+        """Return to the state that the model had at the last `refresh`."""
+        self._passes.rewind()
 
     def _run(self, batch: Shown) -> tuple[Inventory, list[np.ndarray]]:
-        traced, state = self._traced, self._state
-        if traced is None:
-            around = state.python_pass()
-        elif traced.runs_python:
-            around = state.python_pass(every_thread=True)
-        else:
-            around = state.traced_pass()
-        with framework().exact(), explained(), around:
-            tensors = keras.tree.map_structure(
-                lambda array: None if array is None else framework().as_tensor(array), batch
-            )
-            passed = (traced or self._forward)(self._values, tensors)
-        found = [(spec.kind, spec.name) for spec in passed.found.inventory.tensors]
+        inventory, arrays = self._passes.run(batch)
+        found = [(spec.kind, spec.name) for spec in inventory.tensors]
         if self._expected is not None and found != self._expected:
             raise RunError(
                 "the model called other layers than for the first batch: "
                 + ", ".join(sorted({name for _, name in {*found} ^ {*self._expected}}))
             )
-        # Those of a trace were made while it was traced.
-        assigned = passed.found.assigned if traced is None else []
-        self.cost = passed.found.cost
-        self._moves = bool(passed.updates or assigned)
-        for place, value in passed.updates.items():
-            self._values[place] = value
-        self._variables += [variable for variable, _ in assigned]
-        self._values += [value for _, value in assigned]
-        return passed.found.inventory, [framework().as_array(tensor) for tensor in passed.tensors]
+        return inventory, arrays
 
 
 def _misfit(spec: TensorSpec, array: np.ndarray, rows: int) -> str:
@@ -345,13 +320,3 @@ def _misfit(spec: TensorSpec, array: np.ndarray, rows: int) -> str:
         f"no table: a sample has the shape {array.shape[1:]} in one batch, "
         f"and {spec.shape} in the first"
     )
-
-
-def _layer_of(model: keras.Model, operation: str) -> str:
-    """Return the layer that an operation of the traced pass belongs to, by its path."""
-    names = {layer.name for layer in all_layers(model)}
-    for part in reversed(operation.split("/")):
-        for name in (part, re.sub(r"_\d+$", "", part)):  # numbered if the name was used before
-            if name in names:
-                return name
-    return operation

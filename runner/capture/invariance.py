@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,8 +14,8 @@ from runner.capture.capture import Capture
 from runner.errors import RunError
 from runner.tensors import Invariance, TensorSpec
 
-# Number of bytes of rows compared at a time.
-_BLOCK = 2**22
+# Number of bytes compared at a time.
+_BLOCK = 2**18
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Comparison:
             sizes = self._shown()
         except RunError:  # which layers are called depends on the rest of the batch
             everything: dict[TensorSpec, Invariance | None] = dict.fromkeys(capture.tensors, "none")
-            name = str(capture.model.name)
+            name = capture.library.name_of(capture.model)
             return Findings(everything, {}, (self._count,), any_size=False, mixed_by=name)
         verdicts: dict[TensorSpec, Invariance | None] = {
             spec: self._verdicts.get(spec, "bitwise")
@@ -144,22 +145,22 @@ class Comparison:
     def _sizes(self) -> list[int]:
         if self.fixed:
             return [self._count] * len(self._halves)
-        cost = self.capture.cost
+        cost, lanes = self.capture.cost, self.capture.library.lanes()
         sizes: list[int] = []
         for part in self._halves:
-            wide = rounded_up(len(part))
-            if full_size(len(part), cost) != wide:  # too slow: repeat only the first half
+            wide = rounded_up(len(part), lanes)
+            if full_size(len(part), cost, lanes) != wide:  # too slow: repeat only the first half
                 wide = len(part) if sizes else 2 * len(part)
             sizes.append(wide)
         if all(size == self._count for size in sizes):
-            sizes[0] = rounded_up(self._count + 1)
+            sizes[0] = rounded_up(self._count + 1, lanes)
         return sizes
 
     def _show(self, sizes: list[int]) -> tuple[int, ...]:
         with self.capture.aside():
             for part, size in zip(self._halves, sizes, strict=True):
                 samples = np.resize(part, size)
-                self.capture.refresh()
+                self.capture.rewind()
                 batch = self.batch.taken(samples)
                 arrays = self.capture.once_more(batch)
                 for place, spec in enumerate(self.capture.tensors):
@@ -214,12 +215,35 @@ def _worst(found: Any) -> Invariance:
 
 def _agreement(before: np.ndarray, samples: np.ndarray, array: np.ndarray) -> Invariance:
     """Compare the rows of an array with the earlier rows of the same samples."""
-    step = max(1, _BLOCK // max(1, before[:1].nbytes))
-    for start in range(0, len(samples), step):
-        rows = slice(start, start + step)
-        if before[samples[rows]].tobytes() != array[rows].tobytes():
-            return "rounding" if alike(before[samples], array) else "none"
-    return "bitwise"
+    scale: float | None = None
+    for earlier, later in _blocks(before, samples, array):
+        if not np.array_equal(_bits(earlier), _bits(later)):
+            scale = _scale(array) if scale is None else scale
+            if not _close(earlier, later, scale):
+                return "none"
+    return "bitwise" if scale is None else "rounding"
+
+
+def _blocks(
+    before: np.ndarray, samples: np.ndarray, array: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield both arrays in pieces that fit into the processor's cache."""
+    flat, other = before.reshape(len(before), -1), array.reshape(len(array), -1)
+    rows = _BLOCK // max(1, flat[:1].nbytes)
+    if rows > 1:
+        for row in range(0, len(samples), rows):
+            yield flat[samples[row : row + rows]], other[row : row + rows]
+        return
+    entries = _BLOCK // flat.itemsize
+    for row, sample in enumerate(samples):
+        for entry in range(0, flat.shape[1], entries):
+            part = slice(entry, entry + entries)
+            yield flat[sample, part], other[row, part]
+
+
+def _bits(array: np.ndarray) -> np.ndarray:
+    """Return the bits of values as integers, so that every NaN equals itself."""
+    return array.view(f"u{min(array.itemsize, 8)}")
 
 
 def _stays(before: np.ndarray, array: np.ndarray) -> bool:
@@ -233,13 +257,40 @@ def alike(one: np.ndarray, other: np.ndarray) -> bool:
     Floating-point values may differ by the square root of the precision of their dtype,
     relative to themselves and to the largest value.
     """
-    if one.shape != other.shape:
-        return False
+    return one.shape == other.shape and _close(one, other, _scale(one))
+
+
+def _close(one: np.ndarray, other: np.ndarray, scale: float) -> bool:
     if one.dtype.kind in "biu":
         return np.array_equal(one, other)
-    if one.dtype.kind == "c":
-        return alike(one.real, other.real) and alike(one.imag, other.imag)
+    one, other = _parts(one), _parts(other)
     tolerance = float(ml_dtypes.finfo(one.dtype).eps) ** 0.5  # type: ignore[no-untyped-call]
+    with np.errstate(invalid="ignore", over="ignore"):
+        difference = _largest(one - other)
+    if np.isfinite(difference):  # no value is NaN or infinite: one look may be enough
+        if difference <= tolerance * scale:
+            return True
+        if difference > tolerance * (scale + _largest(other)):
+            return False
     x, y = one.astype("float64"), other.astype("float64")
-    scale = np.abs(x, where=np.isfinite(x), out=np.zeros_like(x)).max(initial=0)
     return np.allclose(x, y, rtol=tolerance, atol=tolerance * scale, equal_nan=True)
+
+
+def _scale(array: np.ndarray) -> float:
+    """Return the largest absolute value that is finite; 0 for integers and booleans."""
+    if array.dtype.kind in "biu":
+        return 0.0
+    values = _parts(array)
+    largest = _largest(values)
+    return largest if np.isfinite(largest) else _largest(values[np.isfinite(values)])
+
+
+def _largest(array: np.ndarray) -> float:
+    """Return the largest absolute value; NaN if there is one."""
+    with np.errstate(invalid="ignore"):  # signalled for NaN in bfloat16
+        return float(np.maximum(array.max(initial=0), -array.min(initial=0)))
+
+
+def _parts(array: np.ndarray) -> np.ndarray:
+    """Return complex numbers as pairs of real numbers, and others as they are."""
+    return np.atleast_1d(array).view(array.real.dtype) if array.dtype.kind == "c" else array

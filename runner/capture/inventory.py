@@ -6,15 +6,12 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner.tensors import Kind, LeftOut, TensorSpec
+from runner.capture.heads import Heads
+from runner.tensors import KINDS, PER_SAMPLE, Kind, LeftOut, TensorSpec
 from runner.wiring import CallWiring
 
-_NOT_SELECTED = "left out by the selection"
-_LACKING: dict[Kind, str] = {
-    "gradient": "no gradient: it runs inside a loop",
-    "input": "it was called without a tensor",
-    "pre_activation": "its output is not the result of an activation function",
-}
+NOT_SELECTED = "left out by the selection"
+"""Why a layer has no tensor that could have been kept."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class Layer:
     no_gradient
         Why an output has no gradient, if gradients were requested.
     arguments
-        Arguments of the layer (see `runner.capture.connections.arguments_of`).
+        Arguments of the layer (see `runner.keras_models.connections.arguments_of`).
     calls
         The inputs of each of its calls.
     left_out
@@ -93,6 +90,12 @@ class Inventory:
         Names of the activations that the model itself returns.
     entries : dict[str, Entry]
         The incomplete record of each layer, by its path.
+    returned : list[int]
+        Positions in `tensors` of what the model itself returns, if that is selected.
+    heads : list[Heads]
+        The heads of all calls of attention layers.
+    refused_heads : list[tuple[TensorSpec, str]]
+        The layers whose heads cannot be changed, and the reason in words.
     """
 
     def __init__(self, kinds: frozenset[Kind] = frozenset()) -> None:
@@ -103,10 +106,13 @@ class Inventory:
         self.plain_variables: list[Any] = []
         self.candidates: list[TensorSpec] = []
         self.refused: list[tuple[TensorSpec, str]] = []
+        self.returned: list[int] = []
         self.outputs: tuple[str, ...] = ()
+        self.heads: list[Heads] = []
+        self.refused_heads: list[tuple[TensorSpec, str]] = []
         self.entries: dict[str, Entry] = {}
         # Kinds that count as outputs of a layer.
-        self._kinds: frozenset[Kind] = kinds & {"activation"} or kinds - {"weight"}
+        self._kinds: frozenset[Kind] = kinds & {"activation"} or kinds & PER_SAMPLE
 
     @property
     def layers(self) -> dict[str, Layer]:
@@ -117,7 +123,9 @@ class Inventory:
         """Note why one of `tensors` is not captured after all, under all of its names."""
         names = [self.tensors[position], *(spec for spec, at in self.aliases if at == position)]
         for spec in names:
-            entry = self.entries[spec.layer_path]
+            entry = self.entries.get(spec.layer_path)
+            if entry is None:  # what the model itself returns
+                continue
             entry.kept.discard((spec.kind, spec.name))
             entry.left_out.append(LeftOut(spec.name, spec.kind, reason))
 
@@ -126,7 +134,9 @@ class Inventory:
         if "activation" not in found:
             return "it returned nothing"
         lacking = self._kinds - found
-        return _LACKING[min(lacking)] if lacking and lacking == self._kinds else _NOT_SELECTED
+        if lacking and lacking == self._kinds:
+            return KINDS[min(lacking)].lacking
+        return NOT_SELECTED
 
     def _settled(self, entry: Entry) -> Layer:
         reason: str | None = None

@@ -14,7 +14,7 @@ from runner.tensors import unit_axis_of
 MAX_SIZE = 65_536
 """Largest size in the name of a reduction."""
 
-# Keras and NumPy are imported where they are used, since a configuration is checked without them.
+# NumPy is imported where it is used, since a configuration is checked without it.
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,13 @@ def _projected(ops: Any, flat: Any, size: int, name: str) -> Any:
     mappings into a Hilbert space"). The tensor's name is the seed: the same name and size give
     the same matrix in every run.
     """
-    import keras
     import numpy as np
 
     check_memory(name, 8 * flat.shape[1] * size)
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(list(name.encode()))))
     matrix = generator.normal(scale=size**-0.5, size=(flat.shape[1], size))
-    dtype = keras.backend.standardize_dtype(flat.dtype)
-    if not keras.backend.is_float_dtype(dtype):
+    dtype = str(getattr(flat.dtype, "name", flat.dtype)).removeprefix("torch.")
+    if "float" not in dtype:
         dtype = "float32"
     return ops.matmul(ops.cast(flat, dtype), ops.cast(matrix, dtype))
 
@@ -109,7 +108,7 @@ def is_reduction(text: str) -> bool:
     return re.fullmatch(r"[1-9]\d{0,4}", size) is not None and int(size) <= MAX_SIZE
 
 
-def reduced(activation: Any, reduction: str, name: str, unit_axis: int) -> Any:
+def reduced(activation: Any, reduction: str, name: str, unit_axis: int, ops: Any) -> Any:
     """Reduce one activation.
 
     Parameters
@@ -122,22 +121,22 @@ def reduced(activation: Any, reduction: str, name: str, unit_axis: int) -> Any:
         The tensor's name.
     unit_axis
         Index of the unit axis of a sample, from 0.
+    ops
+        The functions of `keras.ops`, or others of the same names and arguments.
 
     Returns
     -------
     tensor
         Of rank 2; a tensor without axes to reduce over is returned unchanged.
     """
-    import keras
-
     kind, _, size = reduction.partition(":")
     found = REDUCTIONS[kind]
     if isinstance(found, OverPositions):
         axes = range(1, len(activation.shape))
         positions = tuple(axis for axis in axes if axis != unit_axis + 1)
-        return found.compute(keras.ops, activation, positions) if positions else activation
-    flat = keras.ops.reshape(activation, (-1, math.prod(activation.shape[1:])))
-    return found.compute(keras.ops, flat, int(size or 0), name)
+        return found.compute(ops, activation, positions) if positions else activation
+    flat = ops.reshape(activation, (-1, math.prod(activation.shape[1:])))
+    return found.compute(ops, flat, int(size or 0), name)
 
 
 def reduced_axes(axes: tuple[str, ...] | None, reduction: str | None) -> tuple[str, ...] | None:

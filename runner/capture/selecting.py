@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from runner.capture.calls import Call, Leaf, Observer
+from runner.capture.call import Call, Leaf, Observer, tensors_of
 from runner.capture.selection import Selection
-from runner.model.backend import framework
 from runner.tensors import Kind, TensorSpec
 
 
@@ -26,8 +25,8 @@ class Found:
     Attributes
     ----------
     spec
-        Its description, without its shape and its place among all calls, named by the call
-        path with the index of every call in it: ``block@0/dense@1``.
+        Its description; its shape and its place among all calls are not known yet. Its name
+        has the index of every call: ``block@0/dense@1``.
     tensor
         The tensor, or `Absent`.
     kept
@@ -42,6 +41,9 @@ class Found:
     reduction: str | None
 
 
+_BEFORE_GRADIENTS: tuple[Kind, ...] = ("activation", "pre_activation", "input")
+
+
 class Selecting(Observer):
     """Selects from the tensors that a call was given, and from those that it returned.
 
@@ -49,24 +51,23 @@ class Selecting(Observer):
     ----------
     selection
         Which tensors to keep.
+    is_tensor
+        Function that returns whether a value is a tensor.
     """
 
-    def __init__(self, selection: Selection) -> None:
+    def __init__(self, selection: Selection, is_tensor: Callable[[Any], bool]) -> None:
         self._selection = selection
+        self._is_tensor = is_tensor
         self._found: dict[Call, list[Found]] = {}
 
     def ended(self, call: Call, returned: Any) -> Any:
         """Select from the tensors of a call. Its gradients are not known yet."""
-        if call.parent is None:  # the model's own
+        if not call.layer_path:  # the model's own
             return returned
-        given = [leaf for leaf in call.inputs if framework().is_tensor(leaf[1])]
-        if len(given) == 1:
-            given = [(None, given[0][1])]
-        before = [] if call.pre_activation is None else [(None, call.pre_activation)]
         self._found[call] = [
-            *self._select(call, "activation", call.outputs),
-            *self._select(call, "pre_activation", before),
-            *self._select(call, "input", given),
+            found
+            for kind in _BEFORE_GRADIENTS
+            for found in self._select(call, kind, tensors_of(call, kind, self._is_tensor))
         ]
         return returned
 
@@ -93,4 +94,6 @@ class Selecting(Observer):
                 order=0,  # not known yet
             )
             selection = self._selection
-            yield Found(spec, tensor, selection.keeps(spec), selection.reduction(spec))
+            is_output = selection.outputs and kind == "activation" and call.parent is None
+            kept = is_output or selection.keeps(spec)
+            yield Found(spec, tensor, kept, selection.reduction(spec))

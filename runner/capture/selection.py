@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
 from runner.config.capture_config import CaptureConfig
-from runner.errors import InputError, Problem, suggest
+from runner.errors import SHOWN, InputError, Problem, suggest
 from runner.tensors import Kind, TensorSpec
 
 _CLASS = "class:"
+
+_INDEX = re.compile(r"@\d+")  # of a call; it may be missing
+
+_PATTERNS = 20_000
+"""Number of patterns whose parts are kept: each tensor is compared with all patterns."""
+
+_Part = str | re.Pattern[str]
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,8 @@ class Selection:
         Pattern to reduction (see `runner.capture.reductions`).
     dtype
         Dtype to cast floating-point activations to before they are stored, or ``None``.
+    outputs
+        Whether what the model itself returns is kept as well.
     """
 
     include: tuple[str, ...] = ("**",)
@@ -41,6 +50,7 @@ class Selection:
     kinds: frozenset[Kind] = frozenset(("activation", "weight"))
     reduce: Mapping[str, str] = field(default_factory=dict)
     dtype: str | None = None
+    outputs: bool = False
 
     @classmethod
     def of(cls, capture: CaptureConfig) -> Selection:
@@ -57,15 +67,15 @@ class Selection:
         """Return whether a tensor is kept."""
         return (
             spec.kind in self.kinds
-            and any(_fits(pattern, spec) for pattern in self.include)
-            and not any(_fits(pattern, spec) for pattern in self.exclude)
+            and any(fits(pattern, spec) for pattern in self.include)
+            and not any(fits(pattern, spec) for pattern in self.exclude)
         )
 
     def reduction(self, spec: TensorSpec) -> str | None:
         """Return the reduction of a tensor, ``None`` if it is stored whole."""
         chosen: str | None = None
         for pattern, reduction in self.reduce.items():
-            if _fits(pattern, spec):
+            if fits(pattern, spec):
                 chosen = reduction
         return None if chosen == "none" else chosen
 
@@ -96,14 +106,15 @@ class Selection:
             "capture.exclude": self.exclude,
             "capture.reduce": self.reduce,
         }
-        problems = []
+        problems: list[Problem] = []
         for place, patterns in groups.items():
             for pattern in patterns:
-                if any(_fits(pattern, spec) for spec in specs):
+                if any(fits(pattern, spec) for spec in specs):
                     continue
-                why = next((why for one, why in refused if _fits(pattern, one)), "")
+                why = next((why for one, why in refused if fits(pattern, one)), "")
                 if not why:
-                    advice = suggest(pattern, names) or f"layers are: {shown}"
+                    near = suggest(pattern, names) if len(problems) < SHOWN else ""
+                    advice = near or f"layers are: {shown}"
                     problems.append(Problem(place, f"'{pattern}' matches no layer", advice))
                 elif place != "capture.exclude":
                     said = f"'{pattern}' matches nothing that can be captured"
@@ -112,32 +123,60 @@ class Selection:
             raise InputError(problems)
 
 
-def _fits(pattern: str, spec: TensorSpec) -> bool:
+def fits(pattern: str, spec: TensorSpec) -> bool:
+    """Return whether a pattern matches a tensor (see `Selection`)."""
     if pattern.startswith(_CLASS):
-        return _glob(pattern.removeprefix(_CLASS)).fullmatch(spec.layer_class) is not None
-    return (
-        _glob(pattern).fullmatch(spec.layer_path) is not None
-        or _calls(pattern).fullmatch(spec.name) is not None
-    )
+        return _match(_glob(pattern.removeprefix(_CLASS)), spec.layer_class)
+    return _match(_glob(pattern), spec.layer_path) or _match(_calls(pattern), spec.name)
 
 
-@functools.lru_cache
-def _glob(pattern: str) -> re.Pattern[str]:
-    return re.compile(_expression(pattern), re.DOTALL)
+@functools.lru_cache(_PATTERNS)
+def _glob(pattern: str) -> tuple[_Part, ...]:
+    """Return the parts of a pattern: wildcards, and texts between them."""
+    return tuple(filter(None, re.split(r"(\*\*/?|\*|\?)", pattern)))
 
 
-@functools.lru_cache
-def _calls(pattern: str) -> re.Pattern[str]:
-    """Return the expression for names in which every call may have an index."""
-    parts = re.split(r"(?<=[^*])([/:])", pattern)
-    expressions = [
-        part if part in ("/", ":") else _expression(part) + ("" if "@" in part else r"(?:@\d+)?")
-        for part in parts
-    ]
-    return re.compile("".join(expressions), re.DOTALL)
+@functools.lru_cache(_PATTERNS)
+def _calls(pattern: str) -> tuple[_Part, ...]:
+    """Return the parts of a pattern for names in which every call may have an index."""
+    found: list[_Part] = []
+    for part in re.split(r"(?<=[^*])([/:])", pattern):
+        found += _glob(part)
+        if part not in ("/", ":") and "@" not in part:
+            found.append(_INDEX)
+    return tuple(found)
 
 
-def _expression(pattern: str) -> str:
-    wild = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    parts = re.split(r"(\*\*/?|\*|\?)", pattern)
-    return "".join(wild.get(part) or re.escape(part) for part in parts)
+def _match(parts: Iterable[_Part], text: str) -> bool:
+    """Return whether a text is made of these parts.
+
+    All places that a part can end at are followed at once. A regular expression tries one after
+    the other, which takes hours for many wildcards.
+    """
+    ends: Set[int] = {0}
+    for part in parts:
+        ends = _ends(part, text, ends)
+        if not ends:
+            return False
+    return len(text) in ends
+
+
+def _ends(part: _Part, text: str, starts: Set[int]) -> Set[int]:
+    """Return where a part of a pattern can end if it begins at one of some places of a text."""
+    if isinstance(part, re.Pattern):
+        return starts | {one.end() for start in starts if (one := part.match(text, start))}
+    if part == "?":
+        return {start + 1 for start in starts if text[start : start + 1] not in ("", "/")}
+    if part == "*":
+        found = set[int]()
+        for start in sorted(starts):
+            if start not in found:
+                slash = text.find("/", start)
+                found.update(range(start, (len(text) if slash < 0 else slash) + 1))
+        return found
+    if part == "**":
+        return {*range(min(starts), len(text) + 1)}
+    if part == "**/":
+        first = min(starts)
+        return starts | {end for end in range(first + 1, len(text) + 1) if text[end - 1] == "/"}
+    return {start + len(part) for start in starts if text.startswith(part, start)}

@@ -3,91 +3,79 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import keras
-
-from runner.capture.axes import named_axes
-from runner.capture.calls import Call
-from runner.capture.connections import arguments_of, wiring_of
+from runner.capture.call import Call
 from runner.capture.inventory import Entry, Inventory, Layer
-from runner.capture.model_tree import own_weights, uncalled
-from runner.capture.reductions import reduced, reduced_axes
-from runner.capture.selecting import Absent, Found, Selecting
+from runner.capture.model_library import Tensors
+from runner.capture.reductions import reduced_axes
+from runner.capture.selecting import Absent, Found
 from runner.capture.selection import Selection
-from runner.model.backend import framework
-from runner.model.keras_internals import SEED_STATE, value_inside
-from runner.tensors import Kind, LeftOut, TensorSpec, unit_axis_of
-
-_MADE = "every pass creates its layer again and draws new values"
+from runner.tensors import Kind, LeftOut, TensorSpec
+from runner.wiring import CallWiring
 
 
-def take_inventory(
-    model: keras.Model,
-    calls: list[Call],
-    selection: Selection,
-    selecting: Selecting,
-    rows: int | None = None,
-) -> tuple[Inventory, list[Any], list[Any]]:
-    """Sort the tensors of a forward pass into an inventory.
+@dataclass(frozen=True)
+class Holder:
+    """A layer with its own weights.
+
+    Attributes
+    ----------
+    path
+        Layer path.
+    layer_class
+        Name of the layer's class.
+    weights
+        The name and variable of each, and why it has no table, or ``None``.
+    """
+
+    path: str
+    layer_class: str
+    weights: Sequence[tuple[str, Any, str | None]]
+
+
+class Stocktaking:
+    """An inventory under construction.
 
     Parameters
     ----------
-    model
-        The model that was called.
-    calls
-        All its calls in the order of completion, its own the last.
+    tensors
+        The functions for the tensors of the library.
     selection
         Which tensors to keep.
-    selecting
-        The tensors of the calls, selected.
     rows
         The number of samples, if the model accepts only batches of that size.
+    axes
+        Identity of a tensor to the names of its axes.
 
-    Returns
-    -------
-    inventory
-        The layers and tensors of the pass.
-    values
+    Attributes
+    ----------
+    inventory : Inventory
+        The layers and tensors found so far.
+    values : list
         The tensors to return from the forward pass, reduced and cast as selected, in
         the order of ``inventory.tensors``.
-    refused
+    stored : list[TensorSpec]
+        The tensors of `values` as they were before they were reduced.
+    refused : list
         The selected values that have no table.
+    names : dict[int, str]
+        Identity of a tensor to the name of its activation.
     """
-    *calls, root = calls
-    taking = _Taking(selection, rows, named_axes(calls))
-    for order, call in enumerate(calls):
-        taking.take(call, order, selecting.of(call))
-    inventory, names = taking.inventory, taking.names
-    inventory.outputs = tuple(
-        names[id(tensor)] for _, tensor in root.outputs if id(tensor) in names
-    )
-    layers: dict[str, Any] = {}
-    for call in calls:
-        layers.setdefault(call.layer_path, call.operation)
-    taking.add_uncalled(model, calls, layers)
-    taking.add_weights(_weights_by_layer(model, layers, [*calls, root]))
-    weights = {
-        id(variable.value): spec.name
-        for spec, variable in inventory.weights
-        if isinstance(variable, keras.Variable)
-    }
-    for path, own in wiring_of(calls, root, names, weights).items():
-        entry = inventory.entries[path]
-        entry.layer = dataclasses.replace(
-            entry.layer, arguments=arguments_of(layers[path]), calls=own
-        )
-    return inventory, taking.values, taking.refused
-
-
-class _Taking:
-    """An inventory under construction."""
 
     def __init__(
-        self, selection: Selection, rows: int | None, axes: dict[int, tuple[str, ...] | None]
+        self,
+        tensors: Tensors,
+        selection: Selection,
+        rows: int | None,
+        axes: Mapping[int, tuple[str, ...] | None],
     ) -> None:
+        self._tensors = tensors
         self.inventory = Inventory(selection.kinds)
         self.values: list[Any] = []
+        self.stored: list[TensorSpec] = []
         self.refused: list[Any] = []
         self.names: dict[int, str] = {}
         self._selection = selection
@@ -131,12 +119,35 @@ class _Taking:
             )
             self._keep(spec, tensor)
 
+    def take_returned(self, root: Call) -> None:
+        """Keep what the model itself returns, where it fits a table."""
+        for place, tensor in root.outputs:
+            if self._tensors.unfit(tensor, "its output", self._rows) is not None:
+                self.refused.append(tensor)
+                continue
+            if (id(tensor), None) not in self._positions:
+                spec = TensorSpec(
+                    name=self.names.get(id(tensor), place or "output"),
+                    kind="activation",
+                    layer_path=root.layer_path,
+                    layer_class=type(root.operation).__name__,
+                    call=0,
+                    output=place,
+                    shape=(),
+                    dtype="",
+                    order=len(self.inventory.entries),
+                )
+                axes = self._axes_of(root, "activation", place, tensor)
+                self._keep(dataclasses.replace(spec, axes=axes), tensor)
+            self.inventory.returned.append(self._positions[id(tensor), None])
+
     def _axes_of(
         self, call: Call, kind: Kind, output: str | None, tensor: Any
     ) -> tuple[str, ...] | None:
+        named = tensor
         if kind not in ("activation", "input"):  # the axes of its activation
-            tensor = next((own for place, own in call.outputs if place == output), tensor)
-        axes = self._axes.get(id(tensor))
+            named = next((own for place, own in call.outputs if place == output), tensor)
+        axes = self._axes.get(id(named))
         return axes if axes is not None and len(axes) + 1 == len(tensor.shape) else None
 
     def _keep(self, spec: TensorSpec, tensor: Any) -> None:
@@ -146,7 +157,8 @@ class _Taking:
             self.inventory.aliases.append((stored, position))
             return
         self.inventory.tensors.append(stored)
-        self.values.append(_stored(tensor, spec, self._selection.dtype))
+        self.stored.append(spec)
+        self.values.append(self._tensors.stored(tensor, spec, self._selection.dtype))
 
     def _unfit(self, call: Call, tensor: Any, kind: Kind) -> str | None:
         """Return why a tensor cannot be captured, or ``None``."""
@@ -155,26 +167,25 @@ class _Taking:
         if call.loop is not None:
             return f"opaque: runs step by step inside the loop of '{call.loop.layer_path}'"
         it = "its input" if kind == "input" else "its output"
-        return framework().unfit(tensor, it, self._rows)
+        return self._tensors.unfit(tensor, it, self._rows)
 
-    def add_uncalled(self, model: keras.Model, calls: list[Call], called: dict[str, Any]) -> None:
-        """Add the layers that were never called, to both the inventory and `called`."""
-        entries = self.inventory.entries
-        paths = {id(model): ""}
-        for call in calls:
-            paths.setdefault(id(call.operation), call.layer_path)
-        for layer, path, parent in uncalled(model, paths, {"", *called}):
-            reason = "never called"
-            if isinstance(layer, keras.layers.InputLayer):
-                reason = "an input of the model: it is in the probe"
-                if parent:
-                    reason = f"an input of '{parent}': it returns the input of that model"
-            elif parent in entries and entries[parent].layer.order is not None:
-                reason = f"opaque: not called as a layer while '{parent}' ran"
-            entries[path] = Entry(Layer(path, type(layer).__name__, None, reason))
-            called[path] = layer
+    def add(self, path: str, layer_class: str, reason: str) -> None:
+        """Add a layer that was never called, with the reason."""
+        self.inventory.entries[path] = Entry(Layer(path, layer_class, None, reason))
 
-    def add_weights(self, holders: list[_Holder]) -> None:
+    def add_wiring(
+        self, path: str, arguments: dict[str, Any] | None, calls: tuple[CallWiring, ...]
+    ) -> None:
+        """Add the arguments of a layer, and the inputs of its calls."""
+        entry = self.inventory.entries[path]
+        entry.layer = dataclasses.replace(entry.layer, arguments=arguments, calls=calls)
+
+    def set_outputs(self, root: Call) -> None:
+        """Note which tensors the model itself returns."""
+        found = [self.names.get(id(tensor)) for _, tensor in root.outputs]
+        self.inventory.outputs = tuple(name for name in found if name is not None)
+
+    def add_weights(self, holders: Sequence[Holder]) -> None:
         """Add the weights of every layer, except layers made during the pass."""
         inventory = self.inventory
         owners: dict[int, TensorSpec] = {}
@@ -189,23 +200,23 @@ class _Taking:
                     name=_unique("weight", f"{path}/{name}", taken),
                     kind="weight",
                     layer_path=path,
-                    layer_class=type(holder.layer).__name__,
+                    layer_class=holder.layer_class,
                     call=None,
                     output=None,
                     shape=(),
                     dtype="",
                     order=order,
                 )
-                unfit = why or framework().unfit_weight(variable)
+                unfit = why or self._tensors.unfit_weight(variable)
                 if unfit is not None:
                     inventory.refused.append((spec, f"'{spec.name}': {unfit}"))
                     if self._selection.keeps(spec) and entry is not None:
                         entry.left_out.append(LeftOut(spec.name, "weight", unfit))
                     continue
-                if framework().is_variable(variable):
+                if self._tensors.is_plain(variable):
                     plain[id(variable)] = variable
-                dtype = keras.backend.standardize_dtype(variable.dtype)
-                spec = dataclasses.replace(spec, shape=tuple(variable.shape), dtype=dtype)
+                shape, dtype = self._tensors.described(variable)
+                spec = dataclasses.replace(spec, shape=shape, dtype=dtype)
                 inventory.candidates.append(spec)
                 if not self._selection.keeps(spec):
                     continue
@@ -217,45 +228,6 @@ class _Taking:
         inventory.plain_variables = list(plain.values())
 
 
-def _weights_by_layer(
-    model: keras.Model, layers: dict[str, Any], calls: list[Call]
-) -> list[_Holder]:
-    """Return the weights of every layer, the model last.
-
-    A variable that no layer holds, as one that a function refers to, is a weight of every layer
-    that reads it.
-    """
-    *calls, root = calls
-    made = {call.layer_path for call in calls if call.made}
-    read: dict[str, dict[int, Any]] = {}
-    for call in calls:
-        read.setdefault(call.layer_path, {}).update(call.read)
-    holders = [
-        _Holder(path, layer, read.get(path, {}), _MADE if path in made else None)
-        for path, layer in layers.items()
-    ]
-    holders.append(_Holder(model.name, model, root.read, None))
-    held = [variable for holder in holders for variable in holder.variables]
-    known = {id(part) for variable in held for part in (variable, value_inside(variable))}
-    for holder in holders:
-        holder.weights += [
-            (name, variable, None)
-            for key, variable in holder.read.items()
-            if key not in known and (name := framework().name_of(variable)) != SEED_STATE
-        ]
-    return holders
-
-
-class _Holder:
-    """A layer with its weights: the name and variable of each, and why it has no table."""
-
-    def __init__(self, path: str, layer: Any, read: dict[int, Any], why: str | None) -> None:
-        self.path, self.layer, self.read = path, layer, read
-        self.weights = [(name, variable, why) for name, variable in own_weights(layer)]
-        self.variables = [variable for _, variable, _ in self.weights]
-        self.variables += getattr(layer, "variables", [])
-
-
 def _unique(kind: Kind, name: str, taken: set[tuple[Kind, str]]) -> str:
     """Make a name unique among those of its kind: a layer may itself be named ``a@0``."""
     found, position = name, 1
@@ -264,11 +236,3 @@ def _unique(kind: Kind, name: str, taken: set[tuple[Kind, str]]) -> str:
         found = f"{name}#{position}"
     taken.add((kind, found))
     return found
-
-
-def _stored(tensor: Any, spec: TensorSpec, dtype: str | None) -> Any:
-    if spec.reduction is not None:
-        unit_axis = unit_axis_of(spec.axes, len(tensor.shape) - 1)
-        tensor = reduced(tensor, spec.reduction, spec.name, unit_axis)
-    cast = dtype is not None and framework().is_floating(tensor)
-    return keras.ops.cast(tensor, dtype) if cast else tensor

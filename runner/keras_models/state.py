@@ -9,9 +9,9 @@ from typing import Any
 
 import keras
 
-from runner.capture.attributes import Attributes
-from runner.capture.streams import Streams
 from runner.engines.engine import Resource
+from runner.keras_models.attributes import Attributes
+from runner.keras_models.streams import Streams
 from runner.model.backend import framework
 from runner.model.keras_internals import global_generator, use_global_generator, watching_builds
 
@@ -36,6 +36,7 @@ class State:
         self._resources: dict[int, Resource] = {}
         self._values: dict[int, Any] = {}
         self._python: _Python | None = None
+        self._attributes: Attributes | None = None
         self.generator: Any = None
 
     def forget(self) -> None:
@@ -82,23 +83,36 @@ class State:
             Whether the next pass begins with the state that this one leaves.
         """
         with _lock:
-            users = _Python(self._model)
+            users = _Python(self._noted())
+            own = self._python or users
+            present: Attributes | None = None  # what the pass left, where that is known
             try:
-                if self._python is not None:
-                    self._python.put_back()
+                if own is not users:
+                    own.put_back(users.attributes)
                 elif self.generator is not None and users.streams.keras is None:
                     use_global_generator(self.generator)
-                (self._python or users).lend()
+                own.attributes.lend()
                 with self._own_resources(watched=True, every_thread=every_thread):
                     yield
                 if users.streams.keras is None:
                     self.generator = global_generator()
+                present = own.attributes if own.attributes.is_present() else None
                 if carry:
-                    self._python = _Python(self._model)
+                    present = present or Attributes(self._model)
+                    self._python = _Python(present)
                 else:
                     self.forget()
             finally:
-                users.put_back()
+                users.put_back(present)
+
+    def _noted(self) -> Attributes:
+        """Return the attributes as they are now: those noted before, if they are present."""
+        if self._attributes is not None and self._attributes.is_present():
+            return self._attributes
+        noted = Attributes(self._model)
+        # Others are not kept: those that hold arrays hold copies of them.
+        self._attributes = noted if noted.is_present() else None
+        return noted
 
     @contextlib.contextmanager
     def trace(self) -> Iterator[None]:
@@ -173,15 +187,12 @@ def left_alone(model: keras.Model) -> Iterator[None]:
 
 
 class _Python:
-    """The Python state of a model at one moment."""
+    """The Python state of a model at one moment, given its attributes then."""
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, attributes: Attributes) -> None:
         self.streams = Streams()
-        self._attributes = Attributes(model)
+        self.attributes = attributes
 
-    def lend(self) -> None:
-        self._attributes.lend()
-
-    def put_back(self) -> None:
-        self._attributes.put_back()
+    def put_back(self, present: Attributes | None) -> None:
+        self.attributes.put_back(present)
         self.streams.put_back()

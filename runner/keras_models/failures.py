@@ -12,8 +12,8 @@ import keras
 import numpy as np
 
 from runner.capture.batches import Shown
-from runner.capture.state import first_call
-from runner.errors import InputError, RunError, RunnerError
+from runner.errors import CallError, InputError, RunnerError
+from runner.keras_models.state import first_call
 from runner.model.backend import framework
 
 # Number of batch sizes that are tried, and their limit: a multiple of the batch that failed.
@@ -35,7 +35,7 @@ def explained() -> Iterator[None]:
                 "probe", f"index {index} is outside an embedding of {first} to {last}"
             ) from error
         where = " ".join(getattr(error, "__notes__", []))
-        raise RunError(
+        raise CallError(
             f"the model cannot be called on the probe{where and f' ({where})'}: "
             f"{in_one_line(error)}"
         ) from error
@@ -50,7 +50,7 @@ def in_one_line(error: Exception) -> str:
     return text if len(text) <= 300 else f"{text[:297]}..."
 
 
-def batch_size_advice(error: RunError, model: keras.Model, inputs: Any, rows: int | None) -> str:
+def batch_size_advice(error: CallError, model: keras.Model, inputs: Any, rows: int | None) -> str:
     """Return advice if the code of a model requires another batch size.
 
     The numbers in the error's message are tried, since it usually contains the shape that the

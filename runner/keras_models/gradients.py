@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
 
-from runner.capture.calls import Call, Leaf, Observer, leaves, watch
+from runner.capture.call import Call, Leaf, Observer, leaves
 from runner.engines.engine import Gradients, Marks
+from runner.keras_models.calls import watch
 from runner.model.backend import framework
 from runner.model.keras_internals import copy_notes, has_logits
 
@@ -16,8 +19,10 @@ from runner.model.keras_internals import copy_notes, has_logits
 def watch_with_gradients(
     forward: Callable[[], Any],
     before: Sequence[Observer],
+    changing: Callable[[], Sequence[Observer]],
     after: Sequence[Observer],
     loss_of: Callable[[Any], Any],
+    afresh: Callable[[], AbstractContextManager[Any]],
 ) -> list[Call]:
     """Run a forward pass as `watch` does, and set the gradients of a loss at every call.
 
@@ -28,14 +33,23 @@ def watch_with_gradients(
     before, after
         Observers of the values that the layers return, and of the layers' own tensors, which
         the calls hold once the values that go on are other tensors.
+    changing
+        Returns observers that change the values that the layers return, for one run of the pass.
     loss_of
         Function that returns the loss, a single number, for the output of the model.
+    afresh
+        Returns a scope in which the pass begins again from the same state.
     """
+    runs = itertools.count()
 
     def run(marks: Marks) -> tuple[Any, tuple[_Watched, list[Call]]]:
         watched = _Watched(marks)
-        calls = watch(forward, [*before, watched, *after])
-        return loss_of(watched.output), (watched, calls)
+        if next(runs) == 0:
+            calls = watch(forward, [*before, *changing(), watched, *after])
+            return loss_of(watched.output), (watched, calls)
+        with afresh():
+            calls = watch(forward, [*changing(), watched])
+            return loss_of(watched.output), (watched, calls)
 
     (watched, calls), gradients = framework().differentiated(run)
     watched.set_gradients(gradients)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
-import numpy as np
-
+from runner.capture import shared_streams
 from runner.model.backend import framework
 from runner.model.keras_internals import NameCounters, global_generator, use_global_generator
 
@@ -19,8 +17,7 @@ class Streams:
     """
 
     def __init__(self) -> None:
-        self._python = random.getstate()
-        self._numpy = np.random.get_state()
+        self._shared = shared_streams.positions()
         self._put_framework_back = framework().random_streams()
         self.keras: Any = global_generator()
         self._names = NameCounters()
@@ -34,8 +31,7 @@ class Streams:
             Whether to restore the counters of automatic names too: not after a call that made
             layers which stay.
         """
-        random.setstate(self._python)
-        np.random.set_state(self._numpy)
+        shared_streams.set_positions(self._shared)
         self._put_framework_back()
         use_global_generator(self.keras)
         self._names.put_back(names=names)

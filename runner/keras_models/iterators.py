@@ -9,7 +9,7 @@ import re
 import sys
 import types
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from runner.errors import InputError
@@ -19,7 +19,10 @@ METHODS = (types.MethodWrapperType, types.BuiltinMethodType)
 
 _SCANNER = type(re.compile("").scanner(""))  # type: ignore[attr-defined]  # of re.finditer
 
+_HOLDING = (tuple, *METHODS)  # whether one holds an iterator depends on what it refers to
+
 _found: dict[Any, bool] = {}
+_without: set[type] = set()  # classes whose instances hold none
 
 
 def is_iterator(cls: Any) -> bool:
@@ -42,17 +45,32 @@ def holds_iterator(value: Any) -> bool:
     return is_iterator(type(value.__self__ if isinstance(value, METHODS) else value))
 
 
-def seen_through(values: Iterable[Any]) -> Iterator[Any]:
-    """Yield values, and in place of those that hold iterators what these refer to."""
+def suspects(values: Collection[Any]) -> list[Any]:
+    """Return those of some values whose class does not rule out that they hold an iterator."""
+    if not values:
+        return []
+    classes = {*map(type, values)} - _without  # of all values at once: nearly none remain
+    for cls in [cls for cls in classes if not issubclass(cls, _HOLDING) and not is_iterator(cls)]:
+        _without.add(cls)
+        classes.remove(cls)
+    return [value for value in values if type(value) in classes] if classes else []
+
+
+def seen_through(values: Collection[Any]) -> Iterator[Any]:
+    """Return values, and in place of those that hold iterators what these refer to."""
+    return _seen_through(values) if suspects(values) else iter(values)
+
+
+def _seen_through(values: Iterable[Any]) -> Iterator[Any]:
     for value in values:
         if not holds_iterator(value):
             yield value
         elif isinstance(value, tuple):
-            yield from seen_through(value)
+            yield from _seen_through(value)
         elif isinstance(value, METHODS):
-            yield from seen_through([value.__self__])
+            yield from _seen_through([value.__self__])
         else:
-            yield from seen_through(_reduced(value)[1:])
+            yield from _seen_through(_reduced(value)[1:])
 
 
 def refusal_of(value: Any, holder: Any = None) -> InputError:

@@ -8,7 +8,9 @@ from typing import Any
 
 import keras
 
-from runner.capture.calls import Call
+from runner.capture.call import Call
+from runner.capture.changing import Output
+from runner.capture.heads import Heads
 from runner.model.backend import framework
 from runner.model.keras_internals import is_own_layer
 
@@ -66,6 +68,12 @@ def named_axes(calls: Sequence[Call]) -> dict[int, Names | None]:
 class _Naming:
     def __init__(self) -> None:
         self.names: dict[int, Names | None] = {}
+        self._nameless: dict[int, Any] = {}  # tensors behind which no name is known
+
+    def _name(self, tensor: Any, names: Names | None) -> None:
+        self.names[id(tensor)] = names
+        if names is not None:
+            self._nameless.clear()
 
     def forward(self, calls: Sequence[Call]) -> None:
         """Name the axes of outputs from those of inputs."""
@@ -75,11 +83,11 @@ class _Naming:
             for _, tensor in call.inputs:
                 rank = _rank(tensor)
                 if rank is not None and self.names.get(id(tensor)) is None:
-                    self.names[id(tensor)] = self._asked(call, rank) or self._behind(tensor)
+                    self._name(tensor, self._asked(call, rank) or self._behind(tensor))
             for place, tensor in call.outputs:
                 rank = _rank(tensor)
                 if rank is not None and self.names.get(id(tensor)) is None:
-                    self.names[id(tensor)] = self._given(call, place, tensor, rank)
+                    self._name(tensor, self._given(call, place, tensor, rank))
 
     def backward(self, calls: Sequence[Call]) -> bool:
         """Name the axes of inputs from those of outputs, where the layer keeps the axes."""
@@ -92,13 +100,15 @@ class _Naming:
                 rank = _rank(tensor)
                 known = names and names[0] is not None and len(names[0]) == rank
                 if known and self.names.get(id(tensor)) is None:
-                    self.names[id(tensor)] = names[0]
+                    self._name(tensor, names[0])
                     found = True
         return found
 
     def _asked(self, call: Call, rank: int) -> Names | None:
         """Return the names of the axes that a layer expects of its input."""
         layer = call.operation
+        if rank == 3 and joins_heads(call):
+            return "position", "head", "unit"
         if _of_keras(layer) and not isinstance(layer, (keras.layers.Flatten, keras.layers.RNN)):
             return _by_format(layer, rank)
         return None
@@ -118,16 +128,20 @@ class _Naming:
 
     def _behind(self, tensor: Any) -> Names | None:
         """Return the axes of a tensor in the graph from which this one is made elementwise."""
-        rank, waiting, seen = _rank(tensor), [tensor], {id(tensor)}
+        if id(tensor) in self._nameless:
+            return None
+        rank, waiting, seen = _rank(tensor), [tensor], {id(tensor): tensor}
         while waiting:
             for source in reversed(framework().elementwise_sources(waiting.pop())):
-                if _rank(source) != rank or id(source) in seen:
+                known = id(source) in seen or id(source) in self._nameless
+                if known or _rank(source) != rank:
                     continue
-                seen.add(id(source))
+                seen[id(source)] = source
                 names = self.names.get(id(source))
                 if names is not None:
                     return names
                 waiting.append(source)
+        self._nameless |= seen
         return None
 
 
@@ -154,6 +168,24 @@ class _Output:
         if self.rank <= 2:
             return ("position",) * (self.rank - 1)
         return tuple(f"i{axis}" for axis in range(self.rank - 1))
+
+
+def heads_in(calls: Sequence[Call]) -> list[Heads]:
+    """Return the heads of all calls of attention layers."""
+    found = []
+    for call in calls:
+        if call.loop is None and joins_heads(call):
+            [(_, tensor)] = call.inputs
+            assert call.parent is not None
+            joined = Output(call.layer_path, call.index, None, "input")
+            found.append(Heads.of(call.parent, int(tensor.shape[-2]), joined))
+    return found
+
+
+def joins_heads(call: Call) -> bool:
+    """Return whether a call is that of the output projection inside an attention layer."""
+    inside = call.parent is not None and isinstance(call.parent.operation, _ATTENTION)
+    return inside and call.segment == "attention_output"
 
 
 def _by_layer(output: _Output) -> Names | None:

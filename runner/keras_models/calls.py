@@ -5,112 +5,23 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
 from typing import Any
 
 import keras
 
-from runner.capture.call_paths import CallPaths
+from runner.capture.call import Call, Observer, leaves, set_names
 from runner.deep_models import room_for_depth
-from runner.errors import RunError
+from runner.errors import InputError
+from runner.keras_models.call_paths import CallPaths
 from runner.model.backend import framework
-from runner.model.keras_internals import is_inferring
+from runner.model.keras_internals import is_inferring, nodes_of
 from runner.patching import patched
 
 _MOST_CALLS = 50_000
 
-Leaf = tuple[str | None, Any]
-
 _watching = threading.RLock()  # Keras's classes are wrapped for one pass at a time
-
-
-@dataclass(eq=False)
-class Call:
-    """One call of one layer, or of one operation node of a Functional model.
-
-    Attributes
-    ----------
-    operation
-        The layer or operation that was called.
-    parent
-        The call that made this call; ``None`` for the model's own.
-    inputs
-        The input tensors, each with its place among the arguments.
-    layer_path
-        Names of the operations from below the model down to this one, joined by
-        ``/``; ``#2`` marks a second operation of the same name in the same place.
-    index
-        Index of the call among those of the same `layer_path`, from 0.
-    indexed
-        The call path with the index of every call in it: ``block@0/dense@1``.
-    segment
-        The last part of `layer_path`.
-    repeat
-        Index of the call among those of its operation inside `parent`, from 0.
-    made
-        Whether the operation was made during the pass, by the layer that called it.
-    loop
-        The call of the recurrent layer that runs this one inside its loop, if any.
-    keywords
-        Position to name of the keyword arguments.
-    given
-        All arguments: the positional ones, then the keyword arguments.
-    outputs
-        The returned tensors, each leaf with its place in the structure: ``None`` for a
-        plain tensor, else ``0``, ``state``, ``1.state``... Empty until the call ends.
-    pre_activation
-        The input of the layer's ``activation``, if that was called once and its result
-        is the layer's output; else ``None``.
-    gradients
-        Gradients of a loss with respect to `outputs`, each with its place, if requested
-        and available.
-    no_gradient
-        The reason why there is no gradient, for each of the other places.
-    read
-        The framework's variables that were read in the call, outside the calls inside it, by
-        their identity.
-    name
-        The call path: `layer_path`, followed by ``@k`` if several calls have the same
-        path. Known after the whole pass.
-    """
-
-    operation: Any
-    parent: Call | None
-    inputs: list[Leaf]
-    layer_path: str = ""
-    index: int = 0
-    indexed: str = ""
-    segment: str = ""
-    repeat: int = 0
-    made: bool = False
-    loop: Call | None = None
-    keywords: dict[int, str] = field(default_factory=dict)
-    given: tuple[Any, ...] = ()
-    outputs: list[Leaf] = field(default_factory=list)
-    pre_activation: Any = None
-    gradients: list[Leaf] = field(default_factory=list)
-    no_gradient: dict[str | None, str] = field(default_factory=dict)
-    read: dict[int, Any] = field(default_factory=dict)
-    name: str = ""
-
-
-class Observer:
-    """Base class of observers of layer calls. Every method does nothing by default."""
-
-    def began(self, call: Call) -> None:
-        """Handle the start of a call: all of it is known except its outputs."""
-
-    def ended(self, call: Call, returned: Any) -> Any:  # noqa: ARG002
-        """Return the value to use in place of the value that a call returned.
-
-        A different value also replaces ``call.outputs``.
-        """
-        return returned
-
-    def failed(self, call: Call) -> None:
-        """Undo the effects of `began` for a call that raises an error."""
 
 
 def watch(forward: Callable[[], Any], observers: Sequence[Observer] = ()) -> list[Call]:
@@ -132,7 +43,7 @@ def watch(forward: Callable[[], Any], observers: Sequence[Observer] = ()) -> lis
     watcher = _Watcher(observers)
     with _watching, room_for_depth(), watcher.installed():
         forward()
-    _name(watcher.finished[:-1])
+    set_names(watcher.finished[:-1])
     return watcher.finished
 
 
@@ -144,6 +55,7 @@ class _Watcher:
         self._paths = CallPaths()
         self._repeats: Counter[tuple[int, int]] = Counter()
         self._nodes: dict[int, tuple[Any, set[int]]] = {}
+        self._sizes: dict[int, tuple[Any, int]] = {}
         self._thread = threading.get_ident()
 
     @contextlib.contextmanager
@@ -206,9 +118,21 @@ class _Watcher:
             self._nodes[id(model)] = model, nodes
         return id(operation) in self._nodes[id(model)][1]
 
+    def _calls_in(self, operation: Any) -> int:
+        """Return how often a call of a layer or operation calls any, itself included, at least.
+
+        Models nested in models multiply their calls, so they are counted before they are made.
+        """
+        if not isinstance(operation, keras.Model):
+            return 1
+        if id(operation) not in self._sizes:
+            count = 1 + sum(map(self._calls_in, nodes_of(operation)))
+            self._sizes[id(operation)] = operation, count
+        return self._sizes[id(operation)][1]
+
     def _call(self, original: Callable[..., Any], operation: Any, args: Any, kwargs: Any) -> Any:
         parent = self._open[-1] if self._open else None
-        call = Call(operation, parent, leaves((*args, *kwargs.values())))
+        call = Call(operation, parent, leaves((*args, *kwargs.values())), depth=len(self._open))
         call.keywords = dict(enumerate(kwargs, len(args)))
         call.given = (*args, *kwargs.values())
         if parent is not None:
@@ -219,11 +143,16 @@ class _Watcher:
             self._repeats[id(parent), id(operation)] += 1
             called = f"{call.segment}@{call.repeat}"
             call.indexed = f"{parent.indexed}/{called}" if parent.indexed else called
-        if len(self.finished) >= _MOST_CALLS:  # models nested in models multiply their calls
-            raise RunError(f"the model calls its layers more than {_MOST_CALLS:,} times")
+        if len(self.finished) + self._calls_in(operation) > _MOST_CALLS:
+            raise InputError.of(
+                "model",
+                f"calls its layers more than {_MOST_CALLS:,} times for one batch",
+                "show it with fewer steps or a shorter loop",
+            )
         self._open.append(call)
         for observer in self._observers:
             observer.began(call)
+        args, kwargs = call.arguments
         try:
             returned = original(operation, *args, **kwargs)
         except BaseException as error:
@@ -257,46 +186,11 @@ class _CallingClasses:
                 if cls not in found:
                     waiting.append(cls)
                 found.add(cls)
-        self.found = {self.of(cls) for cls in found}
+        functions = {cls.__call__: cls for cls in found}  # a few, for the classes of all layers
+        self.found = {self.of(cls) for cls in functions.values()}
 
     def of(self, cls: type) -> Any:
         """Return the class whose ``__call__`` runs when an instance of `cls` is called."""
         if cls not in self._of:
             self._of[cls] = next(base for base in cls.__mro__ if "__call__" in vars(base))
         return self._of[cls]
-
-
-def leaves(structure: Any) -> list[Leaf]:
-    """Return the leaves of nested lists, tuples and mappings, each with its place.
-
-    ``None`` is not a leaf. The place of a plain value is ``None``.
-    """
-    if structure is None:
-        return []
-    if isinstance(structure, Mapping):
-        items = [(str(key), value) for key, value in structure.items()]
-    elif isinstance(structure, (list, tuple)):
-        items = [(str(position), value) for position, value in enumerate(structure)]
-    else:
-        return [(None, structure)]
-    return [
-        (place if below is None else f"{place}.{below}", leaf)
-        for place, value in items
-        for below, leaf in leaves(value)
-    ]
-
-
-def _name(calls: Sequence[Call]) -> None:
-    """Set the name of every call, once the number of calls of each layer is known.
-
-    Parameters
-    ----------
-    calls
-        All calls except the model's own, in the order of completion.
-    """
-    times = Counter((id(call.parent), id(call.operation)) for call in calls)
-    for call in reversed(calls):  # a parent comes after the calls inside it
-        again = times[id(call.parent), id(call.operation)] > 1
-        called = f"{call.segment}@{call.repeat}" if again else call.segment
-        assert call.parent is not None, "only the model's own call has no parent"
-        call.name = f"{call.parent.name}/{called}" if call.parent.name else called

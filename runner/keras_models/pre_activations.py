@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from runner.capture.calls import Call, Observer
+from runner.capture.call import Call, Observer
 
 
 class PreActivations(Observer):

@@ -6,18 +6,45 @@ import collections
 import functools
 import io
 import random
-from collections.abc import Callable, Iterable
+import types
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import numpy as np
 
-from runner.capture.iterators import refusal_of
+from runner.keras_models.iterators import METHODS, refusal_of
 from runner.model.backend import framework
 
 Put = Callable[[Any], None]
 
+_parts: dict[type, Callable[[Any], Iterable[Any]] | None] = {}
 
-def contents(thing: Any) -> tuple[Put | None, Any, Iterable[Any]]:
+
+def parts_of(thing: Any) -> Iterable[Any] | None:
+    """Return the objects that a tuple, a method or a wrapper refers to, which cannot change.
+
+    ``None`` for objects of other types.
+    """
+    cls = type(thing)
+    if cls not in _parts:  # asked once: whether it is a compiled function takes long to find out
+        _parts[cls] = _parts_by_type(thing)
+    parts = _parts[cls]
+    return None if parts is None else parts(thing)
+
+
+def _parts_by_type(thing: Any) -> Callable[[Any], Iterable[Any]] | None:
+    if isinstance(thing, (tuple, frozenset)):
+        return iter
+    if isinstance(thing, types.MethodType):
+        return lambda method: [method.__func__, method.__self__]
+    if isinstance(thing, functools.partial):
+        return lambda partial: [partial.func, *partial.args, *partial.keywords.values()]
+    if isinstance(thing, framework().wrapping_types):
+        return framework().wrapped_by
+    return (lambda method: [method.__self__]) if isinstance(thing, METHODS) else None
+
+
+def contents(thing: Any) -> tuple[Put | None, Any, Collection[Any], Collection[Any] | None]:
     """Return what an object contains that can change.
 
     Returns
@@ -28,33 +55,35 @@ def contents(thing: Any) -> tuple[Put | None, Any, Iterable[Any]]:
         The current contents.
     below
         The objects that it refers to.
+    container
+        The container, if it has members that can be compared by identity.
     """
     thing = getattr(thing, "__wrapped__", thing) if isinstance(thing, (list, dict)) else thing
     match thing:
         case list():
             items = list(thing)
             below = [*items, *framework().wrapped_by(thing)]
-            return functools.partial(_put_items_back, thing), items, below
+            return functools.partial(_put_items_back, thing), items, below, thing
         case dict():
             pairs = dict(thing)
-            return functools.partial(_put_pairs_back, thing), pairs, pairs.values()
+            return functools.partial(_put_pairs_back, thing), pairs, pairs.values(), thing
         case set() | collections.deque() | bytearray():
             members = type(thing)(thing)
-            return functools.partial(_put_members_back, thing), members, list(members)
+            return functools.partial(_put_members_back, thing), members, list(members), thing
         case np.ndarray() if thing.flags.writeable:
-            return functools.partial(np.copyto, thing), thing.copy(), ()
+            return functools.partial(np.copyto, thing), thing.copy(), (), None
         case random.Random():
-            return thing.setstate, thing.getstate(), ()
+            return thing.setstate, thing.getstate(), (), None
         case np.random.RandomState():
-            return thing.set_state, thing.get_state(), ()
+            return thing.set_state, thing.get_state(), (), None
         case np.random.Generator():
             generator = thing.bit_generator
-            return functools.partial(setattr, generator, "state"), generator.state, ()
+            return functools.partial(setattr, generator, "state"), generator.state, (), None
         case io.BytesIO() | io.StringIO() if not thing.closed:
-            return thing.__setstate__, thing.__getstate__(), ()  # type: ignore[union-attr]
+            return thing.__setstate__, thing.__getstate__(), (), None  # type: ignore[union-attr]
         case io.IOBase() if _is_read(thing):  # what was written cannot be taken back
-            return functools.partial(_seek, thing), _position(thing), ()
-    return None, None, ()
+            return functools.partial(_seek, thing), _position(thing), (), None
+    return None, None, (), None
 
 
 def _is_read(file: io.IOBase) -> bool:

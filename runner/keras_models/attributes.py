@@ -5,23 +5,26 @@ from __future__ import annotations
 import collections
 import functools
 import io
+import operator
 import random
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from runner.capture.containers import Put, contents
-from runner.capture.iterators import (
+from runner.capture.membership import Membership, Named
+from runner.keras_models.containers import Put, contents, parts_of
+from runner.keras_models.iterators import (
     METHODS,
     Copies,
     holds_iterator,
     is_iterator,
     refusal_of,
     seen_through,
+    suspects,
 )
 from runner.model.backend import framework
 from runner.model.keras_internals import TRACKERS, all_layers
@@ -41,6 +44,7 @@ _LOOKED_INTO = (
     np.random.RandomState, np.random.Generator, types.MethodType, types.FunctionType,
     functools.partial, io.IOBase, *METHODS,
 )  # fmt: skip
+_CONTAINERS = (list, dict, set, collections.deque)
 # Attributes that Keras itself keeps in a layer and changes when it builds one.
 _OF_KERAS = frozenset((*vars(keras.Model()), *vars(keras.layers.Layer())))
 
@@ -57,15 +61,44 @@ class Attributes:
     ----------
     root
         Object where the search begins, such as a model.
+
+    Attributes
+    ----------
+    notes : dict
+        Each object, how to set what it holds, and what it held, by a key.
     """
 
     def __init__(self, root: Any) -> None:
-        self._notes: dict[Any, tuple[Any, Put, Any]] = {}
+        self.notes: dict[Any, tuple[Any, Put, Any]] = {}
         self._lent: set[Any] = set()  # keys of the notes that hold iterators
         self._unbuilt = {
             id(layer) for layer in all_layers(root) if not getattr(layer, "built", True)
         }
+        self._containers: dict[Any, Any] = {}  # of the notes whose members can be compared
+        self._owners: list[Any] = []  # of `_owned`, the attributes of each
+        self._owned: list[Any] = []
+        self._compared: tuple[Attributes, list[tuple[Any, Put, Any]]] | None = None
         self.note(root)
+        self._membership = self._now()
+
+    def is_present(self) -> bool:
+        """Return whether every object that was noted at first has the same contents now."""
+        membership = self._membership
+        return (
+            membership is not None
+            and all(map(operator.is_, map(vars, self._owners), self._owned))
+            and membership.is_same()
+        )
+
+    def _now(self) -> Membership | None:
+        """Return the present members of all containers; ``None`` where that is not all."""
+        if self._lent or self._containers.keys() != self.notes.keys():
+            return None
+        every = self._containers.values()
+        return Membership(
+            [one for one in every if isinstance(one, Mapping)],
+            [one for one in every if not isinstance(one, Mapping)],
+        )
 
     def note(self, root: Any) -> None:
         """Note the current contents of every object that `root` refers to."""
@@ -91,41 +124,78 @@ class Attributes:
         waiting = [root]
         while waiting:
             thing = waiting.pop()
-            if id(thing) in seen or not _may_hold(type(thing)):
+            cls = type(thing)
+            may_hold = _holding[cls] if cls in _holding else _may_hold(cls)  # most cannot
+            if not may_hold or (key := id(thing)) in seen:
                 continue
-            seen.add(id(thing))
+            seen.add(key)
             if thing is root or is_part(thing):
-                if getattr(thing, "built", False):
-                    self._unbuilt.discard(id(thing))
+                if key in self._unbuilt and getattr(thing, "built", False):
+                    self._unbuilt.discard(key)
                 waiting += self._noted(thing)
 
-    def put_back(self) -> None:
-        """Restore the noted contents of every object; what a layer's building added stays."""
-        for _, put, held in self._notes.values():
+    def put_back(self, present: Attributes | None = None) -> None:
+        """Restore the noted contents of every object; what a layer's building added stays.
+
+        Parameters
+        ----------
+        present
+            The attributes as they are now, if that is known: only what differs is restored.
+        """
+        for _, put, held in self.notes.values() if present is None else self._unlike(present):
             put(held)
+
+    def _unlike(self, other: Attributes) -> list[tuple[Any, Put, Any]]:
+        """Return the notes that differ from those of another moment."""
+        if other is self:
+            return []
+        if self._compared is None or self._compared[0] is not other:
+            known = other.notes
+            unlike = [
+                note
+                for key, note in self.notes.items()
+                if key not in known or not _are_same(note[-1], known[key][-1])
+            ]
+            self._compared = other, unlike
+        return self._compared[1]
 
     def lend(self) -> None:
         """Put a copy in place of every iterator, which `put_back` puts back."""
         copies = Copies()
         for key in self._lent:
-            _, put, held = self._notes[key]
+            _, put, held = self.notes[key]
             pairs = held.items() if isinstance(held, dict) else enumerate(held)
             lent = {name: copies.of(value) for name, value in pairs}
             put(lent if isinstance(held, dict) else list(lent.values()))
 
-    def _keep(self, key: Any, thing: Any, put: Put, held: Any) -> None:
+    def _keep(self, key: Any, thing: Any, put: Put, held: Any, container: Any = None) -> None:
         """Note what an object holds, and how to set it.
+
+        Parameters
+        ----------
+        key
+            The key of the note.
+        thing
+            The object.
+        put
+            Sets what it holds.
+        held
+            What it holds.
+        container
+            A container of that, if it can be compared with its members at another time.
 
         Raises
         ------
         InputError
             If it holds an iterator that cannot be copied.
         """
-        self._notes[key] = thing, put, held
+        self.notes[key] = thing, put, held
+        if container is not None:
+            self._containers[key] = container
         self._lent.discard(key)
-        if not isinstance(held, (list, dict, set, collections.deque)):
+        if not isinstance(held, _CONTAINERS) or not held:
             return
-        for value in held.values() if isinstance(held, dict) else held:
+        for value in suspects(held.values() if isinstance(held, dict) else held):
             if holds_iterator(value):
                 self._lent.add(key)
                 try:
@@ -135,23 +205,16 @@ class Attributes:
 
     def _noted(self, thing: Any) -> Iterable[Any]:
         """Note one object, and return the objects that it refers to."""
-        if isinstance(thing, (tuple, frozenset)):
-            return thing
-        if isinstance(thing, types.MethodType):
-            return [thing.__func__, thing.__self__]
-        if isinstance(thing, functools.partial):
-            return [thing.func, *thing.args, *thing.keywords.values()]
         if isinstance(thing, types.FunctionType):
             return self._function(thing)
-        if isinstance(thing, framework().wrapping_types):
-            return framework().wrapped_by(thing)
-        if isinstance(thing, METHODS):
-            return [thing.__self__]
-        if holds_iterator(thing):  # where no copy can take its place
-            raise refusal_of(thing)
-        put, held, below = contents(thing)
+        if not isinstance(thing, _CONTAINERS):
+            if (parts := parts_of(thing)) is not None:
+                return parts
+            if holds_iterator(thing):  # where no copy can take its place
+                raise refusal_of(thing)
+        put, held, below, container = contents(thing)
         if put is not None:
-            self._keep(id(thing), thing, put, held)
+            self._keep(id(thing), thing, put, held, container)
             return seen_through(below)
         if isinstance(thing, (*_HOLDERS, *framework().module_types)) or _is_users(type(thing)):
             return self._object(thing)
@@ -164,7 +227,9 @@ class Attributes:
             of_keras = _OF_KERAS if id(thing) in self._unbuilt else frozenset[str]()
             saved = dict(attributes)
             put = functools.partial(_put_attributes_back, attributes, of_keras)
-            self._keep(id(thing), thing, put, saved)
+            self._keep(id(thing), thing, put, saved, attributes)
+            self._owners.append(thing)
+            self._owned.append(attributes)
             for name, value in saved.items():
                 if name not in of_keras:
                     below.append(value)
@@ -180,13 +245,19 @@ class Attributes:
         held = [name for name in held if hasattr(thing, name)]
         if held:
             values = {name: getattr(thing, name) for name in held}
-            self._keep((id(thing), "slots"), thing, functools.partial(_set, thing), values)
+            self._keep(
+                (id(thing), "slots"),
+                thing,
+                functools.partial(_set, thing),
+                values,
+                Named(thing, values),
+            )
             yield from values.values()
-        if id(cls) in self._notes:
+        if id(cls) in self.notes:
             return
         own = {name: value for name, value in vars(cls).items() if not name.startswith("__")}
         data = {name: value for name, value in own.items() if not _is_code(value)}
-        self._keep(id(cls), cls, functools.partial(_set, cls), data)
+        self._keep(id(cls), cls, functools.partial(_set, cls), data, Named(cls, data))
         for value in vars(cls).values():
             if isinstance(value, (staticmethod, classmethod)):
                 yield value.__func__
@@ -207,13 +278,17 @@ class Attributes:
         yield from seen_through(closure)
         for cell in cells:
             held = {"cell_contents": cell.cell_contents}
-            self._keep(id(cell), cell, functools.partial(_set, cell), held)
+            self._keep(id(cell), cell, functools.partial(_set, cell), held, Named(cell, held))
         if attributes := vars(function):
             put = functools.partial(_put_attributes_back, attributes, frozenset())
-            self._keep(id(function), function, put, dict(attributes))
+            self._keep(id(function), function, put, dict(attributes), attributes)
         defaults = {"__defaults__": function.__defaults__}
         self._keep(
-            (id(function), "defaults"), function, functools.partial(_set, function), defaults
+            (id(function), "defaults"),
+            function,
+            functools.partial(_set, function),
+            defaults,
+            Named(function, defaults),
         )
         yield from seen_through(function.__defaults__ or ())
         yield function.__kwdefaults__
@@ -221,7 +296,8 @@ class Attributes:
         used = {name: function.__globals__[name] for name in names}
         used = {name: value for name, value in used.items() if not isinstance(value, type)}
         put = functools.partial(_update, function.__globals__)
-        self._keep(id(function.__code__), function.__code__, put, used)
+        container = Named(function.__globals__, used)
+        self._keep(id(function.__code__), function.__code__, put, used, container)
         yield from seen_through(used.values())
 
 
@@ -286,6 +362,15 @@ def _holds_layers(value: Any) -> bool:
         return any(map(_holds_layers, value.values()))
     held = (keras.Operation, keras.Variable, *framework().module_types)
     return isinstance(value, held) or framework().is_variable(value)
+
+
+def _are_same(held: Any, other: Any) -> bool:
+    """Return whether two containers held the same objects."""
+    if isinstance(held, dict) and isinstance(other, dict):
+        return _are_same([*held, *held.values()], [*other, *other.values()])
+    if isinstance(held, (list, set, collections.deque)):
+        return len(held) == len(other) and all(map(operator.is_, held, other))
+    return held is other
 
 
 def _set(thing: Any, values: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from runner.capture.calls import Call, Leaf
+from runner.capture.call import Call, Leaf
 from runner.model.backend import framework
 from runner.model.keras_internals import sublayers
 

@@ -11,9 +11,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from runner.capture.calls import Call, Leaf, leaves
+from runner.capture.call import Call, Leaf, leaves
 from runner.model.backend import framework
-from runner.model.keras_internals import all_layers, is_own_layer, is_own_operation, mask_of
+from runner.model.keras_internals import (
+    all_layers,
+    is_own_layer,
+    is_own_operation,
+    mask_of,
+    without_tensorflow,
+)
 from runner.wiring import CallWiring, Wire
 
 # Arguments that do not affect what a layer computes from its weights.
@@ -116,7 +122,7 @@ def _config_of(layer: Any) -> dict[str, Any]:
     layer's ``get_config`` fails. If another part lacks it, such as a custom cell, the
     configuration is read from the layer's attributes.
     """
-    with _weight_rules_set_aside(layer):
+    with _weight_rules_set_aside(layer), without_tensorflow():
         try:
             config: dict[str, Any] = layer.get_config()
         except Exception:  # a custom layer may raise anything

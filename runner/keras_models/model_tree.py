@@ -64,3 +64,12 @@ def own_weights(layer: Any) -> Iterator[tuple[str, Any]]:
         if id(weight) not in below:
             names[name] = again = names.get(name, 0) + 1
             yield (name if again == 1 else f"{name}#{again}"), weight
+
+
+def named_weights(model: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the variables of a model's layers by the names that their tables have."""
+    for layer, path, _ in uncalled(model, {id(model): ""}, set()):
+        for name, variable in own_weights(layer):
+            yield f"{path}/{name}", variable
+    for name, variable in own_weights(model):
+        yield f"{model.name}/{name}", variable
