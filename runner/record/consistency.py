@@ -6,8 +6,17 @@ from collections import Counter
 from collections.abc import Iterator
 from math import prod
 
-from runner.file_names import HISTORY, PROBE, RECORD, STEPS, SUMMARY, step_folder
-from runner.record.layer_record import TensorRecord
+from runner.file_names import (
+    EFFECTS,
+    HISTORY,
+    PROBE,
+    RECORD,
+    STEPS,
+    SUMMARY,
+    plain_table,
+    step_folder,
+)
+from runner.record.layer_record import PartFile, TensorRecord
 from runner.record.probe_record import ProbeRecord
 from runner.record.record import RunRecord
 from runner.record.training_record import StepRecord
@@ -22,20 +31,28 @@ Tensors = tuple[TensorRecord, ...]
 Steps = tuple[StepRecord, ...]
 
 
-def contradictions(record: RunRecord) -> Iterator[tuple[str, str]]:
+def contradictions(record: RunRecord, probe_format: str | None = None) -> Iterator[tuple[str, str]]:
     """Yield each key whose value contradicts another part of the record, and the reason.
 
-    The types and bounds of the values have already been checked.
+    Parameters
+    ----------
+    record
+        The record. The types and bounds of its values have already been checked.
+    probe_format
+        Format of the probe's table; by default that of the run.
     """
+    probe_file = plain_table(PROBE, probe_format or record.format)
     tensors = record.tensors
     yield from _outcome(record)
     yield from _layers(record, tensors)
-    yield from _files(record, {tensor.file for tensor in tensors})
+    tables = {name for tensor in tensors for name in tensor.digests}
+    yield from _files(record, tables, probe_file)
     yield from _steps(record.steps, tensors)
     if record.probe is not None:
-        yield from _shown(record, record.probe)
+        yield from _shown(record, record.probe, probe_file)
         yield from _probe_columns(record.probe)
         yield from _sizes(record.steps, tensors, record.probe.rows)
+        yield from _parts(record.steps, tensors, record.probe.rows)
     if record.training is not None:
         lengths = {len(values) for values in record.training.history.values()}
         if lengths and (len(lengths) > 1 or lengths == {0}):
@@ -85,7 +102,7 @@ def _is_alias(tensor: TensorRecord, owner: TensorRecord | None) -> bool:
     )
 
 
-def _files(record: RunRecord, tables: set[str]) -> Iterator[tuple[str, str]]:
+def _files(record: RunRecord, tables: set[str], probe_file: str) -> Iterator[tuple[str, str]]:
     """Check that the names of files are unique and that tables are in the format of the run."""
     suffix = FORMATS[record.format].suffix
     for name in sorted(tables):
@@ -96,11 +113,12 @@ def _files(record: RunRecord, tables: set[str]) -> Iterator[tuple[str, str]]:
     if RECORD in record.files:
         yield "files", f"'{RECORD}' is the record itself"
     if record.status != "FAILED":
-        needed = {PROBE, SUMMARY} | ({STEPS} if record.steps else set())
+        needed = {SUMMARY} | ({STEPS} if record.steps else set())
         needed |= {HISTORY} if record.training is not None else set()
-        for stem in sorted(needed):
-            if stem + suffix not in record.files:
-                yield "files", f"expected '{stem}{suffix}', found none"
+        needed |= {EFFECTS} if record.effect_rows else set()
+        for name in sorted({probe_file, *(stem + suffix for stem in needed)}):
+            if name not in record.files:
+                yield "files", f"expected '{name}', found none"
 
 
 def _steps(steps: Steps, tensors: Tensors) -> Iterator[tuple[str, str]]:
@@ -122,8 +140,7 @@ def _steps(steps: Steps, tensors: Tensors) -> Iterator[tuple[str, str]]:
             yield "steps", f"step {step.step} has other tables than the layers"
 
 
-def _shown(record: RunRecord, probe: ProbeRecord) -> Iterator[tuple[str, str]]:
-    expected = f"probe{FORMATS[record.format].suffix}"
+def _shown(record: RunRecord, probe: ProbeRecord, expected: str) -> Iterator[tuple[str, str]]:
     if probe.file != expected:
         yield "probe.file", f"expected '{expected}', found '{probe.file}'"
     names = [given.name for given in probe.inputs]
@@ -156,6 +173,20 @@ def _probe_columns(probe: ProbeRecord) -> Iterator[tuple[str, str]]:
         yield "probe.columns", "expected the inputs where the table has inputs, and only there"
 
 
+def _parts(steps: Steps, tensors: Tensors, rows: int) -> Iterator[tuple[str, str]]:
+    """Check that the files of a tensor of a run that was made in parts are those of all rows."""
+    for tensor in [tensor for tensor in tensors if tensor.parts]:
+        files = [part.file for part in tensor.parts]
+        if steps or not tensor.per_sample:
+            yield tensor.name, "only what is captured once for each sample has several files"
+        if len({*files}) < len(files) or not all(f"{tensor.file}/" in file for file in files):
+            yield tensor.name, f"its files are not those of the folder '{tensor.file}'"
+        if (found := sum(part.rows for part in tensor.parts)) != rows:
+            yield tensor.name, f"its files have {found:,} rows, and the probe {rows:,}"
+        if PartFile.together(tensor.parts) != tensor.digest:
+            yield tensor.name, "its size and hash are not those of its files"
+
+
 def _sizes(steps: Steps, tensors: Tensors, rows: int) -> Iterator[tuple[str, str]]:
     """Check that the files, which are uncompressed, are large enough for the tensors' shapes."""
     last = f"{steps[-1].folder}/" if steps else ""
@@ -167,7 +198,9 @@ def _sizes(steps: Steps, tensors: Tensors, rows: int) -> Iterator[tuple[str, str
             lines, index, size = prod(shape[:-1]), max(0, len(shape) - 1), prod(shape[-1:])
         needed = lines * (8 * index + size * stored_dtype(tensor).itemsize)
         found = tensor.bytes
-        if steps:
+        if tensor.digest is None:  # its values are in no file
+            needed = 0
+        elif steps:
             inside = tensor.file.removeprefix(last)
             found = min(step.files[inside].bytes for step in steps)
         whole = size or prod(filter(None, shape))  # an axis beside an empty one is bounded, too

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import os
 import platform
 import re
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.bounds import Entries
+from runner.bounds import Count, Entries
+from runner.model.backend import ENGINES
 
-# Packages that can change a value, or how it is stored and read.
-_PACKAGES = (
-    "activation-runner",
-    "tensorflow",
-    "keras",
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "hydra-core",
-    "scikit-learn",
-)
+# What every run uses to compute, store and read values. The frameworks, and what a run chooses,
+# name their packages themselves.
+_EVERY_RUN = ("activation-runner", "keras", "numpy", "pandas", "pyarrow", "hydra-core")
 
 
 @dataclass(frozen=True)
@@ -56,16 +51,23 @@ class Environment:
     platform
         Operating system, its version and the machine's architecture.
     packages
-        Version of each package that can affect the values; those not installed are left out.
+        Version of each package that can affect the values: those that every run uses, the
+        frameworks that are installed, and those of what the run chose.
     git
         The commit of the folder where the command was started; ``None`` outside a
         repository and without git.
+    processor
+        Model of the processor; ``None`` if it was not recorded.
+    cores
+        Number of cores that the process could use; ``None`` if it was not recorded.
     """
 
     python: str
     platform: str
     packages: Entries[str, str]
     git: Git | None
+    processor: str | None = None
+    cores: Count | None = None
 
 
 @functools.cache
@@ -74,13 +76,39 @@ def read_environment(directory: Path) -> Environment:
 
     It is read once per process, because loaded packages do not change.
     """
-    packages = {}
-    for name in _PACKAGES:
-        try:
-            packages[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return Environment(platform.python_version(), platform.platform(), packages, _git(directory))
+    frameworks = (package for each in ENGINES.values() for package in each.packages)
+    return Environment(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        packages=versions((*_EVERY_RUN, *frameworks)),
+        git=_git(directory),
+        processor=_processor(),
+        cores=_cores(),
+    )
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of packages; those that are not installed are left out."""
+    found = {}
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2] for line in text.splitlines() if line.startswith("model name")]
+    return names[0].strip() if names else platform.machine()
+
+
+def _cores() -> int | None:
+    if hasattr(os, "sched_getaffinity"):  # on Linux, where a process may be kept from some
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
 
 
 def _git(directory: Path) -> Git | None:

@@ -25,7 +25,8 @@ class Header:
 
     Attributes
     ----------
-    run_id, name, sweep, config, overrides, seed, seeding, own_build_because, fingerprint, started
+    run_id, name, sweep, config, overrides, seed, seeding, own_build_because, weights_of,
+    fingerprint, started
         As in `RunRecord`.
     files, variables
         Additional files of the run's folder by path, and the environment variables used.
@@ -43,6 +44,7 @@ class Header:
     seed: int | None = None
     seeding: str | None = None
     own_build_because: str | None = None
+    weights_of: str | None = None
     fingerprint: str | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -86,6 +88,7 @@ class Header:
             seed=self.seed,
             seeding=self.seeding,
             own_build_because=self.own_build_because,
+            weights_of=self.weights_of,
             fingerprint=self.fingerprint,
             started=self.started,
             ended=self.started + timedelta(seconds=seconds),

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
+from runner.caller_warnings import warn_caller
 from runner.errors import DamagedError
 from runner.record.garbage import uncollected
 from runner.record.order import Ending, in_order
 from runner.record.reading import read_record
 from runner.record.record import RunRecord
-from runner.stores.local import store_at
+from runner.stores.places import Place, store_at
 from runner.stores.store import Store, StoredRun, Unreadable
-
-OUTPUTS = Path("outputs")
-"""The folder of runs by default."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,7 @@ class Listing:
     unreadable: list[Unreadable]
 
 
-def list_records(place: str | Path | Store) -> Listing:
+def list_records(place: Place | Store) -> Listing:
     """Read the records of all runs in or below a folder, or in a store."""
     runs: list[tuple[StoredRun, RunRecord]] = []
     unreadable: list[Unreadable] = []
@@ -55,4 +51,4 @@ def list_records(place: str | Path | Store) -> Listing:
 def warn_of(unreadable: Iterable[Unreadable]) -> None:
     """Warn of each run that cannot be read."""
     for one in unreadable:
-        warnings.warn(f"left out: {one.why}", stacklevel=3)
+        warn_caller(f"left out: {one.why}")

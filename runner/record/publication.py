@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
 from runner.record.hashing_thread import HashingThread
-from runner.stores.digests import FileDigest
+from runner.stores.digests import HASH, FileDigest
 from runner.stores.store import Draft, StoredRun, failure_named
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ class Publication:
     def discard(self) -> None:
         """Remove all files."""
         for file in self._open:
-            file.abandon()
+            file.abandon(self.draft)
         self.draft.abandon()
 
     def open(self, name: str) -> BinaryIO:
@@ -103,6 +102,28 @@ class Publication:
         """Write a whole file."""
         with self.open(name) as file:
             file.write(data)
+
+    def take_over(self, name: str, part: StoredRun, digest: FileDigest) -> str:
+        """Add a file of a part of this run, and return its path inside this run.
+
+        Parameters
+        ----------
+        name
+            Path of the file in the part.
+        part
+            The part, in the same store.
+        digest
+            The recorded digest of the file.
+
+        Raises
+        ------
+        RunError
+            If it cannot be read or written.
+        """
+        with failure_named(name):
+            inside = self.draft.take_over(name, part)
+        self.files[inside] = digest
+        return inside
 
     def reopen(self, name: str) -> BinaryIO:
         """Open a closed file for reading.
@@ -209,7 +230,7 @@ class HashedFile(io.BufferedIOBase):
         self._name = name
         self._files = files
         self._hashing = hashing
-        self._hash = hashlib.sha256()
+        self._hash = HASH()
         self._bytes = 0
 
     def writable(self) -> bool:
@@ -245,8 +266,8 @@ class HashedFile(io.BufferedIOBase):
             self._file.close()
         self._files[self._name] = FileDigest(self._bytes, self._hash.hexdigest())
 
-    def abandon(self) -> None:
-        """Close the file, which is incomplete."""
+    def abandon(self, draft: Draft) -> None:
+        """Close the file, which is incomplete unless it was closed before."""
         super().close()
         with contextlib.suppress(OSError):
-            self._file.close()
+            draft.drop(self._file)

@@ -14,7 +14,7 @@ from runner.bounds import MEANINGS
 from runner.errors import DamagedError, InputError, some
 from runner.file_names import RECORD
 from runner.record.consistency import contradictions
-from runner.record.record import DIGEST, SCHEMA_VERSION, RunRecord, sealed
+from runner.record.record import SCHEMA_VERSION, RunRecord, is_sealed
 from runner.stores.store import StoredRun
 from runner.table_formats import is_stored
 
@@ -44,6 +44,18 @@ def read_record(run: StoredRun) -> RunRecord:
         If there is no record, it is not a regular file inside the run, or as in
         `parsed_record`.
     """
+    return parsed_record(record_text(run), run.place(RECORD))
+
+
+def record_text(run: StoredRun) -> bytes:
+    """Return the content of the record of a run, or of a part of one.
+
+    Raises
+    ------
+    DamagedError
+        If there is no record, it is not a regular file inside the run, or it would take too much
+        memory.
+    """
     limit, place = _limit(), run.place(RECORD)
     try:
         with run.open(RECORD) as file:
@@ -66,7 +78,7 @@ def read_record(run: StoredRun) -> RunRecord:
             f"a run record that takes more than {_TIMES * limit:,} bytes in memory",
             f"set {_LIMIT} to more than {memory // _TIMES:,} if you trust it",
         )
-    return parsed_record(text, place)
+    return text
 
 
 def _memory(text: bytes) -> int:
@@ -97,16 +109,36 @@ def parsed_record(text: bytes, place: str) -> RunRecord:
         raise _refused(error, place) from error
     except ValueError as error:
         raise DamagedError.of(place, f"not a run record: Invalid JSON: {error}") from error
-    if text != sealed(text[: text.rfind(DIGEST) + len(DIGEST)]):
+    if not is_sealed(text):
         raise DamagedError.of(
             place,
             "the record was changed after it was written: its SHA-256 does not match",
         )
+    check_record(record, place)
+    return record
+
+
+def check_record(record: RunRecord, place: str, probe_format: str | None = None) -> None:
+    """Check that a record does not contradict itself, and that its tables can be read here.
+
+    Parameters
+    ----------
+    record
+        The record, whose types and bounds were checked.
+    place
+        Path of its file, for messages.
+    probe_format
+        Format of the probe's table; by default that of the run.
+
+    Raises
+    ------
+    DamagedError
+        If it does, or they cannot.
+    """
     if why := _unreadable(record):
         raise DamagedError.of(place, f"not a run record: 'format': {why}")
-    for key, why in contradictions(record):
+    for key, why in contradictions(record, probe_format):
         raise DamagedError.of(place, f"not a run record: '{key}': {why}")
-    return record
 
 
 def _unreadable(record: RunRecord) -> str:

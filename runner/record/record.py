@@ -21,7 +21,8 @@ from runner.bounds import (
     SweepId,
     TableFormat,
 )
-from runner.model.backend import Backend
+from runner.engines.settings import ADOPTED, Backend
+from runner.record.effect_record import EffectRecord
 from runner.record.environment import Environment
 from runner.record.layer_record import LayerRecord, TensorRecord
 from runner.record.probe_record import ProbeRecord
@@ -120,9 +121,15 @@ class RunRecord:
     own_build_because
         Reason why a job of a sweep built its own model instead of sharing one with jobs that
         differ only in cheap keys, such as the seed; ``None`` if it shared one, and outside sweeps.
+    weights_of
+        Run whose weights the model was given; ``None`` if they are its own.
     fingerprint
         SHA-256 over the resolved configuration, the files that it names and the versions of
         packages.
+    effects
+        What interventions did to the outputs of the model.
+    effect_rows
+        Number of rows of the table of effects for each class or sample; 0 if there is none.
     training
         Training of the model; ``None`` if it was not trained.
     steps
@@ -159,7 +166,10 @@ class RunRecord:
     probe: ProbeRecord | None = None
     layers: Items[LayerRecord] = ()
     own_build_because: str | None = None
+    weights_of: RunId | None = None
     fingerprint: Sha256 | None = None
+    effects: Items[EffectRecord] = ()
+    effect_rows: Count = 0
     training: TrainingRecord | None = None
     steps: Items[StepRecord] = ()
     files: Entries[FileName, FileDigest]
@@ -173,9 +183,19 @@ class RunRecord:
         return int(number) if "-" in self.run_id else None
 
     @property
+    def is_adopted(self) -> bool:
+        """Whether its tensors were computed elsewhere."""
+        return self.backend is not None and self.backend.name == ADOPTED
+
+    @property
+    def keeps_values(self) -> bool:
+        """Whether it holds the values of its tensors, not only their statistics."""
+        return all(tensor.digest is not None for tensor in self.tensors)
+
+    @property
     def digests(self) -> dict[str, FileDigest]:
         """The size and hash of every file except the record, by path in the folder."""
-        tables = {tensor.file: tensor.digest for tensor in self.tensors}
+        tables = {name: d for tensor in self.tensors for name, d in tensor.digests.items()}
         steps = {
             f"{step.folder}/{name}": digest
             for step in self.steps
@@ -196,9 +216,19 @@ class RunRecord:
 
     def to_json(self) -> bytes:
         """Return the record as indented JSON."""
-        plain = {key: value for key, value in vars(self).items() if key != "record_sha256"}
-        text = json.dumps(plain, indent=2, ensure_ascii=False, default=_plain).encode()
-        return sealed(text.removesuffix(b"\n}") + b",\n" + DIGEST)
+        return sealed_json(self)
+
+
+def sealed_json(record: Any) -> bytes:
+    """Return a record, a dataclass, as indented JSON that ends with its own hash."""
+    plain = {key: value for key, value in vars(record).items() if key != "record_sha256"}
+    text = json.dumps(plain, indent=2, ensure_ascii=False, default=_plain).encode()
+    return sealed(text.removesuffix(b"\n}") + b",\n" + DIGEST)
+
+
+def is_sealed(text: bytes) -> bool:
+    """Return whether a text is one of `sealed_json` that was not changed since."""
+    return text == sealed(text[: text.rfind(DIGEST) + len(DIGEST)])
 
 
 def _plain(value: Any) -> Any:

@@ -6,9 +6,10 @@ from collections import defaultdict
 
 from runner.capture.capture import Capture
 from runner.config.environment_values import EnvironmentValues
-from runner.record.layer_record import LayerRecord, TensorRecord
+from runner.record.layer_record import ChangeRecord, LayerRecord, TensorRecord
 from runner.saving.tensor_tables import TensorTables
 from runner.showing.showing import Showing
+from runner.table_formats import FORMATS
 from runner.tensors import TensorSpec
 
 
@@ -32,15 +33,25 @@ def records_of(
         The environment variables in use: their values are kept out of the record.
     """
     capture, invariance, files = showing.capture, showing.invariance, tables.files
+    edits, keeps_values = showing.edits, FORMATS[showing.settings.format].keeps_values
+
+    def changed_by(spec: TensorSpec) -> tuple[ChangeRecord, ...]:
+        return () if edits is None else edits.records(spec)
+
     tensors: dict[str, list[TensorRecord]] = defaultdict(list)
+
+    def recorded(spec: TensorSpec, alias: TensorSpec | None = None) -> None:
+        path, known, name = tables.path(spec), alias or spec, None if alias is None else spec.name
+        if path in files or not keeps_values:  # only the first part of a run has the weights
+            record = TensorRecord.of(
+                known, path, files.get(path), name, invariance.get(spec), changed_by(known)
+            )
+            tensors[known.layer_path].append(record)
+
     for spec in (*with_tables(capture), *(spec for spec, _ in capture.weights)):
-        path = tables.path(spec)
-        record = TensorRecord.of(spec, path, files[path], invariance=invariance.get(spec))
-        tensors[spec.layer_path].append(record)
+        recorded(spec)
     for alias, spec in capture.aliases:
-        path, known = tables.path(spec), invariance.get(spec)
-        record = TensorRecord.of(alias, path, files[path], spec.name, known)
-        tensors[alias.layer_path].append(record)
+        recorded(spec, alias)
     layers = [
         LayerRecord(
             **{

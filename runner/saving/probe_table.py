@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import BinaryIO
@@ -12,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from runner.caller_warnings import warn_caller
 from runner.file_names import PROBE, plain_table
 from runner.probe.batch import Batch, is_text, named_inputs
 from runner.probe.probe import Probe
@@ -47,7 +47,9 @@ class ProbeTable:
     probe
         The probe.
     table_format
-        A key of `runner.table_formats.FORMATS`.
+        A key of `runner.table_formats.FORMATS`, which decides the columns.
+    stored_as
+        The format of the file, if that is another one.
 
     Attributes
     ----------
@@ -59,13 +61,22 @@ class ProbeTable:
 
     layout: tuple[ProbeColumns, ...] = ()
 
-    def __init__(self, publication: Publication, probe: Probe, table_format: str) -> None:
-        self.file = plain_table(PROBE, table_format)
+    def __init__(
+        self,
+        publication: Publication,
+        probe: Probe,
+        table_format: str,
+        stored_as: str | None = None,
+    ) -> None:
+        self._stored_as = stored_as or table_format
+        self.file = plain_table(PROBE, self._stored_as)
         self._publication = publication
         self._probe = probe
         self._format = table_format
         self._open: tuple[PlainTableWriter, BinaryIO] | None = None
-        self._left_out: set[Role] = set()
+        # A run without values is small.
+        keeps_values = FORMATS[table_format].keeps_values
+        self._left_out: set[Role] = set() if keeps_values else {"input", "target"}
         self._samples = 0
         self._waiting: list[Batch] = []
         self._bytes_waiting = 0
@@ -100,10 +111,9 @@ class ProbeTable:
         writer.finish()
         sink.close()
         for name, (count, first) in self._formulas.items():
-            warnings.warn(
+            warn_caller(
                 f"{count} texts in column '{name}' begin like formulas ({first!r}), which "
-                "a spreadsheet would run: open the tables elsewhere, or use format=parquet",
-                stacklevel=3,
+                "a spreadsheet would run: open the tables elsewhere, or use format=parquet"
             )
 
     def _too_large(self, batch: Batch) -> set[Role]:
@@ -146,7 +156,7 @@ class ProbeTable:
         table = self._table()
         if self._open is None:
             sink = self._publication.open(self.file)
-            self._open = PlainTableWriter(sink, self._format), sink
+            self._open = PlainTableWriter(sink, self._stored_as), sink
         self._open[0].add(table)
         if self._probe.rows is None:
             self._written += (replace(batch, inputs=None) for batch in self._waiting)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runner.model.backend import read_backend
 from runner.probe.probe_hash import BLOCK
 from runner.record.header import Header
 from runner.record.layer_record import LayerRecord
@@ -51,13 +50,13 @@ def record_of_run(
     return header.record(
         showing.settings.format,
         **{"status": "COMPLETED", **known},
-        backend=read_backend(),
+        backend=showing.capture.library.read_backend(showing.model),
         model=_model_record(showing, steps.last),
         probe=_probe_record(showing, steps.last, probe_table),
         layers=layers,
         steps=steps.records(),
         files={name: digest for name, digest in files.items() if name not in of_tensors},
-        headline=_headline(showing, steps.last),
+        headline=headline_of(len(with_tables(showing.capture)), steps.last.summary),
     )
 
 
@@ -65,7 +64,7 @@ def _model_record(showing: Showing, tables: TensorTables) -> ModelRecord:
     model = showing.model
     return ModelRecord(
         type(model).__name__,
-        model.count_params(),
+        showing.capture.library.count_parameters(model),
         showing.capture.outputs,
         tables.weights_sha256,
     )
@@ -95,10 +94,18 @@ def _probe_record(showing: Showing, tables: TensorTables, probe_table: ProbeTabl
     )
 
 
-def _headline(showing: Showing, tables: TensorTables) -> Headline:
-    summary = tables.summary
+def headline_of(tensors: int, summary: Sequence[Mapping[str, Any]]) -> Headline:
+    """Return the key statistics of a run.
+
+    Parameters
+    ----------
+    tensors
+        Number of tensors captured per sample, without aliases.
+    summary
+        The rows of the summary.
+    """
     return Headline(
-        tensors=len(with_tables(showing.capture)),
+        tensors=tensors,
         dead_units=sum(int(row["dead_units"]) for row in summary if row["kind"] == "activation"),
         nan=sum(int(row["nan"]) for row in summary),
         inf=sum(int(row["inf"]) for row in summary),

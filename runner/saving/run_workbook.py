@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 
+from runner.caller_warnings import warn_caller
 from runner.errors import some
 from runner.file_names import PROBE, SUMMARY, WORKBOOK
 from runner.record.layer_record import LayerRecord
@@ -42,4 +42,4 @@ def add_workbook(publication: Publication, layers: Iterable[LayerRecord]) -> Non
     publication.write(WORKBOOK, data)
     if left_out:
         said = f"{len(left_out)} tables are not in {WORKBOOK}: {some(left_out)}"
-        warnings.warn(said, UserWarning, stacklevel=3)
+        warn_caller(said)

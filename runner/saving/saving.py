@@ -7,15 +7,15 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-import keras
-
 from runner.errors import RunError
-from runner.file_names import LOG, STEPS, SUMMARY, plain_table
-from runner.model.backend import framework
+from runner.file_names import EFFECTS, LOG, STEPS, SUMMARY, plain_table
+from runner.intervening.intervened import showing_of
 from runner.probe.probe import Probe
 from runner.record.header import Header
 from runner.record.publication import Publication
+from runner.record.record import RunRecord
 from runner.record.training_record import Checkpoint
+from runner.saving.effect_parts import table_of_parts
 from runner.saving.layer_records import records_of
 from runner.saving.probe_table import ProbeTable
 from runner.saving.run_log import RunLog
@@ -31,11 +31,15 @@ from runner.stores.store import Draft, StoredRun
 from runner.table_formats import FORMATS
 from runner.tables.plain_tables import write_table
 
+PART_FORMAT = "parquet"
+"""Format of the probe's table of a part of a run, which keeps every type; joined, it has that of
+the run."""
+
 Progress = Callable[[int, int | None], None]
 
 
 def save(
-    model: keras.Model,
+    model: Any,
     probe: Probe,
     draft: Draft,
     header: Header,
@@ -47,7 +51,7 @@ def save(
     Parameters
     ----------
     model
-        Any Keras model.
+        Any model of a library in `runner.capture.model_libraries`.
     probe
         The probe to show.
     draft
@@ -73,7 +77,7 @@ def save(
         Nothing is published then.
     """
     with Publication(draft) as publication:
-        showing = Showing(model, probe, settings)
+        showing = showing_of(model, probe, settings)
         with Saving(publication, showing, header) as saving:
             saving.write_tensors(progress=progress)
             return saving.publish()
@@ -117,9 +121,13 @@ class Saving:
         self._log.add("the model was traced" if why is None else f"runs eagerly: {why}")
         self._log.add(showing.summary())
         publication.draft.check_room(showing.bytes_of_tables())
-        self._probe_table = ProbeTable(publication, showing.probe, showing.settings.format)
+        stored_as = None if showing.settings.part is None else PART_FORMAT
+        self._probe_table = ProbeTable(
+            publication, showing.whole, showing.settings.format, stored_as
+        )
         batch = sum(array.nbytes for array in showing.capture.first)
-        self._writer = WriterThread(queue_length(max(batch, 4 * showing.model.count_params())))
+        parameters = showing.capture.library.count_parameters(showing.model)
+        self._writer = WriterThread(queue_length(max(batch, 4 * parameters)))
 
     def __enter__(self) -> Saving:
         self._writer.start()
@@ -159,7 +167,7 @@ class Saving:
         is_first = len(self.steps) == 1
         weights = WeightValues(showing.model, showing.capture)
         self._writer.put(tables.open)
-        with framework().exact():
+        with showing.capture.library.exact():
             for batch, arrays in showing:
                 self._writer.put(partial(tables.write, batch, arrays))
                 if is_first:
@@ -170,6 +178,7 @@ class Saving:
             spec, reason = next(iter(showing.capture.lost.items()))
             raise RunError(f"'{spec.name}' had a table at the first step, but not now: {reason}")
         self._writer.put(partial(tables.finish, weights))
+        self._writer.put(partial(tables.hash_rest, showing.following()))
         if is_first:
             self._writer.put(self._probe_table.finish)
         self._writer.put(partial(self.steps.check_samples, tables))
@@ -206,6 +215,16 @@ class Saving:
         **known
             As in `publish`.
         """
+        self.publication.complete(self.record(**known).to_json())
+
+    def record(self, **known: Any) -> RunRecord:
+        """Write all remaining files but the record, and return that.
+
+        Parameters
+        ----------
+        **known
+            As in `publish`.
+        """
         self._writer.stop()
         self._log.add("the tables are complete")
         self.write_table(SUMMARY, self.steps.last_summary())
@@ -216,7 +235,12 @@ class Saving:
             add_workbook(self.publication, layers)
         for name, data in {**self._header.files, LOG: self._log.content()}.items():
             self.publication.write(name, data)
-        record = record_of_run(
+        if (effects := self.showing.effects) is not None:
+            known["effects"] = effects.records()
+            if parts := effects.parts:
+                known["effect_rows"] = len(parts)
+                self.write_table(EFFECTS, table_of_parts(parts))
+        return record_of_run(
             self._header,
             self.showing,
             self.steps,
@@ -225,4 +249,3 @@ class Saving:
             self.publication.files,
             **known,
         )
-        self.publication.complete(record.to_json())

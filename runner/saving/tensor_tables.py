@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
-from typing import BinaryIO
+from collections.abc import Iterable, Sequence
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from runner.caller_warnings import warn_caller
 from runner.errors import RunError
 from runner.file_names import tensor_table
 from runner.probe.batch import Batch, named_inputs
@@ -17,6 +17,7 @@ from runner.record.training_record import Checkpoint
 from runner.saving.weight_values import WeightValues
 from runner.showing.showing import Showing
 from runner.stores.digests import FileDigest
+from runner.table_formats import FORMATS
 from runner.tables.layout import layout_of
 from runner.tables.summary import RunningStatistics, not_finite
 from runner.tables.writing import TableWriter, write_weight
@@ -25,6 +26,17 @@ from runner.tensors import TensorSpec
 # Memory for the rows that wait to be written, for all tables together.
 _BUFFER_BYTES = 32 * 2**20
 _MAP_BUFFER_BYTES = 2**20
+
+
+class _Table(NamedTuple):
+    """A table that is being written, and its file."""
+
+    writer: TableWriter
+    sink: BinaryIO
+
+    def close(self) -> None:
+        self.writer.close()
+        self.sink.close()
 
 
 class TensorTables:
@@ -48,6 +60,8 @@ class TensorTables:
         Path inside the run, with ``/``; empty for the run's own folder.
     summary : list
         One row of statistics per tensor, available when the tables are complete.
+    statistics : list
+        What `summary` is made from.
     rows : int
         Number of samples written.
     hasher : ProbeHasher
@@ -67,27 +81,34 @@ class TensorTables:
         self._publication = publication
         self._specs = showing.capture.tensors
         self._format = showing.settings.format
+        self._keeps_values = FORMATS[self._format].keeps_values
         self._on_nan = showing.settings.capture.on_nan
         self.probe = showing.probe
         self.checkpoint = checkpoint
         self.folder = checkpoint.folder if checkpoint is not None else ""
         self.summary: list[dict[str, str | int | float]] = []
+        self.statistics: list[RunningStatistics] = []
         self.rows = 0
-        self.hasher = ProbeHasher()
+        part = showing.settings.part
+        self._part = None if part is None else part.number
+        self.hasher = ProbeHasher(row=0 if part is None else part.start)
         self._names: list[str] = []
-        self._open: list[tuple[TableWriter, BinaryIO, RunningStatistics] | None] = []
+        self._open: list[tuple[_Table | None, RunningStatistics] | None] = []
 
     def open(self) -> None:
         """Start the tables."""
         budgets = _buffers(self._specs, self._format)
         for spec, budget in zip(self._specs, budgets, strict=True):
-            sink = self._begun(spec)
-            writer = TableWriter(sink, spec, self._format, self.probe.sample_type, budget)
-            self._open.append((writer, sink, RunningStatistics(spec)))
+            table = None
+            if self._keeps_values:
+                sink = self._begun(spec)
+                writer = TableWriter(sink, spec, self._format, self.probe.sample_type, budget)
+                table = _Table(writer, sink)
+            self._open.append((table, RunningStatistics(spec)))
 
     def path(self, spec: TensorSpec) -> str:
         """Return the path of a tensor's table inside the run."""
-        name = tensor_table(spec, self._format)
+        name = tensor_table(spec, self._format, self._part if spec.per_sample else None)
         return f"{self.folder}/{name}" if self.folder else name
 
     def write(self, batch: Batch, arrays: Sequence[np.ndarray | None]) -> None:
@@ -97,21 +118,29 @@ class TensorTables:
         with self._publication.hashing.beside(self.hasher.update, batch, size):
             self._write(batch.samples, arrays)
 
+    def hash_rest(self, following: Iterable[Batch]) -> None:
+        """Hash the rest of the last block of samples, which are in the next part of the probe."""
+        for batch in following:
+            if not self.hasher.missing:
+                return
+            self.hasher.update(batch[: self.hasher.missing])
+
     def _write(self, samples: np.ndarray, arrays: Sequence[np.ndarray | None]) -> None:
         for place, (spec, array) in enumerate(zip(self._specs, arrays, strict=True)):
-            table = self._open[place]
-            if table is None:
+            begun = self._open[place]
+            if begun is None:
                 continue
-            writer, sink, statistics = table
+            table, statistics = begun
             if array is not None:
                 statistics.update(array)
-                writer.write(samples, array)
+                if table is not None:
+                    table.writer.write(samples, array)
                 continue
             self._open[place] = None
-            writer.close()
-            sink.close()
-            self._publication.remove(self.path(spec))
-            self._names.remove(self.path(spec))
+            if table is not None:
+                table.close()
+                self._publication.remove(self.path(spec))
+                self._names.remove(self.path(spec))
 
     def finish(self, weights: WeightValues) -> None:
         """Close the tables, add those of the weights, and hash the weights.
@@ -121,16 +150,18 @@ class TensorTables:
         RunError
             If values are NaN or infinite and ``on_nan`` refuses them.
         """
-        for writer, sink, statistics in filter(None, self._open):
-            writer.close()
-            sink.close()
-            self.summary.append(statistics.row())
-        for spec, value in weights.kept:
-            with self._begun(spec) as sink:
-                write_weight(sink, spec, value, self._format)
+        for table, statistics in filter(None, self._open):
+            if table is not None:
+                table.close()
+            self.statistics.append(statistics)
+        for spec, value in [] if self._part else weights.kept:  # the first part has the weights
+            if self._keeps_values:
+                with self._begun(spec) as sink:
+                    write_weight(sink, spec, value, self._format)
             statistics = RunningStatistics(spec)
             statistics.update(value[None])
-            self.summary.append(statistics.row())
+            self.statistics.append(statistics)
+        self.summary += [statistics.row() for statistics in self.statistics]
         self._open.clear()
         self.weights_sha256 = weights.sha256()
         self._mind_nan()
@@ -142,7 +173,7 @@ class TensorTables:
         if self._on_nan == "fail":
             where = f"{self.folder}: " if self.folder else ""
             raise RunError(f"{where}{found}; capture.on_nan=fail refuses them")
-        warnings.warn(f"{self._publication.draft.place(self.folder)}: {found}", stacklevel=2)
+        warn_caller(f"{self._publication.draft.place(self.folder)}: {found}")
 
     def _begun(self, spec: TensorSpec) -> BinaryIO:
         self._names.append(self.path(spec))

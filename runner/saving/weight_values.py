@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
+from typing import Any
 
-import keras
 import numpy as np
 
 from runner.capture.capture import Capture
-from runner.model.backend import framework
 from runner.tensors import TensorSpec
 
 
@@ -28,9 +28,9 @@ class WeightValues:
         The weights that get a table, with their values.
     """
 
-    def __init__(self, model: keras.Model, capture: Capture) -> None:
-        value_of = framework().value_of
-        held = (*model.weights, *capture.plain_variables)
+    def __init__(self, model: Any, capture: Capture) -> None:
+        value_of = capture.library.value_of
+        held = (*capture.library.weights_of(model), *capture.plain_variables)
         values = {id(variable): value_of(variable) for variable in held}
         self._all = list(values.values())
         self.kept: list[tuple[TensorSpec, np.ndarray]] = [
@@ -39,9 +39,14 @@ class WeightValues:
         ]
 
     def sha256(self) -> str:
-        """Return the SHA-256 of the shapes, dtypes and bytes of all weights, in Keras's order."""
-        digest = hashlib.sha256()
-        for value in self._all:
-            digest.update(f"{value.dtype.name}{value.shape}".encode())
-            digest.update(np.ascontiguousarray(value).tobytes())
-        return digest.hexdigest()
+        """Return the SHA-256 of the shapes, dtypes and bytes of all weights, in their order."""
+        return sha256_of(self._all)
+
+
+def sha256_of(weights: Iterable[np.ndarray]) -> str:
+    """Return the SHA-256 of the shapes, dtypes and bytes of weights, in their order."""
+    digest = hashlib.sha256()
+    for value in weights:
+        digest.update(f"{value.dtype.name}{value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 
 # Limits of the queue between the model and the disk: in bytes, and in jobs.
 _QUEUE_BYTES = 16 * 2**20
 _QUEUE_LENGTH = 64
+
+_LOOK = 1.0  # seconds between two looks for signals
 
 
 def queue_length(job_bytes: int) -> int:
@@ -20,7 +22,8 @@ class WriterThread(threading.Thread):
     """Runs jobs in order, from a queue of limited length.
 
     An error in a job is raised by the next `put`, or by `stop`; jobs that are still waiting
-    are then dropped.
+    are then dropped. A signal may interrupt both at any point: the queues are implemented
+    in C, so that no lock stays locked, as one of `queue.Queue` or `threading.Event` can.
 
     Parameters
     ----------
@@ -30,14 +33,19 @@ class WriterThread(threading.Thread):
 
     def __init__(self, length: int) -> None:
         super().__init__(name="runner-writer", daemon=True)
-        self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(length)
+        self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._free: SimpleQueue[None] = SimpleQueue()  # one item for each job that may be added
+        for _ in range(length):
+            self._free.put(None)
         self._error: BaseException | None = None
         self._dropping = False
-        self._ended = threading.Event()
+        self._done = False
+        self._end: SimpleQueue[None] = SimpleQueue()  # holds one item at the end
 
     def run(self) -> None:
         """Run jobs until stopped."""
         while (job := self._waiting.get()) is not None:
+            self._free.put(None)
             if self._dropping:
                 continue
             try:
@@ -45,12 +53,15 @@ class WriterThread(threading.Thread):
             except BaseException as error:  # raised by the next put or stop
                 self._error = error
                 self._dropping = True
-        self._ended.set()
+            del job  # its arrays
+        self._done = True
+        self._end.put(None)
 
     def put(self, job: Callable[[], None]) -> None:
         """Add a job; block while the queue is full."""
         if self._error is not None:
             raise self._error
+        _wait_for(self._free)
         self._waiting.put(job)
 
     def stop(self, *, drop: bool = False) -> None:
@@ -65,8 +76,17 @@ class WriterThread(threading.Thread):
         """
         self._dropping = self._dropping or drop
         # Not `join`: before Python 3.13 a thread whose `join` is interrupted seems to have ended.
-        if not self._ended.is_set():
+        if not self._done:
             self._waiting.put(None)
-            self._ended.wait()
+            _wait_for(self._end)
         if self._error is not None and not drop:
             raise self._error
+
+
+def _wait_for(items: SimpleQueue[None]) -> None:
+    """Take an item; a signal that came just before a wait is noticed when the wait ends."""
+    while True:
+        try:
+            return items.get(timeout=_LOOK)
+        except Empty:
+            continue

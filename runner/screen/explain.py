@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterable
 from math import prod
 from typing import Any
 
@@ -13,7 +14,8 @@ import pandas as pd
 from runner.arithmetic.account import Account
 from runner.arithmetic.layer_call import LayerCall, sample_of
 from runner.arithmetic.spelling import spell_out
-from runner.errors import InputError, some, suggest
+from runner.errors import InputError, one_of, some
+from runner.record.interventions import changes_of, heads_changed
 from runner.runs.published_run import Run
 from runner.screen.figures import shortest, text_table
 from runner.tables.layout import unit_places
@@ -112,12 +114,25 @@ def tell(call: LayerCall, place: tuple[int, ...], sample: str) -> str:
     account = spell_out(call, place)
     computed = account.result(stored.dtype)
     unit = "_".join(map(str, place)) or "0"
+    tensor = call.run.tensor(call.name, "activation")
+    done, before = list(changes_of(tensor, place)), heads_changed(tensor)
+    said = _verdict(account, stored, computed, call.epsilon)
+    if done:
+        lines = [f"unit u{unit} was {each}" for each in done]
+        if account.function is None:
+            lines.insert(0, f"result  {shortest(computed)}")
+        said = "\n".join([*lines, f"the stored value is {shortest(stored)}"])
     return (
         f"{call.name} u{unit}, sample {sample}, run {call.run.id}\n\n"
+        f"{_changed(before)}"
         f"{_terms(account)}\n\n"
         f"{_steps(account, computed)}"
-        f"{_verdict(account, stored, computed, call.epsilon)}\n"
+        f"{said}\n"
     )
+
+
+def _changed(heads: Iterable[str]) -> str:
+    return "".join(f"changed before: {one}\n\n" for one in heads)
 
 
 def place_of(unit: str, shape: tuple[int, ...], layer: str) -> tuple[int, ...]:
@@ -143,8 +158,7 @@ def place_of(unit: str, shape: tuple[int, ...], layer: str) -> tuple[int, ...]:
 
 
 def _unknown(layer: str, what: str, name: str, known: list[str]) -> InputError:
-    advice = suggest(name, known) or f"there are {some(known)}"
-    return InputError.of(layer, f"no {what} '{name}'", advice)
+    return InputError.of(layer, f"no {what} '{name}'", one_of(name, known))
 
 
 def _terms(account: Account) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shlex
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,9 +17,10 @@ from rich.text import Text
 
 from runner.config.packaged import CONFIG_NAME
 from runner.file_names import HYDRA, WORKBOOK
+from runner.local_paths import OUTPUTS
 from runner.record.batch_dependence import batch_notes
+from runner.record.interventions import intervention_notes
 from runner.record.layer_record import TensorRecord
-from runner.record.listing import OUTPUTS
 from runner.runs.published_run import Run
 from runner.screen import story
 from runner.screen.dense import DenseCall
@@ -150,15 +152,15 @@ def text_of(table: Table) -> str:
 
 def _warning(run: Run) -> Iterator[str]:
     """Yield a warning with the number and the places of NaN and infinite values, if any."""
-    headline = run.record.headline
-    if headline is not None and (headline.nan or headline.inf):
-        yield f"warning: {not_finite(run.summary.to_dict('records'))}"
+    if found := not_finite(run.summary.to_dict("records")):
+        yield f"warning: {found}"
 
 
 def _notes(run: Run) -> Iterator[str]:
-    """Yield a paragraph that says how values depend on the batches of samples, if they do."""
+    """Yield a paragraph that says what interventions did, and how values depend on batches."""
     notes = [
-        wrap(f"note: {one}", WIDTH, subsequent_indent=" " * 6) for one in batch_notes(run.record)
+        wrap(f"note: {one}", WIDTH, subsequent_indent=" " * 6)
+        for one in (*intervention_notes(run.record), *batch_notes(run.record))
     ]
     if notes:
         yield "\n".join(line for lines in notes for line in lines)
@@ -167,13 +169,16 @@ def _notes(run: Run) -> Iterator[str]:
 def _saved(run: Run) -> str:
     lines = [f"saved  {_place(run)}"]
     files = {name: digest.bytes for name, digest in run.record.files.items()}
-    files |= {tensor.file: tensor.bytes for tensor in run.record.tensors}
-    for step in run.record.steps:
-        files |= {f"{step.folder}/{name}": digest.bytes for name, digest in step.files.items()}
     suffix = FORMATS[run.record.format].suffix
-    sizes = [size for name, size in files.items() if name.endswith(suffix)]
-    if sizes:
-        lines.append(f"       {len(sizes)} tables as {run.record.format}, {readable(sum(sizes))}")
+    sizes = {name: size for name, size in files.items() if name.endswith(suffix)}
+    sizes |= {tensor.file: tensor.bytes for tensor in run.record.tensors}
+    for step in run.record.steps:
+        sizes |= {f"{step.folder}/{name}": digest.bytes for name, digest in step.files.items()}
+    if not run.record.keeps_values:
+        lines.append("       the statistics alone: no values were kept")
+    elif sizes:
+        size = readable(sum(sizes.values()))
+        lines.append(f"       {len(sizes)} tables as {run.record.format}, {size}")
     if WORKBOOK in files:
         lines.append(f"       and {WORKBOOK}, {readable(files[WORKBOOK])}")
     return "\n".join(lines)
@@ -191,16 +196,22 @@ def _from_here(folder: str | Path) -> Path:
 
 def _next(run: Run, layers: list[DenseCall]) -> str:
     """Return the commands to continue with."""
-    folder = run.stored.folder  # a command names only runs in folders
+    folder, is_named = run.stored.folder, run.stored.is_named
+    name = _place(run)
     commands = [["list"]]
-    if layers and folder is not None:
-        found = folder.resolve().is_relative_to(OUTPUTS.resolve())
+    if is_named and folder is None:
+        commands = [["list", "--outputs", name.rpartition("/")[0]]]
+    if folder is not None and folder.resolve().is_relative_to(OUTPUTS.resolve()):
+        name = run.id
+    if layers and is_named:
         layer, row, column = story.telling_value(layers)
         unit, sample = layer.output.columns[column], str(layer.output.index[row])
-        name = run.id if found else _place(run)
         commands = [["explain", layer.name, unit, name, "--sample", sample]]
+    if run.record.effects and is_named:
+        commands = [["effects", name]]
     if run.seed is not None and "probe" in run.config:
         kept = [given for given in run.record.overrides if not given.startswith(("seed=", "name="))]
+        kept = [re.sub(r"^\+\+(?=intervene\b)", "", given) for given in kept]
         commands.append([*_own_configs(run), *kept, f"seed={run.seed + 1}"])
     return "\n".join(f"next   python -m runner {shlex.join(words)}" for words in commands)
 

@@ -15,6 +15,7 @@ from runner.arithmetic.layer_call import LayerCall
 from runner.arithmetic.spelling import spell_out
 from runner.config.seedings import DRAWN
 from runner.errors import DamagedError, InputError
+from runner.record.interventions import changes_told
 from runner.record.training_record import TrainingRecord
 from runner.runs.published_run import Run
 from runner.screen.dense import DenseCall
@@ -37,6 +38,8 @@ def chain(run: Run) -> list[DenseCall]:
     if probe is None or run.record.seeding not in DRAWN:
         return []
     if not isinstance(model, Mapping) or "layers" not in model:
+        return []
+    if changes_told(run.record):  # its layers do not return what they compute
         return []
     named = [layer for layer in run.record.layers if layer.layer_class != "InputLayer"]
     if probe.rows > _MOST_SAMPLES or len(named) > _MOST_LAYERS:

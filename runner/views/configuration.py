@@ -35,17 +35,17 @@ def _as_yaml(config: dict[str, Any]) -> str:
 
 def _provenance(record: RunRecord) -> dict[str, str]:
     """Return the machine, the versions and the sources of a run, one text per fact."""
-    environment, backend = record.environment, record.backend
+    environment, backend = vars(record.environment).copy(), record.backend
+    git, packages = environment.pop("git"), environment.pop("packages")
     facts = {
         "started": f"{record.started:%Y-%m-%d %H:%M:%S} UTC",
         "took": f"{record.seconds:,.2f} s",
-        "Python": environment.python,
-        "platform": environment.platform,
-        **environment.packages,
+        **{name: str(fact) for name, fact in environment.items() if fact is not None},
+        **packages,
     }
     if "probe" in record.config:  # not saved from Python
         facts["command line"] = shlex.join(record.overrides) or "without overrides"
-    if (git := environment.git) is not None:
+    if git is not None:
         dirty = ", with changes that are not committed" if git.dirty else ""
         facts["commit"] = f"{git.commit}{dirty}" + (f" of {git.remote}" if git.remote else "")
     if backend is not None:

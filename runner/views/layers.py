@@ -8,7 +8,7 @@ from runner.report.view import Part, View, text_beside
 
 
 def _of_run(run: ShownRun) -> Part | None:
-    if not run.has_values:
+    if not run.has_values or not run.tensors:
         return None
     rows = {(row["kind"], row["name"]): row for row in run.summary.to_dict("records")}
     dead = [int(rows[tensor.kind, tensor.name]["dead_units"]) for tensor in run.tensors]

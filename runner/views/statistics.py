@@ -10,6 +10,7 @@ from runner.report.shown_run import ShownRun
 from runner.report.view import Part, View, text_beside
 from runner.tables.statistic import Statistic
 from runner.tables.summary import all_statistics
+from runner.tensors import PER_SAMPLE
 
 _OF_SHOWN = {
     "constant": "units that have one other value everywhere",
@@ -30,9 +31,9 @@ def _of_run(run: ShownRun) -> Part | None:
     outputs = [
         _row(run, row, statistics, states.get((row["kind"], row["name"]), {}))
         for row in rows
-        if row["kind"] != "weight"
+        if row["kind"] in PER_SAMPLE
     ]
-    weights = [_row(run, row, statistics, None) for row in rows if row["kind"] == "weight"]
+    weights = [_row(run, row, statistics, None) for row in rows if row["kind"] not in PER_SAMPLE]
     definitions = {name: each.definition for name, each in statistics.items()}
     return Part(
         {
