@@ -4,37 +4,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runner.config.cheap_keys import changed, without
+from runner.config.cheap_keys import changed
 from runner.config.composition import Composition
-from runner.config.experiment_config import CHEAP_KEYS, ExperimentConfig, FunctionModel
+from runner.config.experiment_config import ExperimentConfig
+from runner.config.model_config import FunctionModel, SavedModel, is_converted
+from runner.config.sharing import CHEAP_KEYS, shared_part
+from runner.experiment.drawing import model_of
 from runner.experiment.experiment import make_ready, settings_of
+from runner.model.backend import default_backend
 
 if TYPE_CHECKING:
-    import keras
-
+    from runner.intervening.intervened import Showings
     from runner.model.redrawing import RedrawnModel
     from runner.showing.showing import Showing
 
 
 class SharedModel:
-    """The model of a batch: built for its first job, and redrawn for each other one.
+    """The model of a batch: built for its first job, and redrawn for each job with another seed.
 
-    For the first job in which a cheap key has another value, a model is built as well: the
-    weights and the first values of both have to be the same, bit for bit.
+    For the first job in which a cheap key of `CHEAP_KEYS` has another value, a model is built as
+    well: the weights and the first values of both have to be the same, bit for bit. If code of the
+    user's made the model, that is done for the second job in any case.
 
     Attributes
     ----------
     refusal
-        Why each job has to build its own model, if so.
+        Why the last job has to build its own model, if so.
     """
 
     def __init__(self) -> None:
         self.refusal: str | None = None
+        self._flaw: str | None = None  # why no other job can share the model
         self._common: Any = None
         self._first: ExperimentConfig | None = None
         self._checked: set[str] = set()
+        self._model: Any = None
         self._redrawn: RedrawnModel | None = None
-        self._showing: Showing | None = None
+        self._showings: Showings | None = None
 
     def showing(self, composition: Composition) -> Showing | None:
         """Return a showing of the model with a job's weights; ``None`` if it cannot be shared.
@@ -42,70 +48,83 @@ class SharedModel:
         Raises
         ------
         InputError, RunError
-            As in `make_ready`.
+            As in `make_ready`, or if an intervention does not fit the model.
         """
         config = composition.experiment
-        self.refusal = self.refusal or self._refusal(config)
-        if self.refusal is None:
-            if self._showing is None:
-                self._begin(composition)
-            else:
-                self._redraw(config)
-        return self._showing if self.refusal is None else None
+        self.refusal = self._flaw or self._refusal(config)
+        if self.refusal is not None:
+            return None
+        if self._showings is None:
+            showing = self._begun(composition)
+        else:
+            showing = self._of_another(config, self._showings)
+        self.refusal = self._flaw
+        return showing if self.refusal is None else None
 
     def _refusal(self, config: ExperimentConfig) -> str | None:
         """Return why a job cannot share the model, as far as its configuration tells."""
         # Without `extra`, whose values matter only where other keys refer to them.
-        common = changed(without(config, CHEAP_KEYS), "extra", {})
+        common = changed(shared_part(config), "extra", {})
         self._common = self._common or common
         if common != self._common:
-            return "more than the seed differs between the jobs"
-        if isinstance(config.model, FunctionModel):
-            return "model.function may use the seed in any way"
-        return "it is trained" if config.train is not None else None
+            return "more than the seed and interventions differ between the jobs"
+        backend = config.backend or default_backend()[0]
+        if config.drawn_by not in (None, backend):
+            return "its weights are drawn by another backend"
+        if config.train is not None:
+            return "it is trained"
+        if self._first is None or config.seed == self._first.seed:
+            return None
+        return _why_not_redrawn(config)
 
-    def _begin(self, composition: Composition) -> None:
-        self._first = composition.experiment
+    def _begun(self, composition: Composition) -> Showing:
         model, probe = make_ready(composition, self._built)
-        from runner.showing.showing import Showing
+        from runner.intervening.intervened import Showings
 
-        self._showing = Showing(model, probe, settings_of(composition.experiment))
-        if self._showing.capture.draws_outside:
-            self.refusal = "a layer draws from the random stream of the whole process"
+        showings = Showings(model, probe)
+        showing = showings.of(settings_of(composition.experiment, model))
+        self._first, self._model, self._showings = composition.experiment, model, showings
+        if showing.capture.draws_outside:
+            self._flaw = "a layer draws from the random stream of the whole process"
+        return showing
 
-    def _built(self, config: ExperimentConfig) -> keras.Model:
+    def _built(self, config: ExperimentConfig) -> Any:
+        if _why_not_redrawn(config) is not None:
+            return model_of(config)
         from runner.model.redrawing import RedrawnModel
 
         self._redrawn = RedrawnModel(config)
         return self._redrawn.model
 
-    def _redraw(self, config: ExperimentConfig) -> None:
+    def _of_another(self, config: ExperimentConfig, showings: Showings) -> Showing:
+        """Return a showing of another job than the first, and check that it is as its own."""
         assert self._first is not None
-        assert self._redrawn is not None
-        assert self._showing is not None
-        self._redrawn.redraw(config.seed)
-        self._showing.renew()
-        other = {key for key in CHEAP_KEYS if _value(config, key) != _value(self._first, key)}
+        if self._redrawn is not None:
+            self._redrawn.redraw(config.seed)
+        showing = showings.of(settings_of(config, self._model))
+        other = {key for key in CHEAP_KEYS if getattr(config, key) != getattr(self._first, key)}
+        if isinstance(config.model, FunctionModel) or config.custom_modules:
+            other.add("model")
         if other <= self._checked:
-            return
-        if (place := self._difference(config)) is None:
+            return showing
+        if (place := self._difference(config, showing)) is None:
             self._checked |= other
+        elif self._redrawn is None:
+            self._flaw = f"'{place}' is another one if the model is built again"
         else:
-            self.refusal = f"the seed changes '{place}' differently than redrawing does"
+            self._flaw = f"the seed changes '{place}' differently than redrawing does"
+        return showing
 
-    def _difference(self, config: ExperimentConfig) -> str | None:
+    def _difference(self, config: ExperimentConfig, showing: Showing) -> str | None:
         """Return the weight or tensor that differs from that of a job's own model, if any."""
-        from runner.model.building import build_model
-        from runner.showing.showing import Showing
+        from runner.intervening.intervened import showing_of
 
-        assert self._redrawn is not None
-        assert self._showing is not None
-        built = build_model(config)
-        if (path := self._redrawn.difference(built)) is not None:
+        built = model_of(config)
+        if self._redrawn is not None and (path := self._redrawn.difference(built)) is not None:
             return path
-        alone = Showing(built, self._showing.probe, self._showing.settings)
+        alone = showing_of(built, showing.probe, showing.settings)
         for spec, expected, found in zip(
-            alone.capture.tensors, alone.first, self._showing.first, strict=True
+            alone.capture.tensors, alone.first, showing.first, strict=True
         ):
             one, other = (None if array is None else array.tobytes() for array in (expected, found))
             if one != other:
@@ -113,7 +132,12 @@ class SharedModel:
         return None
 
 
-def _value(config: Any, key: str) -> Any:
-    for name in key.split("."):
-        config = getattr(config, name)
-    return config
+def _why_not_redrawn(config: ExperimentConfig) -> str | None:
+    """Return why a model of another seed has to be built again; ``None`` if new weights do."""
+    if isinstance(config.model, FunctionModel):
+        return "model.function may use the seed in any way"
+    if isinstance(config.model, SavedModel) and is_converted(config.model.path):
+        return "a converted model has no weights that are drawn"
+    if config.model.quantize is not None:
+        return "its weights are quantized after they are drawn"
+    return None

@@ -10,9 +10,9 @@ import pandas as pd
 
 from runner.errors import InputError, some, suggest
 from runner.runs.configs import differing_values, flat_config, hashable
-from runner.runs.naming import labels_beside_seed, run_labels
 from runner.runs.omissions import completed, each
 from runner.runs.published_run import Run
+from runner.runs.short_labels import labels_beside_seed, run_labels
 from runner.stores.store import Unreadable
 
 _ABSENT = object()
@@ -33,21 +33,31 @@ class RunCollection:
     ----------
     unreadable : list[Unreadable]
         As given.
-    differing : list[str]
-        Dotted config keys in which the runs differ (1,000 of many runs), including keys that
-        only some runs have. Of several keys with the same values in every run, such as a key
-        that refers to another, only the outermost.
     """
 
     def __init__(self, runs: Iterable[Run], unreadable: Iterable[Unreadable] = ()) -> None:
         self._runs = list(runs)
         self.unreadable = list(unreadable)
-        # A failed run may have no configuration.
-        values = differing_values([run.config for run in self._runs if run.config])
-        self.differing = list(values)
-        self._columns = {
-            key: [next(own) if run.config else None for run in self._runs]
-            for key, own in ((key, iter(column)) for key, column in values.items())
+
+    @property
+    def differing(self) -> list[str]:
+        """Dotted config keys in which the runs differ, including keys that only some runs have.
+
+        Of many runs, there are at most 1,000. Of several keys with the same values in every run,
+        such as a key that refers to another, only the outermost is there.
+        """
+        return list(self._columns)
+
+    @cached_property
+    def _columns(self) -> dict[str, list[Any]]:
+        configs = [run.config for run in self._runs]
+        values = differing_values(list(filter(None, configs)))
+        if all(configs):
+            return values
+        columns = {key: iter(own) for key, own in values.items()}  # a failed run may have none
+        return {
+            key: [next(own) if config else None for config in configs]
+            for key, own in columns.items()
         }
 
     @cached_property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,8 +11,6 @@ MOST_KEYS = 1000
 """Number of keys in which many runs may differ; a stranger's record may hold millions."""
 
 _MOST_VALUES = 200_000  # of the keys in which fewer runs differ
-
-_ABSENT = object()
 
 
 def flat_config(config: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -36,7 +34,7 @@ def differing_values(configs: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
 
     def order(key: str) -> tuple[int, int, int]:
         # By depth, then by its place in the first configuration that has the key.
-        first = next(place for place, value in enumerate(columns[key]) if value is not _ABSENT)
+        first = next(iter(columns[key]))
         if first not in places:
             keys = (known for known, _ in flat_config(configs[first]))
             places[first] = {known: place for place, known in enumerate(keys)}
@@ -44,36 +42,45 @@ def differing_values(configs: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
 
     found: dict[str, str] = {}  # a key for each column of values, as text: some have no hash
     for key in sorted(columns, key=order):
-        found.setdefault(json.dumps(columns[key], default=repr, sort_keys=True), key)
-    return {
-        key: [None if value is _ABSENT else value for value in columns[key]]
-        for key in found.values()
-    }
+        text = json.dumps([*columns[key].items()], default=repr, sort_keys=True)
+        found.setdefault(text, key)
+    return {key: list(map(columns[key].get, range(len(configs)))) for key in found.values()}
 
 
-def _differing(configs: Sequence[dict[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
+def _differing(configs: Sequence[dict[str, Any]]) -> Iterator[tuple[str, dict[int, Any]]]:
     """Yield the keys that differ, outermost first, with their values; skips parts that are equal.
 
-    Of the keys of one mapping, those that most configurations have come first. There are at most
-    `MOST_KEYS`, or more of few configurations.
+    The values are those of the configurations that have the key, by their number: a key that few
+    of many have costs little. Of the keys of one mapping, those that most configurations have
+    come first. There are at most `MOST_KEYS`, or more of few configurations.
     """
     left = max(MOST_KEYS, _MOST_VALUES // max(1, len(configs)))
-    waiting = deque([("", configs)])
+    waiting = deque([("", dict(enumerate(configs)))])
     while waiting:
         above, parts = waiting.popleft()
-        for key, _ in Counter(key for part in parts for key in part).most_common():
-            values = [part.get(key, _ABSENT) for part in parts]
-            if all(value == values[0] for value in values):
+        columns: dict[str, dict[int, Any]] = {}
+        for number, part in parts.items():
+            for key, value in part.items():
+                columns.setdefault(key, {})[number] = value
+        for key, values in sorted(columns.items(), key=lambda item: -len(item[1])):
+            if len(values) == len(configs) and _are_equal(values):
                 continue
-            nested = [value if isinstance(value, dict) else {} for value in values]
-            column = [_ABSENT if own else value for own, value in zip(nested, values, strict=True)]
-            if any(nested):
+            nested = {
+                number: own for number, own in values.items() if isinstance(own, dict) and own
+            }
+            column = {no: own for no, own in values.items() if no not in nested}
+            if nested:
                 waiting.append((f"{above}{key}.", nested))
-            if any(value != column[0] for value in column):
+            if column and not (len(column) == len(configs) and _are_equal(column)):
                 yield f"{above}{key}", column
             left -= 1
             if not left:
                 return
+
+
+def _are_equal(values: dict[int, Any]) -> bool:
+    first = next(iter(values.values()))
+    return all(value == first for value in values.values())
 
 
 def hashable(value: Any) -> Any:

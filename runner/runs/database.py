@@ -33,14 +33,14 @@ class StoredTable:
     ----------
     run
         Id of the run.
-    path
-        The table's file, if DuckDB reads it as the query needs it.
+    paths
+        The table's files, if DuckDB reads them as the query needs them.
     table
         The table otherwise.
     """
 
     run: str
-    path: Path | None
+    paths: tuple[Path, ...]
     table: pa.Table | None
 
     @classmethod
@@ -60,12 +60,14 @@ class StoredTable:
             If the table's file is missing or damaged, or has other columns or rows than recorded.
         """
         tensor, probe, format = run.tensor(name), run.probe_record, run.record.format
-        file, folder = run.file_of(name), run.stored.folder
+        stored = run.stored_table(name)
         expected = (tensor, format, probe.sample_type, probe.rows, probe.sample_ids_hash)
-        if whole or not (FORMATS[format].is_queried and folder and _can_be_named(file.place)):
-            return cls(run.id, None, read_stored(file, *expected))
-        check_stored(file, *expected)
-        return cls(run.id, Path(file.place).absolute(), None)
+        if not whole and FORMATS[format].is_queried:
+            check_stored(stored, *expected)
+            paths = tuple(path for file in stored.files if (path := file.path()))
+            if len(paths) == len(stored.files) and all(_can_be_named(str(path)) for path in paths):
+                return cls(run.id, paths, None)
+        return cls(run.id, (), read_stored(stored, *expected))
 
 
 def are_few(runs: Sequence[Run], name: str) -> bool:
@@ -162,7 +164,7 @@ def _view(
         The tables.
     """
     read = [one for one in stored if one.table is not None]
-    named = {str(one.path): one.run for one in stored if one.path is not None}
+    named = {str(path): one.run for one in stored for path in one.paths}
     parts = []
     if named:  # DuckDB takes a path as a pattern
         about = {"path": list(named), "run": list(named.values())}
@@ -174,7 +176,7 @@ def _view(
             f"join {given}_files f on f.path = t.filename"
         )
     if read:
-        connection.register(given, _together(view, read))
+        connection.register(given, _with_lists(_together(view, read)))
         parts.append(f"select * from {given}")
     return f"create view {_quoted(view)} as {' union all by name '.join(parts)}"
 
@@ -191,6 +193,16 @@ def _text(value: str) -> str:
 def _can_be_named(path: str) -> bool:
     """Return whether DuckDB accepts a path: not with both a backslash and a wildcard."""
     return os.name == "nt" or not ("\\" in path and _WILDCARD.search(path))
+
+
+def _with_lists(table: pa.Table) -> pa.Table:
+    """Return a table with lists in place of tensors, which older versions of DuckDB refuse."""
+    for place, field in enumerate(table.schema):
+        if isinstance(field.type, pa.BaseExtensionType):
+            lists = [chunk.storage for chunk in table.column(place).chunks]
+            column = pa.chunked_array(lists, field.type.storage_type)
+            table = table.set_column(place, field.name, column)
+    return table
 
 
 def _together(view: str, stored: Sequence[StoredTable]) -> pa.Table:

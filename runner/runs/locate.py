@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from runner.errors import DamagedError, InputError, Problem, some, suggest
-from runner.record.listing import OUTPUTS, list_records, warn_of
+from runner.local_paths import OUTPUTS
+from runner.record.listing import list_records, warn_of
+from runner.run_names import LATEST
 from runner.runs.published_run import Run
 from runner.runs.runs import Runs
-from runner.stores.local import LocalStore, store_at
-from runner.stores.local_run import holds_run
+from runner.store_urls import store_url
+from runner.stores.local import LocalStore
+from runner.stores.places import holds_run, store_at
 from runner.stores.store import Store, StoredRun, Unreadable
 
 
@@ -31,9 +33,6 @@ def find_runs(place: str | Path | Store) -> list[Run]:
     found = look_below(place)
     warn_of(found.unreadable)
     return list(found)
-
-
-_LAST = re.compile(r"last(?:~(\d+))?")
 
 
 def open_run(run: str | Path | StoredRun = "last", outputs: str | Path | Store = OUTPUTS) -> Run:
@@ -113,7 +112,7 @@ def open_one_or_more(run: str | Path = "last", outputs: str | Path | Store = OUT
     InputError
         As in `open_runs`.
     """
-    if not str(run) or _LAST.fullmatch(str(run)):
+    if not str(run) or LATEST.fullmatch(str(run)):
         return Runs([open_run(run, outputs)])
     return open_runs(run, outputs)
 
@@ -163,15 +162,15 @@ def _stores(what: str | Path | Store) -> list[Store]:
     """Return the folders, or the other store, in which runs are meant."""
     if isinstance(what, Store):
         return [what]
-    if os.path.isdir(what):  # noqa: PTH112  False if not readable
-        return [LocalStore(what)]
+    if store_url(what, "run") is not None or os.path.isdir(what):  # noqa: PTH112  False if not readable
+        return [store_at(what)]
     # Path.glob does not accept absolute patterns.
     return [LocalStore(path) for path in sorted(glob.glob(str(what)))]  # noqa: PTH207
 
 
 def _latest(text: str, choices: Sequence[list[Run]], store: Store) -> list[Run] | None:
     """Return the choice that ``last`` or ``last~n`` selects; ``None`` if `text` is neither."""
-    match = _LAST.fullmatch(text)
+    match = LATEST.fullmatch(text)
     if match is None:
         return None
     back = int(match[1] or 0)
@@ -202,7 +201,7 @@ def _named(what: str | Path, runs: Sequence[Run], store: Store) -> Run:
             f"type the id of one, such as {found[0].id}",
         )
     below = []
-    for one in LocalStore(what).runs() if text else ():
+    for one in store_at(what).runs() if text else ():
         if isinstance(one, Unreadable):
             raise DamagedError.of("", one.why)
         below.append(one.place())

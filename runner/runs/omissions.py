@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
+from runner.caller_warnings import warn_caller
 from runner.errors import DamagedError, InputError, some
 from runner.runs.published_run import Run
 from runner.tables.reading import check_stored
@@ -25,10 +25,7 @@ def completed(runs: Sequence[Run]) -> list[Run]:
     if failed and len(failed) == len(runs):
         raise InputError.of("", f"all {len(failed)} runs failed, none has tables")
     if failed:
-        warnings.warn(
-            f"{len(failed)} of {len(runs)} runs failed and have no tables: {some(failed)}",
-            stacklevel=4,
-        )
+        warn_caller(f"{len(failed)} of {len(runs)} runs failed and have no tables: {some(failed)}")
     return [run for run in runs if run.record.error is None]
 
 
@@ -53,7 +50,7 @@ def each(runs: Sequence[Run], read: Callable[[Run], _T]) -> tuple[list[Run], lis
         raise damaged[0]
     if damaged:
         why = some([str(error) for error in damaged], most=3)
-        warnings.warn(f"{len(damaged)} of {len(runs)} runs are left out: {why}", stacklevel=4)
+        warn_caller(f"{len(damaged)} of {len(runs)} runs are left out: {why}")
     return kept, found
 
 
@@ -65,9 +62,9 @@ def check_table(run: Run, name: str, step: int | None = None) -> None:
     DamagedError
         If it is not.
     """
-    probe, file = run.probe_record, run.file_of(name, step=step)
+    probe, stored = run.probe_record, run.stored_table(name, step=step)
     expected = (probe.sample_type, probe.rows, probe.sample_ids_hash)
-    check_stored(file, run.tensor(name), run.record.format, *expected)
+    check_stored(stored, run.tensor(name), run.record.format, *expected)
 
 
 def with_tables(

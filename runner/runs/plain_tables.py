@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from runner.errors import DamagedError
-from runner.file_names import HISTORY, PROBE, STEPS, SUMMARY
+from runner.config.effects_config import By
+from runner.errors import DamagedError, InputError
+from runner.file_names import EFFECTS, HISTORY, PROBE, STEPS, SUMMARY
+from runner.record.effect_record import PART_TYPES
 from runner.record.probe_record import ProbeRecord
 from runner.record.record import RunRecord
 from runner.runs.run_files import RunFiles, lacks, probe_of
@@ -121,6 +123,20 @@ class PlainTables:
         if not (frame.index.equals(recorded.index) and found.equals(recorded)):
             raise DamagedError.of(place, "its figures are not those of the record")
         return frame
+
+    def effects(self, by: By) -> pd.DataFrame:
+        """Return the effects of interventions for each class or sample, a row for each."""
+        rows = self._record.effect_rows
+        types = {"by": "string", "key": "string", **PART_TYPES}
+        frame = self._read(EFFECTS, rows, types) if rows else pd.DataFrame({"by": []})
+        frame = frame[frame["by"] == by].drop(columns="by")
+        if frame.empty:
+            raise InputError.of(
+                f"run {self._record.run_id}",
+                f"holds no effects by {by}",
+                f"make it again with effects.by=[{by}]",
+            )
+        return frame.rename(columns={"key": by})
 
     @property
     def _own(self) -> set[tuple[str | int, ...]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from runner.config.effects_config import By
 from runner.errors import InputError
 from runner.readable_files import ReadableFile
 from runner.record.reading import read_record
@@ -17,9 +19,10 @@ from runner.runs.plain_tables import PlainTables
 from runner.runs.run_tensors import RunTensors
 from runner.runs.shown_probe import ShownProbe
 from runner.similarity.dimensions import layer_statistics
-from runner.stores.local_run import run_at
+from runner.store_urls import runs_place
+from runner.stores.places import Place, run_at
 from runner.stores.store import StoredRun
-from runner.tensors import Kind
+from runner.tensors import PER_SAMPLE, Kind
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -41,7 +44,7 @@ class Run(RunTensors):
         self._plain = PlainTables(self._files, record)
 
     @classmethod
-    def read(cls, place: str | Path | StoredRun) -> Run:
+    def read(cls, place: Place | StoredRun) -> Run:
         """Read the record of the run in a folder, or in another store.
 
         Raises
@@ -92,6 +95,61 @@ class Run(RunTensors):
         columns = ["tensor", "class", "shape", "dtype"]
         layers = self.layers.reindex(columns=[*columns, "reason"]).fillna("").to_html(index=False)
         return f"<p>{html.escape(said)}</p>{layers if record.layers else ''}"
+
+    def rerun(
+        self,
+        *overrides: str,
+        model: Any = None,
+        path: str | Path | None = None,
+        env: Mapping[str, str] | None = None,
+        trust_code: bool = False,
+        convert: str | None = None,
+    ) -> Run:
+        """Repeat the run on the same probe, as it was or with changes.
+
+        Parameters
+        ----------
+        *overrides
+            Keys of the configuration with other values: ``"backend=jax"``. The model is then given
+            the weights of the run, and is not trained.
+        model
+            A model to show the probe to, of any library; its weights are its own. A run that was
+            saved from Python can only be repeated with one.
+        path
+            Folder or URL of the new run, nonexistent or empty; by default below ``outputs``.
+        env
+            Variables of the environment for the process that makes the new run.
+        trust_code
+            Whether to run the Python code that the record names.
+        convert
+            ``litert`` or ``onnx``: the model is converted, and the new run is that of the file,
+            which is kept in its folder.
+
+        Returns
+        -------
+        Run
+            The new run: ``runner.diff(run, new, weights=False)`` compares it.
+
+        Raises
+        ------
+        InputError
+            If an override is invalid, or the run cannot be repeated, or not with these.
+        RunError
+            If the new run fails.
+        """
+        from runner.sameness import floors, other_model, repetition
+
+        folder = repetition.new_folder() if path is None else runs_place(path, "path")
+        if model is None:
+            made = repetition.prepared(self, overrides, env, trust_code=trust_code, convert=convert)
+            weights = repetition.weights_for(self) if made.is_given_weights else None
+            if not made.told:
+                return Run.read(made.make(folder, weights))
+            with floors.reference_for(self, weights, trust_code=trust_code) as reference:
+                return Run.read(made.make(folder, weights, reference))
+        if overrides or env or convert:
+            raise InputError.of("model", "is what differs: give it without overrides and env")
+        return Run.read(other_model.show_to(model, self, self.shown, folder, trust_code=trust_code))
 
     def plot(self, name: str, kind: Kind | None = None, step: int | None = None) -> Figure:
         """Return a heat map of a tensor: samples by units, or a weight by its last axis.
@@ -149,7 +207,7 @@ class Run(RunTensors):
             `runner.similarity.dimensions.layer_statistics`.
         """
         summary = self.summary.rename(columns={"zeros": "sparsity"})
-        rows = summary[summary["kind"] != "weight"].reset_index(drop=True)
+        rows = summary[summary["kind"].isin(PER_SAMPLE)].reset_index(drop=True)
         computed = [
             layer_statistics(self.representation(name, kind), units, least, most)
             for name, kind, units, least, most in zip(
@@ -159,6 +217,39 @@ class Run(RunTensors):
         about = rows[["name", "kind", "layer", "class", "units"]]
         others = rows.drop(columns=[*about, "shape", "dtype"])
         return pd.concat([about, others, pd.DataFrame(computed)], axis=1)
+
+    @property
+    def effects(self) -> pd.DataFrame:
+        """What interventions did to the outputs of the model, the largest mean change first.
+
+        The columns are the attributes of `runner.record.effect_record.EffectRecord`.
+
+        Raises
+        ------
+        InputError
+            If the run has no interventions.
+        """
+        if not self.record.effects:
+            raise InputError.of(
+                f"run {self.id}", "has no interventions", "make one with: intervene.LAYER.set=0"
+            )
+        return _sorted(pd.DataFrame([vars(effect) for effect in self.record.effects]))
+
+    def effects_by(self, by: By) -> pd.DataFrame:
+        """Return what interventions did to the outputs for each class, or each sample.
+
+        Parameters
+        ----------
+        by
+            ``class``, the label of the samples, or ``sample``: the first column of the result. The
+            others are those of `effects`, without losses.
+
+        Raises
+        ------
+        InputError
+            If the run does not hold these effects.
+        """
+        return _sorted(self._plain.effects(by))
 
     @property
     def probe(self) -> pd.DataFrame:
@@ -182,3 +273,11 @@ class Run(RunTensors):
     def targets(self) -> pd.DataFrame | None:
         """The targets, indexed by ``sample``; ``None`` if the probe had none."""
         return self.shown.select("target") if self.probe_record.has_targets else None
+
+
+def _sorted(effects: pd.DataFrame) -> pd.DataFrame:
+    """Return effects with the largest mean change first."""
+    places = dict.fromkeys(("head", "unit", "position"), "Int64")
+    frame = effects.astype({"layer": object, **places, "samples": "int64"})
+    frame["layer"] = frame["layer"].where(frame["layer"] != "", None)
+    return frame.sort_values("mean_abs", ascending=False, kind="stable", ignore_index=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import ExitStack
 from functools import cached_property, partial
 from math import prod
@@ -9,14 +10,14 @@ from typing import BinaryIO, Literal
 
 from runner.errors import DamagedError, InputError, OutOfMemoryError, some
 from runner.file_names import PROBE, plain_table
-from runner.readable_files import ReadableFile
+from runner.readable_files import ReadableFile, ReadableTable
 from runner.record.layer_record import TensorRecord
 from runner.record.probe_record import ProbeRecord
 from runner.record.record import RunRecord
 from runner.sizes import readable
 from runner.stores.digests import FileDigest
 from runner.stores.store import StoredRun
-from runner.tables.table_files import check_expansion
+from runner.tables.table_files import check_expansion, part_of
 
 
 class RunFiles:
@@ -83,9 +84,12 @@ class RunFiles:
         return next(other for other in owners if other.file == tensor.file)
 
     def of(
-        self, stored: TensorRecord, step: int | Literal["all"] | None = None
-    ) -> list[ReadableFile]:
-        """Return the files of a tensor's table at one step or at all steps.
+        self,
+        stored: TensorRecord,
+        step: int | Literal["all"] | None = None,
+        columns: Collection[str] | None = None,
+    ) -> list[ReadableTable]:
+        """Return a tensor's table at one step, or its tables at all steps.
 
         Raises
         ------
@@ -93,11 +97,18 @@ class RunFiles:
             As from `at`.
         """
         if step == "all" and self._record.steps:
-            return [self.at(stored, known.step) for known in self._record.steps]
-        return [self.at(stored, step)]
+            return [self.at(stored, known.step, columns) for known in self._record.steps]
+        return [self.at(stored, step, columns)]
 
-    def at(self, stored: TensorRecord, step: int | Literal["all"] | None = None) -> ReadableFile:
-        """Return the file of a tensor's table at one step of the training, or at the last.
+    def at(
+        self,
+        stored: TensorRecord,
+        step: int | Literal["all"] | None = None,
+        columns: Collection[str] | None = None,
+    ) -> ReadableTable:
+        """Return a tensor's table at one step of the training, or at the last.
+
+        With `columns`, other columns may be missing: from a store, only these may be fetched.
 
         Raises
         ------
@@ -105,10 +116,21 @@ class RunFiles:
             If there is no such step.
         """
         record = self._record
+        if stored.digest is None:
+            raise InputError.of(
+                f"run {record.run_id}",
+                "kept no values, only statistics",
+                "make it with another format than none",
+            )
         shown = 0 if record.probe is None else record.probe.rows
         rows = shown if stored.per_sample else prod(stored.shape[:-1])
+        if step is None and stored.parts:
+            files = (
+                self._file(part.file, part.digest, part.rows, columns) for part in stored.parts
+            )
+            return ReadableTable(self._run.place(stored.file), tuple(files))
         if step is None:
-            return self._file(stored.file, stored.digest, rows)
+            return ReadableTable.of(self._file(stored.file, stored.digest, rows, columns))
         steps = {known.step: known for known in record.steps}
         if step not in steps:
             there = some([str(known) for known in steps]) or "none; train.capture_at makes some"
@@ -117,11 +139,33 @@ class RunFiles:
             )
         inside = stored.file.removeprefix(f"{record.steps[-1].folder}/")
         known = steps[step]
-        return self._file(f"{known.folder}/{inside}", known.files[inside], rows)
+        name = f"{known.folder}/{inside}"
+        return ReadableTable.of(self._file(name, known.files[inside], rows, columns))
 
-    def _file(self, name: str, digest: FileDigest, rows: int | None = None) -> ReadableFile:
+    def _file(
+        self,
+        name: str,
+        digest: FileDigest,
+        rows: int | None = None,
+        columns: Collection[str] | None = None,
+    ) -> ReadableFile:
         """Return a file of the run; with `rows`, it is a table of so many."""
-        return ReadableFile(self._run.place(name), partial(self._opened, name, digest, rows))
+        opening = partial(self._opened, name, digest, rows)
+        if rows is not None and columns is not None:
+            opening = partial(self._opened_partly, name, digest, rows, columns)
+        return ReadableFile(self._run.place(name), opening)
+
+    def _opened_partly(
+        self, name: str, digest: FileDigest, rows: int, columns: Collection[str]
+    ) -> BinaryIO:
+        """Open a table with only some of its columns, if these can be fetched alone."""
+        place = self._run.place(name)
+        whole = None if name in self._checked else self._run.open_part(name, digest)
+        if whole is None:
+            return self._opened(name, digest, rows)
+        with whole:
+            part = part_of(whole, place, self._record.format, rows, columns)
+        return self._opened(name, digest, rows) if part is None else part
 
     def _opened(self, name: str, digest: FileDigest, rows: int | None) -> BinaryIO:
         """Open a file, after checking that it is undamaged and, as a table, does not expand."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from math import prod
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from runner.errors import InputError, some, suggest
-from runner.readable_files import ReadableFile
+from runner.errors import InputError, one_of
+from runner.readable_files import ReadableTable
 from runner.record.layer_record import TensorRecord
 from runner.record.probe_record import ProbeRecord
 from runner.record.record import RunRecord
@@ -19,9 +19,9 @@ from runner.runs.run_files import RunFiles, probe_of
 from runner.similarity.representation import Representation
 from runner.stores.store import StoredRun
 from runner.tables.layout import stored_dtype
-from runner.tables.reading import read_array, read_blocks, read_rows
+from runner.tables.reading import read_array, read_blocks, read_rows, stored_columns
 from runner.tables.rows import Rows
-from runner.tensors import Kind
+from runner.tensors import KINDS, PER_SAMPLE, Kind
 
 Step = int | Literal["all"] | None
 
@@ -50,7 +50,7 @@ class RunTensors:
         return self.table(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name for kind, name in self._tensors if kind != "weight"))
+        return iter(dict.fromkeys(name for kind, name in self._tensors if kind in PER_SAMPLE))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -74,12 +74,18 @@ class RunTensors:
         UnknownTensorError
             If there is no such tensor; it is an `InputError` and a `KeyError`.
         """
-        for known in (kind,) if kind is not None else get_args(Kind):
+        for known in (kind,) if kind is not None else KINDS:
             if (known, name) in self._tensors:
                 return self._tensors[known, name]
         raise UnknownTensorError.asked(self.record, name, kind)
 
-    def table(self, name: str, kind: Kind | None = None, step: Step = None) -> pd.DataFrame:
+    def table(
+        self,
+        name: str,
+        kind: Kind | None = None,
+        step: Step = None,
+        columns: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
         """Return a tensor's table.
 
         Parameters
@@ -88,6 +94,8 @@ class RunTensors:
             As in `tensor`.
         step
             One of `steps`, or ``all`` of them; default: the last step.
+        columns
+            Units to read: ``u3``, or ``u0_1_2`` of a map; default: all.
 
         Returns
         -------
@@ -105,15 +113,22 @@ class RunTensors:
             If a map has too many coordinates for columns (use `array`), there is no such
             step, or the file is damaged.
         """
-        return self.rows(name, kind, step).frame()
+        return self.rows(name, kind, step, columns).frame()
 
-    def rows(self, name: str, kind: Kind | None = None, step: Step = None) -> Rows:
+    def rows(
+        self,
+        name: str,
+        kind: Kind | None = None,
+        step: Step = None,
+        columns: Sequence[str] | None = None,
+    ) -> Rows:
         """Return the rows of a tensor's table; arguments and errors as in `table`."""
         stored, probe = self._files.stored(self.tensor(name, kind)), self.probe_record
         format = self.record.format
+        needed = None if columns is None else stored_columns(stored, format, columns)
         parts = [
-            read_rows(file, stored, format, rows=probe.rows, ids=probe.sample_ids_hash)
-            for file in self._files.of(stored, step)
+            read_rows(table, stored, format, columns, probe.rows, probe.sample_ids_hash)
+            for table in self._files.of(stored, step, needed)
         ]
         if step != "all":
             return parts[0]
@@ -136,8 +151,8 @@ class RunTensors:
         """
         stored, probe = self._files.stored(self.tensor(name, kind)), self.probe_record
         arrays = [
-            read_array(file, stored, self.record.format, probe.rows, probe.sample_ids_hash)
-            for file in self._files.of(stored, step)
+            read_array(table, stored, self.record.format, probe.rows, probe.sample_ids_hash)
+            for table in self._files.of(stored, step)
         ]
         return np.stack(arrays) if step == "all" else arrays[0]
 
@@ -160,8 +175,8 @@ class RunTensors:
             are the entries of its other axes.
         """
         stored, probe = self._files.stored(self.tensor(name, kind)), self.probe_record
-        file, format = self._files.at(stored, step), self.record.format
-        return read_blocks(file, stored, format, probe.rows, probe.sample_ids_hash)
+        table, format = self._files.at(stored, step), self.record.format
+        return read_blocks(table, stored, format, probe.rows, probe.sample_ids_hash)
 
     def representation(
         self, name: str, kind: Kind | None = None, step: int | None = None
@@ -220,8 +235,10 @@ class RunTensors:
             t.name for t in self.record.tensors if t.kind == "activation" and t.alias_of is None
         ]
 
-    def file_of(self, name: str, kind: Kind | None = None, step: int | None = None) -> ReadableFile:
-        """Return the file of a tensor's table; arguments as in `blocks`."""
+    def stored_table(
+        self, name: str, kind: Kind | None = None, step: int | None = None
+    ) -> ReadableTable:
+        """Return a tensor's table as it is stored; arguments as in `blocks`."""
         return self._files.at(self._files.stored(self.tensor(name, kind)), step)
 
     @property
@@ -267,4 +284,4 @@ class UnknownTensorError(InputError, KeyError):
             kinds = [*dict.fromkeys(tensor.kind for tensor in record.tensors), kind]
             advice = f"to keep them: capture.kinds=[{','.join(map(str, kinds))}]" if kind else ""
             return cls.of(place, f"{what}: the run holds no {kind or 'tensor'}s", advice)
-        return cls.of(place, what, suggest(name, known) or f"there are {some(known)}")
+        return cls.of(place, what, one_of(name, known))

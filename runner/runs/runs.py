@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from runner.config.effects_config import By
 from runner.errors import InputError
 from runner.record.garbage import uncollected
 from runner.runs.alignment import union_of, widened
@@ -17,6 +18,7 @@ from runner.runs.comparable import comparable_layers
 from runner.runs.configs import hashable
 from runner.runs.database import StoredTable, are_few, select, views_in
 from runner.runs.dataset import dataset_of, refuse_differing
+from runner.runs.lazy_frames import lazy_frame_of
 from runner.runs.omissions import with_tables
 from runner.runs.published_run import Run
 from runner.similarity.matrices import matrices_of
@@ -24,6 +26,7 @@ from runner.similarity.pairs import MAX_BYTES, MAX_SAMPLES, Metric, compare_laye
 from runner.similarity.progress import Progress, silent
 
 if TYPE_CHECKING:
+    import polars
     import xarray
     from plotly.graph_objects import Figure
 
@@ -152,6 +155,36 @@ class Runs(RunCollection):
                 tables[view] = error
         return select(query, self.frame, tables)
 
+    @uncollected()
+    def to_polars(self, name: str, align: Literal["union"] | None = None) -> polars.LazyFrame:
+        """Return the tables of one tensor in all runs as a lazy table, larger than memory or not.
+
+        Each file is compared with its hash now; a query reads what it needs. Tables that are not
+        Parquet are read now.
+
+        Parameters
+        ----------
+        name
+            Name of the tensor, as in `Run.tensor`.
+        align
+            As in `table`; units that a run does not have are null.
+
+        Returns
+        -------
+        polars.LazyFrame
+            With the columns ``run``, ``sample`` (weights: the leading axes) and the units.
+
+        Raises
+        ------
+        InputError
+            If Polars is missing, a run has no such tensor, or the runs differ in its units and
+            `align` is not given.
+        """
+        runs, tables = self._completed()._each(partial(StoredTable.of, name=name, whole=False))
+        if align is None:
+            refuse_differing(name, runs, [run.tensor(name).shape for run in runs])
+        return lazy_frame_of(tables)
+
     def similarity(
         self,
         metric: Metric = "cka",
@@ -225,6 +258,38 @@ class Runs(RunCollection):
         table = grouped[numbers].agg(["mean", "std"])
         table.insert(0, ("runs", ""), grouped.size())
         return table
+
+    def effects(self, by: By | None = None) -> pd.DataFrame:
+        """Return what interventions did to the outputs of the models.
+
+        Parameters
+        ----------
+        by
+            ``class`` or ``sample``: the effects for each of them, as from `Run.effects_by`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The rows of `Run.effects` of all runs that have any, the largest mean change first:
+            ``run``, the config keys in which the runs differ, and the columns of `Run.effects`.
+
+        Raises
+        ------
+        InputError
+            If no run has interventions.
+        """
+        frames = []
+        for place, run in enumerate(self):
+            if run.record.effects or len(self) == 1:
+                own = {"run": run.id, **{key: own[place] for key, own in self._columns.items()}}
+                frame = run.effects if by is None else run.effects_by(by)
+                frames.append(
+                    pd.concat([pd.DataFrame([own] * len(frame), dtype=object), frame], axis=1)
+                )
+        if not frames:
+            raise InputError.of("runs", "none has interventions", "see docs/interventions.md")
+        found = pd.concat(frames, ignore_index=True)
+        return found.sort_values("mean_abs", ascending=False, kind="stable", ignore_index=True)
 
     def to_xarray(self, names: Iterable[str] | None = None) -> xarray.Dataset:
         """Return tensors of all runs as one xarray dataset.

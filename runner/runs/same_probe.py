@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import NoReturn
 
 import numpy as np
 
+from runner.caller_warnings import warn_caller
 from runner.errors import InputError
 from runner.probe.probe_hash import BLOCK
 from runner.runs.published_run import Run
@@ -14,6 +14,8 @@ from runner.runs.published_run import Run
 
 def check_probes(a: Run, b: Run) -> None:
     """Check that two runs were shown the same samples in the same order.
+
+    Of adopted tensors, only the sample ids are known.
 
     Raises
     ------
@@ -25,7 +27,8 @@ def check_probes(a: Run, b: Run) -> None:
             why = run.record.error or "nothing was shown"
             raise InputError.of(f"run {run.id}", f"has no tables to compare: {why}")
     one, other = a.probe_record, b.probe_record
-    if one.sha256 != other.sha256 and not _same_inputs(a, b):
+    is_adopted = a.record.is_adopted or b.record.is_adopted
+    if not is_adopted and one.sha256 != other.sha256 and not _same_inputs(a, b):
         _refuse("inputs", one.sha256, other.sha256, a, b)
     if one.sample_ids_sha256 != other.sample_ids_sha256 and not _same_ids(a, b):
         _refuse("sample ids", one.sample_ids_sha256, other.sample_ids_sha256, a, b)
@@ -57,10 +60,9 @@ def _same_inputs(a: Run, b: Run) -> bool:
     for run, other in ((a, b), (b, a)):
         if (same := run.shown.has_inputs_of(other.probe_record)) is not None:
             return same
-    warnings.warn(
+    warn_caller(
         f"whether runs {a.id} and {b.id} were shown the same inputs is not known: an earlier "
-        "version hashed them in another way, and neither run holds them",
-        stacklevel=4,
+        "version hashed them in another way, and neither run holds them"
     )
     return True
 

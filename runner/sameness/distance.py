@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+TOLERANCES = {"float16": 1e-2, "bfloat16": 5e-2, "float32": 1e-5, "float64": 1e-12}
+"""Default tolerance per dtype: the differences that another order of operations can cause."""
+
 _PIECE = 1 << 18
 """Number of values compared at a time, few enough that the results stay in the cache."""
 
@@ -47,6 +50,29 @@ class Distance:
     differing: float = np.nan
     place: int | None = None
     values: tuple[np.generic, np.generic] | None = None
+
+
+class LargestError:
+    """The largest difference of two tensors, relative to the scale of the first, block by block."""
+
+    def __init__(self) -> None:
+        self._scale = self._largest = 0.0
+        self._blocks = 0
+
+    def add(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Take note of a block of each tensor, of the same shape."""
+        self._blocks += 1
+        self._scale = max(self._scale, _largest_finite(x))
+        bits = _same_bits(x, y)
+        if not bits.all():
+            self._largest = max(self._largest, float(_apart(x, y, bits).max()))
+
+    @property
+    def relative(self) -> float | None:
+        """The largest difference divided by the scale, as in `Distance`; ``None`` of no block."""
+        if not self._blocks:
+            return None
+        return self._largest / self._scale if self._scale else (np.inf if self._largest else 0.0)
 
 
 def distance_of(a: Blocks, b: Blocks, rtol: float, atol: float) -> Distance:

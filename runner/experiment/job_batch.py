@@ -1,4 +1,4 @@
-"""Runs the jobs of a sweep; jobs that differ only in cheap keys share one model."""
+"""Runs one batch of a sweep: jobs that differ only in cheap keys, and share one model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from runner.experiment.fingerprint import Fingerprints
 from runner.experiment.shared_model import SharedModel
 from runner.record.header import Header
 from runner.record.publication import Publication
-from runner.stores.local_draft import LocalDraft
+from runner.stores.places import draft_at
 from runner.stores.store import StoredRun
 
 # Number of complete runs that may wait for the disk to confirm their files.
@@ -76,11 +76,13 @@ def _run(
 ) -> Publication | None:
     """Run one job; return its publication if that has yet to appear."""
     composition = job.composition
+    if not isinstance(composition, InputError) and composition.experiment.parts > 1:
+        composition = InputError.of("parts", "the runs of a sweep are made whole", "leave it out")
     if isinstance(composition, InputError):
         make_room(job.folder, run_id)
         publish_failure(_header_of_invalid(job, run_id, sweep_id), job.folder, composition)
         return None
-    if is_done(job.folder, fingerprints.of(composition)):
+    if is_done(job.folder, fingerprints.of(composition), composition.overrides):
         return None
     make_room(job.folder, run_id)
     header = header_of(composition, run_id, sweep_id)
@@ -89,7 +91,7 @@ def _run(
         if showing is not None:
             from runner.saving.saving import Saving
 
-            with Publication(LocalDraft(job.folder)) as publication:
+            with Publication(draft_at(job.folder, "folder")) as publication:
                 with Saving(publication, showing, header) as saving:
                     saving.write_tensors()
                     saving.complete()

@@ -1,0 +1,153 @@
+"""The data of an ONNX model: in its file, and in the files beside it that it names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import onnx
+
+from runner.errors import InputError
+from runner.regular_files import written_file
+from runner.sizes import machine_memory, readable
+
+_MOST = 2**31 - 2**20
+"""Bytes of a graph that ONNX Runtime is given with the tensors to return."""
+
+Place = tuple[Path, int, int]
+"""A file, the offset of a tensor's values in it, and their length, in bytes."""
+
+
+def load_model(path: Path) -> Any:
+    """Return an ONNX model with its data, also that in other files.
+
+    The files have to be regular and in the model's folder, and to hold as much as the model says.
+
+    Parameters
+    ----------
+    path
+        The model's file.
+
+    Raises
+    ------
+    InputError
+        If they are not, or the model declares tensors larger than this machine's memory.
+    """
+    written_file(path, "model.path")
+    model = onnx.load(str(path), load_external_data=False)
+    _check_declared(model.graph, path)
+    outside = [(each, _place(each, path)) for each in tensors_of(model.graph) if _is_outside(each)]
+    total = path.stat().st_size + sum(length for _, (_, _, length) in outside)
+    if total > _MOST:
+        raise InputError.of(
+            "model.path",
+            f"{path} and its data have {readable(total)}, the limit is {readable(_MOST)}",
+            "export a smaller model",
+        )
+    for tensor, (file, offset, length) in outside:
+        tensor.raw_data = np.fromfile(file, np.uint8, length, offset=offset).tobytes()
+        tensor.data_location = onnx.TensorProto.DEFAULT
+        del tensor.external_data[:]
+    return model
+
+
+def data_files(path: Path) -> list[Path]:
+    """Return the files that hold data of an ONNX model, besides its own.
+
+    Raises
+    ------
+    InputError
+        As `load_model`.
+    """
+    graph = onnx.load(str(path), load_external_data=False).graph
+    return sorted({_place(each, path)[0] for each in tensors_of(graph) if _is_outside(each)})
+
+
+def tensors_of(graph: Any) -> Iterator[Any]:
+    """Yield all constant tensors of a graph, and of the bodies of its operations."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            if attribute.HasField("sparse_tensor"):
+                yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
+            for sparse in attribute.sparse_tensors:
+                yield from (sparse.values, sparse.indices)
+        for body in bodies_of(node):
+            yield from tensors_of(body)
+
+
+def bodies_of(node: Any) -> Iterator[Any]:
+    """Yield the graphs that an operation computes inside, such as the body of a Loop."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def plain(tensor: Any) -> np.ndarray:
+    """Return the values of a constant; those of small types, such as bfloat16, as float32."""
+    values = np.asarray(onnx.numpy_helper.to_array(tensor))
+    return values if values.dtype.kind in "biufcSUO" else values.astype(np.float32)
+
+
+def _is_outside(tensor: Any) -> bool:
+    return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
+
+
+def _size(tensor: Any) -> int:
+    """Return the size of the values that a tensor declares, in bytes."""
+    if any(axis < 0 for axis in tensor.dims):
+        raise InputError.of("model.path", f"'{tensor.name}' has a negative shape")
+    return -(-math.prod(map(int, tensor.dims)) * bits_of(tensor.data_type) // 8)
+
+
+def bits_of(kind: int) -> int:
+    """Return the size of a value of a type of ONNX, in bits."""
+    name = onnx.TensorProto.DataType.Name(kind)
+    if name.endswith("INT4") or name.startswith("FLOAT4"):
+        return 4
+    return 8 * int(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind)).itemsize)
+
+
+def _place(tensor: Any, path: Path) -> Place:
+    """Return where the values of a tensor lie, after checking that they do."""
+    told = {each.key: each.value for each in tensor.external_data}
+    location = told.get("location", "")
+    parts = PurePosixPath(location).parts
+    file = path.parent.joinpath(*parts)
+    inside = file.resolve().is_relative_to(path.parent.resolve())
+    if not parts or not {"..", "/"}.isdisjoint(parts) or "\\" in location or not inside:
+        raise InputError.of(
+            "model.path",
+            f"the values of '{tensor.name}' lie in '{location}', outside of the folder of {path}",
+            "copy that file beside the model, and export the model again",
+        )
+    written_file(file, "model.path")
+    size, held = _size(tensor), file.stat().st_size
+    offset, length = int(told.get("offset", 0)), int(told.get("length", size))
+    if length != size or offset < 0 or offset + length > held:
+        raise InputError.of(
+            "model.path",
+            f"'{tensor.name}' declares {size:,} bytes at {offset:,}, {file} holds {held:,}",
+            "copy or export it again",
+        )
+    return file, offset, length
+
+
+def _check_declared(graph: Any, path: Path) -> None:
+    declared = sum(map(_size, tensors_of(graph)))
+    memory = machine_memory()
+    if memory is not None and declared > memory:
+        raise InputError.of(
+            "model.path",
+            f"{path} declares weights of {readable(declared)}, this machine has "
+            f"{readable(memory)} of memory",
+        )

@@ -1,0 +1,227 @@
+"""Readers of files of tensors of other programs, none of which can run code."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runner.errors import InputError, first_line
+from runner.given_files import FileOnDisk
+from runner.probe.array_files import mapped, unpacked
+from runner.probe.compressed import expands
+from runner.regular_files import regular_file
+from runner.sizes import readable
+
+PLACE = "FILES"
+"""Where the files were named, for messages."""
+
+IDS = ("sample_ids", "ids")
+"""Names of an array of sample ids."""
+
+Reader = Callable[[Path, str, int], Mapping[str, np.ndarray]]
+"""Reads the arrays of a file, given the name of a single array and a limit in bytes."""
+
+_PLAIN = (
+    *("F64", "F32", "F16", "I64", "U64", "I32", "U32", "I16", "U16", "I8", "U8", "BOOL", "C64"),
+)
+"""Types of safetensors that NumPy has."""
+_SMALL = {"BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
+"""Other types of safetensors, by their names in `ml_dtypes`."""
+
+_TEXT_BYTES = 256_000_000
+"""Size of the texts that are read at once, if each is as long as the file."""
+
+_NUMBERS = ("double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32)))
+
+
+def read_with(reader: Reader, path: Path, name: str, limit: int) -> dict[str, np.ndarray]:
+    """Return the arrays of a file, or of a folder that is read as a whole.
+
+    Parameters
+    ----------
+    reader
+        The function that reads it.
+    path
+        The file or folder.
+    name
+        Name of the array, where it has none.
+    limit
+        Largest size of all arrays together, in bytes.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or declares more.
+    """
+    try:
+        return dict(reader(path, name, limit))
+    except InputError as error:
+        problems = [
+            replace(each, place=PLACE, advice="" if "probe." in each.advice else each.advice)
+            for each in error.problems
+        ]
+        raise InputError(problems) from error
+    except RecursionError as error:
+        raise InputError.of(PLACE, f"{path} is nested too deeply to be read") from error
+    except KeyError as error:
+        key = str(error.args[0]) if error.args else ""
+        said = f"has no '{key}'" if key.isidentifier() else f"cannot be read: {key}"
+        raise InputError.of(PLACE, f"{path} {said}") from error
+    except Exception as error:  # those of others' libraries have no common class
+        raise InputError.of(PLACE, f"{path} cannot be read: {first_line(error)}") from error
+
+
+def check_declared(what: str, declared: int, held: int, limit: int) -> None:
+    """Check the size that a file declares, before it is read.
+
+    Parameters
+    ----------
+    what
+        What declares it, for the message.
+    declared
+        Size of the values in bytes.
+    held
+        Size on disk in bytes.
+    limit
+        Largest size in bytes.
+
+    Raises
+    ------
+    InputError
+        If it is larger than the limit, or far larger than what is on disk.
+    """
+    if declared > limit:
+        raise InputError.of(
+            PLACE, f"{what} declares {readable(declared)}, this machine has {readable(limit)} left"
+        )
+    if expands(held, declared):
+        raise InputError.of(
+            PLACE, f"{what} has {readable(held)}, and declares {readable(declared)}"
+        )
+
+
+def check_installed(package: str, path: Path, typed: str | None = None) -> None:
+    """Check that a package is installed, raise InputError with what to type otherwise."""
+    if importlib.util.find_spec(package) is None:
+        advice = f"type: pip install {typed or package}"
+        raise InputError.of(PLACE, f"{path} needs {package}", advice)
+
+
+def read_npy(path: Path, name: str, _: int) -> dict[str, np.ndarray]:
+    """Return the array in a ``.npy`` file, mapped into memory."""
+    return {name: mapped(str(path), PLACE, 2**62)}
+
+
+def read_npz(path: Path, _: str, limit: int) -> dict[str, np.ndarray]:
+    """Return the arrays in a ``.npz`` file."""
+    return unpacked(FileOnDisk(path), limit)
+
+
+def read_safetensors(path: Path, _: str, limit: int) -> dict[str, np.ndarray]:
+    """Return the tensors in a file of safetensors, those of bfloat16 and float8 as float32."""
+    check_installed("safetensors", path)
+    import ml_dtypes
+    from safetensors import safe_open
+
+    size = path.stat().st_size
+    check_declared(str(path), size, size, limit)
+    arrays = {}
+    with safe_open(path, "numpy") as file:  # checks the header
+        kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+        small = {name for name, kind in kinds.items() if kind in _SMALL}
+        for name, kind in kinds.items():
+            if name not in small and kind not in _PLAIN:
+                raise InputError.of(
+                    PLACE,
+                    f"'{name}' in {path} has values of type {kind}",
+                    f"the types are {', '.join((*_PLAIN, *_SMALL))}",
+                )
+            if name not in small:
+                arrays[name] = file.get_tensor(name)
+    if not small:
+        return arrays
+    with path.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        described = json.loads(opened.read(length))
+    first = 8 + length
+    spans = {name: described[name]["data_offsets"] for name in small}
+    check_declared(
+        str(path), size + 4 * sum(end - begin for begin, end in spans.values()), size, limit
+    )
+    for name, (begin, end) in spans.items():
+        stored = np.fromfile(path, np.uint8, end - begin, offset=first + begin)
+        values = stored.view(getattr(ml_dtypes, _SMALL[kinds[name]])).astype(np.float32)
+        arrays[name] = values.reshape(described[name]["shape"])
+    return arrays
+
+
+def read_hdf5(path: Path, _: str, limit: int) -> dict[str, np.ndarray]:
+    """Return the data sets in an HDF5 file by their paths."""
+    import h5py
+
+    held = path.stat().st_size
+    found: dict[str, Any] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if not isinstance(item, h5py.Dataset):
+            return
+        if item.external or item.is_virtual:
+            raise InputError.of(PLACE, f"'{name}' in {path} lies in other files")
+        if item.shape is None:
+            raise InputError.of(
+                PLACE, f"'{name}' in {path} is empty: it has no shape and no values"
+            )
+        if item.dtype.kind not in "biufcSO" or (
+            item.dtype.kind == "O" and (not h5py.check_string_dtype(item.dtype) or item.ndim > 1)
+        ):
+            what = f"'{name}' in {path} holds values of type {item.dtype}"
+            raise InputError.of(PLACE, what, "leave it out, or save it as numbers")
+        found[name] = item
+
+    def texts(item: Any) -> np.ndarray:
+        """Read texts, few at a time: many of them can be one and the same text of the file."""
+        rows, size = max(1, _TEXT_BYTES // held), 0
+        values = np.empty(item.shape, object)
+        for start in range(0, len(item), rows):
+            part = item.asstr()[start : start + rows]
+            size += sum(map(len, part))
+            if size > held:
+                raise InputError.of(PLACE, f"{path} declares more texts than it holds")
+            values[start : start + rows] = part
+        return values
+
+    with h5py.File(path) as file:
+        file.visititems(visit)
+        declared = sum(each.size * each.dtype.itemsize for each in found.values())
+        check_declared(str(path), declared, held, limit)
+        return {
+            name: texts(each) if each.dtype.kind == "O" and each.shape else each[()]
+            for name, each in found.items()
+        }
+
+
+def read_matlab(path: Path, _: str, limit: int) -> dict[str, np.ndarray]:
+    """Return the arrays of numbers in a ``.mat`` file."""
+    check_installed("scipy", path)
+    from scipy.io import loadmat, whosmat
+
+    regular_file(path, PLACE)
+    shapes = {name: shape for name, shape, kind in whosmat(str(path)) if kind in _NUMBERS}
+    declared = sum(8 * int(np.prod(shape, dtype=object)) for shape in shapes.values())
+    check_declared(str(path), declared, path.stat().st_size, limit)
+    loaded = loadmat(str(path), variable_names=[*shapes])
+    return {name: np.asarray(loaded[name]) for name in shapes}
+
+
+def read_numbers(path: Path, name: str, limit: int) -> dict[str, np.ndarray]:
+    """Return the matrix in a text file of numbers, a row in each line."""
+    regular_file(path, PLACE)
+    size = path.stat().st_size
+    check_declared(str(path), 4 * size, size, limit)  # a number takes at least two characters
+    return {name: np.loadtxt(path, ndmin=2)}
