@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -15,13 +15,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.runner_sweeper.launcher import RunnerLauncher
-from runner.config.batches import Batch, batches_of
+from runner.config.batches import Batch, batches_of, drawing_backend
 from runner.config.combinations import words_of
 from runner.config.composition import to_yaml
 from runner.config.grammar import parsed_overrides
 from runner.config.resolve import register_resolvers
+from runner.config.value_columns import read
 from runner.errors import InputError, RunError, RunnerError, first_line
-from runner.regular_files import write_in_place
+from runner.stores.places import write_beside
 
 # Largest number of jobs in one task of another launcher: enough to be worth its start, few
 # enough that a lost worker loses little.
@@ -45,11 +46,28 @@ class RunnerSweeper(Sweeper):
         Ids of this invocation, and of the sweep that its runs belong to.
     jobs
         For a batch: its jobs, as written by `runner.config.value_columns`.
+    drawn_by
+        For a batch of a sweep over backends: the backend that draws the initial weights of all.
+    store
+        URL that the runs are published below, if not the folder of Hydra's own files.
+    parts
+        For a run that is made in parts: the numbers of those to make, written like `jobs`.
     """
 
-    def __init__(self, run_id: str, sweep_id: str, jobs: Any = None) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        sweep_id: str,
+        jobs: Any = None,
+        drawn_by: str | None = None,
+        store: str | None = None,
+        parts: str | None = None,
+    ) -> None:
         self._ids = run_id, sweep_id
         self._jobs = jobs
+        self._drawn_by = drawn_by
+        self._store = store
+        self._parts = None if parts is None else read(parts)
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -86,9 +104,12 @@ class RunnerSweeper(Sweeper):
         params: Any = OmegaConf.to_container(self.config.hydra.sweeper, resolve=False)
         words = [*words_of(params["params"]), *arguments]
         batches = batches_of(parsed_overrides(words, self.hydra_context.config_loader))
-        folder = Path(str(self.config.hydra.sweep.dir))
-        folder.mkdir(parents=True, exist_ok=True)
-        write_in_place(to_yaml(self.config), folder / "multirun.yaml")
+        size = _TASK_JOBS
+        if self._parts is not None:  # jobs of one configuration, each large enough for a task
+            batches, size = [replace(batch, jobs=self._parts) for batch in batches], 1
+        write_beside(
+            self._store or str(self.config.hydra.sweep.dir), "multirun.yaml", to_yaml(self.config)
+        )
         if isinstance(self.launcher, RunnerLauncher):
             return self._launch(self.launcher, batches)
         good = [batch for batch in batches if self._can_compose(batch)]
@@ -98,7 +119,7 @@ class RunnerSweeper(Sweeper):
         )
         self._launch(here, [batch for batch in batches if batch not in good])
         try:
-            return self._launch(self.launcher, [part for b in good for part in b.parts(_TASK_JOBS)])
+            return self._launch(self.launcher, [part for b in good for part in b.parts(size)])
         except (RunnerError, OSError, MemoryError):
             raise
         except Exception as error:  # jobs report their own errors: this is the launcher's
@@ -108,7 +129,10 @@ class RunnerSweeper(Sweeper):
             ) from error
 
     def _launch(self, launcher: Launcher, batches: list[Batch]) -> Any:
-        return launcher.launch([batch.words() for batch in batches], initial_job_idx=0)
+        words = [batch.words() for batch in batches]
+        if (drawn_by := drawing_backend(batches)) is not None:
+            words = [[*own, f"hydra.sweeper.drawn_by={drawn_by}"] for own in words]
+        return launcher.launch(words, initial_job_idx=0)
 
     def _can_compose(self, batch: Batch) -> bool:
         assert self.hydra_context is not None
@@ -128,6 +152,9 @@ ConfigStore.instance().store(
         "run_id": "${runner.id:}",
         "sweep_id": "${runner.id:}",
         "jobs": None,
+        "drawn_by": None,
+        "store": None,
+        "parts": None,
         "params": {},
     },
     provider="runner",

@@ -6,7 +6,6 @@ import argparse
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 RUN = "a path, the beginning of an id, a name, last (default), last~1"
 """Help of an argument that names a run."""
@@ -44,10 +43,10 @@ class Command:
 
 def add_outputs(parser: ArgumentParser) -> None:
     """Add the argument of a command that reads runs: the folder in which they are found."""
-    from runner.record.listing import OUTPUTS
+    from runner.local_paths import OUTPUTS
 
     parser.add_argument(
-        "--outputs", type=Path, default=OUTPUTS, metavar="DIR", help="folder of the runs"
+        "--outputs", default=OUTPUTS, metavar="DIR", help="folder or URL of the runs"
     )
 
 

@@ -6,7 +6,7 @@ import argparse
 import inspect
 import warnings
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from runner.command_line.command import Command
 from runner.command_line.messages import plain_warnings, tell
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
         with plain_warnings():
             warnings.simplefilter("always", UserWarning)
             command = _named(name)
-            code = command.run(_parser(name, command).parse_args(rest))
+            code = command.run(_parser(name, command).parsed(rest))
             return 0 if code is None else int(code)
     except (RunnerError, MemoryError) as error:
         return tell(error)
@@ -50,7 +50,7 @@ def _named(name: str) -> Command:
     return COMMANDS[name]
 
 
-def _parser(name: str, command: Command) -> argparse.ArgumentParser:
+def _parser(name: str, command: Command) -> _Parser:
     about = (inspect.getdoc(command.run) or command.about).rstrip(".")
     parser = _Parser(prog=f"runner {name}", description=about, allow_abbrev=False)
     command.arguments(parser)
@@ -63,9 +63,9 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise InputError.of(self.prog, message, f"{self.prog} --help lists the arguments")
 
-    def parse_known_args(self, *arguments: Any, **more: Any) -> tuple[Any, list[str]]:
-        """Raise InputError for an unknown argument, with a suggestion."""
-        known, unknown = super().parse_known_args(*arguments, **more)
+    def parsed(self, words: Sequence[str]) -> argparse.Namespace:
+        """Return the arguments, in any order; raise InputError for an unknown one."""
+        known, unknown = self.parse_known_intermixed_args(words)
         if unknown:
             word = unknown[0].partition("=")[0]
             advice = suggest(word, self._option_string_actions)
@@ -74,4 +74,5 @@ class _Parser(argparse.ArgumentParser):
                 f"unknown argument '{word}'",
                 advice or f"{self.prog} --help lists the arguments",
             )
-        return known, unknown
+        assert known is not None
+        return known

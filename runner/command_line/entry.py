@@ -1,8 +1,10 @@
-"""The entry point of the command line: commands, signals and exit codes."""
+"""The entry point of the command line."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import os
 import re
 import signal
@@ -10,10 +12,10 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from runner.command_line import commands
 from runner.command_line.messages import tell
+from runner.command_line.signals import Stopped, check_stopped, handle_signals
 from runner.errors import InputError, RunError, RunnerError
 
 _VERSIONS = {
@@ -21,25 +23,40 @@ _VERSIONS = {
     "Hydra": "hydra-core",
     "Keras": "keras",
     "TensorFlow": "tensorflow",
+    "JAX": "jax",
+    "PyTorch": "torch",
 }
 
 # Errors of a stream that cannot be written to: its reader is gone, its disk is full, it is closed.
 _STREAM_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
-# Signals by which a cluster ends a job; they are handled so that a run can clean up.
-_ENDING = ("SIGTERM", "SIGUSR1", "SIGUSR2")
+# A legacy console may lack characters.
+_ESCAPED = "backslashreplace"
+
+
+class _Messages(io.TextIOWrapper):
+    """A stream of messages: where they cannot be written, on a full disk, they are lost."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            super().flush()
 
 
 def script() -> None:
     """Run the command line and exit with its code."""
+    # No process started from here looks for Python's and Runner's modules in the working directory.
+    os.environ["PYTHONSAFEPATH"] = "1"
     _open_closed_streams()
-    for stream in (sys.stdout, sys.stderr):  # a legacy console may lack characters
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored
-        signal.signal(signal.SIGINT, _stop)
-    for name in _ENDING:
-        if hasattr(signal, name):  # Windows lacks some
-            signal.signal(getattr(signal, name), _stop)
+    sys.stdout.reconfigure(errors=_ESCAPED)  # type: ignore[union-attr]
+    encoding = "utf-8" if sys.stderr is None else sys.stderr.encoding
+    messages = os.fdopen(2, "wb", closefd=False)
+    sys.stderr = _Messages(messages, encoding, _ESCAPED, line_buffering=True)
+    handle_signals()
     sys.exit(_flushed(main(sys.argv[1:])))
 
 
@@ -48,9 +65,8 @@ def _open_closed_streams() -> None:
     while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(handle)
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", closefd=False))
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
 
 
 def _flushed(code: int) -> int:
@@ -72,24 +88,6 @@ def _not_taken(error: OSError, code: int = 0) -> int:
         return code
     sys.stderr.write(f"error: standard output: {error.strerror}\n")
     return code or 1
-
-
-class _Stopped(KeyboardInterrupt):
-    """A signal that stops the process, with its number."""
-
-
-_received: list[int] = []
-
-
-def _stop(number: int, _: FrameType | None) -> None:
-    _received.append(number)
-    raise _Stopped(number)
-
-
-def _check_stopped() -> None:
-    """Stop if a signal was received whose exception Python ignored, as it does in ``__del__``."""
-    if _received:
-        raise _Stopped(_received[0])
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -115,7 +113,7 @@ def main(arguments: Sequence[str]) -> int:
             return commands.main(arguments)
         from runner.command_line.experiments import run_arguments  # imports Hydra
 
-        return run_arguments(arguments, _check_stopped)
+        return run_arguments(arguments, check_stopped)
     except (RunnerError, MemoryError) as error:
         if "hydra.verbose=true" in arguments:
             traceback.print_exception(error)
@@ -133,7 +131,7 @@ def main(arguments: Sequence[str]) -> int:
         if stopped.args and isinstance(stopped.args[0], str):
             what = stopped.args[0]
         sys.stderr.write(f"interrupted; {what}\n")
-        return 128 + (stopped.args[0] if isinstance(stopped, _Stopped) else signal.SIGINT)
+        return 128 + (stopped.args[0] if isinstance(stopped, Stopped) else signal.SIGINT)
 
 
 def _check_working_directory() -> None:

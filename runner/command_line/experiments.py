@@ -11,7 +11,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from functools import partial
 
 from hydra._internal.utils import _run_hydra, get_args_parser
 from omegaconf import DictConfig
@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from runner.command_line.help_page import filled_in
 from runner.command_line.messages import plain_warnings, put
 from runner.command_line.progress import closing, progress_bar, sweep_bar
-from runner.config.compose import Asked, admit, first_job, merging, validate
+from runner.config.compose import Asked, admit, first_job, merging, validate, with_more
 from runner.config.composition import Composition
 from runner.config.environment_values import with_seed_filled_in
 from runner.config.hydra_arguments import parse_arguments
@@ -27,6 +27,7 @@ from runner.config.loading import QUIET
 from runner.config.packaged import CONFIG_DIRECTORY, CONFIG_NAME
 from runner.errors import InputError, Problem, RunError, is_text
 from runner.model.backend import check_backend
+from runner.store_urls import RunPlace, StoreUrl
 from runner.stores.local import make_folder
 
 # Other modules are imported where they are used: they import pandas, which would slow down help
@@ -56,6 +57,7 @@ def run_arguments(typed: Sequence[str], check_stopped: Callable[[], None]) -> in
     run_id = secrets.token_hex(4)
     if parsed.help or parsed.hydra_help or parsed.cfg or parsed.info or parsed.shell_completion:
         admit(parsed, run_id)
+        parsed.overrides = merging(parsed.overrides)
         page = io.StringIO()  # Hydra would show a traceback if stdout fails
         try:
             with contextlib.redirect_stdout(page):
@@ -65,24 +67,29 @@ def run_arguments(typed: Sequence[str], check_stopped: Callable[[], None]) -> in
             sys.stdout.write(filled_in(said) if parsed.help else said)
         return 0
     asked = validate(parsed, run_id)
-    check_backend()
+    check_backend(asked.cfg.backend)
+    if asked.is_sweep and asked.cfg.parts != 1:
+        raise InputError.of("parts", "the runs of a sweep are made whole", "leave it out")
     if asked.is_sweep and asked.is_dry:
         put(_plan_of(first_job(parsed, asked)))
         put(f"\nthe first of {len(asked.jobs):,} runs\n")
         return 0
     with _folder_tried(asked.folder):
         if asked.is_sweep:
-            return _sweep(arguments, parsed.overrides, asked, run_id, check_stopped)
-        return _single(asked, run_id)
+            return _sweep(arguments, asked, run_id, check_stopped)
+        return _single(arguments, asked, run_id, check_stopped)
 
 
 def _no_job(cfg: DictConfig) -> None:
     raise AssertionError(f"Hydra should only show a page, but started a job: {cfg}")
 
 
-def _single(asked: Asked, run_id: str) -> int:
+def _single(
+    arguments: Sequence[str], asked: Asked, run_id: str, check_stopped: Callable[[], None]
+) -> int:
     """Run one experiment and show its layers."""
     from runner.experiment.experiment import run_experiment
+    from runner.parts.parted_run import PartedRun
     from runner.runs.published_run import Run
     from runner.screen import screen
 
@@ -90,8 +97,20 @@ def _single(asked: Asked, run_id: str) -> int:
     if composition.experiment.dry_run:
         put(_plan_of(composition))
         return 0
-    with progress_bar() as progress, plain_warnings():
-        published = run_experiment(composition, asked.folder, run_id=run_id, progress=progress)
+    with plain_warnings():
+        if composition.experiment.parts > 1:
+            making = PartedRun(asked, composition, run_id)
+            try:
+                published = making.make(progress_bar, partial(_bar_of_parts, check_stopped))
+            except (KeyboardInterrupt, RunError):
+                if making.folder.plan() is not None:
+                    _tell_how_to_continue(arguments, asked)
+                raise
+        else:
+            with progress_bar() as progress:
+                published = run_experiment(
+                    composition, asked.folder, run_id=run_id, progress=progress
+                )
     try:
         shown = screen.show(Run.read(published))
     except InputError as error:  # the request was valid
@@ -106,23 +125,20 @@ def _single(asked: Asked, run_id: str) -> int:
 def _plan_of(composition: Composition) -> str:
     """Return the tables that a run would write and their sizes, as text."""
     from runner.experiment.experiment import show_plan
-    from runner.preflight import plan
+    from runner.screen.dry_run import plan
 
     showing = show_plan(composition)
     table_format, times = composition.experiment.format, showing.settings.times
-    return plan(showing.specs, showing.rows, table_format, times)
+    return plan(showing.specs, showing.rows, table_format, times, showing.id_bytes)
 
 
 def _sweep(
-    arguments: Sequence[str],
-    overrides: Sequence[str],
-    asked: Asked,
-    run_id: str,
-    check_stopped: Callable[[], None],
+    arguments: Sequence[str], asked: Asked, run_id: str, check_stopped: Callable[[], None]
 ) -> int:
     """Run the jobs of a sweep and report their outcomes, which are read from their records."""
-    from runner.command_line.sweep_task import run_sweep
     from runner.experiment.earlier import held, outcomes_of, sweep_of
+    from runner.experiment.sweep_task import run_sweep
+    from runner.stores.places import store_at
 
     sweep_id = sweep_of(asked.folder) or run_id
     # Set explicitly, so that every process uses the same folder and the same sweep; quoted,
@@ -136,35 +152,45 @@ def _sweep(
             check_stopped()
 
         try:
-            words = _with(overrides, overrides, asked.folder_word, *ids)
-            run_sweep(asked.loader, merging(words), finished)
+            run_sweep(asked.loader, [*asked.overrides, *ids], asked.folder, finished)
         except KeyboardInterrupt as interruption:
             stopped = interruption
+    if stopped is None:
+        store_at(asked.folder).index()
     jobs = len(asked.jobs)
-    outcomes = outcomes_of(asked.folder, asked.jobs)
+    outcomes = outcomes_of(asked.folder, asked.jobs, run_id)
     put(closing(asked.folder, outcomes, jobs))
     if stopped is not None:
-        again = shlex.join(_with(arguments, overrides, asked.folder_word))
-        sys.stdout.write(f"\nto continue: python -m runner {again}\n")
+        _tell_how_to_continue(arguments, asked)
         raise stopped
     return 1 if len(outcomes) < jobs or any(outcomes.values()) else 0
 
 
-def _with(arguments: Sequence[str], overrides: Sequence[str], *more: str) -> list[str]:
-    """Return a command line with more overrides, inserted after those that it has."""
-    words = list(arguments)
-    place = words.index(overrides[-1]) + 1 if overrides else len(words)
-    said = {word.partition("=")[0] for word in words if "${" not in word}
-    new = [word for word in more if word.partition("=")[0] not in said]
-    return [*words[:place], *new, *words[place:]]
+@contextlib.contextmanager
+def _bar_of_parts(check_stopped: Callable[[], None], parts: int) -> Iterator[Callable[[], None]]:
+    with sweep_bar(parts, "parts") as advance:
+
+        def finished() -> None:
+            advance()
+            check_stopped()
+
+        yield finished
+
+
+def _tell_how_to_continue(arguments: Sequence[str], asked: Asked) -> None:
+    again = shlex.join(with_more(arguments, asked.overrides, asked.folder_word))
+    sys.stdout.write(f"\nto continue: python -m runner {again}\n")
 
 
 @contextlib.contextmanager
-def _folder_tried(folder: Path) -> Iterator[None]:
-    """Make a folder before anything is built, so that an error is told at once.
+def _folder_tried(folder: RunPlace) -> Iterator[None]:
+    """Make a folder before anything is built, so that an error is reported at once.
 
-    Folders that are made here and are empty in the end are removed.
+    Folders that are made here and are empty in the end are removed. A store has no folders.
     """
+    if isinstance(folder, StoreUrl):
+        yield
+        return
     folder = folder.absolute()
     own = (folder, *folder.parents)
     made = list(itertools.takewhile(lambda path: not os.path.exists(path), own))  # noqa: PTH110 (no error if too long)

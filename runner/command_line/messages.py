@@ -11,15 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from runner.errors import InputError, RunnerError, one_line, short_line
+from runner.errors import InputError, OutOfMemoryError, RunnerError, one_line, short_line
 from runner.local_paths import local_path
 
 
 def tell(error: RunnerError | MemoryError) -> int:
     """Write an error to stderr, one line per problem, and return its exit code.
 
-    The exit code is 2 for invalid input, 3 if memory ran out, 1 otherwise. With
-    ``RUNNER_TRACEBACK=1`` the traceback is written first.
+    With ``RUNNER_TRACEBACK=1`` the traceback is written first.
     """
     if os.environ.get("RUNNER_TRACEBACK") == "1":
         traceback.print_exception(error)
@@ -29,9 +28,7 @@ def tell(error: RunnerError | MemoryError) -> int:
         if not isinstance(error, RunnerError):
             what = f"memory ran out: {line or type(error).__name__}"
         sys.stderr.write(f"error: {short_line(what)}\n")
-    if isinstance(error, MemoryError):
-        return 3
-    return 2 if isinstance(error, InputError) else 1
+    return error.exit_code if isinstance(error, RunnerError) else OutOfMemoryError.exit_code
 
 
 def put(text: str) -> None:

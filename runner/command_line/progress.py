@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.errors import short_line
+from runner.store_urls import RunPlace
 
 
 class _Rate(ProgressColumn):
@@ -75,30 +76,31 @@ def comparison_bar() -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextlib.contextmanager
-def sweep_bar(jobs: int) -> Iterator[Callable[[], None]]:
-    """Show a bar of runs and yield the function that advances it by one."""
+def sweep_bar(jobs: int, what: str = "runs") -> Iterator[Callable[[], None]]:
+    """Show a bar of runs, or of their parts, and yield the function that advances it by one."""
     bar = _bar()
     if bar is None:
         yield lambda: None
         return
-    task = bar.add_task("runs", total=jobs)
+    task = bar.add_task(what, total=jobs)
     with bar:
         yield lambda: bar.update(task, advance=1)
 
 
-def closing(folder: Path, outcomes: Mapping[str, str | None], jobs: int) -> str:
+def closing(folder: RunPlace, outcomes: Mapping[str, str | None], jobs: int) -> str:
     """Return the summary of a sweep's jobs, with the failed ones in a table.
 
     Parameters
     ----------
     folder
-        Folder of the sweep.
+        Folder or URL of the sweep.
     outcomes
         Errors by folder name, for every run that left a record; ``None`` for a completed run.
     jobs
         Number of jobs in the sweep.
     """
-    folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    if isinstance(folder, Path) and folder.is_relative_to(Path.cwd()):
+        folder = folder.relative_to(Path.cwd())
     failed = {name: error for name, error in outcomes.items() if error is not None}
     said = f"{len(outcomes) - len(failed)} of {jobs} runs completed: {folder}\n"
     if (missing := jobs - len(outcomes)) > 0:
@@ -112,4 +114,5 @@ def closing(folder: Path, outcomes: Mapping[str, str | None], jobs: int) -> str:
             console.print(table)
         lines = captured.get().splitlines()
         said += "\n" + "".join(f"{line.rstrip()}\n" for line in lines)
-    return said + "\nnext   python -m runner list\n"
+    where = "" if isinstance(folder, Path) else f" --outputs {folder}"
+    return said + f"\nnext   python -m runner list{where}\n"

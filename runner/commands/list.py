@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
 from runner.command_line.command import Command, add_outputs, count
 from runner.command_line.messages import put
@@ -12,12 +13,15 @@ from runner.errors import InputError
 
 def _list(arguments: Namespace) -> None:
     """List the saved runs, newest first."""
-    from runner.record.listing import OUTPUTS, list_records, warn_of
+    from runner.local_paths import OUTPUTS
+    from runner.record.listing import list_records, warn_of
     from runner.screen import run_list
+    from runner.store_urls import store_url
 
-    if arguments.outputs != OUTPUTS and not arguments.outputs.is_dir():
+    outputs = store_url(arguments.outputs, "--outputs") or Path(arguments.outputs)
+    if isinstance(outputs, Path) and outputs != OUTPUTS and not outputs.is_dir():
         raise InputError.of("--outputs", f"there is no folder '{arguments.outputs}'")
-    listing = list_records(arguments.outputs)
+    listing = list_records(outputs)
     warn_of(listing.unreadable)
     # In a pipe, one line per run however long.
     put(run_list.listed(listing, arguments.limit, None if sys.stdout.isatty() else 10_000))

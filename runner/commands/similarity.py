@@ -44,6 +44,7 @@ def _similarity(arguments: Namespace) -> None:
 
 
 def _arguments(parser: ArgumentParser) -> None:
+    from runner.plots.files import ENDINGS
     from runner.similarity.measures import MEASURES
     from runner.similarity.pairs import MAX_BYTES
 
@@ -54,7 +55,7 @@ def _arguments(parser: ArgumentParser) -> None:
                         help="a step of the trainings, or last (default)")  # fmt: skip
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table of every pair")
     parser.add_argument("--figure", type=Path, metavar="FILE",
-                        help="draw the matrices to a .svg, .pdf or .png")  # fmt: skip
+                        help=f"draw the matrices to a file: {', '.join(ENDINGS)}")  # fmt: skip
     parser.add_argument("--max-bytes", type=count, default=MAX_BYTES, metavar="N",
                         help="limit on the memory for pairs, in bytes")  # fmt: skip
     add_outputs(parser)

@@ -14,13 +14,12 @@ def _verify(arguments: Namespace) -> int:
     """Check every file of a run, or of all runs below a folder, against its record."""
     from runner.runs.locate import open_one_or_more
     from runner.sameness.verification import verified
-    from runner.stores.local import LocalStore
-    from runner.stores.local_run import LocalRun
+    from runner.stores.places import run_at, store_at
     from runner.stores.store import Unreadable
 
-    meant = list(LocalStore(arguments.run).runs()) if arguments.run else []
+    meant = list(store_at(arguments.run).runs()) if arguments.run else []
     wrong = 0
-    if meant in ([], [LocalRun(arguments.run)]):
+    if meant in ([], [run_at(arguments.run)]):
         runs = open_one_or_more(arguments.run, arguments.outputs)
         meant = [run.stored for run in runs]
         wrong = len(runs.unreadable)  # of which it warned

@@ -8,6 +8,8 @@ from typing import BinaryIO
 
 from runner.bounds import Count, Sha256
 
+HASH = hashlib.sha256
+"""The hash of a file's content, as it is made and checked."""
 _PIECE = 1 << 20  # bytes
 
 
@@ -35,7 +37,7 @@ class FileDigest:
         OSError
             If the file cannot be read.
         """
-        digest, size = hashlib.sha256(), 0
+        digest, size = HASH(), 0
         while data := file.read(_PIECE):
             digest.update(data)
             size += len(data)

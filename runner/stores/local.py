@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from runner.errors import InputError
 from runner.file_names import RECORD
-from runner.local_paths import local_path
 from runner.stores.local_draft import LocalDraft
 from runner.stores.local_run import LocalRun, holds_run, lost_record
-from runner.stores.store import Draft, Store, StoredRun, Unreadable
+from runner.stores.staging import Staging
+from runner.stores.store import Store, StoredRun, Unreadable
 
 
 class LocalStore(Store):
@@ -32,6 +33,15 @@ class LocalStore(Store):
     def place(self) -> str:
         """Return the path of the folder."""
         return str(self._folder)
+
+    def remove(self, kept: Container[str] = ()) -> None:  # noqa: ARG002  linked into the run
+        """Remove the folder; if the process is killed meanwhile, the next one removes the rest."""
+        with contextlib.suppress(OSError):
+            staging = Staging(self._folder)
+            try:
+                self._folder.rename(staging.path / self._folder.name)
+            finally:
+                staging.remove()
 
     def draft(self, name: str) -> LocalDraft:
         """Return a run to be published to a folder below this one: absent, or empty."""
@@ -68,29 +78,6 @@ class LocalStore(Store):
                 continue
             below = (name for name, is_folder in found if is_folder and not name.startswith("."))
             waiting += [os.path.join(place, name) for name in sorted(below, reverse=True)]  # noqa: PTH118
-
-
-def store_at(place: str | Path | Store) -> Store:
-    """Return the store of a folder; a store is returned as it is."""
-    return LocalStore(place) if isinstance(place, str | Path) else place
-
-
-def draft_at(path: str | Path | Draft, place: str) -> Draft:
-    """Return a run to be published to a folder; a draft is returned as it is.
-
-    Parameters
-    ----------
-    path
-        As given by the user.
-    place
-        The argument that it comes from.
-
-    Raises
-    ------
-    InputError
-        If it is a URL.
-    """
-    return LocalDraft(local_path(path, place)) if isinstance(path, str | Path) else path
 
 
 def make_folder(folder: Path) -> None:

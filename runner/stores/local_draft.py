@@ -14,8 +14,9 @@ from runner.file_names import RECORD
 from runner.sizes import check_disk
 from runner.stores.digests import FileDigest
 from runner.stores.local_run import LocalRun
+from runner.stores.staged_files import StagedFiles
 from runner.stores.staging import Staging
-from runner.stores.store import Draft, failure_named
+from runner.stores.store import Draft, StoredRun, failure_named
 
 
 class LocalDraft(Draft):
@@ -35,6 +36,7 @@ class LocalDraft(Draft):
         self._target = target.resolve()  # the working directory may change before it is used
         self._given = target
         self._names: list[str] = []
+        self._files = StagedFiles()
         self._folders = {""}
 
     def place(self, name: str = "") -> str:
@@ -78,13 +80,17 @@ class LocalDraft(Draft):
 
     def open(self, name: str) -> BinaryIO:
         """Open a new file in the staged folder."""
+        file = self._files.new(self._made(name))
+        self._names.append(name)
+        return file
+
+    def _made(self, name: str) -> Path:
+        """Return the path of a staged file, whose folder is made if it is missing."""
         folder = name.rpartition("/")[0]
         if folder not in self._folders:
             (self._staging.path / folder).mkdir(parents=True, exist_ok=True)
             self._folders.add(folder)
-        file = (self._staging.path / name).open("xb")
-        self._names.append(name)
-        return file
+        return self._staging.path / name
 
     def remove(self, name: str) -> None:
         """Remove a file from the staged folder."""
@@ -94,6 +100,20 @@ class LocalDraft(Draft):
     def reopen(self, name: str) -> BinaryIO:
         """Open a file in the staged folder."""
         return (self._staging.path / name).open("rb")
+
+    def take_over(self, name: str, part: StoredRun) -> str:
+        """Link a file of another folder, or copy it where the file system has no links."""
+        if part.folder is not None and self._linked(part.folder / name, name):
+            return name
+        return super().take_over(name, part)
+
+    def _linked(self, source: Path, name: str) -> bool:
+        place = self._made(name)
+        try:
+            place.hardlink_to(source)
+        except OSError:
+            return False
+        return True  # its content was flushed to the disk when that run was published
 
     def local_folder(self, name: str) -> Path:
         """Make a folder in the staged folder."""

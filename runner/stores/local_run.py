@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Collection, Iterator
@@ -11,8 +12,10 @@ from typing import BinaryIO
 
 from runner.errors import DamagedError
 from runner.file_names import HYDRA_FOLDER, LOG, PROBE, RECORD, STEPS, SUMMARY
+from runner.regular_files import is_of_holes
+from runner.stores.digests import FileDigest
 from runner.stores.store import StoredRun, Unreadable
-from runner.tensors import FOLDERS
+from runner.tensors import KINDS
 
 _AGAIN = "make the run again"
 
@@ -50,6 +53,13 @@ class LocalRun(StoredRun):
     def open(self, name: str) -> BinaryIO:
         """Open a regular file inside the folder; links that lead out of it are refused."""
         return open(self._checked(name), "rb")  # noqa: PTH123
+
+    def open_verified(self, name: str, digest: FileDigest) -> BinaryIO:
+        """Open a file as in `StoredRun`; one of holes is not read, whatever size it claims."""
+        with contextlib.suppress(OSError):
+            if is_of_holes(os.stat(self._checked(name))):  # noqa: PTH116
+                raise self._damaged(name, "is a file of holes, almost nothing of it is written")
+        return super().open_verified(name, digest)
 
     def names(self) -> Iterator[str | Unreadable]:
         """Yield the names of all files, of links, and of folders that cannot be listed."""
@@ -92,11 +102,6 @@ class LocalRun(StoredRun):
         return DamagedError.of(self.place(name), why, _AGAIN)
 
 
-def run_at(place: str | Path | StoredRun) -> StoredRun:
-    """Return the files of the run in a folder; those of another store are returned as they are."""
-    return LocalRun(place) if isinstance(place, str | Path) else place
-
-
 def holds_run(folder: str | Path) -> bool:
     """Return whether a folder holds the record of a run, readable or not."""
     return os.path.lexists(os.path.join(folder, RECORD))  # noqa: PTH118
@@ -108,7 +113,8 @@ def lost_record(names: Collection[str]) -> bool:
     Other programs also make ``.hydra``, or folders of weights, so that no single name tells.
     """
     stems = {name.partition(".")[0] for name in names}
-    tables = {PROBE, SUMMARY} <= stems and not stems.isdisjoint({*FOLDERS.values(), STEPS})
+    folders = {STEPS, *(kind.folder for kind in KINDS.values())}
+    tables = {PROBE, SUMMARY} <= stems and not stems.isdisjoint(folders)
     return tables or {LOG, HYDRA_FOLDER} <= set(names)
 
 

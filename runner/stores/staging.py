@@ -85,6 +85,14 @@ def _remove_held() -> None:
         staging.remove()
 
 
+_STAGING = re.compile(r"\..*\.\d+\.[0-9a-f]{8}\.staging", re.DOTALL)
+
+
+def is_staging(name: str) -> bool:
+    """Return whether a folder of this name is one for staging, of any machine."""
+    return _STAGING.fullmatch(name) is not None
+
+
 def _host() -> str:
     return re.sub(r"[^A-Za-z0-9-]", "_", socket.gethostname())[:63]
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from runner.errors import DamagedError, InputError, RunError
 from runner.stores.digests import FileDigest
+
+_PIECE = 1 << 20  # bytes
 
 
 class Store(ABC):
@@ -42,6 +45,24 @@ class Store(ABC):
         A part of the store that cannot be listed is yielded as `Unreadable`, since it may hold
         runs.
         """
+
+    def index(self) -> None:  # noqa: B027  few stores are faster with one
+        """Prepare for reading the records of all runs, after a sweep wrote to the store.
+
+        Whatever this writes may be out of date later, and must not be taken for the records.
+        """
+
+    def remove(self, kept: Container[str] = ()) -> None:
+        """Remove everything in the store; what cannot be removed stays.
+
+        Only asked of a store that holds the parts of one run.
+
+        Parameters
+        ----------
+        kept
+            Places of files that the run has taken over, and that may lie in the store.
+        """
+        raise NotImplementedError
 
 
 class Draft(ABC):
@@ -94,6 +115,10 @@ class Draft(ABC):
             If there is such a file already, or it cannot be written.
         """
 
+    def drop(self, file: BinaryIO) -> None:
+        """Close a file that is incomplete, before the run is abandoned."""
+        file.close()
+
     @abstractmethod
     def remove(self, name: str) -> None:
         """Remove a closed file."""
@@ -137,6 +162,20 @@ class Draft(ABC):
         """
         raise NotImplementedError  # not asked where `local_folder` is refused
 
+    def take_over(self, name: str, part: StoredRun) -> str:
+        """Add a file of a part of this run, and return its path inside this run.
+
+        By default, it is copied by the same name.
+
+        Raises
+        ------
+        OSError
+            If it cannot be read or written.
+        """
+        with part.open(name) as file, self.open(name) as copy:
+            shutil.copyfileobj(file, copy, _PIECE)
+        return name
+
     @abstractmethod
     def commit(self, record: bytes) -> StoredRun:
         """Publish the run: all files and the record appear at once, and stay after a power cut.
@@ -177,6 +216,11 @@ class StoredRun(ABC):
     def folder(self) -> Path | None:
         """The folder of the run, if it has one on this machine."""
         return None
+
+    @property
+    def is_named(self) -> bool:
+        """Whether a command can name the run by its place."""
+        return self.folder is not None
 
     @abstractmethod
     def open(self, name: str) -> BinaryIO:
@@ -227,6 +271,19 @@ class StoredRun(ABC):
         except OSError as error:
             raise self._damaged(name, f"cannot be read: {error.strerror or error}") from error
         return file
+
+    def open_part(self, name: str, digest: FileDigest) -> BinaryIO | None:  # noqa: ARG002
+        """Open a file of which only what is read is fetched.
+
+        Only its size can be compared with its digest. ``None``, the default, is right where
+        opening the whole file takes no longer.
+
+        Raises
+        ------
+        DamagedError
+            If it has another size, is missing or cannot be read.
+        """
+        return None
 
     def _damaged(self, name: str, why: str) -> DamagedError:
         return DamagedError.of(self.place(name), why, "make the run again")

@@ -1,0 +1,1 @@
+"""Making one run in parts, and joining them."""

@@ -1,0 +1,150 @@
+"""The hidden folder in which the parts of a run are made before they are joined."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePath
+
+from runner.errors import DamagedError, InputError
+from runner.file_names import PARTS
+from runner.parts.part_records import PartRecord, Plan, read_part, read_plan
+from runner.store_urls import RunPlace, StoreUrl
+from runner.stores.bucket import bucket_of
+from runner.stores.leftovers import Leftover, leftovers_at, writer_of
+from runner.stores.places import holds_run, run_at, store_at
+from runner.stores.staging import locked
+from runner.stores.store import Draft, StoredRun
+from runner.stores.superseded import is_free
+
+_PLAN = "plan"
+
+
+class PartsFolder:
+    """The plan and the parts of a run, which no command takes for runs.
+
+    Parameters
+    ----------
+    folder
+        The hidden folder.
+    """
+
+    def __init__(self, folder: RunPlace) -> None:
+        self.folder = folder
+        self._store = store_at(folder)
+
+    @classmethod
+    def of_run(cls, target: RunPlace) -> PartsFolder:
+        """Return the folder for the parts of the run that is to be published at a place.
+
+        It is beside the folder of the run, which appears by a rename. In a store, which has no
+        rename, it is below the run, where the tables can stay.
+        """
+        if isinstance(target, StoreUrl):
+            return cls(target / PARTS)
+        target = target.absolute()
+        return cls(target.parent / f".{target.name}{PARTS}")
+
+    def draft(self, part: int | None = None) -> Draft:
+        """Return what is to be published as a part, or as the plan."""
+        return self._store.draft(_PLAN if part is None else str(part))
+
+    def plan(self) -> tuple[StoredRun, Plan] | None:
+        """Return the plan with its files; ``None`` if there is none.
+
+        Raises
+        ------
+        DamagedError
+            If it is damaged.
+        """
+        place = self.folder / _PLAN
+        return (run := run_at(place), read_plan(run)) if holds_run(place) else None
+
+    def parts(self, plan: Plan) -> dict[int, StoredRun]:
+        """Return the parts of a plan that have a record, by number."""
+        runs = (run for run in self._store.runs() if isinstance(run, StoredRun))
+        found = {PurePath(run.place()).name: run for run in runs}
+        numbers = range(len(plan.division.starts))
+        return {number: found[str(number)] for number in numbers if str(number) in found}
+
+    def record(self, number: int, run: StoredRun, plan: Plan) -> PartRecord:
+        """Return the record of a part.
+
+        Raises
+        ------
+        DamagedError
+            If it is damaged, or not that of this part of the plan.
+        InputError
+            If the part was made from another configuration.
+        """
+        record, part = read_part(run), plan.division.part(number)
+        if record.record.fingerprint != plan.fingerprint:
+            raise InputError.of(
+                run.place(),
+                f"part {number} was made from another configuration, other files or versions",
+                "remove the folder, and make the run again",
+            )
+        probe = record.record.probe
+        rows = part.rows if probe is None else probe.rows
+        if (record.part, record.start, rows) != (number, part.start, part.rows):
+            raise DamagedError.of(
+                run.place(),
+                f"expected rows {part.start:,} to {part.start + part.rows:,} of the probe, found "
+                f"{record.start:,} to {record.start + rows:,}",
+                "remove the folder, and make the run again",
+            )
+        return record
+
+    def clear(self) -> None:
+        """Make room for parts whose workers died: in a store, their places are still claimed."""
+        if isinstance(self.folder, StoreUrl):
+            for leftover in leftovers_at(self.folder):
+                with contextlib.suppress(OSError):  # its place is refused then, in a line
+                    leftover.remove()
+
+    def remove(self, run: StoredRun, files: Iterable[str]) -> None:
+        """Remove the folder, once it is joined to a run that has these files."""
+        self._store.remove({run.place(name) for name in files})
+
+    def discard(self) -> None:
+        """Remove the plan and all parts; raise OSError if some are still there."""
+        self._store.remove()
+        if not is_free(self.folder):
+            raise OSError(errno.EIO, "some files are still there")
+
+    def left(self) -> Iterator[Leftover]:
+        """Yield what is here, unless a run consists of it, or it is being made on this machine."""
+        found = [
+            PurePath(run.place()).name for run in self._store.runs() if isinstance(run, StoredRun)
+        ]
+        parts = sum(name.isdecimal() for name in found)
+        told = f"{parts} complete part{'s' * (parts != 1)} of a run"
+        if isinstance(self.folder, StoreUrl):
+            run = self.folder.parent
+            if holds_run(run):
+                return
+            told += writer_of(bucket_of(run), run)
+        elif _is_locked(self.folder):
+            return
+        if not is_free(self.folder):
+            yield Leftover(str(self.folder), told, self.discard)
+
+
+def parts_left_at(place: RunPlace) -> Iterator[Leftover]:
+    """Yield what is in a folder of parts, if a place is one."""
+    if place.name.startswith(".") and place.name.endswith(PARTS):
+        yield from PartsFolder(place).left()
+
+
+def _is_locked(folder: Path) -> bool:
+    try:
+        handle = locked(folder)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    if handle is not None:
+        os.close(handle)
+    return False

@@ -1,0 +1,76 @@
+"""The files of a run that is being written to a folder, a few of which are open at once."""
+
+from __future__ import annotations
+
+import io
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+_MOST = 128  # half of what the strictest system lets a process open
+
+
+class StagedFiles:
+    """Any number of new files: a model may have more tables than a process may open files.
+
+    Those that were written to last are open; the others are opened again for the next write.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[Path, io.FileIO] = {}  # the one that was written to last is the last
+        self._lock = threading.Lock()
+
+    def new(self, path: Path) -> BinaryIO:
+        """Open a new file.
+
+        Raises
+        ------
+        OSError
+            If there is such a file already, or it cannot be written.
+        """
+        with self._lock:
+            self._make_room()
+            self._open[path] = io.FileIO(path, "x")
+        return io.BufferedWriter(_StagedFile(path, self))
+
+    def write(self, path: Path, data: ReadableBuffer) -> int | None:
+        """Write to the end of a file; return how many bytes were written."""
+        with self._lock:
+            file = self._open.pop(path, None)
+            if file is None:
+                self._make_room()
+                file = io.FileIO(path, "r+")
+                file.seek(0, io.SEEK_END)
+            self._open[path] = file
+            return file.write(data)
+
+    def close(self, path: Path) -> None:
+        """Close a file."""
+        with self._lock:
+            file = self._open.pop(path, None)
+        if file is not None:
+            file.close()
+
+    def _make_room(self) -> None:
+        if len(self._open) >= _MOST:
+            self._open.pop(next(iter(self._open))).close()
+
+
+class _StagedFile(io.RawIOBase):
+    def __init__(self, path: Path, files: StagedFiles) -> None:
+        self._path = path
+        self._files = files
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer) -> int | None:
+        return self._files.write(self._path, data)
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._files.close(self._path)
