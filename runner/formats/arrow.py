@@ -11,6 +11,7 @@ from typing import BinaryIO
 import pyarrow as pa
 from pyarrow import ipc
 
+from runner.flat_buffers import FlatTable
 from runner.readable_files import content_of
 from runner.tables.column_types import check_types
 from runner.tables.expected_columns import ExpectedColumns
@@ -45,15 +46,17 @@ class Arrow(TableFormat):
     def check_expansion(self, file: BinaryIO, rows: int) -> None:
         """Check that a file has no compressed buffers, no dictionaries and no repeated batches."""
         _check_blocks(file)
-        check_rows(rows, _rows(content_of(file)))
+        check_rows(rows, _rows(content_of(file), rows))
 
 
-def _rows(data: bytes | mmap) -> int:
+def _rows(data: bytes | mmap, most_batches: int) -> int:
     """Return the number of rows of an Arrow file, after validating its types and batches."""
     rows = size = 0
     most = len(data)
     with ipc.open_file(pa.py_buffer(data)) as file:
         check_types(file.schema)
+        if (count := file.num_record_batches) > max(1, most_batches):
+            raise not_as_written(f"{count:,} groups of fewer rows")
         for number in range(file.num_record_batches):
             batch = file.get_batch(number)
             batch.validate()
@@ -72,7 +75,7 @@ def _check_blocks(file: BinaryIO) -> None:
     if mark != _END or not 0 < length <= end:
         raise not_as_written("no end of an Arrow file")
     file.seek(end - length)
-    footer = _Flat.root(file.read(length))
+    footer = FlatTable.root(file.read(length))
     if footer.vector(2)[1]:
         raise not_as_written("dictionaries")
     start, count = footer.vector(3)
@@ -84,50 +87,9 @@ def _check_blocks(file: BinaryIO) -> None:
         file.seek(where)
         (marker,) = struct.unpack("<i", file.read(4))
         # Before Arrow 0.15, a message began with its length, without a marker.
-        message = _Flat.root(file.read(long - 4)[4 if marker == -1 else 0 :])
+        message = FlatTable.root(file.read(long - 4)[4 if marker == -1 else 0 :])
         if message.byte(1) != _RECORD_BATCH or message.child(2).has(3):
             raise not_as_written("compressed buffers")
-
-
-class _Flat:
-    """A table of FlatBuffers, the format of Arrow's metadata.
-
-    The layout is that of https://flatbuffers.dev/internals: a table begins with the distance
-    back to its list of fields, which are counted from the table's beginning.
-    """
-
-    def __init__(self, data: bytes, place: int) -> None:
-        self.data = data
-        self._place = place
-        fields = place - struct.unpack_from("<i", data, place)[0]
-        if fields < 0:
-            raise IndexError("a table outside of its data")
-        size = struct.unpack_from("<H", data, fields)[0]
-        self._fields = struct.unpack_from(f"<{max(0, size - 4) // 2}H", data, fields + 4)
-
-    @classmethod
-    def root(cls, data: bytes) -> _Flat:
-        return cls(data, struct.unpack_from("<I", data)[0])
-
-    def has(self, field: int) -> bool:
-        return field < len(self._fields) and self._fields[field] > 0
-
-    def byte(self, field: int) -> int:
-        return self.data[self._place + self._fields[field]] if self.has(field) else 0
-
-    def child(self, field: int) -> _Flat:
-        return _Flat(self.data, self._followed(field))
-
-    def vector(self, field: int) -> tuple[int, int]:
-        """Return the offset of the entries of a list, and their number."""
-        if not self.has(field):
-            return 0, 0
-        place = self._followed(field)
-        return place + 4, struct.unpack_from("<I", self.data, place)[0]
-
-    def _followed(self, field: int) -> int:
-        place = self._place + self._fields[field]
-        return int(place + struct.unpack_from("<I", self.data, place)[0])
 
 
 ARROW = Arrow(".arrow", order=30)

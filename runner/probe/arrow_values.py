@@ -71,6 +71,13 @@ def is_array(kind: pa.DataType) -> bool:
     )
 
 
+def is_one_value(kind: pa.DataType) -> bool:
+    """Return whether a cell of this type holds one value, as an id and a label must."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return is_one_value(kind.storage_type)
+    return not pa.types.is_nested(kind)
+
+
 def is_integer(kind: pa.DataType) -> bool:
     """Return whether a column of this type holds integers in the range of int64."""
     if pa.types.is_dictionary(kind):
@@ -132,14 +139,27 @@ def _in_column(name: str) -> Iterator[None]:
         raise
 
 
+def _tensors(column: pa.ChunkedArray) -> np.ndarray:
+    kind = column.type
+    # Arrow's own conversion mixes up the values if more than two axes are permuted.
+    plain = pa.fixed_shape_tensor(kind.value_type, kind.shape)
+    pieces = [
+        pa.ExtensionArray.from_storage(plain, chunk.storage).to_numpy_ndarray()
+        for chunk in column.chunks
+        if len(chunk)
+    ]
+    empty = np.empty((0, *kind.shape), kind.value_type.to_pandas_dtype())
+    stored: np.ndarray = np.concatenate([empty, *pieces])
+    if kind.permutation is None:
+        return stored
+    return stored.transpose(0, *(axis + 1 for axis in kind.permutation))
+
+
 def _values(column: pa.ChunkedArray, *, allow_nan: bool) -> np.ndarray:
     kind = column.type
     if isinstance(kind, pa.FixedShapeTensorType):
         _refuse_null(column)
-        pieces = [chunk.to_numpy_ndarray() for chunk in column.chunks if len(chunk)]
-        empty = np.empty((0, *kind.shape), kind.value_type.to_pandas_dtype())
-        tensors: np.ndarray = np.concatenate([empty, *pieces])
-        return tensors
+        return _tensors(column)
     if isinstance(kind, pa.BaseExtensionType):
         return _values(column.cast(kind.storage_type), allow_nan=allow_nan)
     if pa.types.is_dictionary(kind):

@@ -72,25 +72,51 @@ def is_text(array: np.ndarray) -> bool:
     return array.dtype.kind in "OSTU"
 
 
-def grouped(blocks: Iterable[Batch], size: int) -> Iterator[Batch]:
-    """Yield the samples of blocks in batches of `size`; the last one may be smaller."""
-    waiting: list[Batch] = []
-    count = 0
+class Batches(Iterator[Batch]):
+    """The samples of blocks, in batches of a size that can be changed at any time.
+
+    A batch is a view of its block, unless it needs samples of several blocks.
+
+    Parameters
+    ----------
+    blocks
+        The samples, in blocks of any size.
+    size
+        The number of samples of a batch; the last one may be smaller.
+    """
+
+    def __init__(self, blocks: Iterable[Batch], size: int) -> None:
+        self._blocks = (block for block in blocks if len(block))
+        self._waiting: list[Batch] = []
+        self.size = size
+
+    def __next__(self) -> Batch:
+        parts: list[Batch] = []
+        missing = self.size
+        while missing:
+            block = self._waiting.pop() if self._waiting else next(self._blocks, None)
+            if block is None:
+                break
+            if len(block) > missing:
+                self._waiting.append(block[missing:])
+                block = block[:missing]
+            parts.append(block)
+            missing -= len(block)
+        if not parts:
+            raise StopIteration
+        return _joined(parts)
+
+    def put_back(self, batch: Batch) -> None:
+        """Return the last batch, whose samples will come again."""
+        self._waiting.append(batch)
+
+
+def without_first(blocks: Iterable[Batch], rows: int) -> Iterator[Batch]:
+    """Yield the blocks without their first rows."""
     for block in blocks:
-        if not len(block):
-            continue
-        waiting.append(block)
-        count += len(block)
-        if count < size:
-            continue
-        whole = _joined(waiting)
-        for start in range(0, count - size + 1, size):
-            yield whole[start : start + size]
-        rest = count % size
-        waiting = [whole[count - rest :]] if rest else []
-        count = rest
-    if count:
-        yield _joined(waiting)
+        if rows < len(block):
+            yield block[rows:] if rows else block
+        rows = max(0, rows - len(block))
 
 
 def _joined(blocks: list[Batch]) -> Batch:

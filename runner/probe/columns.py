@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from runner.config.references import InputFile
+from runner.config.references import ProbeFile
 from runner.config.strict import Length
 from runner.errors import InputError, suggest
 from runner.probe.arrow_values import CellError, array, is_array, is_integer, matrix
@@ -27,12 +27,13 @@ _UNIT = re.compile(r"u\d+(_\d+)*")
 _RESET = "give each sample its own id (in pandas: reset_index), or name a column in probe.id_column"
 
 Tables = Callable[[Sequence[str]], Iterator[pa.Table]]
+TablesFrom = Callable[[Sequence[str], int], Iterator[pa.Table]]
 
 
-class TableSource(ProbeSource):
-    """A table with one sample per row: its file, and the roles of its columns."""
+class TableColumns(ProbeSource):
+    """The roles of the columns of a table with one sample per row."""
 
-    examples: ClassVar = {
+    examples: ClassVar[dict[str, str]] = {
         "id_column": "probe.id_column=name",
         "label_column": "probe.label_column=species",
         "target_columns": "probe.target_columns=[height]",
@@ -40,8 +41,6 @@ class TableSource(ProbeSource):
         "max_bytes": "probe.max_bytes=4000000000",
     }
 
-    path: InputFile
-    """The file."""
     id_column: str | None = None
     """Column of sample ids; `null`: `id`, else a DataFrame's index, else row numbers."""
     label_column: str | None = None
@@ -52,6 +51,13 @@ class TableSource(ProbeSource):
     """Numeric columns that form the model's only input; `null`: all remaining columns."""
     max_bytes: Length = 2**30
     """Limit in bytes on the part of the file in memory at once; larger files are refused."""
+
+
+class TableSource(TableColumns):
+    """A table with one sample per row: its file, and the roles of its columns."""
+
+    path: ProbeFile
+    """The file."""
 
 
 class ColumnRoles:
@@ -85,7 +91,7 @@ class ColumnRoles:
 
     def __init__(
         self,
-        config: TableSource,
+        config: TableColumns,
         names: Sequence[str],
         source: str,
         index: Sequence[str] = (),
@@ -183,6 +189,7 @@ class TableProbe:
         rows: int | None = None,
         ids: range | None = None,
         integers: Callable[[], Sequence[bool]] | None = None,
+        tables_from: TablesFrom | None = None,
     ) -> Probe:
         """Return the probe.
 
@@ -197,6 +204,8 @@ class TableProbe:
             Sample ids if no column holds them; default: row numbers from 0.
         integers
             As in `runner.probe.probe.Probe`; default: derived from the types of the columns.
+        tables_from
+            Function that returns the rows of some columns from a row on.
         """
         roles = self._roles
         gathered: dict[str, SampleColumn] = {}
@@ -213,10 +222,16 @@ class TableProbe:
         single = isinstance(first, np.ndarray)
         inputs = {"input": first} if single else first
         plain = single and first.ndim == 2 and not self._wide
+
+        def blocks(row: int = 0) -> Iterator[Batch]:
+            numbers = roles.numbers
+            pieces = tables_from(numbers, row) if tables_from and row else self._tables(numbers)
+            return self._blocks(pieces, samples, labels, row, rows)
+
         return Probe(
             roles.source,
             tuple(InputSpec(name, a.shape[1:], a.dtype.name) for name, a in inputs.items()),
-            lambda: self._blocks(samples, labels, rows),
+            blocks,
             rows,
             "string" if samples.is_text else "int64",
             labels is not None,
@@ -224,6 +239,7 @@ class TableProbe:
             tuple(roles.inputs) if plain else (),
             roles.locate,
             integers=(integers or (lambda: self._integers)) if plain else None,
+            seek=blocks if tables_from else None,
         )
 
     def _gathered(self) -> tuple[int, dict[str, SampleColumn]]:
@@ -252,10 +268,14 @@ class TableProbe:
         return self._inputs(self._schema.empty_table(), 0)
 
     def _blocks(
-        self, samples: SampleColumn, labels: SampleColumn | None, rows: int
+        self,
+        pieces: Iterator[pa.Table],
+        samples: SampleColumn,
+        labels: SampleColumn | None,
+        start: int,
+        rows: int,
     ) -> Iterator[Batch]:
-        start = 0
-        for table in self._tables(self._roles.numbers):
+        for table in pieces:
             end = start + table.num_rows
             yield Batch(
                 samples[start:end],

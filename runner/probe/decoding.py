@@ -1,117 +1,75 @@
-"""Decoding and resizing of pictures as in Keras, with TensorFlow; imports it."""
+"""Decoding of pictures with Pillow, to the pixels that Keras reads on TensorFlow."""
 
 from __future__ import annotations
 
-import functools
-from typing import Any, Literal
+from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
-from runner.errors import InputError
+from runner.probe.jpeg import jpeg_pixels
 
-Fit = Literal["stretch", "crop", "pad"]
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+"""Pillow's colour mode by the number of channels."""
 
-# The formats of `keras.utils.image_dataset_from_directory`, by Pillow's name, and the numbers
-# of channels that TensorFlow supports. (BMP is left to Pillow, since it stores plain pixels.)
-_DECODED: dict[str, tuple[int, ...]] = {
-    "JPEG": (1, 3),
-    "MPO": (1, 3),  # a JPEG followed by further pictures
-    "PNG": (1, 3, 4),
-    "GIF": (3,),
-}
+GRAYS = ("1", "L", "LA", "I", "I;16")
+"""Pillow's colour modes of pictures without colours."""
 
-# These do not change a picture that already has the size; the others blur or sharpen it.
-_KEEPING = ("bilinear", "nearest", "area")
+_GRAY = (9797, 19234, 3737)  # shares of red, green and blue in brightness, in 32768ths
+_SRGB = 0.45455
 
 
-def decoded(data: bytes, kind: str, mode: str, channels: int) -> np.ndarray | None:
-    """Return the pixels of a picture, decoded as in Keras.
+def decoded(opened: Any, channels: int) -> np.ndarray | None:
+    """Return the pixels of a picture.
+
+    Formats of `keras.utils.image_dataset_from_directory` have the pixels that it reads, others
+    those of Pillow.
 
     Parameters
     ----------
-    data
-        Content of the file.
-    kind, mode
-        Format and colour mode, by Pillow's names.
+    opened
+        The picture, from `PIL.Image.open`; not loaded yet.
     channels
         Number of channels: 1, 3 or 4.
 
     Returns
     -------
     ndarray or None
-        Shape (height, width, channels), uint8; ``None`` if Keras does not support the format.
-
-    Raises
-    ------
-    ValueError
-        If the picture is damaged.
+        Shape (height, width, channels), uint8; ``None`` if its numbers have more than 8 bits,
+        of which Pillow would clip those above 255.
     """
-    if channels not in _DECODED.get(kind, ()) or (mode, channels) == ("CMYK", 1):
+    pixels = None
+    if opened.format in ("JPEG", "MPO"):
+        pixels = jpeg_pixels(opened, channels)
+    elif opened.format == "PNG":
+        pixels = _png_pixels(opened, channels)
+    elif opened.format == "GIF" and channels == 3:
+        shown = np.asarray(opened.convert("RGBA"))
+        pixels = np.where(shown[..., 3:] > 0, shown[..., :3], np.uint8(0))
+    if pixels is None:
+        if opened.mode.startswith(("I", "F")):
+            return None
+        pixels = np.asarray(opened.convert(MODES[channels]))
+    return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def _png_pixels(opened: Any, channels: int) -> np.ndarray | None:
+    if opened.mode.startswith("I"):  # two bytes, of which the upper one counts
+        gray = (np.asarray(opened) >> 8).astype("uint8")[..., None]
+        opaque = np.full_like(gray, 255)
+        return np.concatenate([gray, gray, gray, opaque], -1)[..., :channels]
+    if channels > 1 or opened.mode in GRAYS:
         return None
-    try:
-        with tf.device("CPU:0"):
-            pixels = tf.io.decode_image(data, channels=channels, expand_animations=False)
-    except tf.errors.InvalidArgumentError as error:
-        raise ValueError("TensorFlow cannot decode it") from error
-    return np.asarray(pixels)
+    gamma = _SRGB if "srgb" in opened.info else opened.info.get("gamma", 1.0)
+    return _brightness(np.asarray(opened.convert("RGB")), gamma)
 
 
-def resized(
-    picture: np.ndarray, height: int, width: int, interpolation: str, fit: Fit
-) -> np.ndarray:
-    """Return a picture resized as by `keras.utils.image_dataset_from_directory`.
-
-    Parameters
-    ----------
-    picture
-        Shape (height, width, channels), uint8.
-    height, width
-        New size.
-    interpolation
-        One of Keras's methods.
-    fit
-        How to fit a picture of other proportions: stretch it, crop it about its centre, or
-        pad it with black.
-
-    Returns
-    -------
-    ndarray
-        Shape (height, width, channels), float32.
-
-    Raises
-    ------
-    InputError
-        If Keras cannot crop with that interpolation.
-    """
-    if picture.shape[:2] == (height, width) and interpolation in _KEEPING:
-        return picture.astype("float32")
-    resize = _resize(picture.shape[-1], height, width, interpolation, fit)
-    with tf.device("CPU:0"):
-        return np.asarray(resize(picture), dtype="float32")
-
-
-@functools.cache
-def _resize(channels: int, height: int, width: int, interpolation: str, fit: Fit) -> Any:
-    """Return a traced function that resizes pictures of any size, as Keras's does."""
-    size = (height, width)
-
-    def resize(picture: Any) -> Any:
-        if fit == "crop":
-            return keras.preprocessing.image.smart_resize(
-                picture, size, interpolation=interpolation
-            )
-        if fit == "pad":
-            return tf.image.resize_with_pad(picture, *size, method=interpolation)
-        return tf.image.resize(picture, size, method=interpolation)
-
-    traced = tf.function(resize, autograph=False)
-    try:
-        return traced.get_concrete_function(tf.TensorSpec((None, None, channels), tf.uint8))
-    except ValueError as error:
-        raise InputError.of(
-            "probe.interpolation",
-            f"Keras does not crop with {interpolation}",
-            "use bilinear, nearest, bicubic, lanczos3 or lanczos5",
-        ) from error
+def _brightness(rgb: np.ndarray, gamma: float) -> np.ndarray:
+    """Return the brightness of colours as libpng computes it: of light, if the gamma is known."""
+    levels = np.arange(256) / 255
+    half, curves = 0, [np.arange(256)] * 2
+    if abs(gamma - 1) >= 0.05:
+        half = 1 << 14
+        curves = [np.floor(255 * levels**power + 0.5).astype(int) for power in (1 / gamma, gamma)]
+    light = curves[0][rgb] @ np.array(_GRAY) + half >> 15
+    is_gray = (rgb == rgb[..., :1]).all(-1)
+    return np.where(is_gray, rgb[..., 0], curves[1][light]).astype("uint8")

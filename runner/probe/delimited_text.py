@@ -8,16 +8,16 @@ import io
 import re
 from collections.abc import Iterator
 from itertools import islice, takewhile
-from pathlib import Path
 from typing import IO, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from runner.errors import InputError
+from runner.given_files import GivenFile
 from runner.probe.columns import MAX_COLUMNS, TableSource
 from runner.probe.compressed import COMPRESSIONS, Unpacked
 from runner.probe.number_texts import is_number
-from runner.regular_files import binary_kind
+from runner.regular_files import BINARY_START, binary_kind
 from runner.sizes import readable
 
 _BLOCK_BYTES = 2**20
@@ -33,7 +33,7 @@ _NAMELESS = re.compile(r"(Unnamed: \d+(\.\d+)*)?")
 class TextSource(TableSource):
     """A table in a text file, and how the text is read."""
 
-    examples: ClassVar = {
+    examples: ClassVar[dict[str, str]] = {
         **TableSource.examples,
         "delimiter": "'probe.delimiter=\";\"'",
         "decimal": "'probe.decimal=\",\"'",
@@ -56,8 +56,8 @@ class TextTable:
 
     Parameters
     ----------
-    path
-        Path of a regular file, plain or compressed.
+    file
+        The file, plain or compressed.
     config
         Configuration of the probe; unset options are detected from the first rows.
 
@@ -80,17 +80,17 @@ class TextTable:
         If the file is not text, has no rows, or its columns have no distinct names.
     """
 
-    def __init__(self, path: Path, config: TextSource) -> None:
-        self.path = path
+    def __init__(self, file: GivenFile, config: TextSource) -> None:
+        self.file = file
         self._config = config
         self._check_encoding()
-        kind = binary_kind(path)
+        kind = binary_kind(file.start(BINARY_START))
         self.compression = COMPRESSIONS.get(kind or "")
         if kind is not None and self.compression is None:
             advice = "unpack it first" if kind in ("a zip file", "an xz file", "a 7z file") else ""
             if "Office" in kind:
                 advice = "save the sheet as CSV"
-            raise InputError.of("probe.path", f"{path} is not text: it is {kind}", advice)
+            raise InputError.of("probe.path", f"{file} is not text: it is {kind}", advice)
         self._hint, self._skipped = self._separator_hint()
         self.delimiter = config.delimiter or self._hint or ","
         if config.delimiter is None and self._hint is None:
@@ -105,7 +105,7 @@ class TextTable:
         self._check_names()
         if next(self.rows(), None) is None:
             raise InputError.of(
-                "probe", f"csv {path} has 0 rows below its header", "give at least one sample"
+                "probe", f"csv {file} has 0 rows below its header", "give at least one sample"
             )
 
     @property
@@ -122,8 +122,8 @@ class TextTable:
             During reading, if the file unpacks to far more than its size.
         """
         if self.compression is None:
-            return self.path.open("rb")
-        return io.BufferedReader(Unpacked(self.path, self.compression), 2**16)
+            return self.file.open()
+        return io.BufferedReader(Unpacked(self.file, self.compression), 2**16)
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the rows below the header, each with the number of its first line."""
@@ -133,7 +133,7 @@ class TextTable:
 
     def locate(self, row: int) -> str:
         """Return the position of a row: ``data.csv:7``."""
-        return f"{self.path}:{next(islice(self.rows(), row, None))[0]}"
+        return f"{self.file}:{next(islice(self.rows(), row, None))[0]}"
 
     def _parsed(self, delimiter: str) -> Iterator[tuple[int, int, list[str]]]:
         """Yield all rows, each with the numbers of its first and last line."""
@@ -141,7 +141,7 @@ class TextTable:
         if encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
             encoding = "utf-8-sig"
         with self.open() as file:
-            lines = _Lines(io.TextIOWrapper(file, encoding, newline=""), self.path)
+            lines = _Lines(io.TextIOWrapper(file, encoding, newline=""), self.file)
             line = 1
             try:
                 for _ in range(self._skipped):
@@ -154,14 +154,14 @@ class TextTable:
                     line = self._skipped + reader.line_num + 1
             except UnicodeError as error:
                 raise InputError.of(
-                    str(self.path),
+                    str(self.file),
                     f"not {self._config.encoding} at byte {self._undecodable(encoding)}",
                     "set probe.encoding=utf-16"
                     if self._begins_as_utf16()
                     else "set probe.encoding, such as cp949 or latin-1",
                 ) from error
             except (csv.Error, OSError, EOFError) as error:
-                raise InputError.of(f"{self.path}:{line}", str(error)) from error
+                raise InputError.of(f"{self.file}:{line}", str(error)) from error
 
     def _separator_hint(self) -> tuple[str | None, int]:
         """Return the delimiter in Excel's first line ``sep=``, and the number of lines to skip."""
@@ -202,9 +202,9 @@ class TextTable:
         """Return the names of the columns, and the number of lines above the rows."""
         first = next(self._parsed(self.delimiter), None)
         if first is None:
-            raise InputError.of("probe", f"{self.path} has 0 rows", "give at least one sample")
+            raise InputError.of("probe", f"{self.file} has 0 rows", "give at least one sample")
         line, end, cells = first
-        place = f"{self.path}:{line}"
+        place = f"{self.file}:{line}"
         if len(cells) > MAX_COLUMNS:
             raise InputError.of(
                 place,
@@ -228,7 +228,7 @@ class TextTable:
         return cells, end
 
     def _check_names(self) -> None:
-        place = f"{self.path}:{self._skipped + 1}"
+        place = f"{self.file}:{self._skipped + 1}"
         wanted = self._config.input_columns
         seen: dict[str, int] = {}
         for column, name in enumerate(self.names):
@@ -278,9 +278,9 @@ class _Lines:
     Empty lines count as part of the row below them.
     """
 
-    def __init__(self, file: IO[str], path: Path) -> None:
+    def __init__(self, lines: IO[str], file: GivenFile) -> None:
+        self._lines_of = lines
         self._file = file
-        self._path = path
         self._most = _NUMBER_BYTES * MAX_COLUMNS
         self.begin_row()
 
@@ -292,7 +292,7 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        line = self._file.readline(self._most + 1)
+        line = self._lines_of.readline(self._most + 1)
         if not line:
             raise StopIteration
         self._row += len(line)
@@ -302,7 +302,7 @@ class _Lines:
             if self._lines > MAX_COLUMNS:
                 limit = f"{MAX_COLUMNS:,} lines, or as many empty lines above it"
             raise InputError.of(
-                str(self._path),
+                str(self._file),
                 f"has a row of more than {limit}",
                 "if it is one array, save it as .npy and use probe=npy",
             )

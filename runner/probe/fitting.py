@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from runner.caller_warnings import warn_caller
 from runner.errors import InputError, Problem, suggest
 from runner.probe.batch import Batch, is_text, named_inputs
 from runner.probe.exactness import KEEP_INTEGER, not_held, rounded, rounding
@@ -56,16 +56,15 @@ def fit_to_model(
     fit = _Fit(probe, specs, allow_nan, limits or {}, ordered=ordered)
     fit.check_specs()
 
-    def blocks() -> Iterator[Batch]:
-        row = 0
-        for block in probe.blocks():
+    def blocks(row: int = 0) -> Iterator[Batch]:
+        for block in probe.blocks_from(row):
             yield fit.batch(block, row)
             row += len(block)
 
     shown = named_inputs(fit.batch(first, 0).inputs, specs)
     shapes = {name: array.shape[1:] for name, array in shown.items()}
     inputs = tuple(replace(spec, shape=shapes[spec.name]) for spec in specs)
-    return replace(probe, inputs=inputs, blocks=blocks)
+    return replace(probe, inputs=inputs, blocks=blocks, seek=blocks)
 
 
 def check_numbers(probe: Probe, expected: Sequence[InputSpec]) -> Probe:
@@ -84,14 +83,13 @@ def check_numbers(probe: Probe, expected: Sequence[InputSpec]) -> Probe:
     named = {spec.name for spec in probe.inputs} == {spec.name for spec in expected}
     fit = _Fit(probe, expected, allow_nan=True, limits={}, ordered=not named)
 
-    def blocks() -> Iterator[Batch]:
-        row = 0
-        for block in probe.blocks():
+    def blocks(row: int = 0) -> Iterator[Batch]:
+        for block in probe.blocks_from(row):
             fit.check_numbers(block, row)
             yield block
             row += len(block)
 
-    return replace(probe, blocks=blocks)
+    return replace(probe, blocks=blocks, seek=blocks)
 
 
 class _Fit:
@@ -151,7 +149,7 @@ class _Fit:
         if unused:
             names = ", ".join(f"'{name}'" for name in specs if name in unused)
             said = f"{self._probe.source}: the model has no input {names}; left out"
-            warnings.warn(said, UserWarning, stacklevel=3)
+            warn_caller(said)
 
     def batch(self, block: Batch, row: int) -> Batch:
         arrays = named_inputs(block.inputs, self._probe.inputs)

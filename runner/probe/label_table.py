@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import unicodedata
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from runner.caller_warnings import warn_caller
 from runner.errors import InputError, first_line, some, suggest
+from runner.given_files import GivenFile
+from runner.parquet_layout import pages, read_layout
+from runner.probe.arrow_values import is_one_value
+from runner.probe.compressed import check_unpacked
 from runner.probe.sample_ids import numbers_or_text
-from runner.regular_files import binary_kind, what_it_is, written_file
+from runner.regular_files import BINARY_START, binary_kind
 
 _MOST_ROWS = 10_000_000
+_CELL_BYTES = 64  # memory for a cell, without the text in it
 _MOST_BYTES = 1_000  # maximum length of a name, a label or an id
 # The ways in which a table may name files; the first that matches any file is used.
 _NAMES: tuple[Callable[[str], str], ...] = (
@@ -30,7 +36,7 @@ _NAMES: tuple[Callable[[str], str], ...] = (
 
 
 def joined_labels(
-    path: Path,
+    file: GivenFile,
     names: Sequence[str],
     file_column: str | None,
     label_column: str | None,
@@ -40,8 +46,8 @@ def joined_labels(
 
     Parameters
     ----------
-    path
-        Path of the table: Parquet, or CSV with a header.
+    file
+        The table: Parquet, or CSV with a header.
     names
         Paths of the files below their folder, with ``/``. The table may hold these paths, file
         names, or file names without extension.
@@ -58,20 +64,20 @@ def joined_labels(
     InputError
         If a file has no row or several rows, or the table cannot be read.
     """
-    table = _opened(written_file(path, "probe.labels"))
+    table = _opened(file)
     twice = [name for name, count in Counter(table.names).items() if count > 1]
     if twice:
-        raise InputError.of("probe.labels", f"{path} has several columns called '{twice[0]}'")
+        raise InputError.of("probe.labels", f"{file} has several columns called '{twice[0]}'")
     files = _column(table, file_column, "file", "probe.file_column") or table.names[0]
     label = _column(table, label_column, "label", "probe.label_column")
     sample = _column(table, id_column, "id", "probe.id_column")
     if label is None and sample is None:
         raise InputError.of(
             "probe.labels",
-            f"expected a column of labels or ids in {path}, found {some(table.names)}",
+            f"expected a column of labels or ids in {file}, found {some(table.names)}",
             "name it in probe.label_column or probe.id_column",
         )
-    rows = _joined(path, [*map(_plain, table.cells(files))], [*map(_plain, names)], names)
+    rows = _joined(file, [*map(_plain, table.cells(files))], [*map(_plain, names)], names)
 
     def said(column: str | None) -> list[Any] | None:
         if column is None:
@@ -80,7 +86,7 @@ def joined_labels(
         if "" in cells:
             name = names[cells.index("")]
             raise InputError.of(
-                "probe.labels", f"{path} has no '{column}' for {name}", "fill it in"
+                "probe.labels", f"{file} has no '{column}' for {name}", "fill it in"
             )
         return numbers_or_text(cells)
 
@@ -88,14 +94,14 @@ def joined_labels(
 
 
 def _joined(
-    path: Path, given: Sequence[str], plain: Sequence[str], names: Sequence[str]
+    file: GivenFile, given: Sequence[str], plain: Sequence[str], names: Sequence[str]
 ) -> list[int]:
     """Return the number of the table's row for each file."""
     shortened = next((short for short in _NAMES if {*map(short, plain)} & {*given}), _NAMES[0])
     wanted = [shortened(name) for name in plain]
     twice = [name for name, count in Counter(given).items() if count > 1 and name in {*wanted}]
     if twice:
-        raise InputError.of("probe.labels", f"{path} has several rows of {some(twice)}")
+        raise InputError.of("probe.labels", f"{file} has several rows of {some(twice)}")
     alike = [name for name, count in Counter(wanted).items() if count > 1]
     if alike:
         raise InputError.of(
@@ -108,16 +114,12 @@ def _joined(
     if missing:
         raise InputError.of(
             "probe.labels",
-            f"{path} has no row of {_pictures(len(missing))}: {some(missing)}",
+            f"{file} has no row of {_pictures(len(missing))}: {some(missing)}",
             "add what is missing, or move these pictures away",
         )
     spare = [name for name in given if name not in {*wanted}]
     if spare:
-        warnings.warn(
-            f"{path} names {_pictures(len(spare))} not found in the folder: {some(spare)}",
-            UserWarning,
-            stacklevel=2,
-        )
+        warn_caller(f"{file} names {_pictures(len(spare))} not found in the folder: {some(spare)}")
     return [rows[key] for key in wanted]
 
 
@@ -147,42 +149,64 @@ class _Table:
 class _ParquetTable(_Table):
     """A Parquet table, whose columns are read on access."""
 
-    def __init__(self, file: pa.parquet.ParquetFile, path: Path) -> None:
-        super().__init__(file.schema_arrow.names, [])
-        self._file = file
-        self._path = path
-        if file.metadata.num_rows > _MOST_ROWS:
-            found = f"{file.metadata.num_rows:,} rows"
-            raise InputError.of("probe.labels", f"{path} has {found}, at most {_MOST_ROWS:,}")
+    def __init__(self, file: GivenFile) -> None:
+        self._data = file.content()
+        self._layout = read_layout(self._data)
+        rows = max(self._layout.rows, sum(self._layout.groups))
+        if rows > _MOST_ROWS:
+            found = f"{rows:,} rows"
+            raise InputError.of("probe.labels", f"{file} has {found}, at most {_MOST_ROWS:,}")
+        self._source = file
+        self._check_size(rows * _CELL_BYTES)
+        source = pa.BufferReader(pa.py_buffer(self._data))
+        texts = [field.name for field in pa.parquet.read_schema(source) if is_one_value(field.type)]
+        self._file = pa.parquet.ParquetFile(source, read_dictionary=texts)
+        super().__init__(self._file.schema_arrow.names, [])
+
+    def _check_size(self, unpacked: int) -> None:
+        advice = "save it as CSV"
+        check_unpacked(self._source, unpacked, advice, place="probe.labels", text=True)
 
     def cells(self, name: str, rows: Sequence[int] | None = None) -> list[str]:
+        kind = self._file.schema_arrow.field(name).type
+        if not is_one_value(kind):
+            message = f"{self._source}: column '{name}' holds {kind}, not one text or number a row"
+            raise InputError.of("probe.labels", message)
+        own = [one for one in self._layout.chunks if self._layout.leaves[one.leaf].name == name]
+        self._check_size(sum(page.unpacked for one in own for page in pages(self._data, one)))
         column = self._file.read([name]).column(name)
+        size = len(column) * _CELL_BYTES
         for chunk in column.chunks:  # before dictionaries are expanded
-            texts = chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk
+            encoded = pa.types.is_dictionary(chunk.type)
+            texts = chunk.dictionary if encoded else chunk
             if pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type):
-                longest = pc.max(pc.binary_length(texts)).as_py() or 0
+                lengths = pc.binary_length(texts)
+                size += pc.sum(lengths.take(chunk.indices) if encoded else lengths).as_py() or 0
+                longest = pc.max(lengths).as_py() or 0
                 if longest > _MOST_BYTES:
                     raise InputError.of(
                         "probe.labels",
-                        f"{self._path}, column '{name}': a text has {longest:,} bytes, at most "
+                        f"{self._source}, column '{name}': a text has {longest:,} bytes, at most "
                         f"{_MOST_BYTES:,} are allowed",
                     )
+        self._check_size(size)
         wanted = column if rows is None else column.take(rows)
         return ["" if cell is None else str(cell) for cell in wanted.to_pylist()]
 
 
-def _opened(path: Path) -> _Table:
-    kind = binary_kind(path)
+def _opened(file: GivenFile) -> _Table:
+    kind = binary_kind(file.start(BINARY_START))
     if kind is None:
-        return _read_csv(path)
+        return _read_csv(file)
     if "Parquet" not in kind:
-        raise InputError.of("probe.labels", f"{path} is not a table: {what_it_is(path)}")
+        raise InputError.of("probe.labels", f"{file} is not a table: {file.what_it_is()}")
     try:
-        names = pa.parquet.read_schema(path).names
-        return _ParquetTable(pa.parquet.ParquetFile(path, read_dictionary=names), path)
-    except (pa.ArrowException, OSError) as error:
+        return _ParquetTable(file)
+    except InputError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError.of(
-            "probe.labels", f"{path} cannot be read: {first_line(error)}"
+            "probe.labels", f"{file} cannot be read: {first_line(error)}"
         ) from error
 
 
@@ -195,24 +219,24 @@ def _column(table: _Table, given: str | None, usual: str, place: str) -> str | N
     return given
 
 
-def _read_csv(path: Path) -> _Table:
+def _read_csv(file: GivenFile) -> _Table:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            head = file.readline()
-            file.seek(0)
+        with io.TextIOWrapper(file.open(), "utf-8-sig", newline="") as lines:
+            head = lines.readline()
+            lines.seek(0)
             delimiter = max(",;\t", key=head.count)
-            reader = csv.reader(file, delimiter=delimiter)
+            reader = csv.reader(lines, delimiter=delimiter)
             found = ((reader.line_num, cells) for cells in reader if cells)
             rows = list(itertools.islice(found, _MOST_ROWS + 2))  # one holds the names
     except (UnicodeError, csv.Error) as error:
-        raise InputError.of("probe.labels", f"{path} cannot be read: {error}") from error
+        raise InputError.of("probe.labels", f"{file} cannot be read: {error}") from error
     if len(rows) < 2:
-        raise InputError.of("probe.labels", f"{path} has no rows below its columns' names")
+        raise InputError.of("probe.labels", f"{file} has no rows below its columns' names")
     if len(rows) > _MOST_ROWS + 1:
-        message = f"{path} has more than {_MOST_ROWS:,} rows"
+        message = f"{file} has more than {_MOST_ROWS:,} rows"
         raise InputError.of("probe.labels", message)
     (_, names), *rows = rows
     for line, cells in rows:
         if len(cells) != len(names):
-            raise InputError.of(f"{path}:{line}", f"{len(cells)} fields, expected {len(names)}")
+            raise InputError.of(f"{file}:{line}", f"{len(cells)} fields, expected {len(names)}")
     return _Table(names, [cells for _, cells in rows])

@@ -10,9 +10,11 @@ import numpy as np
 
 from runner.errors import InputError, Problem
 from runner.probe.batch import Batch, each_input, named_inputs
+from runner.probe.foreign_data import converted
 from runner.probe.frames import FrameArray, common_index, index_ids, is_frame
 from runner.probe.probe import Probe
 from runner.probe.sample_ids import categories, identifiers
+from runner.probe.stored_array import as_array
 from runner.probe.streams import RECORD, is_record, specs_of, stream_probe
 
 
@@ -31,9 +33,9 @@ def as_probe(
         An array of shape (sample, ...), or a list, tuple or mapping of arrays for several
         inputs; a DataFrame or Series, whose index is the sample ids; a mapping of ``inputs``
         and ``sample_ids``, optionally with ``labels`` and ``targets``; a ``tf.data.Dataset`` of
-        batches; or an iterable of batches of any size, or a function that returns one. A batch
-        is inputs, a pair of inputs and targets, or such a mapping. A generator can be read only
-        once.
+        batches; a ``DataLoader``, ``Dataset`` or tensor of PyTorch; or an iterable of batches of
+        any size, or a function that returns one. A batch is inputs, a pair of inputs and targets,
+        or such a mapping. A generator can be read only once.
     sample_ids, labels, targets
         One value per sample; pandas objects must have the same index. For batches also an
         iterable, or a function that returns one, of the values of each batch.
@@ -45,6 +47,7 @@ def as_probe(
     InputError
         If lengths or indices differ, or the object is not supported.
     """
+    x, targets = converted(x), converted(targets)
     if hasattr(x, "toarray"):
         raise InputError.of(
             "probe",
@@ -116,7 +119,7 @@ def array_probe(
     InputError
         If lengths differ, or an id occurs twice.
     """
-    inputs = each_input(inputs, np.asarray)
+    inputs = each_input(inputs, as_array)
     named = named_inputs(inputs)
     if not named:
         raise InputError.of("probe", f"{source} has no input")
@@ -128,7 +131,7 @@ def array_probe(
     given: dict[str, Any] = {f"rows of input '{name}'": array for name, array in named.items()}
     given |= {} if samples is None else {"sample ids": samples}
     known_labels = None if labels is None else categories(labels, "probe")
-    known_targets = None if targets is None else np.asarray(targets)
+    known_targets = None if targets is None else as_array(targets)
     if known_targets is not None and known_targets.ndim == 0:
         raise InputError.of("probe", "expected one target for each sample, found a single one")
     given |= {} if known_labels is None else {"labels": known_labels}
@@ -144,8 +147,8 @@ def array_probe(
     whole = Batch(np.empty(0, kind), inputs, known_labels, known_targets)
     step = block or max(rows, 1)
 
-    def blocks() -> Iterator[Batch]:
-        for start in range(0, rows, step):
+    def blocks(first: int = 0) -> Iterator[Batch]:
+        for start in range(first, rows, step):
             piece = slice(start, min(start + step, rows))
             if samples is None:
                 ids = np.arange(start, piece.stop, dtype=np.int64)
@@ -162,6 +165,7 @@ def array_probe(
         labels is not None,
         targets is not None,
         columns,
+        seek=blocks,
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Container
 from mmap import mmap
-from pathlib import Path
 
 from runner.errors import InputError
+from runner.given_files import GivenFile
 from runner.parquet_layout import (
     DICTIONARY_PAGE,
     SNAPPY,
@@ -25,7 +25,7 @@ _LIST_TIMES = 20
 
 
 def check_pages(
-    path: Path,
+    file: GivenFile,
     data: bytes | mmap,
     layout: ParquetLayout,
     numbers: Container[str],
@@ -39,8 +39,8 @@ def check_pages(
 
     Parameters
     ----------
-    path, data, layout
-        Path of the file, its content and its layout.
+    file, data, layout
+        The file, its content and its layout.
     numbers, texts
         Columns of the table that are read: as numbers, and as ids or labels.
     limit
@@ -64,13 +64,13 @@ def check_pages(
         found = list(pages(data, chunk))
         taken[chunk.group] = taken.get(chunk.group, 0) + _memory(found)
         if is_text:
-            _check_texts(found, path, leaf.name)
+            _check_texts(found, file, leaf.name)
         values = sum(page.values for page in found if page.kind != DICTIONARY_PAGE)
         if leaf.lists and 8 * values > max(limit, _LIST_TIMES * size):
-            raise _too_large(path, f"the lists of column '{leaf.name}'", 8 * values, limit)
+            raise _too_large(file, f"the lists of column '{leaf.name}'", 8 * values, limit)
     for group, total in taken.items():
         if total > max(limit, size):
-            raise _too_large(path, f"the pages of row group {group}", total, limit)
+            raise _too_large(file, f"the pages of row group {group}", total, limit)
 
 
 def _memory(found: list[Page]) -> int:
@@ -78,19 +78,19 @@ def _memory(found: list[Page]) -> int:
     return dictionary + max((page.unpacked for page in found), default=0)
 
 
-def _check_texts(found: list[Page], path: Path, name: str) -> None:
+def _check_texts(found: list[Page], file: GivenFile, name: str) -> None:
     for page in found:
         if page.unpacked > max(_TEXT_PAGE_BYTES, _TEXT_BYTES * page.values):
             raise InputError.of(
                 "probe.path",
-                f"{path}: column '{name}': {page.values:,} texts of {readable(page.unpacked)} "
+                f"{file}: column '{name}': {page.values:,} texts of {readable(page.unpacked)} "
                 "are too long for ids or labels",
             )
 
 
-def _too_large(path: Path, what: str, found: int, limit: int) -> InputError:
+def _too_large(file: GivenFile, what: str, found: int, limit: int) -> InputError:
     return InputError.of(
         "probe.max_bytes",
-        f"{path}: {what} unpack to {readable(found)}, the limit is {readable(limit)}",
+        f"{file}: {what} unpack to {readable(found)}, the limit is {readable(limit)}",
         "if this is intended, raise probe.max_bytes",
     )

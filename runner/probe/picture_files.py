@@ -8,22 +8,28 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO
 
-from runner.errors import InputError, Problem, first_line, is_text, some
-from runner.regular_files import what_it_is
+from runner.caller_warnings import warn_caller
+from runner.config.references import ProbeFolder
+from runner.errors import InputError, Problem, first_line, some
+from runner.given_files import GivenFile, opened_ahead
+from runner.given_folders import GivenFolder
 
-# Pillow's formats that are decoded in this process. Others start a program (EPS: Ghostscript),
-# are drawn by the system (WMF) or are not pictures by themselves.
-_FORMATS = (
+FORMATS = (
     "PNG", "JPEG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000", "ICO",
     "ICNS", "TGA", "PCX", "DDS", "PSD", "QOI", "SGI", "SUN", "XBM", "XPM", "MSP",
 )  # fmt: skip
+"""Pillow's formats that are decoded in this process.
+
+Others start a program (EPS: Ghostscript), are drawn by the system (WMF) or are not pictures by
+themselves.
+"""
+
 # Formats that have no magic bytes: tried only for files with their extension.
 _BY_ENDING = ("TGA",)
 _OF_PAGES = ("GIF", "TIFF", "PNG", "WEBP", "AVIF")
-_LEFT_BY_SYSTEMS = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r")
 _MOST_NAMES = 100
 _BROKEN = "it is incomplete or damaged"
 
@@ -34,20 +40,35 @@ class Picture:
 
     Attributes
     ----------
-    path
-        Path of the file.
+    file
+        The file.
     name
         Path below the probe's folder, with ``/``.
     format
         Format of the picture, by Pillow's name.
     """
 
-    path: Path
+    file: GivenFile
     name: str
     format: str
 
 
-def listed(pillow: Any, folder: Path, table: Path | None) -> tuple[list[Picture], tuple[str, ...]]:
+class PictureFolder(ProbeFolder):
+    """A folder of pictures."""
+
+    def reads(self, name: str, start: bytes) -> bool:
+        """Return whether a file is a picture, by its name or its first bytes."""
+        pillow = load_pillow()
+        ending = PurePosixPath(name).suffix.lower()
+        if pillow.registered_extensions().get(ending) in FORMATS:
+            return True
+        accepting = (pillow.OPEN[each][1] for each in formats_of(pillow, ending))
+        return any(accepts is None or accepts(start) for accepts in accepting)
+
+
+def listed(
+    pillow: Any, folder: GivenFolder, table: GivenFile | None
+) -> tuple[list[Picture], tuple[str, ...]]:
     """Return the pictures below a folder, sorted by path, and notes about the other files.
 
     Parameters
@@ -68,30 +89,24 @@ def listed(pillow: Any, folder: Path, table: Path | None) -> tuple[list[Picture]
     left_out: list[str] = []
     cut: list[str] = []
     problems: list[Problem] = []
-    for path in sorted(folder.rglob("*")):
-        below = path.relative_to(folder)
-        hidden = any(part[0] == "." or part.lower() in _LEFT_BY_SYSTEMS for part in below.parts)
-        if hidden or path.is_dir() or (table is not None and table.resolve() == path.resolve()):
-            continue
-        name = below.as_posix()
-        if not is_text(name):
-            problems.append(Problem("probe.path", f"the name '{path}' is not UTF-8", "rename it"))
-            continue
-        try:
-            format, pages = _identified(pillow, path) if path.is_file() else ("", False)
-        except InputError as error:
-            problems += error.problems
-            continue
-        if not format:
-            left_out.append(name)
-            continue
-        pictures.append(Picture(path, name, format))
-        cut += [name] if pages else []
+    found = {name: file for name, file in folder.files() if table is None or file != table}
+    with opened_ahead(found.values()) as opened:
+        for (name, file), content in zip(found.items(), opened, strict=True):
+            try:
+                format, pages = _identified(pillow, file, content)
+            except InputError as error:
+                problems += error.problems
+                continue
+            if not format:
+                left_out.append(name)
+                continue
+            pictures.append(Picture(file, name, format))
+            cut += [name] if pages else []
     if problems:
         raise InputError(problems)
     if not pictures:
-        found = f"; found {some(left_out)}" if left_out else ""
-        raise InputError.of("probe.path", f"no pictures in '{folder}'{found}")
+        others = f"; found {some(left_out)}" if left_out else ""
+        raise InputError.of("probe.path", f"no pictures in '{folder.place}'{others}")
     notes = []
     for names, what in (
         (left_out, "left out (not pictures)"),
@@ -99,13 +114,13 @@ def listed(pillow: Any, folder: Path, table: Path | None) -> tuple[list[Picture]
     ):
         if names:
             files = "1 file" if len(names) == 1 else f"{len(names)} files"
-            said = f"{files} of '{folder}' {what}: "
-            warnings.warn(said + some(names), UserWarning, stacklevel=3)
+            said = f"{files} of '{folder.place}' {what}: "
+            warn_caller(said + some(names))
             notes.append(said + some(names, _MOST_NAMES))
     return pictures, tuple(notes)
 
 
-def _identified(pillow: Any, path: Path) -> tuple[str, bool]:
+def _identified(pillow: Any, file: GivenFile, opened_file: BinaryIO) -> tuple[str, bool]:
     """Return the format of a picture, empty if it is none, and whether it has several pages.
 
     Raises
@@ -113,32 +128,41 @@ def _identified(pillow: Any, path: Path) -> tuple[str, bool]:
     InputError
         If it has the extension or the first bytes of a picture, but is not one.
     """
-    named = pillow.registered_extensions().get(path.suffix.lower())
-    known = [format for format in _FORMATS if format in pillow.OPEN]
-    formats = [format for format in known if format not in _BY_ENDING or format == named]
+    named = pillow.registered_extensions().get(PurePosixPath(file.place).suffix.lower())
+    formats = formats_of(pillow, PurePosixPath(file.place).suffix[1:])
     try:
-        with opened_picture(pillow, path, formats) as opened:
+        with opened_picture(pillow, opened_file, formats) as opened:
             # Only for formats with pages, since `is_animated` may read the whole file.
             several = opened.format in _OF_PAGES and getattr(opened, "is_animated", False)
-            return opened.format, several
+            # Pillow opens an MPO, a JPEG followed by further pictures, as a JPEG.
+            return "JPEG" if opened.format == "MPO" else opened.format, several
+    except InputError:
+        raise
     except pillow.UnidentifiedImageError as error:
-        what = what_it_is(path)
+        what = file.what_it_is()
         if "a picture" in what:
-            raise broken_picture(path, ValueError(_BROKEN)) from error
-        if named in known:
+            raise broken_picture(file.place, ValueError(_BROKEN)) from error
+        if named in formats:
             why = f"expected a picture, {what}"
-            raise InputError.of(str(path), why, "replace it, or move it away") from error
+            raise InputError.of(file.place, why, "replace it, or move it away") from error
         return "", False
     except Exception as error:  # what a broken picture raises has no common class
-        raise broken_picture(path, error) from error
+        raise broken_picture(file.place, error) from error
 
 
-def broken_picture(path: Path, error: Exception) -> InputError:
+def formats_of(pillow: Any, ending: str) -> list[str]:
+    """Return the formats that a picture may have, of which some are known by its ending alone."""
+    named = pillow.registered_extensions().get(f".{ending.rpartition('.')[2].lower()}")
+    known = [format for format in FORMATS if format in pillow.OPEN]
+    return [format for format in known if format not in _BY_ENDING or format == named]
+
+
+def broken_picture(place: str, error: Exception) -> InputError:
     """Return the error that a picture cannot be read."""
     said = first_line(error)
-    if re.search(r"\bb['\"]", said):  # Pillow shows the bytes that it cannot read
+    if re.search(r"\bb['\"]|<_io", said):  # Pillow shows the bytes that it cannot read
         said = _BROKEN
-    return InputError.of(str(path), f"cannot be read as a picture: {said}")
+    return InputError.of(place, f"cannot be read as a picture: {said}")
 
 
 @contextlib.contextmanager

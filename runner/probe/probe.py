@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from runner.errors import InputError
-from runner.probe.batch import Batch, grouped
+from runner.probe.batch import Batch, Batches, without_first
 from runner.tensors import InputSpec
 
 SampleType = Literal["int64", "string"]
@@ -25,6 +25,9 @@ class Probe:
         Name, shape and dtype of each input.
     blocks
         Function that returns an iterator over all samples, in blocks of any size.
+    seek
+        Function that returns an iterator over the samples from a row on, without reading those
+        before it. ``None``: they are read, and left out.
     rows
         Number of samples; ``None`` if unknown before reading to the end.
     sample_type
@@ -58,10 +61,30 @@ class Probe:
     notes: tuple[str, ...] = ()
     integers: Callable[[], Sequence[bool]] | None = None
     picture: tuple[int, int] | None = None
+    seek: Callable[[int], Iterator[Batch]] | None = None
 
-    def batches(self, size: int) -> Iterator[Batch]:
-        """Yield all samples in batches of `size`; the last one may be smaller."""
-        return grouped(self.blocks(), size)
+    def blocks_from(self, row: int) -> Iterator[Batch]:
+        """Return an iterator over the samples from a row on, in blocks of any size."""
+        if self.seek is not None:
+            return self.seek(row)
+        return without_first(self.blocks(), row)
+
+    def part(self, start: int, rows: int) -> Probe:
+        """Return the probe of some of the samples."""
+
+        def blocks() -> Iterator[Batch]:
+            left = rows
+            for block in self.blocks_from(start) if left else ():
+                yield block[:left]
+                left -= min(left, len(block))
+                if not left:
+                    return
+
+        return replace(self, blocks=blocks, seek=None, rows=rows)
+
+    def batches(self, size: int) -> Batches:
+        """Return all samples in batches of `size`; the last one may be smaller."""
+        return Batches(self.blocks(), size)
 
     def mistake(
         self, row: int, message: str, advice: str = "", which: str = "", column: str = ""

@@ -1,18 +1,19 @@
 """Checksums of the content of a probe, which are the same however its samples are divided.
 
-Samples are hashed in blocks, and a checksum is that of the hashes of its blocks, or the hash of the
-only block. Parts of a probe that were hashed apart can thus be merged.
+Samples are hashed in blocks. A checksum is the hash of the hashes of all blocks, or the hash of the
+only block, so that it can also be computed from the hashes of parts that were read separately.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
 
+from runner.bounds import Items
 from runner.probe.batch import Batch, is_text, named_inputs
 
 Block = Literal[4096] | None
@@ -23,7 +24,7 @@ BLOCK: Final = 4096
 
 
 class _Blocks:
-    """The hashes of the blocks of an array whose rows pass by.
+    """The hashes of the blocks of an array whose rows are added one after another.
 
     Parameters
     ----------
@@ -31,10 +32,13 @@ class _Blocks:
         What each block is hashed with, before its rows.
     block
         Number of rows in a block.
+    row
+        Number of rows before the first: only the blocks that begin after them are hashed.
     """
 
-    def __init__(self, start: str, block: Block) -> None:
+    def __init__(self, start: str, block: Block, row: int = 0) -> None:
         self.start = start
+        self._skipped = 0 if block is None else -row % block
         self._block = block
         self._hashes = bytearray()
         self._rows = 0
@@ -42,6 +46,8 @@ class _Blocks:
 
     def update(self, rows: np.ndarray) -> None:
         """Add rows."""
+        rows, skipped = rows[self._skipped :], min(self._skipped, len(rows))
+        self._skipped -= skipped
         while len(rows):
             room = len(rows) if self._block is None else self._block - self._rows
             part, rows = rows[:room], rows[room:]
@@ -51,20 +57,25 @@ class _Blocks:
                 self._hashes += self._last.digest()
                 self._rows, self._last = 0, hashlib.sha256(self.start.encode())
 
-    def merge(self, other: _Blocks) -> None:
-        """Add the rows that follow."""
-        if not other._hashes and not other._rows:
-            return
-        if self._rows:
-            raise ValueError(f"a part of a probe does not end with a block of {BLOCK:,} samples")
-        self._hashes += other._hashes
-        self._rows, self._last = other._rows, other._last.copy()
+    @property
+    def missing(self) -> int:
+        """Number of rows that the last block lacks."""
+        return self._block - self._rows if self._block is not None and self._rows else 0
+
+    @property
+    def hashes(self) -> bytes:
+        """The hashes of all blocks."""
+        return bytes(self._hashes) + (self._last.digest() if self._rows else b"")
+
+    def add_hashes(self, hashes: bytes) -> None:
+        """Add the blocks that follow, by their hashes."""
+        self._hashes += hashes
 
     def digest(self) -> bytes:
         """Return the SHA-256 over the hashes of all blocks, or the hash of the only one."""
         if not self._hashes:
             return self._last.digest()
-        hashes = bytes(self._hashes) + (self._last.digest() if self._rows else b"")
+        hashes = self.hashes
         one = len(hashes) == self._last.digest_size
         return hashes if one else hashlib.sha256(hashes).digest()
 
@@ -76,18 +87,16 @@ class SampleIdHasher:
     ----------
     block
         Number of ids in a block.
+    row
+        Number of ids before the first.
     """
 
-    def __init__(self, block: Block = BLOCK) -> None:
-        self._blocks = _Blocks("", block)
+    def __init__(self, block: Block = BLOCK, row: int = 0) -> None:
+        self._blocks = _Blocks("", block, row)
 
     def update(self, samples: np.ndarray) -> None:
         """Add the next sample ids."""
         self._blocks.update(samples)
-
-    def merge(self, other: SampleIdHasher) -> None:
-        """Add the sample ids that follow; raise ValueError unless the last block is complete."""
-        self._blocks.merge(other._blocks)
 
     def hexdigest(self) -> str:
         """Return the SHA-256 over the sample ids, in hexadecimal."""
@@ -116,6 +125,26 @@ class SampleIdsHash:
         return hasher.hexdigest() == self.sha256
 
 
+@dataclass(frozen=True)
+class BlockHashes:
+    """The hashes of the blocks that begin in a part of a probe.
+
+    Attributes
+    ----------
+    names
+        Names of the inputs.
+    values
+        Hashes of the blocks of each input, in hexadecimal, by what each block is hashed with before
+        its rows.
+    ids
+        Hashes of the blocks of sample ids.
+    """
+
+    names: Items[str]
+    values: dict[str, str]
+    ids: str
+
+
 class ProbeHasher:
     """Hashes the content of a probe, independent of the size of its batches.
 
@@ -126,38 +155,58 @@ class ProbeHasher:
     ----------
     block
         Number of samples in a block.
+    row
+        Number of samples before the first, of a part of a probe: only the blocks that begin in the
+        part are hashed, so that those of all parts together are the blocks of the probe.
     """
 
-    def __init__(self, block: Block = BLOCK) -> None:
+    def __init__(self, block: Block = BLOCK, row: int = 0) -> None:
         self._block = block
+        self._row = row
         self._values: dict[str, _Blocks] = {}
-        self._ids = SampleIdHasher(block)
+        self._ids = _Blocks("", block, row)
 
     def update(self, batch: Batch) -> None:
         """Add the next batch."""
         for name, array in named_inputs(batch.inputs).items():
             if name not in self._values:
                 dtype = "string" if is_text(array) else array.dtype.str
-                self._values[name] = _Blocks(f"{name} {dtype} {array.shape[1:]}\n", self._block)
+                start = f"{name} {dtype} {array.shape[1:]}\n"
+                self._values[name] = _Blocks(start, self._block, self._row)
             self._values[name].update(array)
         self._ids.update(batch.samples)
 
-    def merge(self, other: ProbeHasher) -> None:
-        """Add the samples that follow, which were hashed apart.
+    @property
+    def missing(self) -> int:
+        """Number of samples that the last block lacks: they are in the next part of the probe."""
+        return self._ids.missing
+
+    @property
+    def block_hashes(self) -> BlockHashes:
+        """The hashes of all blocks."""
+        values = {blocks.start: blocks.hashes.hex() for blocks in self._values.values()}
+        return BlockHashes(tuple(self._values), values, self._ids.hashes.hex())
+
+    @classmethod
+    def of(cls, parts: Iterable[BlockHashes]) -> ProbeHasher:
+        """Return the hasher of a probe whose parts were hashed apart.
 
         Raises
         ------
         ValueError
-            If the last block is not complete, or the inputs have other names, shapes or types.
+            If their inputs have other names, shapes or types.
         """
-        starts = {name: blocks.start for name, blocks in other._values.items()}
-        if not self._values:
-            self._values = {name: _Blocks(start, self._block) for name, start in starts.items()}
-        if starts != {name: blocks.start for name, blocks in self._values.items()}:
-            raise ValueError("the inputs of two parts of a probe differ")
-        for name, blocks in self._values.items():
-            blocks.merge(other._values[name])
-        self._ids.merge(other._ids)
+        whole = cls()
+        for part in parts:
+            if not whole._values:
+                named = zip(part.names, part.values, strict=True)
+                whole._values = {name: _Blocks(start, BLOCK) for name, start in named}
+            if [blocks.start for blocks in whole._values.values()] != [*part.values]:
+                raise ValueError("the inputs of two parts of a probe differ")
+            for blocks in whole._values.values():
+                blocks.add_hashes(bytes.fromhex(part.values[blocks.start]))
+            whole._ids.add_hashes(bytes.fromhex(part.ids))
+        return whole
 
     def content(self) -> str:
         """Return the SHA-256 over names, shapes, types and values of all inputs."""
@@ -168,7 +217,7 @@ class ProbeHasher:
 
     def sample_ids(self) -> str:
         """Return the SHA-256 over the sample ids in their order."""
-        return self._ids.hexdigest()
+        return self._ids.digest().hex()
 
 
 def is_content_hash(sha256: str, block: Block, inputs: Mapping[str, np.ndarray]) -> bool:

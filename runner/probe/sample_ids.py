@@ -33,6 +33,8 @@ def identifiers(
         If an id occurs twice, or is empty.
     """
     array = categories(ids, place)
+    if array.dtype == "int64" and len(np.unique(array)) == len(array):
+        return array  # as objects of Python, many take ten times the memory
     seen: dict[Any, int] = {}
     for row, sample in enumerate(array.tolist()):
         if sample == "":
@@ -60,6 +62,8 @@ def categories(values: Iterable[Any], place: str) -> np.ndarray:
     InputError
         If a label is not a single value.
     """
+    if isinstance(values, np.ndarray) and values.ndim == 1 and _fits_int64(values):
+        return values.astype("int64")
     found = [value.item() if isinstance(value, np.generic) else value for value in values]
     if all(isinstance(value, int) and not isinstance(value, bool) for value in found) and all(
         -(2**63) <= value < 2**63 for value in found
@@ -76,6 +80,11 @@ def categories(values: Iterable[Any], place: str) -> np.ndarray:
             raise InputError.of(place, f"row {row}: {text!r} is not valid text")
         array[row] = text
     return array
+
+
+def _fits_int64(values: np.ndarray) -> bool:
+    kind = values.dtype
+    return kind.kind in "iu" and not (kind == "uint64" and bool(np.any(values >= 2**63)))
 
 
 def numbers_or_text(values: list[Any]) -> list[Any]:

@@ -1,10 +1,15 @@
-"""The base of all sources of probes: the keys that they share, and how a probe is opened."""
+"""The base of all sources of probes: the keys that they share, and how a probe is opened.
+
+A subclass of `ProbeSource` declares ``source: Literal["csv"]``, its name in the configuration, and
+its other keys, each with its documentation below it. Its module is imported as soon as
+a configuration chooses it; large libraries that only `open` needs are best imported there.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 from runner.config.strict import Strict
 from runner.tensors import InputSpec
@@ -12,29 +17,26 @@ from runner.tensors import InputSpec
 if TYPE_CHECKING:  # a configuration is checked without NumPy
     from runner.probe.probe import Probe
 
+Layout = Literal["channels_last", "channels_first"]
+"""The place of a picture's channels among its axes."""
+
 
 class ProbeSource(Strict):
-    """A source of probes: its keys are those of the configuration.
+    """What every kind of probe has."""
 
-    A subclass declares ``source: Literal["csv"]``, its name in the configuration, and its other
-    keys, each with its documentation below it. Its module is imported as soon as a configuration
-    chooses it; large libraries that only `open` needs are best imported there.
-
-    Attributes
-    ----------
-    order
-        Place among Runner's own sources in lists.
-    examples
-        For each key an example as typed on a command line, for the documentation. The first
-        chooses the source that the others go with.
-    holds_samples
-        Whether its keys hold samples. A run writes these into a table, so that they cannot come
-        from environment variables.
-    """
+    section_title = "Of every source"
+    examples: ClassVar[Mapping[str, str]] = {"allow_nan": "probe.allow_nan=true"}
 
     order: ClassVar[int] = 100
-    examples: ClassVar[Mapping[str, str]] = {}
+    """Place among Runner's own sources in lists."""
     holds_samples: ClassVar[bool] = False
+    """Whether its keys hold samples. A run writes these into a table, so that they cannot come
+    from environment variables.
+    """
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Packages from which its samples come, besides those that every run uses. The record of a run
+    has their versions, and a resumed sweep repeats a run if one of them has changed.
+    """
 
     allow_nan: bool = False
     """Whether missing, NaN and infinite inputs are shown to the model rather than refused."""
@@ -46,6 +48,11 @@ class ProbeSource(Strict):
         return str(name)
 
     @classmethod
+    def section_name(cls) -> str:
+        """Return the title of its section: its name, or that of the keys which all sources have."""
+        return super().section_name() if cls is ProbeSource else cls.name()
+
+    @classmethod
     def choice(cls) -> dict[str, Any]:
         """Return the keys that ``probe=NAME`` sets: all of them, so that none needs a plus.
 
@@ -54,6 +61,10 @@ class ProbeSource(Strict):
         required = [key for key, field in cls.model_fields.items() if field.is_required()]
         defaults = cls.model_construct().model_dump(mode="json")
         return {**dict.fromkeys(required, "???"), **defaults, "source": cls.name()}
+
+    def laid_out(self, layout: Layout | None) -> Self:  # noqa: ARG002
+        """Return the source for a model that takes pictures in a layout; ``None``: unknown."""
+        return self
 
     @abstractmethod
     def open(self, expected: Sequence[InputSpec]) -> Probe:

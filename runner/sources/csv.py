@@ -12,13 +12,14 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from runner.errors import InputError, first_line
+from runner.given_files import given_file
 from runner.probe.arrow_values import READ_AS_NAN
 from runner.probe.columns import ColumnRoles, TableProbe
+from runner.probe.compressed import check_samples
 from runner.probe.delimited_text import TextSource, TextTable
 from runner.probe.exactness import KEEP_INTEGER, rounding
 from runner.probe.number_texts import MISSING, is_number, missing_words
 from runner.probe.probe import Probe
-from runner.regular_files import written_file
 from runner.tensors import InputSpec
 
 _INTEGER = r"^[ \t]*[+-]?[0-9]+[ \t]*$"
@@ -35,14 +36,17 @@ class CsvConfig(TextSource):
     """
 
     order = 20
-    examples: ClassVar = {"path": "probe=csv probe.path=flowers.csv", **TextSource.examples}
+    examples: ClassVar[dict[str, str]] = {
+        "path": "probe=csv probe.path=flowers.csv",
+        **TextSource.examples,
+    }
 
     source: Literal["csv"]
 
     def open(self, _expected: Sequence[InputSpec]) -> Probe:
         """Return the probe of the table, read in blocks of 1 MiB; Arrow reads some ahead."""
-        path = written_file(self.path, "probe.path")
-        return _CsvProbe(TextTable(path, self), self).probe()
+        file = given_file(self.path, "probe.path", whole=True)
+        return _CsvProbe(TextTable(file, self), self).probe()
 
 
 class _CsvProbe:
@@ -64,7 +68,9 @@ class _CsvProbe:
             allow_nan=config.allow_nan,
             max_bytes=config.max_bytes,
         )
-        return table.probe(integers=self._integer_columns)
+        probe = table.probe(integers=self._integer_columns)
+        check_samples(self._text.file, probe.rows or 0, "unpack it first")
+        return probe
 
     def _tables(self, include: Sequence[str]) -> Iterator[pa.Table]:
         texts = set(self._roles.texts)
@@ -81,7 +87,7 @@ class _CsvProbe:
         place = {name: str(column) for column, name in reversed([*enumerate(text.names)])}
         with text.open() as file:
             reader = pa.csv.open_csv(
-                file if text.compression else str(text.path),
+                file if text.compression or text.file.path is None else str(text.file.path),
                 read_options=pa.csv.ReadOptions(
                     block_size=text.block_size,
                     column_names=[str(column) for column in range(len(text.names))],
@@ -153,7 +159,7 @@ class _CsvProbe:
                         return self._of_cell(line, name, cell)
         except InputError as found:
             return found
-        return InputError.of(str(text.path), f"cannot be read: {first_line(error)}")
+        return InputError.of(str(text.file), f"cannot be read: {first_line(error)}")
 
     def _of_width(self, line: int, cells: list[str]) -> InputError:
         text, found = self._text, len(cells)
@@ -166,7 +172,7 @@ class _CsvProbe:
                 else "remove the delimiter at the end of the rows"
             )
         message = f"{fields}, expected {len(text.names)}"
-        return InputError.of(f"{text.path}:{line}", message, advice)
+        return InputError.of(f"{text.file}:{line}", message, advice)
 
     def _of_cell(self, line: int, name: str, cell: str) -> InputError:
         wrong = f"expected a number, found {cell!r}" if cell else "found an empty cell"
@@ -189,7 +195,7 @@ class _CsvProbe:
             advice = "write percentages as plain numbers"
         elif cell.strip().lower() in ("true", "false", "yes", "no"):
             advice = "write true and false as 1 and 0"
-        return InputError.of(f"{self._text.path}:{line}", f"column '{name}': {wrong}", advice)
+        return InputError.of(f"{self._text.file}:{line}", f"column '{name}': {wrong}", advice)
 
 
 def _all_integers(column: pa.ChunkedArray) -> bool:

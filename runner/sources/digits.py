@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from runner.config.strict import Length
+from runner.config.strict import RECORDED, Length
 from runner.probe.scikit_learn import data_set
 from runner.probe.source import ProbeSource
 from runner.tensors import InputSpec
@@ -19,10 +19,11 @@ class DigitsConfig(ProbeSource):
     """The first `rows` of the 1,797 handwritten digits that come with scikit-learn."""
 
     order = 70
-    examples: ClassVar = {"rows": "probe=digits probe.rows=100"}
+    packages = ("scikit-learn",)
+    examples: ClassVar[dict[str, str]] = {"rows": "probe=digits probe.rows=100"}
 
     source: Literal["digits"]
-    rows: Length | None = None
+    rows: Annotated[Length | None, RECORDED] = None
     """Number of samples; `null`: all."""
 
     def open(self, expected: Sequence[InputSpec]) -> Probe:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from runner.config.references import UNTYPED, look_in_working_directory
+from runner.config.references import UNTYPED
 from runner.config.strict import Function
-from runner.errors import InputError
+from runner.config.user_code import function_of
 from runner.probe.source import ProbeSource
 from runner.tensors import InputSpec
 
@@ -24,15 +21,16 @@ class FunctionConfig(ProbeSource):
     """Data returned by Python code; naming it runs that code."""
 
     order = 100
-    examples: ClassVar = {
+    examples: ClassVar[dict[str, str]] = {
         "function": "probe=function probe.function=my_package.data:samples",
         "arguments": "+probe.arguments.n=10",
     }
 
     source: Literal["function"]
     function: Function
-    """The callable, `package.module:name`, that returns arrays, a `tf.data.Dataset` or a generator;
-    sample ids and labels are given in a mapping, for all samples or for each batch.
+    """The callable, `package.module:name`, that returns arrays, a `tf.data.Dataset`, a `DataLoader`
+    or `Dataset` of PyTorch, or a generator; sample ids and labels are given in a mapping, for all
+    samples or for each batch.
     """
     arguments: Annotated[dict[str, Any], UNTYPED] = Field(default={})
     """Keyword arguments of the callable."""
@@ -45,27 +43,10 @@ class FunctionConfig(ProbeSource):
         """
         from runner.probe.memory_sources import as_probe
 
-        make = partial(self._callable(), **self.arguments)
+        make = function_of(self.function, self.arguments, "probe")
         made = make()
         if isinstance(made, Iterator):
             return as_probe(make, source=self.function)
         if isinstance(made, tuple) and len(made) == 2:
             return as_probe(made[0], targets=made[1], source=self.function)
         return as_probe(made, source=self.function)
-
-    def _callable(self) -> Any:
-        module_name, _, name = self.function.partition(":")
-        look_in_working_directory()
-        try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            raise InputError.of(
-                "probe.function",
-                f"no module '{error.name}' (looked in {Path.cwd()} and in the installed packages)",
-            ) from error
-        function = getattr(module, name, None)
-        if not callable(function):
-            raise InputError.of(
-                "probe.function", f"module '{module_name}' has no function '{name}'"
-            )
-        return function

@@ -23,7 +23,7 @@ class InlineConfig(ProbeSource):
     """Samples written out in the configuration."""
 
     order = 10
-    examples: ClassVar = {
+    examples: ClassVar[dict[str, str]] = {
         "inputs": "probe=inline probe.inputs=[[1,0,0],[0,1,0]]",
         "ids": "probe.ids=[a,b]",
         "labels": "probe.labels=[yes,no]",

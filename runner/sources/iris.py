@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from runner.config.strict import Length
+from runner.config.strict import RECORDED, Length
 from runner.probe.scikit_learn import data_set
 from runner.probe.source import ProbeSource
 from runner.tensors import InputSpec
@@ -18,10 +18,11 @@ class IrisConfig(ProbeSource):
     """The first `rows` of the 150 iris flowers that come with scikit-learn."""
 
     order = 80
-    examples: ClassVar = {"rows": "probe=iris probe.rows=100"}
+    packages = ("scikit-learn",)
+    examples: ClassVar[dict[str, str]] = {"rows": "probe=iris probe.rows=100"}
 
     source: Literal["iris"]
-    rows: Length | None = None
+    rows: Annotated[Length | None, RECORDED] = None
     """Number of samples; `null`: all."""
 
     def open(self, _expected: Sequence[InputSpec]) -> Probe:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from runner.config.references import InputFile
+from runner.config.references import ProbeFile
 from runner.config.strict import Length
-from runner.probe.array_files import mapped
+from runner.probe.array_files import array_in
 from runner.probe.memory_sources import array_probe
 from runner.probe.probe import Probe
 from runner.probe.source import ProbeSource
+from runner.probe.stored_array import Array, whole
 from runner.tensors import InputSpec
 
 # Size of the blocks in which a memory-mapped array is read.
@@ -21,7 +22,7 @@ class NpyConfig(ProbeSource):
     """One NumPy array, samples along the first axis; ids, labels and targets in separate files."""
 
     order = 30
-    examples: ClassVar = {
+    examples: ClassVar[dict[str, str]] = {
         "path": "probe=npy probe.path=x.npy",
         "ids_path": "probe.ids_path=ids.npy",
         "labels_path": "probe.labels_path=y.npy",
@@ -30,22 +31,22 @@ class NpyConfig(ProbeSource):
     }
 
     source: Literal["npy"]
-    path: InputFile
+    path: ProbeFile
     """The file."""
-    ids_path: InputFile | None = None
+    ids_path: ProbeFile | None = None
     """A `.npy` file of sample ids."""
-    labels_path: InputFile | None = None
+    labels_path: ProbeFile | None = None
     """A `.npy` file of labels."""
-    targets_path: InputFile | None = None
+    targets_path: ProbeFile | None = None
     """A `.npy` file of targets."""
     max_bytes: Length = 10 * 2**30
     """Limit in bytes on the declared size of an array; larger ones are refused."""
 
     def open(self, _expected: Sequence[InputSpec]) -> Probe:
-        """Return the probe of the array, memory-mapped and read in blocks."""
-        array = mapped(self.path, "probe.path", self.max_bytes)
+        """Return the probe of the array, read in blocks."""
+        array = self._array("path", self.path)
         ids, labels, targets = (
-            None if path is None else mapped(path, f"probe.{key}", self.max_bytes)
+            None if path is None else self._array(key, path)
             for key, path in (
                 ("ids_path", self.ids_path),
                 ("labels_path", self.labels_path),
@@ -53,4 +54,9 @@ class NpyConfig(ProbeSource):
             )
         )
         block = max(1, _BLOCK_BYTES // max(1, array[:1].nbytes)) if array.ndim else None
-        return array_probe(f"npy {self.path}", array, ids, labels, targets, block=block)
+        return array_probe(
+            f"npy {self.path}", array, whole(ids), whole(labels), targets, block=block
+        )
+
+    def _array(self, key: str, path: str) -> Array:
+        return array_in(path, f"probe.{key}", self.max_bytes)

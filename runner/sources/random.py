@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from runner.config.strict import Length, Seed
+from runner.config.strict import RECORDED, Length, Seed
 from runner.errors import InputError
-from runner.probe.batch import Batch
+from runner.probe.batch import Batch, without_first
 from runner.probe.probe import Probe
 from runner.probe.source import ProbeSource
 from runner.sizes import check_memory
@@ -27,7 +27,7 @@ class RandomConfig(ProbeSource):
     """Random numbers; for integer inputs, integers from 0 to `high` - 1."""
 
     order = 90
-    examples: ClassVar = {
+    examples: ClassVar[dict[str, str]] = {
         "rows": "probe=random probe.rows=1000",
         "seed": "probe.seed=1",
         "distribution": "probe.distribution=uniform",
@@ -36,7 +36,7 @@ class RandomConfig(ProbeSource):
     }
 
     source: Literal["random"]
-    rows: Length = 16
+    rows: Annotated[Length, RECORDED] = 16
     """Number of samples."""
     seed: Seed = 0
     """Seed of the random numbers."""
@@ -44,7 +44,7 @@ class RandomConfig(ProbeSource):
     """Standard normal, or uniform from 0 to 1."""
     high: Length = 10
     """Exclusive upper limit of integer inputs."""
-    shapes: dict[str, list[Length]] = Field(default={})
+    shapes: Annotated[dict[str, list[Length]], RECORDED] = Field(default={})
     """Shapes by input, without the sample axis, for inputs whose axes the model leaves open."""
 
     def open(self, expected: Sequence[InputSpec]) -> Probe:
@@ -77,8 +77,8 @@ class RandomConfig(ProbeSource):
             size = 8 * min(step, self.rows) * math.prod(axis or 0 for axis in spec.shape)
             check_memory(spec.name, size, copies=2)
 
-        def blocks() -> Iterator[Batch]:
-            for start in range(0, self.rows, step):
+        def blocks(first: int = 0) -> Iterator[Batch]:
+            for start in range(first - first % step, self.rows, step):
                 count = min(step, self.rows - start)
                 inputs = {}
                 for place, spec in enumerate(expected):
@@ -101,7 +101,11 @@ class RandomConfig(ProbeSource):
             [f"integers below {self.high}"] if integers else []
         )
         source = f"random, {', '.join(kinds)}, seed {self.seed}"
-        return Probe(source, tuple(expected), blocks, self.rows)
+
+        def seek(row: int) -> Iterator[Batch]:
+            return without_first(blocks(row), row % step)
+
+        return Probe(source, tuple(expected), blocks, self.rows, seek=seek)
 
 
 def _with_shape(spec: InputSpec, shapes: Mapping[str, list[int]]) -> InputSpec:

@@ -9,15 +9,23 @@ Format: https://parquet.apache.org/docs/file-format/
 from __future__ import annotations
 
 import functools
+import itertools
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import parquet as pq
 
-from runner.parquet_layout import DATA_PAGE, MARK, PLAIN, UNCOMPRESSED, around_groups
+from runner.parquet_layout import (
+    DATA_PAGE,
+    MARK,
+    PLAIN,
+    UNCOMPRESSED,
+    footer_of,
+    offsets_of_groups,
+)
 from runner.thrift import I32, I64, STRUCT, TEXT, integer_field, list_field, varint
 
 _PAGE_BYTES = 1 << 20  # of values; a page has at least one row
@@ -38,8 +46,7 @@ _PHYSICAL = {
 _BYTE_ARRAY = 6
 
 
-@dataclass(frozen=True)
-class _Column:
+class _Column(NamedTuple):
     """A column of the file.
 
     Attributes
@@ -67,7 +74,8 @@ def is_plain(schema: pa.Schema) -> bool:
     Arrow does, or tensors or lists of a fixed length of such numbers, neither empty nor so large
     that one is too large for a page.
     """
-    return all(not field.nullable and _is_plain(field.type) for field in schema)
+    kinds = [kind for kind, _ in itertools.groupby(schema.types)]  # few, of thousands of columns
+    return all(map(_is_plain, kinds)) and not any(field.nullable for field in schema)
 
 
 def _is_plain(kind: pa.DataType) -> bool:
@@ -170,8 +178,14 @@ class PlainWriter:
 
 def _entry(column: _Column, values: int, size: int, place: int) -> bytes:
     """Return the entry in the footer of a column with so many values in so many bytes."""
-    count, length = integer_field(I64, values), integer_field(I64, size)
-    return b"".join((column.entry, count, length, length, integer_field(I64, place, 2), b"\0\0"))
+    return b"".join((column.entry, _counts(values, size), integer_field(I64, place, 2), b"\0\0"))
+
+
+@functools.lru_cache(64)
+def _counts(values: int, size: int) -> bytes:
+    """Return how many values a column has, and in how many bytes, with and without compression."""
+    length = integer_field(I64, size)
+    return integer_field(I64, values) + length + length
 
 
 def _pages(column: _Column, array: pa.Array) -> Iterator[tuple[int, bytes, pa.Buffer | bytes]]:
@@ -231,26 +245,60 @@ def _frame(serialized: bytes) -> tuple[list[_Column], bytes, bytes]:
         The schema; not itself, since older versions of Arrow cannot hash its metadata.
     """
     schema = pa.ipc.read_schema(pa.py_buffer(serialized))
-    sink = pa.BufferOutputStream()
-    pq.ParquetWriter(sink, schema, compression="none").close()
-    empty = sink.getvalue()
-    stored = pq.ParquetFile(empty).schema
-    columns = []
-    for place, field in enumerate(schema):
-        leaf, value = stored.column(place), _value_type(field.type)
-        physical = _PHYSICAL.get(value, _BYTE_ARRAY)
-        inside = leaf.path.removeprefix(field.name).split(".")[1:]
-        path = [name.encode() for name in (field.name, *inside)]
-        entry = (
+    columns, before, known = _columns(schema.remove_metadata().serialize().to_pybytes())
+    footer = footer_of(_empty(schema))
+    assert footer.startswith(known)  # the schema's metadata comes after the groups
+    return columns, before, footer[len(known) :]
+
+
+@functools.lru_cache(16)
+def _columns(serialized: bytes) -> tuple[list[_Column], bytes, bytes]:
+    """Return the columns of a schema without metadata, which many tables of a run may share.
+
+    Also the footer of an empty file before its number of rows, and up to the end of its groups.
+    """
+    schema = pa.ipc.read_schema(pa.py_buffer(serialized))
+    empty = _empty(schema)
+    stored = pq.ParquetFile(pa.BufferReader(empty)).schema
+    columns: list[_Column] = []
+    for kind, alike in itertools.groupby(enumerate(schema), lambda item: item[1].type):
+        fields = list(alike)
+        place, first = fields[0]
+        leaf, value, length = stored.column(place), _value_type(kind), _length(kind)
+        inside = [_text(name) for name in leaf.path.removeprefix(first.name).split(".")[1:]]
+        begin = (
             integer_field(I64, 0, 2)  # place of a copy of this entry: none
             + bytes([1 << 4 | STRUCT])
-            + integer_field(I32, physical)
+            + integer_field(I32, _PHYSICAL.get(value, _BYTE_ARRAY))
             + list_field(I32, [varint(number << 1) for number in (PLAIN, _RLE)])
-            + list_field(TEXT, [varint(len(name)) + name for name in path])
-            + integer_field(I32, UNCOMPRESSED)
         )
-        columns.append(_Column(value, _length(field.type), leaf.max_definition_level, entry))
-    return columns, *around_groups(empty.to_pybytes())
+        codec = integer_field(I32, UNCOMPRESSED)
+        columns += [
+            _Column(
+                value,
+                length,
+                leaf.max_definition_level,
+                begin + list_field(TEXT, [_text(field.name), *inside]) + codec,
+            )
+            for _, field in fields
+        ]
+    rows, groups_end = offsets_of_groups(empty)
+    footer = footer_of(empty)
+    return columns, footer[:rows], footer[:groups_end]
+
+
+def _empty(schema: pa.Schema) -> bytes:
+    """Return the file that Arrow writes for a table without rows."""
+    sink = pa.BufferOutputStream()
+    pq.ParquetWriter(sink, schema, compression="none").close()
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def _text(text: str) -> bytes:
+    """Return a text after its length in bytes."""
+    encoded = text.encode()
+    return varint(len(encoded)) + encoded
 
 
 def _value_type(kind: pa.DataType) -> pa.DataType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from math import prod
 
@@ -9,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from runner.errors import InputError, suggest
+from runner.errors import DamagedError, InputError, suggest
 from runner.probe.probe_hash import SampleIdHasher, SampleIdsHash
-from runner.readable_files import ReadableFile
+from runner.readable_files import ReadableTable
 from runner.table_formats import FORMATS
 from runner.tables.columns import (
     SAMPLE_TYPES,
@@ -31,7 +32,7 @@ _BLOCK_BYTES = 16 << 20
 
 
 def read_rows(
-    file: ReadableFile,
+    stored: ReadableTable,
     spec: TensorSpec,
     format: str,
     columns: Sequence[str] | None = None,
@@ -42,8 +43,8 @@ def read_rows(
 
     Parameters
     ----------
-    file
-        The table's file.
+    stored
+        The table's files.
     spec
         Description of the tensor.
     format
@@ -79,10 +80,10 @@ def read_rows(
     for name in chosen:
         if name not in places:
             raise InputError.of(spec.name, f"there is no unit '{name}'", suggest(name, places))
-    stored = chosen if layout.column is None else [layout.column]
-    with whole_in_memory(file.place, spec.name):
-        table = _read(file, spec, format, layout, stored, rows, ids)
-        values = to_array(table.select(stored), layout).astype(stored_dtype(spec), copy=False)
+    held = chosen if layout.column is None else [layout.column]
+    with whole_in_memory(stored.place, spec.name):
+        table = _read(stored, spec, format, layout, held, rows, ids)
+        values = to_array(table.select(held), layout).astype(stored_dtype(spec), copy=False)
         if layout.column is not None and columns is not None:
             values = values[:, [places[name] for name in chosen]]
     index = _index_columns(spec, layout)
@@ -93,8 +94,23 @@ def read_rows(
     )
 
 
+def stored_columns(spec: TensorSpec, format: str, units: Sequence[str]) -> list[str]:
+    """Return the columns of a tensor's file that hold some units, and the index.
+
+    Parameters
+    ----------
+    spec, format
+        As in `read_rows`.
+    units
+        The units, which may be unknown.
+    """
+    layout = layout_of(spec, format)
+    held = list(units) if layout.column is None else [layout.column]
+    return [*_index_columns(spec, layout), *held]
+
+
 def read_array(
-    file: ReadableFile,
+    stored: ReadableTable,
     spec: TensorSpec,
     format: str,
     rows: int | None = None,
@@ -104,8 +120,8 @@ def read_array(
 
     Parameters
     ----------
-    file
-        The table's file.
+    stored
+        The table's files.
     spec
         Description of the tensor.
     format
@@ -119,7 +135,7 @@ def read_array(
     -------
     ndarray
         Shape (samples, \*spec.shape), or spec.shape for a weight, of the stored dtype. A map
-        in an Arrow file with a single group of rows is memory-mapped and read-only.
+        in one Arrow file with a single group of rows is memory-mapped and read-only.
 
     Raises
     ------
@@ -129,15 +145,15 @@ def read_array(
         If the tensor does not fit into memory; it is a `MemoryError`.
     """
     layout = layout_of(spec, format)
-    stored = layout.value_columns()
-    with whole_in_memory(file.place, spec.name):
-        table = _read(file, spec, format, layout, stored, rows, ids)
-        values = to_array(table.select(stored), layout).astype(stored_dtype(spec), copy=False)
+    held = layout.value_columns()
+    with whole_in_memory(stored.place, spec.name):
+        table = _read(stored, spec, format, layout, held, rows, ids)
+        values = to_array(table.select(held), layout).astype(stored_dtype(spec), copy=False)
         return values.reshape((len(table), *spec.shape) if spec.per_sample else spec.shape)
 
 
 def read_stored(
-    file: ReadableFile,
+    stored: ReadableTable,
     spec: TensorSpec,
     format: str,
     sample_type: SampleType,
@@ -148,7 +164,7 @@ def read_stored(
 
     Parameters
     ----------
-    file, spec, format, rows, ids
+    stored, spec, format, rows, ids
         As in `read_array`.
     sample_type
         Type of the sample ids.
@@ -159,11 +175,11 @@ def read_stored(
         As in `read_array`, or if the sample ids have another type.
     """
     layout = layout_of(spec, format)
-    return _read(file, spec, format, layout, layout.value_columns(), rows, ids, sample_type)
+    return _read(stored, spec, format, layout, layout.value_columns(), rows, ids, sample_type)
 
 
 def check_stored(
-    file: ReadableFile,
+    stored: ReadableTable,
     spec: TensorSpec,
     format: str,
     sample_type: SampleType,
@@ -174,7 +190,7 @@ def check_stored(
 
     Parameters
     ----------
-    file, spec, format, sample_type, rows, ids
+    stored, spec, format, sample_type, rows, ids
         As in `read_stored`.
 
     Raises
@@ -186,11 +202,11 @@ def check_stored(
     # A file of a format that is queried holds only valid values; of others, all are read.
     is_told = FORMATS[format].is_queried and (spec.per_sample or layout.index)
     columns = () if is_told else layout.value_columns()
-    _read(file, spec, format, layout, columns, rows, ids, sample_type)
+    _read(stored, spec, format, layout, columns, rows, ids, sample_type)
 
 
 def read_blocks(
-    file: ReadableFile,
+    stored: ReadableTable,
     spec: TensorSpec,
     format: str,
     rows: int | None = None,
@@ -200,7 +216,7 @@ def read_blocks(
 
     Parameters
     ----------
-    file, spec, format, rows, ids
+    stored, spec, format, rows, ids
         As in `read_array`.
 
     Yields
@@ -213,7 +229,7 @@ def read_blocks(
     layout = layout_of(spec, format)
     most = max(1, _BLOCK_BYTES // max(1, layout.row_size * layout.cell.itemsize))
     if not layout.row_size:  # without columns, the number of rows is unknown
-        values = read_array(file, spec, format, rows, ids)
+        values = read_array(stored, spec, format, rows, ids)
         lines = len(values) if spec.per_sample else prod(spec.shape[:-1])
         yield values.reshape(lines, *layout.row_shape)
         return
@@ -222,15 +238,18 @@ def read_blocks(
     named = ["sample"] if spec.per_sample else []
     every = [*_index_columns(spec, layout), *columns]
     types = dict.fromkeys(columns, value_type(layout))
-    for table in read_pieces(file, format, [*named, *columns], most, types, every):
+    pieces = (
+        read_pieces(file, format, [*named, *columns], most, types, every) for file in stored.files
+    )
+    for table in itertools.chain.from_iterable(pieces):
         found += len(table)
         if named:
             hasher.update(ids_of(table))
         values = to_array(table.select(columns), layout).astype(stored_dtype(spec), copy=False)
         yield values.reshape((len(table), *layout.row_shape))
-    check_rows(file.place, spec, layout, found, rows)
+    check_rows(stored.place, spec, layout, found, rows)
     if named and ids is not None and hasher.hexdigest() != ids.sha256:
-        raise other_ids(file.place)
+        raise other_ids(stored.place)
 
 
 def _index_columns(spec: TensorSpec, layout: Layout) -> list[str]:
@@ -239,7 +258,7 @@ def _index_columns(spec: TensorSpec, layout: Layout) -> list[str]:
 
 
 def _read(
-    file: ReadableFile,
+    stored: ReadableTable,
     spec: TensorSpec,
     format: str,
     layout: Layout,
@@ -255,8 +274,12 @@ def _read(
     types |= dict.fromkeys(layout.index, pa.int64())
     if sample_type is not None:
         types["sample"] = SAMPLE_TYPES[sample_type]
-    table = read_file(file, format, [*index, *columns], types, every)
-    check_rows(file.place, spec, layout, len(table), rows)
+    pieces = [read_file(file, format, [*index, *columns], types, every) for file in stored.files]
+    try:
+        table = pa.concat_tables(pieces)
+    except pa.ArrowInvalid as error:
+        raise DamagedError.of(stored.place, "its files differ in their columns") from error
+    check_rows(stored.place, spec, layout, len(table), rows)
     if spec.per_sample:
-        check_ids(file.place, ids_of(table), ids)
+        check_ids(stored.place, ids_of(table), ids)
     return table

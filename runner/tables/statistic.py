@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Generic, Literal, Self, TypeVar
 
 import numpy as np
 
+from runner.errors import RunError
 from runner.tensors import TensorSpec
+
+_MOST = 2**62  # of a count
 
 
 class Buffers(threading.local):
@@ -31,8 +35,8 @@ class Buffers(threading.local):
 class Chunk:
     """Some values of a tensor, and what several statistics need to know of them.
 
-    It begins with the first unit of a row: at a whole number of rows over the last axis, or, if
-    units lie on another axis, of all adjacent values of one unit. The arrays are not to be changed.
+    A chunk holds whole rows of the last axis; if units lie on another axis, all adjacent values of
+    single units. The arrays are not to be changed.
 
     Parameters
     ----------
@@ -99,6 +103,51 @@ class Tally(ABC):
     @abstractmethod
     def merge(self, other: Self) -> None:
         """Add what was kept of other samples of the same tensor."""
+
+    def state(self) -> dict[str, Any]:
+        """Return the attributes, which are numbers and arrays, as plain data.
+
+        Raises
+        ------
+        RunError
+            If one is neither.
+        """
+        return {name: _plain(name, v) for name, v in vars(self).items() if name != "spec"}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Set the attributes to those of another tally, given its `state`.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If an attribute is none that a tally begins with, or no such number or array.
+        """
+        for name, value in state.items():
+            setattr(self, name, _restored(value, getattr(self, name, None)))
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Return a number, or an array, as plain data."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        data = base64.b64encode(value.tobytes()).decode()
+        return {"dtype": value.dtype.str, "shape": list(value.shape), "data": data}
+    value = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(value, int | float):
+        raise RunError(f"a statistic keeps {type(value).__name__} '{name}': parts cannot be joined")
+    return value
+
+
+def _restored(value: Any, own: Any) -> Any:
+    """Return a number, or an array, from plain data, if it is like the one in its place."""
+    if isinstance(own, np.ndarray):
+        if (value["dtype"], value["shape"]) != (own.dtype.str, list(own.shape)):
+            raise ValueError(f"expected an array of {own.dtype} of shape {own.shape}")
+        array = np.frombuffer(base64.b64decode(value["data"]), own.dtype)
+        return array.reshape(own.shape).copy()
+    is_number = isinstance(own, int | float) and isinstance(value, int | float)
+    if not is_number or (isinstance(value, int) and abs(value) >= _MOST):
+        raise ValueError("expected a number")
+    return value
 
 
 T = TypeVar("T", bound=Tally)

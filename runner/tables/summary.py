@@ -129,6 +129,21 @@ class RunningStatistics:
             for kind, tally in self._tallies.items():
                 tally.merge(other._tallies[kind])
 
+    def states(self) -> dict[str, dict[str, Any]]:
+        """Return the states of the tallies as plain data, by their names."""
+        return {_name_of(kind): tally.state() for kind, tally in self._tallies.items()}
+
+    def restore(self, states: Mapping[str, Mapping[str, Any]]) -> None:
+        """Set the states of the tallies to those of other statistics, given their `states`.
+
+        Raises
+        ------
+        KeyError
+            If a tally is not in them.
+        """
+        for kind, tally in self._tallies.items():
+            tally.restore(states[_name_of(kind)])
+
     def row(self) -> dict[str, str | int | float]:
         """Return the row of the summary for the tensor."""
         spec = self.spec
@@ -144,6 +159,10 @@ class RunningStatistics:
         for name, statistic in self._statistics.items():
             row[name] = statistic.value(self._tallies[statistic.tally])
         return row
+
+
+def _name_of(tally: type) -> str:
+    return f"{tally.__module__}.{tally.__qualname__}"
 
 
 def is_possible(row: Mapping[Any, Any], values: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -141,7 +141,7 @@ def read_file(
 def read_pieces(
     file: ReadableFile,
     format: str,
-    columns: Sequence[str],
+    columns: Sequence[str] | None,
     rows: int,
     types: Mapping[str, pa.DataType] | None = None,
     every: Sequence[str] | None = None,
@@ -155,7 +155,7 @@ def read_pieces(
     file, format, types, every
         As in `read_file`.
     columns
-        Columns to read.
+        Columns to read; ``None``: all.
     rows
         Maximum number of rows per piece.
 
@@ -164,11 +164,39 @@ def read_pieces(
     DamagedError
         As in `read_file`.
     """
-    expected = ExpectedColumns(list(columns), types or {}, every)
+    chosen = None if columns is None else list(columns)
+    expected = ExpectedColumns(chosen, types or {}, every)
     with _opened(file, format) as opened:
         for piece in FORMATS[format].pieces(opened, expected, rows):
             for start in range(0, len(piece), rows):
                 yield piece.slice(start, rows).combine_chunks()
+
+
+def part_of(
+    file: BinaryIO, place: str, format: str, rows: int, columns: Collection[str]
+) -> BinaryIO | None:
+    """Return a copy of a table's file in which only some columns are filled in.
+
+    Parameters
+    ----------
+    file, place, format, rows
+        As in `check_expansion`.
+    columns
+        The columns.
+
+    Returns
+    -------
+    BinaryIO | None
+        ``None`` if the format does not keep columns apart.
+
+    Raises
+    ------
+    DamagedError
+        As in `check_expansion`.
+    """
+    with _damage_named(place, format):
+        _refuse_empty(file, format)
+        return FORMATS[format].part(file, rows, columns)  # type: ignore[return-value]
 
 
 def check_expansion(file: BinaryIO, place: str, format: str, rows: int) -> None:

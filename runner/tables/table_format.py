@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
+
+from runner.readable_files import MemoryFile
 
 if TYPE_CHECKING:  # a configuration is checked without Arrow
     import numpy as np
@@ -64,8 +66,10 @@ class TableFormat:
         Average size of a number as text; ``None``: as many bytes as in memory.
     has_workbook
         Whether the run also gets a workbook with one sheet per table.
+    keeps_values
+        Whether a run keeps the values of its tensors, not only their statistics.
     is_queried
-        Whether DuckDB's ``read_parquet`` reads the files. The format then has a `schema`.
+        Whether DuckDB's ``read_parquet`` reads the files.
     """
 
     suffix: str
@@ -74,6 +78,7 @@ class TableFormat:
     is_text: bool = False
     number_bytes: int | None = None
     has_workbook: bool = False
+    keeps_values: bool = True
     is_queried: bool = False
 
     @abstractmethod
@@ -91,6 +96,31 @@ class TableFormat:
         Memory use does not grow with the size of the file. A piece may have more than `rows` rows
         if it takes no memory of its own, or if the file is made of such pieces.
         """
+
+    def part(self, file: BinaryIO, rows: int, columns: Collection[str]) -> MemoryFile | None:  # noqa: ARG002
+        """Return a copy of a file in which only some columns are filled in.
+
+        Parameters
+        ----------
+        file
+            The table's file, of which as little is read as possible.
+        rows
+            Number of rows that the table must have.
+        columns
+            The columns.
+
+        Returns
+        -------
+        MemoryFile | None
+            The copy, from which these columns alone can be read, after `check_expansion` of them;
+            ``None`` if the format does not keep columns apart.
+
+        Raises
+        ------
+        TableError
+            As in `check_expansion`.
+        """
+        return None
 
     @abstractmethod
     def check_expansion(self, file: BinaryIO, rows: int) -> None:

@@ -1,0 +1,64 @@
+"""Reader of FlatBuffers, the format of the metadata of Arrow files."""
+
+from __future__ import annotations
+
+import struct
+
+
+class FlatTable:
+    """A table of FlatBuffers, the format of Arrow's metadata.
+
+    The layout is that of https://flatbuffers.dev/internals: a table begins with the distance
+    back to its list of fields, which are counted from the table's beginning. Damaged ones raise
+    `IndexError` or `struct.error`.
+
+    Parameters
+    ----------
+    data
+        The bytes that it is in.
+    place
+        Where it begins.
+    """
+
+    def __init__(self, data: bytes, place: int) -> None:
+        self.data = data
+        self._place = place
+        fields = place - struct.unpack_from("<i", data, place)[0]
+        if fields < 0:
+            raise IndexError("a table outside of its data")
+        size = struct.unpack_from("<H", data, fields)[0]
+        self._fields = struct.unpack_from(f"<{max(0, size - 4) // 2}H", data, fields + 4)
+
+    @classmethod
+    def root(cls, data: bytes) -> FlatTable:
+        """Return the outermost table."""
+        return cls(data, struct.unpack_from("<I", data)[0])
+
+    def has(self, field: int) -> bool:
+        """Return whether a field is there, which is not if it has its default value."""
+        return field < len(self._fields) and self._fields[field] > 0
+
+    def byte(self, field: int) -> int:
+        """Return the value of a field of one byte."""
+        return self.data[self._place + self._fields[field]] if self.has(field) else 0
+
+    def long(self, field: int) -> int:
+        """Return the value of a field of eight bytes."""
+        if not self.has(field):
+            return 0
+        return int(struct.unpack_from("<q", self.data, self._place + self._fields[field])[0])
+
+    def child(self, field: int) -> FlatTable:
+        """Return the table in a field."""
+        return FlatTable(self.data, self._followed(field))
+
+    def vector(self, field: int) -> tuple[int, int]:
+        """Return the offset of the entries of a list, and their number."""
+        if not self.has(field):
+            return 0, 0
+        place = self._followed(field)
+        return place + 4, struct.unpack_from("<I", self.data, place)[0]
+
+    def _followed(self, field: int) -> int:
+        place = self._place + self._fields[field]
+        return int(place + struct.unpack_from("<I", self.data, place)[0])
