@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
-import importlib
+import contextlib
+import gc
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from runner.capture.model_libraries import library_of, loaded_libraries
 from runner.config import catalogue
 from runner.config.callback_paths import RunPath, field_problems, written_by
-from runner.config.experiment_config import (
+from runner.config.declared_config import DeclaredModel
+from runner.config.experiment_config import ExperimentConfig
+from runner.config.model_config import (
     ApplicationModel,
-    DeclaredModel,
-    ExperimentConfig,
     FunctionModel,
-    ModelConfig,
     NamedObject,
     SavedModel,
-    TrainConfig,
+    is_converted,
 )
-from runner.config.references import look_in_working_directory
 from runner.config.strict import refuse
+from runner.config.train_config import TrainConfig
+from runner.config.user_code import function_of, imported
+from runner.converted_models.loading import load_converted
 from runner.deep_models import room_for_depth
 from runner.errors import InputError, first_line
 from runner.model.declared import declared_model
+from runner.model.declared_sizes import UncountedError, counting, within_memory
 from runner.model.keras_objects import class_of, made
-from runner.model.model_files import load_saved, load_weights, within_memory
+from runner.model.model_files import load_saved, load_weights
+from runner.model.precision import check_policy, policy
 from runner.model.seeding import seeded
 from runner.tensors import InputSpec
 
 
-def build_model(config: ExperimentConfig) -> keras.Model:
+def build_model(config: ExperimentConfig) -> Any:
     """Build and compile the model of an experiment, with initial weights drawn from the seed.
+
+    A function may return a model of another library, which is not compiled.
 
     Names that Keras generates do not depend on models built earlier in the process.
 
@@ -44,16 +51,20 @@ def build_model(config: ExperimentConfig) -> keras.Model:
     """
     keras.backend.clear_session()
     for module in config.custom_modules:
-        _imported(module, "custom_modules")
-    policy = keras.config.dtype_policy()
-    try:
-        if isinstance(config.model, DeclaredModel) and config.model.dtype is not None:
-            keras.config.set_dtype_policy(config.model.dtype)
-        with seeded(config.seed, getattr(config.model, "seeding", "keras")), within_memory():
-            model = _built(config.model)
-    finally:
-        keras.config.set_dtype_policy(policy)
-    if config.optimizer is not None:
+        imported(module, "custom_modules")
+    model = None
+    with contextlib.suppress(UncountedError):
+        model = _drawn(config, counted=False)
+    if model is None:  # what was made of it is free now
+        _count(config)
+        model = _drawn(config, counted=True)
+    if config.train is not None and not isinstance(model, keras.Model):
+        raise InputError.of(
+            "train",
+            f"the model is a {type(model).__name__}, and only Keras models are trained",
+            "set train=none",
+        )
+    if config.optimizer is not None and isinstance(model, keras.Model):
         model.compile(
             optimizer=_named_object(config.optimizer, "optimizers", "optimizer"),
             loss=config.loss and _named_object(config.loss, "losses", "loss"),
@@ -100,22 +111,6 @@ def build_callbacks(config: TrainConfig, folder: Path) -> list[keras.callbacks.C
     return callbacks
 
 
-def check_model(model: Any) -> None:
-    """Check that an object is a Keras model.
-
-    Raises
-    ------
-    InputError
-        If it is not a Keras model.
-    """
-    if not isinstance(model, keras.Model):
-        raise InputError.of(
-            "model",
-            f"expected a keras.Model, found {type(model).__name__}",
-            "the first argument is the model, the second its inputs",
-        )
-
-
 def input_specs(model: keras.Model) -> tuple[InputSpec, ...]:
     """Return the inputs of a model; empty if they are known only after calling it.
 
@@ -156,17 +151,38 @@ def output_shape(model: keras.Model, inputs: Any) -> tuple[int | None, ...]:
     return tuple(outputs[0].shape[1:])
 
 
-def _built(config: ModelConfig) -> keras.Model:
+def _drawn(config: ExperimentConfig, counted: bool) -> Any:
+    # Code takes the time that it takes, and runs once; a file declares no more than it holds.
+    quick = not isinstance(config.model, FunctionModel)
+    counted = counted or not isinstance(config.model, DeclaredModel | ApplicationModel)
+    limits = within_memory(quick=quick, counted=counted)
+    with policy(config.model.dtype), seeded(config.seed, config.seeding), limits:
+        return _built(config)
+
+
+def _count(config: ExperimentConfig) -> None:
+    """Refuse a model of large weights, before they are made, if there are too many."""
+    keras.backend.clear_session()
+    gc.collect()  # what was made of it
+    model = config.model.model_copy(update={"weights": None})
+    with policy(config.model.dtype), counting(quick=True):
+        _built(config.model_copy(update={"model": model}))
+    keras.backend.clear_session()
+
+
+def _built(config: ExperimentConfig) -> Any:
     with room_for_depth():
-        match config:
-            case DeclaredModel():
-                return declared_model(config)
-            case SavedModel():
-                return load_saved(config)
-            case ApplicationModel():
-                return _application(config)
-            case FunctionModel():
-                return _from_function(config)
+        match config.model:
+            case DeclaredModel() as model:
+                return declared_model(model)
+            case SavedModel() as model if is_converted(model.path):
+                return load_converted(model.path, "model.path")
+            case SavedModel() as model:
+                return load_saved(model)
+            case ApplicationModel() as model:
+                return _application(model)
+            case FunctionModel() as model:
+                return _from_function(model, config)
 
 
 def _named_object(config: NamedObject, namespace: str, place: str) -> Any:
@@ -187,27 +203,23 @@ def _application(config: ApplicationModel) -> keras.Model:
     return model
 
 
-def _from_function(config: FunctionModel) -> keras.Model:
-    module, _, name = config.function.partition(":")
-    function = getattr(_imported(module, "model.function"), name, None)
-    if not callable(function):
-        raise InputError.of("model.function", f"module '{module}' has no function '{name}'")
-    model = function(**config.arguments)
-    if not isinstance(model, keras.Model):
+def _from_function(config: FunctionModel, experiment: ExperimentConfig) -> Any:
+    function = function_of(config.function, config.arguments, "model")
+    seeded = loaded_libraries()
+    for library in seeded:
+        library.set_seed(experiment.seed)
+    model = function()
+    try:
+        library = library_of(model)
+    except InputError as error:
         raise InputError.of(
             "model.function",
-            f"{config.function} must return a keras.Model, but it returned {type(model).__name__}",
-        )
-    return model
-
-
-def _imported(module: str, place: str) -> Any:
-    """Import a module named by the configuration, also from the working directory."""
-    look_in_working_directory()
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise InputError.of(
-            place,
-            f"no module '{error.name}' (looked in {Path.cwd()} and in the installed packages)",
+            f"{config.function} must return a keras.Model or a torch.nn.Module, but it returned "
+            f"{type(model).__name__}",
         ) from error
+    if library not in seeded:  # the function imported it: its first weights had no seed
+        library.set_seed(experiment.seed)
+        model = function()
+    if config.dtype is not None:
+        check_policy(model, config.dtype)
+    return model

@@ -7,12 +7,12 @@ from typing import Any
 
 import keras
 
-from runner.config.experiment_config import DeclaredModel, LayerNode
+from runner.config.declared_config import DeclaredModel, LayerNode
 from runner.config.seedings import Seeding
 from runner.errors import InputError, first_line
 from runner.model.keras_objects import made, reraise_bug
 from runner.model.model_files import load_weights
-from runner.model.seeding import SCHEMES
+from runner.model.seeding import WAYS
 from runner.tensors import shape_text
 
 
@@ -54,7 +54,7 @@ def _layer(node: LayerNode, name: str, seeding: Seeding) -> keras.Layer:
     layer = made(str(node.class_name), {**node.arguments, "name": name}, "layers", place)
     for initializer in vars(layer).values():
         known = isinstance(initializer, keras.initializers.Initializer)
-        if known and not SCHEMES[seeding].controls(initializer):
+        if known and not WAYS[seeding].controls(initializer):
             raise InputError.of(
                 place,
                 f"seeding {seeding} cannot control the draws of {type(initializer).__name__}",

@@ -10,8 +10,11 @@ from typing import Any
 import keras
 from keras.src.backend.common import global_state
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
+from keras.src.backend.common.tensor_attributes import get_tensor_attr, set_tensor_attr
+from keras.src.utils import module_utils
 from keras.src.utils.tracking import Tracker
 
+from runner.errors import RunnerError
 from runner.patching import patched
 
 TRACKERS: tuple[type, ...] = (Tracker,)
@@ -21,10 +24,43 @@ _GENERATOR = "global_seed_generator"
 _NAMES = "object_name_uids"
 _SCOPES = "name_scope_stack"
 
+# Keras rewrites the message of an error that passes through a layer, unless it has this attribute.
+RunnerError._keras_call_info_injected = True  # type: ignore[attr-defined]
+
+
+def leave_out_tensorflow() -> None:
+    """Let Keras, on another framework, do without TensorFlow: it would import it to ask for types.
+
+    Does nothing on TensorFlow, and where Keras has imported it already.
+    """
+    if keras.backend.backend() != "tensorflow" and module_utils.tensorflow.module is None:
+        module_utils.tensorflow._available = False
+
+
+@contextlib.contextmanager
+def without_tensorflow() -> Iterator[None]:
+    """Let Keras do without TensorFlow inside the scope, as in `leave_out_tensorflow`."""
+    before = module_utils.tensorflow._available
+    leave_out_tensorflow()
+    try:
+        yield
+    finally:
+        module_utils.tensorflow._available = before
+
 
 def all_layers(model: Any) -> list[Any]:
     """Return a model or layer with all layers below it; empty for another object."""
     return list(model._flatten_layers()) if hasattr(model, "_flatten_layers") else []
+
+
+def nodes_of(model: Any) -> list[Any]:
+    """Return the layers and operations that the graph of a model calls, once for each call.
+
+    Those of other models than Functional and Sequential ones are not known.
+    """
+    graph = getattr(model, "_functional", None) or model
+    levels = getattr(graph, "_nodes_by_depth", {}).values()
+    return [node.operation for nodes in levels for node in nodes if not node.is_input]
 
 
 def sublayers(layer: Any) -> list[Any]:
@@ -32,6 +68,12 @@ def sublayers(layer: Any) -> list[Any]:
     if not hasattr(layer, "_flatten_layers"):
         return []
     return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
+def mark_as_called(model: Any) -> None:
+    """Let Keras export a model that was built, and never called: its inputs are known."""
+    if model.built:
+        model._called = True
 
 
 def is_of_keras(cls: type) -> bool:
@@ -56,7 +98,7 @@ def is_inferring(tensors: Iterator[Any]) -> bool:
 
 def mask_of(tensor: Any) -> Any:
     """Return the mask that Keras attached to a tensor, or ``None``."""
-    return getattr(tensor, "_keras_mask", None)
+    return get_tensor_attr(tensor, "_keras_mask")
 
 
 def has_logits(tensor: Any) -> bool:
@@ -66,9 +108,15 @@ def has_logits(tensor: Any) -> bool:
 
 def copy_notes(tensor: Any, other: Any) -> None:
     """Attach to a tensor what Keras attached to another one: its mask and its logits."""
-    for name, value in getattr(other, "__dict__", {}).items():
-        if name.startswith("_keras_"):
-            setattr(tensor, name, value)
+    for name in ("_keras_mask", "_keras_logits"):
+        if (value := get_tensor_attr(other, name)) is not None:
+            set_tensor_attr(tensor, name, value)
+
+
+def copy_mask(tensor: Any, other: Any) -> None:
+    """Attach to a tensor the mask that Keras attached to another one."""
+    if (mask := get_tensor_attr(other, "_keras_mask")) is not None:
+        set_tensor_attr(tensor, "_keras_mask", mask)
 
 
 SEED_STATE = "seed_generator_state"
@@ -81,14 +129,15 @@ def value_inside(variable: Any) -> Any:
 
 
 @contextlib.contextmanager
-def watching_new_variables(note: Callable[[Any, Any, Any, Any], None]) -> Iterator[None]:
+def watching_new_variables(note: Callable[[Any, Any, Any, Any], Any]) -> Iterator[None]:
     """Call a function for each Keras variable created in the scope, before it is created.
 
     Parameters
     ----------
     note
         Called with the variable, its initializer (the object that makes the values, or the
-        values), its shape and its dtype. The variable is not created if it raises.
+        values), its shape and its dtype. The variable is not created if it raises. What it
+        returns, unless ``None``, is used in place of the initializer.
     """
     # Layers use a base class of keras.Variable in some versions: both use this constructor.
     [*_, owner] = [
@@ -101,11 +150,35 @@ def watching_new_variables(note: Callable[[Any, Any, Any, Any], None]) -> Iterat
     ) -> None:
         if isinstance(initializer, str):
             initializer = keras.initializers.get(initializer)
-        note(variable, initializer, shape, dtype)
-        create(variable, initializer, shape, dtype, **others)
+        instead = note(variable, initializer, shape, dtype)
+        create(variable, initializer if instead is None else instead, shape, dtype, **others)
 
     with patched(owner, __init__=noted):
         yield
+
+
+@contextlib.contextmanager
+def watching_symbolic_calls(note: Callable[[Any, Any], None]) -> Iterator[None]:
+    """Call a function after each layer or operation inferred its outputs in the scope.
+
+    Parameters
+    ----------
+    note
+        Called with the layer or operation and its outputs, which have shapes and no values.
+    """
+    with contextlib.ExitStack() as stack:
+        for owner in (keras.Operation, keras.Layer):
+            stack.enter_context(patched(owner, symbolic_call=_noting(owner.symbolic_call, note)))
+        yield
+
+
+def _noting(infer: Callable[..., Any], note: Callable[[Any, Any], None]) -> Callable[..., Any]:
+    def noted(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = infer(operation, *args, **kwargs)
+        note(operation, outputs)
+        return outputs
+
+    return noted
 
 
 @contextlib.contextmanager

@@ -6,18 +6,23 @@ sizes are first compared with the size of the file.
 
 from __future__ import annotations
 
-import io
+import contextlib
 import json
+import math
+import os
+import shutil
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import numpy as np
 
 from runner.errors import InputError, first_line
-from runner.model.named_objects import check_objects
+from runner.model.hdf5_texts import HeldTexts, UncheckedError
+from runner.model.named_objects import check_objects, check_parts
 from runner.regular_files import read_at_most, regular_file, what_it_is
 from runner.sizes import readable
 
@@ -27,6 +32,9 @@ _UNPACKED_BYTES = 100_000_000
 # Limit for configurations, which take many times their size in Python.
 _JSON_BYTES = 32_000_000
 _H5_SUFFIXES = (".h5", ".hdf5")
+# Others may take gigabytes to unpack a few bytes (LZMA).
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ENCRYPTED = 1
 
 
 def allowance(path: Path) -> int:
@@ -58,8 +66,7 @@ def model_file(given: str, place: str) -> Path:
             raise InputError.of(
                 place, f"{path} is an HDF5 file by its content", "rename it to end in .h5"
             )
-        with _opened(path, path, place) as file:
-            _check_arrays(file, path, place)
+        with path.open("rb") as source, _checked(source, path, place) as file:
             _check_lists(file, path, place)
             check_objects(_text(file.attrs.get("model_config", "")), path, place)
             if "model_config" not in file.attrs:
@@ -90,13 +97,12 @@ def weights_file(given: str, place: str) -> Path:
     if kind == "it is a zip file":
         _check_archive(path, place)
     elif kind == "it is an HDF5 file":
-        with _opened(path, path, place) as file:
-            _check_arrays(file, path, place)
+        with path.open("rb") as source, _checked(source, path, place) as file:
             _check_lists(file, path, place)
     elif path.suffix == ".json":
         for name in _shards(path, place):
-            with _opened(path.parent / name, path, place) as file:
-                _check_arrays(file, path, place)
+            with (path.parent / name).open("rb") as source, _checked(source, path, place):
+                pass
     else:
         raise InputError.of(
             place,
@@ -112,6 +118,12 @@ def _check_archive(path: Path, place: str) -> list[str]:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             for member in members:
+                if member.flag_bits & _ENCRYPTED or member.compress_type not in _COMPRESSIONS:
+                    raise InputError.of(
+                        place,
+                        f"{path}: {member.filename!r} is not compressed as in models of Keras",
+                        "save the model in Keras",
+                    )
                 name = PureWindowsPath(member.filename)
                 if name.anchor or ".." in name.parts:
                     raise InputError.of(
@@ -129,6 +141,8 @@ def _check_archive(path: Path, place: str) -> list[str]:
                         f"{path}: {member.filename} has {readable(member.file_size)}, the limit "
                         f"is {readable(_JSON_BYTES)}",
                     )
+                if member.filename.endswith(".json"):
+                    check_parts(archive.read(member), path, place)
                 if member.filename == "config.json":
                     check_objects(archive.read(member), path, place)
                 if member.filename.endswith(".npz"):
@@ -136,8 +150,10 @@ def _check_archive(path: Path, place: str) -> list[str]:
                         place, f"{path}: weights as .npz are not read", "save the model in Keras"
                     )
                 if member.filename.endswith(_H5_SUFFIXES):
-                    with _unpacked(archive, member, path, place) as file:
-                        _check_arrays(file, path, place)
+                    with tempfile.TemporaryFile() as source:  # HDF5 reads it in any order
+                        shutil.copyfileobj(archive.open(member), source)
+                        with _checked(source, path, place):
+                            pass
     except zipfile.BadZipFile as error:
         raise InputError.of(
             place,
@@ -151,23 +167,39 @@ def _text(attribute: Any) -> bytes | str:
     return attribute if isinstance(attribute, bytes) else str(attribute)
 
 
-def _unpacked(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, place: str
-) -> h5py.File:
-    source: Any
-    if member.compress_type == zipfile.ZIP_STORED:
-        source = archive.open(member)
-    else:
-        source = io.BytesIO(archive.read(member))
-    return _opened(source, path, place)
-
-
-def _opened(source: Any, path: Path, place: str) -> h5py.File:
+@contextlib.contextmanager
+def _checked(source: IO[bytes], path: Path, place: str) -> Iterator[h5py.File]:
+    """Open an HDF5 file, check its texts and arrays, and tell what is damaged."""
     try:
-        return h5py.File(source, "r")
+        with h5py.File(source, "r") as file:
+            _check_texts(file, source, path, place)
+            _check_arrays(file, path, place)
+            yield file
+    except InputError:
+        raise
     except Exception as error:  # HDF5's errors for damaged files have no common class
         message = f"{path} cannot be loaded: its weights are damaged ({first_line(error)})"
         raise InputError.of(place, message, "copy or save it again") from error
+
+
+def _check_texts(file: h5py.File, source: IO[bytes], path: Path, place: str) -> None:
+    """Check that the texts in attributes are not longer together than the file."""
+    if file.userblock_size or file.id.get_create_plist().get_sizes() != (8, 8):
+        raise _other_form(path, place)
+    texts, held, limit = HeldTexts(source), 0, source.seek(0, os.SEEK_END)
+    for _, found in _objects(file):
+        if isinstance(found, h5py.HLObject):
+            try:
+                held += texts.count(h5py.h5o.get_info(found.id).addr)
+            except UncheckedError as error:
+                raise _other_form(path, place) from error
+        if held > limit:
+            raise InputError.of(place, f"{path} declares more texts than it holds")
+
+
+def _other_form(path: Path, place: str) -> InputError:
+    message = f"{path}: its attributes are not stored as Keras stores them"
+    return InputError.of(place, message, "save it again in Keras")
 
 
 def _check_arrays(file: h5py.File, path: Path, place: str) -> None:
@@ -179,12 +211,16 @@ def _check_arrays(file: h5py.File, path: Path, place: str) -> None:
         if isinstance(found, h5py.Dataset):
             if found.external or found.is_virtual:
                 raise InputError.of(place, f"{path}: '{name}' is stored in another file")
-            if found.dtype.kind == "V" and "dtype" not in found.attrs:  # which bfloat16 has
-                what = "records" if found.dtype.names else "bytes"
+            is_plain = found.dtype.kind != "V" or "dtype" in found.attrs  # which bfloat16 has
+            if found.dtype.hasobject or not is_plain:
+                what = "texts or lists" if found.dtype.hasobject else "bytes"
+                what = "records" if found.dtype.names else what
                 raise InputError.of(
                     place, f"{path} cannot be loaded: '{name}' holds {what}, not numbers"
                 )
-            claimed += found.size * found.dtype.itemsize if found.size else 0
+            # HDF5 unpacks whole chunks, which may be larger than the array.
+            values = max(found.size or 0, math.prod(found.chunks or (0,)))
+            claimed += values * found.dtype.itemsize
     if claimed > allowance(path):
         size = path.stat().st_size
         raise InputError.of(
@@ -200,11 +236,12 @@ def _check_lists(file: h5py.File, path: Path, place: str) -> None:
 
 
 def _listed(group: h5py.Group, attribute: str, kind: type, path: Path, place: str) -> list[str]:
-    """Return the names in an attribute of a group; each must be of something in it."""
+    """Return the names in an attribute of a group; each must be of another thing in it."""
     found = np.asarray(group.attrs.get(attribute, np.empty(0)))
     names = [name.decode() if isinstance(name, bytes) else name for name in found.ravel().tolist()]
-    fits = (isinstance(name, str) and isinstance(group.get(name), kind) for name in names)
-    if found.ndim != 1 or not all(fits):
+    held = [group.get(name) if isinstance(name, str) else None for name in names]
+    once = len(set(held)) == len(held)
+    if found.ndim != 1 or not once or not all(isinstance(each, kind) for each in held):
         raise InputError.of(
             place,
             f"{path} is damaged: its {attribute} do not list what it holds",
@@ -214,8 +251,9 @@ def _listed(group: h5py.Group, attribute: str, kind: type, path: Path, place: st
 
 
 def _objects(file: h5py.File) -> Iterator[tuple[str, Any]]:
-    """Yield every array and every link of a file, each once."""
+    """Yield every group, array and link of a file, each once."""
     waiting, seen = [("", file["/"])], set()
+    yield "/", file["/"]
     while waiting:
         above, group = waiting.pop()
         for name in group:
@@ -229,10 +267,9 @@ def _objects(file: h5py.File) -> Iterator[tuple[str, Any]]:
             if address in seen:
                 continue
             seen.add(address)
+            yield path, found
             if isinstance(found, h5py.Group):
                 waiting.append((path, found))
-            else:
-                yield path, found
 
 
 def _shards(path: Path, place: str) -> list[str]:

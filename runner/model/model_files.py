@@ -3,41 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import keras
 
-from runner.config.experiment_config import SavedModel
+from runner.config.model_config import SavedModel
 from runner.errors import InputError, first_line
-from runner.model.keras_internals import all_layers, watching_new_variables
-from runner.model.model_archive import allowance, model_file, weights_file
+from runner.model.cudnn_weights import CUDNN, renew_weights
+from runner.model.declared_sizes import within_file
+from runner.model.keras_internals import all_layers
+from runner.model.model_archive import model_file, weights_file
 from runner.model.named_objects import REGISTER
-from runner.model.old_weights import CUDNN, renew_weights
+from runner.model.precision import copy_with_policy, with_policy
 from runner.model.stored_model import read_configuration
-from runner.sizes import machine_memory, readable
 
 # Messages about casts of weights, and what they mean.
 _LOSSES = {
     "Casting complex values": "its weights are complex, and those of the model are real",
     "overflow encountered in cast": "a weight is too large for the dtype of the model",
     "could not convert string to float": "its weights are text",
-}
-# Bytes per value; 4 for other dtypes, as for float32.
-_WIDTHS = {
-    "float64": 8,
-    "int64": 8,
-    "uint64": 8,
-    "float16": 2,
-    "bfloat16": 2,
-    "int8": 1,
-    "uint8": 1,
 }
 
 
@@ -51,9 +40,8 @@ def load_saved(config: SavedModel) -> keras.Model:
     """
     path = model_file(config.path, "model.path")
     try:
-        whole = f"{path} has {readable(path.stat().st_size)}"
-        with _weights_within(allowance(path), "model.path", whole), _unchanged_weights():
-            model = _loaded(path)
+        with within_file(path, "model.path"), _unchanged_weights():
+            model = _loaded(path, config.dtype)
     except InputError:
         raise
     except Exception as error:  # errors for broken or hostile files have no common class
@@ -120,14 +108,18 @@ def _reason(error: Exception) -> str:
     return layer + (first_line(ValueError(text)) if text.strip() else type(error).__name__)
 
 
-def _loaded(path: Path) -> keras.Model:
+def _loaded(path: Path, dtype: str | None) -> keras.Model:
     config, renewal = read_configuration(path)
     config.pop("compile_config", None)
-    if path.suffix == ".keras" and not renewal.is_old:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    model = keras.saving.deserialize_keras_object(renewal.renewed(config), safe_mode=True)
-    changed = path.suffix != ".keras" and any(name in str(config) for name in CUDNN)
     with tempfile.TemporaryDirectory() as folder:
+        if path.suffix == ".keras" and not renewal.is_old:
+            source = path if dtype is None else copy_with_policy(path, dtype, Path(folder))
+            return keras.saving.load_model(source, compile=False, safe_mode=True)
+        renewed = renewal.renewed(config)
+        if dtype is not None:
+            renewed = with_policy(renewed, dtype)
+        model = keras.saving.deserialize_keras_object(renewed, safe_mode=True)
+        changed = path.suffix != ".keras" and any(name in str(config) for name in CUDNN)
         # Keras reads files of this name in another format.
         if changed or path.name.endswith(".weights.h5"):
             path = Path(shutil.copy(path, f"{folder}/model.h5"))
@@ -135,49 +127,3 @@ def _loaded(path: Path) -> keras.Model:
             renew_weights(path)
         model.load_weights(path)
     return model
-
-
-def within_memory() -> contextlib.AbstractContextManager[None]:
-    """Refuse models whose layers declare more weights than this machine has memory."""
-    memory = machine_memory() or math.inf
-    return _weights_within(memory, "", f"this machine has {readable(memory)} of memory")
-
-
-@contextlib.contextmanager
-def _weights_within(limit: float, place: str, whole: str) -> Iterator[None]:
-    """Refuse models whose layers declare weights of more than a number of bytes.
-
-    They are counted when layers create them, before memory is allocated. Keras may wrap or
-    suppress the error, so it is kept and raised at the end.
-
-    Parameters
-    ----------
-    limit
-        In bytes.
-    place, whole
-        Key to report, and what the weights cannot fit into: ``m.keras has 3.0 kB``.
-    """
-    declared = 0
-    refusal: InputError | None = None
-
-    def count(_: Any, initializer: Any, shape: Any, dtype: Any) -> None:  # noqa: ARG001
-        nonlocal declared, refusal
-        if shape is not None:
-            declared += _WIDTHS.get(str(dtype), 4) * math.prod(int(axis) for axis in shape)
-        if declared > limit:
-            refusal = InputError.of(
-                place, f"{whole}, its layers declare weights of more than {readable(declared)}"
-            )
-            raise refusal
-
-    try:
-        with watching_new_variables(count):
-            yield
-    except InputError:
-        raise
-    except Exception:
-        if refusal is not None:
-            raise refusal from None
-        raise
-    if refusal is not None:
-        raise refusal

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from runner.config import catalogue
+from runner.config.arguments import size_problems
 from runner.errors import InputError
 
 _PARTS = (
@@ -34,6 +36,22 @@ _TYPE = r"^(bool|string|(u?int|b?float|complex)\d+(_e\dm\d(fn)?)?)$"
 _FILES = ("vocabulary", "merges", "filepath")
 """Arguments of layers that are the content of a file, or its path."""
 
+_MOST = 1_000_000
+"""Lists and mappings in a configuration: each takes about 20 times its text."""
+
+
+def check_parts(text: bytes, path: Path, place: str) -> None:
+    """Check that JSON in a model's file does not hold more lists and mappings than any model.
+
+    Raises
+    ------
+    InputError
+        At the key `place`, if it does.
+    """
+    if text.count(b"{") + text.count(b"[") > _MOST:
+        message = f"{path} cannot be loaded: its model has more than {_MOST:,} parts"
+        raise InputError.of(place, message)
+
 
 def check_objects(text: bytes | str, path: Path, place: str) -> None:
     """Check the names in a model's configuration, raise InputError otherwise.
@@ -48,8 +66,9 @@ def check_objects(text: bytes | str, path: Path, place: str) -> None:
     Raises
     ------
     InputError
-        For the first object that is not part of a model, and the first file.
+        For the first object that is not part of a model, and the first file, or as `check_parts`.
     """
+    check_parts(text if isinstance(text, bytes) else text.encode(errors="replace"), path, place)
     try:
         config = json.loads(text)
     except ValueError:
@@ -76,6 +95,11 @@ def check_objects(text: bytes | str, path: Path, place: str) -> None:
             raise InputError.of(
                 place, f"{path} cannot be loaded: it holds an array of '{_dtype(held)}'"
             )
+        for key, value in _arguments(held):
+            for problem in size_problems(key, value, key):
+                raise InputError.of(
+                    place, f"{path} cannot be loaded: {problem.place}: {problem.message}"
+                )
         for key in _FILES:
             if isinstance(held.get(key), str):
                 raise InputError.of(
@@ -105,6 +129,15 @@ def _name(held: dict[str, Any]) -> str | None:
     if isinstance(module, str) and isinstance(name, str) and module.partition(".")[0] == "keras":
         return f"{module}.{name}"
     return None
+
+
+def _arguments(held: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    """Return the arguments of the layer of Keras that a mapping stands for, if it does."""
+    inner = held.get("config")
+    layers = catalogue.load().signatures["layers"]
+    if isinstance(inner, dict) and str(held.get("class_name")) in layers:
+        return inner.items()
+    return ()
 
 
 def _unregistered(held: dict[str, Any]) -> str | None:

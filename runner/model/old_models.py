@@ -15,8 +15,9 @@ import keras
 
 from runner.config.catalogue import namespace_of
 from runner.errors import InputError
+from runner.model.cudnn_weights import CUDNN
+from runner.model.keras_internals import without_tensorflow
 from runner.model.old_graphs import Config, is_model, plain_name, with_calls
-from runner.model.old_weights import CUDNN
 
 # Classes that Keras 3 has under another name.
 _RENAMED = {
@@ -86,10 +87,11 @@ def hard_sigmoid_of_keras_2(x: Any) -> Any:
     return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
-_ACTIVATIONS = {
-    "hard_sigmoid": keras.activations.serialize(hard_sigmoid_of_keras_2),
-    "softmax_v2": "softmax",
-}
+with without_tensorflow():
+    _ACTIVATIONS = {
+        "hard_sigmoid": keras.activations.serialize(hard_sigmoid_of_keras_2),
+        "softmax_v2": "softmax",
+    }
 
 
 def decoded(found: Config) -> Any:

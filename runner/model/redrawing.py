@@ -1,18 +1,14 @@
-"""Redraws a model's initial weights from another seed without rebuilding it.
-
-Only TensorFlow can do this: one traced function draws all weights from seeds that are arguments.
-"""
+"""Redraws a model's initial weights from another seed without rebuilding it."""
 
 from __future__ import annotations
 
 import copy
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from runner.config.experiment_config import ExperimentConfig
 from runner.model.building import build_model
@@ -22,7 +18,7 @@ from runner.model.keras_internals import (
     unseeded_streams,
     watching_new_variables,
 )
-from runner.model.seeding import SCHEMES
+from runner.model.seeding import WAYS, Pair
 
 # The function where Keras 3 gets the seed of an initializer or of a layer's random stream that
 # has none: from Python's generator, one for each in the order of their creation.
@@ -58,7 +54,8 @@ class RedrawnModel:
         made: list[tuple[Any, Any]] = []
         with watching_new_variables(lambda variable, made_by, *_: made.append((variable, made_by))):
             self.model = build_model(config)
-        self._scheme = SCHEMES[getattr(config.model, "seeding", "keras")]
+        self._seed = config.seed
+        self._scheme = WAYS[config.seeding]
         own = {id(variable) for variable in self.model.variables}
         self._random = [
             (variable, initializer)
@@ -81,35 +78,36 @@ class RedrawnModel:
         self._can_redraw = len(self._places) == len(taken)
         self._own_seeds = [int(i.seed) for _, i in self._random if not is_seeded(i)]
         self._own_seeds += [seed for _, seed in self._streams]
-        self._draw = tf.function(self._drawn, autograph=False)
+        traces = self._scheme.traceable and keras.backend.backend() == "tensorflow"
+        self._draw = _traced(self._drawn) if traces else self._drawn
 
     def redraw(self, seed: int) -> None:
         """Set the model's initial weights and random streams to those of another seed."""
-        if not self._can_redraw:
+        if seed == self._seed or not self._can_redraw:
             return
+        self._seed = seed
         last = max(self._places.values(), default=-1)
         sequence = list(itertools.islice(_seeds(seed), last + 1))
         drawn = [sequence[self._places[own]] for own in self._own_seeds]
-        self._draw(tf.constant(drawn, tf.int64, (len(drawn),)), self._pairs(seed))
+        self._draw(drawn, self._pairs(seed))
 
-    def _pairs(self, seed: int) -> tf.Tensor:
+    def _pairs(self, seed: int) -> list[Pair]:
         """Return the two seeds of each initializer's draw, in order."""
         pair_for = self._scheme.pairs(seed)
-        drawn = [pair_for(initializer.seed) for _, initializer in self._random]
-        return tf.constant(drawn, tf.int64, (len(drawn), 2))
+        return [pair_for(initializer.seed) for _, initializer in self._random]
 
-    def _drawn(self, seeds: tf.Tensor, pairs: tf.Tensor) -> None:
-        """Draw and assign every random variable; traced once for all seeds."""
-        given = iter(tf.unstack(seeds, len(self._own_seeds)))
-        one_by_one = iter(tf.unstack(pairs, len(self._random)))
+    def _drawn(self, seeds: Sequence[Any], pairs: Sequence[Any]) -> None:
+        """Draw and assign every random variable."""
+        given, one_by_one = iter(seeds), iter(pairs)
         with self._scheme.drawing(lambda _: next(one_by_one)):
             for variable, initializer in self._random:
                 fresh = copy.copy(initializer)
                 if not is_seeded(initializer):
-                    fresh.seed = _Given(next(given))
+                    own_seed = next(given)
+                    fresh.seed = own_seed if isinstance(own_seed, int) else _Given(own_seed)
                 variable.assign(fresh(tuple(variable.shape), dtype=variable.dtype))
         for state, _ in self._streams:
-            state.assign(tf.stack([next(given), 0]))
+            state.assign(keras.ops.stack([next(given), 0]))
 
     def difference(self, built: keras.Model) -> str | None:
         """Return the path of the first variable whose bits differ in another model, or ``None``."""
@@ -122,14 +120,31 @@ class RedrawnModel:
         return None
 
 
+def _traced(draw: Callable[[Sequence[Any], Sequence[Any]], None]) -> Callable[..., None]:
+    """Return a function of TensorFlow that draws all weights, traced once for all seeds."""
+    import tensorflow as tf
+
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
+    def drawn(seeds: Any, pairs: Any) -> None:
+        draw(tf.unstack(seeds), tf.unstack(pairs))
+
+    def called(seeds: Sequence[int], pairs: Sequence[Pair]) -> None:
+        drawn(
+            tf.constant(seeds, tf.int64, (len(seeds),)),
+            tf.constant(pairs, tf.int64, (len(pairs), 2)),
+        )
+
+    return called
+
+
 class _Given(keras.random.SeedGenerator):  # type: ignore[misc]
     """A seed whose value is known only when the graph runs."""
 
-    def __init__(self, seed: tf.Tensor) -> None:
+    def __init__(self, seed: Any) -> None:
         self._seed = seed
 
-    def next(self, ordered: bool = True) -> tf.Tensor:  # noqa: ARG002
-        return tf.stack([self._seed, 0])
+    def next(self, ordered: bool = True) -> Any:  # noqa: ARG002
+        return keras.ops.stack([self._seed, 0])
 
 
 def _bits(variable: keras.Variable) -> tuple[str, tuple[int, ...], bytes]:
