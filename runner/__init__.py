@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runner.api import run, save_run
+    from runner.api import adopt_run, run, save_run
     from runner.errors import InputError, RunError, RunnerError
     from runner.plots.files import save_figure
     from runner.runs.locate import open_run, open_runs
@@ -24,6 +24,7 @@ __all__ = [
     "RunError",
     "RunnerError",
     "Runs",
+    "adopt_run",
     "assert_same",
     "capture_activations",
     "diff",
@@ -37,6 +38,7 @@ __all__ = [
 _MODULES = {
     "Activation": "showing.activations",
     "capture_activations": "showing.activations",
+    "adopt_run": "api",
     "run": "api",
     "save_run": "api",
     "InputError": "errors",

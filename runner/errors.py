@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
+
+# Keras says so in the line before its own message, which it prints in bold.
+_CALLING = re.compile(r"Exception encountered when calling \S+\.call\(\)\.")
+_COLOURS = re.compile(r"\x1b\[\d*m")
+
+_SUGGESTION = "did you mean '{}'?"
+_SUGGESTED = re.compile(re.escape(_SUGGESTION).replace(r"\{\}", "[^']*"))
 
 _LINE = 500
-_PROBLEMS = 20
+
+SHOWN = 20
+"""Number of problems of an error that are told; the others are counted and need no advice."""
 
 
 def is_text(value: str) -> bool:
@@ -66,9 +76,12 @@ class Problem:
 class RunnerError(Exception):
     """The base of every error that Runner raises on purpose."""
 
+    exit_code: ClassVar[int] = 1
+    """That of a command that ends with the error."""
+
 
 class InputError(RunnerError, ValueError):
-    """The request is invalid and was not carried out (exit code 2).
+    """The request is invalid and was not carried out.
 
     Its text has one line for each of the first problems, and their number if there are more.
 
@@ -78,9 +91,11 @@ class InputError(RunnerError, ValueError):
         All problems found, in the order in which they should be read.
     """
 
+    exit_code = 2
+
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
-        lines = [str(problem) for problem in self.problems[:_PROBLEMS]]
+        lines = [str(problem) for problem in self.problems[:SHOWN]]
         if more := len(self.problems) - len(lines):
             lines.append(f"and {more:,} more")
         super().__init__("\n".join(lines))
@@ -95,23 +110,35 @@ class InputError(RunnerError, ValueError):
 
 
 class DamagedError(InputError):
-    """A file of a run is missing, unreadable or invalid (exit code 2).
+    """A file of a run is missing, unreadable or invalid.
 
     When many runs are read, a run that raises this is skipped with a warning.
     """
 
 
 class RunError(RunnerError, RuntimeError):
-    """A run started but could not be completed (exit code 1)."""
+    """A run started but could not be completed."""
+
+
+class CallError(RunError):
+    """A model cannot be called on the probe."""
 
 
 class OutOfMemoryError(RunnerError, MemoryError):
-    """There is not enough memory for the request (exit code 3)."""
+    """There is not enough memory for the request."""
+
+    exit_code = 3
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its class name if it has none."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """Return the first line of an error's own message, or its class name if it has none."""
+    try:
+        text = str(error)
+    except Exception:  # of an error's own code
+        return type(error).__name__
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) > 1 and _CALLING.fullmatch(lines[0]):
+        lines = [_COLOURS.sub("", line) for line in lines[1:]]
     if not lines:
         return type(error).__name__
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
@@ -129,10 +156,20 @@ def suggest(word: str, choices: Iterable[str]) -> str:
         return ""
     # Prefer a close match of the same length: swapped letters are the most common typo.
     best = min(close, key=lambda choice: abs(len(choice) - len(folded)))
-    return f"did you mean '{by_folded[best]}'?"
+    return _SUGGESTION.format(by_folded[best])
 
 
-def some(names: list[str], most: int = 6) -> str:
+def unsuggested(advice: str) -> str:
+    """Return an advice without what `suggest` returned."""
+    return _SUGGESTED.sub("", advice).strip()
+
+
+def one_of(word: str, choices: Sequence[str]) -> str:
+    """Return a suggestion, or else some of the choices; an empty string if there are none."""
+    return suggest(word, choices) or (f"there are {some(choices)}" if choices else "")
+
+
+def some(names: Sequence[str], most: int = 6) -> str:
     """Return at most `most` names in one line, with the number of names left out."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from mmap import mmap
 from typing import Any, NamedTuple
 
+from runner.sizes import readable
 from runner.thrift import CompactReader
 
 UNCOMPRESSED, SNAPPY = 0, 1
@@ -26,6 +27,13 @@ PLAIN = 0
 MARK = b"PAR1"
 """The first and the last bytes of a file."""
 
+FOOTER_END = 8
+"""Number of bytes at the end of a file: the length of the footer, and `MARK`."""
+
+# Arrow takes about this many times the size of the footer in memory: it may take as much as the
+# whole file, or as this size of a footer.
+_TIMES, _FOOTER_BYTES = 20, 2**24
+
 _SCHEMA, _ROWS, _GROUPS = 2, 3, 4  # fields of the footer
 # By the kind of a page: the field of its header that describes the values.
 _HEADER_OF = {0: 5, 2: 7, 3: 8}
@@ -34,6 +42,10 @@ _COLUMN: dict[int, Any] = {3: {}}  # the metadata of a chunk
 _REPEATED = 2
 _BITS = {0: 1, 1: 32, 2: 64, 3: 96, 4: 32, 5: 64, 6: 32}  # by physical type; a text has a length
 _FIXED_LENGTH = 7
+
+
+class FooterError(ValueError):
+    """The footer of a file takes far more memory than the file."""
 
 
 @dataclass(frozen=True)
@@ -120,19 +132,45 @@ class ParquetLayout:
     chunks: list[Chunk]
 
 
-def read_layout(data: bytes | mmap) -> ParquetLayout:
-    """Return the layout of a Parquet file.
+def footer_start(end: bytes, size: int) -> int:
+    """Return the place of the footer in a Parquet file.
+
+    Parameters
+    ----------
+    end
+        The last `FOOTER_END` bytes of the file.
+    size
+        Size of the file in bytes.
 
     Raises
     ------
+    FooterError, ValueError
+        As from `read_layout`.
+    """
+    length = int.from_bytes(end[:4], "little")
+    if end[4:] != MARK or length + 12 > size:
+        raise ValueError("it does not end as a Parquet file does")
+    if length > (limit := max(_FOOTER_BYTES, size // _TIMES)):
+        raise FooterError(
+            f"{readable(length)} of {readable(size)} describe its columns and groups of "
+            f"rows, the limit is {readable(limit)}"
+        )
+    return size - FOOTER_END - length
+
+
+def read_layout(data: bytes | mmap) -> ParquetLayout:
+    """Return the layout of a Parquet file, to be read before Arrow opens the file.
+
+    Raises
+    ------
+    FooterError
+        If the footer would take far more memory than the file.
     ValueError
         If the footer is damaged.
     """
-    length = int.from_bytes(data[-8:-4], "little")
-    if data[-4:] != MARK or length + 12 > len(data):
-        raise ValueError("it does not end as a Parquet file does")
+    footer_start(data[-FOOTER_END:], len(data))
     rows, groups, leaves, chunks = -1, list[int](), list[Leaf](), list[Chunk]()
-    reader = CompactReader(data[-8 - length : -8], 0)
+    reader = CompactReader(footer_of(data), 0)
     try:
         for field, kind in reader.fields():
             if field == _SCHEMA:
@@ -151,25 +189,29 @@ def read_layout(data: bytes | mmap) -> ParquetLayout:
     return ParquetLayout(rows, groups, leaves, chunks)
 
 
-def around_groups(data: bytes) -> tuple[bytes, bytes]:
-    """Return what the footer of a file holds before its number of rows and after its groups.
+def footer_of(data: bytes | mmap) -> bytes:
+    """Return the footer of a file that is long enough to have one."""
+    length = int.from_bytes(data[-FOOTER_END:-4], "little")
+    return data[-FOOTER_END - length : -FOOTER_END]
+
+
+def offsets_of_groups(data: bytes) -> tuple[int, int]:
+    """Return where in the footer of a file the number of rows begins, and where the groups end.
 
     Parameters
     ----------
     data
         A file that is known to be valid.
     """
-    length = int.from_bytes(data[-8:-4], "little")
-    footer = data[-8 - length : -8]
-    reader = CompactReader(footer, 0)
-    before = end = 0
+    reader = CompactReader(footer_of(data), 0)
+    rows = end = 0
     for field, kind in reader.fields():
         if field == _ROWS:
-            before = end
+            rows = end
         reader.skip(kind)
-        if field == _GROUPS:
-            return footer[:before], footer[reader.at :]
         end = reader.at
+        if field == _GROUPS:
+            return rows, end
     raise ValueError("it holds no groups of rows")
 
 

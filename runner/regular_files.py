@@ -6,6 +6,7 @@ import os
 import re
 import stat
 import tempfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -26,6 +27,7 @@ _KINDS = {
     b"7z\xbc\xaf": "a 7z file",
     b"\xd0\xcf\x11\xe0": "an old Office file (an .xls?)",
     b"%PDF": "a PDF",
+    b"%!PS": "a PostScript file",
     b"\x89PNG": "a picture (PNG)",
     b"\xff\xd8\xff": "a picture (JPEG)",
     b"GIF8": "a picture (GIF)",
@@ -105,11 +107,15 @@ def written_file(path: str | Path, place: str) -> Path:
         size, which it takes long to read.
     """
     found = regular_file(path, place)
-    state = found.stat()
-    on_disk = 512 * state.st_blocks if hasattr(state, "st_blocks") else state.st_size
-    if state.st_size > _LARGE and _HOLES * on_disk < state.st_size:
+    if is_of_holes(found.stat()):
         raise InputError.of(place, f"'{path}' is a file of holes, almost nothing of it is written")
     return found
+
+
+def is_of_holes(state: os.stat_result) -> bool:
+    """Return whether a file is large, and almost nothing of it is written."""
+    on_disk = 512 * state.st_blocks if hasattr(state, "st_blocks") else state.st_size
+    return state.st_size > _LARGE and _HOLES * on_disk < state.st_size
 
 
 def folder(path: str | Path, place: str) -> Path:
@@ -123,7 +129,7 @@ def folder(path: str | Path, place: str) -> Path:
     Raises
     ------
     InputError
-        If there is no such folder; names the working directory.
+        If there is no such folder (names the working directory), or it holds files of the system.
     """
     try:
         there = Path(path).is_dir()
@@ -131,7 +137,27 @@ def folder(path: str | Path, place: str) -> Path:
         there = False
     if not there:
         raise InputError.of(place, f"no folder '{path}' (looked in {Path.cwd()})")
+    whole = Path(path).resolve()
+    if any(whole.is_relative_to(top) or top.is_relative_to(whole) for top in _OF_THE_SYSTEM):
+        message = f"'{path}' holds files of the system, such as those of /proc"
+        raise InputError.of(place, message, "name the folder of the data alone")
     return Path(path)
+
+
+def everything_below(folder: Path) -> Iterator[Path]:
+    """Yield all files and folders below a folder, in any order; links are not followed.
+
+    `Path.rglob` and `os.walk` fail for deep folders before Python 3.13.
+    """
+    waiting = [folder]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                found = [(Path(each.path), each.is_dir(follow_symlinks=False)) for each in entries]
+        except (FileNotFoundError, PermissionError):
+            continue
+        yield from (path for path, _ in found)
+        waiting += [path for path, is_folder in found if is_folder]
 
 
 def read_at_most(path: Path, limit: int, place: str) -> bytes:
@@ -169,9 +195,15 @@ def read_at_most(path: Path, limit: int, place: str) -> bytes:
     return content
 
 
-def binary_kind(path: Path) -> str | None:
-    """Return the kind of a binary file; ``None`` if it may be text, or its kind is unknown."""
-    start = _start(path, 4096)
+BINARY_START = 4096
+"""The number of a file's first bytes that show whether it is text."""
+
+
+def binary_kind(start: bytes) -> str | None:
+    """Return the kind of a binary file that begins with these bytes.
+
+    ``None`` if it may be text, or its kind is unknown.
+    """
     kind = kind_of_bytes(start)
     return kind if re.search(rb"[\0-\x08]", start) or not start[:4].isascii() else None
 
@@ -187,13 +219,19 @@ def kind_of_bytes(start: bytes) -> str | None:
         return "a TensorFlow Lite model"
     if start.startswith(b"PK\x03\x04") and b"[Content_Types].xml" in start[:64]:
         return "an Office file (an .xlsx?)"
+    if start.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "a web page (HTML)"
     return next((kind for magic, kind in _KINDS.items() if start.startswith(magic)), None)
 
 
 def begins(start: bytes) -> str:
     """Return a phrase that describes a file's first bytes: ``is a zip file``."""
     kind = kind_of_bytes(start)
-    return f"is {kind}" if kind else f"begins with {start[:8]!r}" if start else "is empty"
+    if not start:
+        return "is empty"
+    text = start.decode("utf-8", "ignore").replace("\n", "").replace("\r", "").replace("\t", "")
+    plain = text.isprintable() and len(text.encode()) > len(start) // 2
+    return f"is {kind or ('a text file' if plain else 'of an unknown kind')}"  # not its bytes
 
 
 def _start(path: Path, count: int) -> bytes:

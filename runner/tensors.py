@@ -15,13 +15,45 @@ OnNan = Literal["keep", "warn", "fail"]
 Invariance = Literal["bitwise", "rounding", "none"]
 """The comparison of a sample's values with those in other batches."""
 
-FOLDERS: dict[Kind, str] = {
-    "activation": "activations",
-    "weight": "weights",
-    "pre_activation": "pre_activations",
-    "input": "inputs",
-    "gradient": "gradients",
+
+@dataclass(frozen=True)
+class KindFacts:
+    """What is known of a kind of tensors.
+
+    Attributes
+    ----------
+    folder
+        Folder of their tables in a run.
+    about
+        What they are, for the documentation.
+    lacking
+        Why a layer that was called has none, for the kinds that are not returned by every layer.
+    per_sample
+        Whether they have one row per sample.
+    """
+
+    folder: str
+    about: str
+    lacking: str = ""
+    per_sample: bool = True
+
+
+KINDS: dict[Kind, KindFacts] = {
+    "activation": KindFacts("activations", "outputs of layers"),
+    "weight": KindFacts("weights", "weights of layers", per_sample=False),
+    "pre_activation": KindFacts(
+        "pre_activations",
+        "inputs of activation functions",
+        "its output is not the result of an activation function",
+    ),
+    "input": KindFacts("inputs", "inputs of layers", "it was called without a tensor"),
+    "gradient": KindFacts(
+        "gradients",
+        "gradients of each sample's loss",
+        "no gradient: it runs inside a loop",
+    ),
 }
+PER_SAMPLE: frozenset[Kind] = frozenset(kind for kind, facts in KINDS.items() if facts.per_sample)
 
 
 @dataclass(frozen=True)
@@ -95,6 +127,16 @@ class TensorSpec:
         return unit_axis_of(self.axes, len(self.shape))
 
     @property
+    def position_axis(self) -> int | None:
+        """Index of the axis of `shape` along which the positions of a sequence lie, if it has one.
+
+        Without names of the axes, it is the other one of two.
+        """
+        if self.axes is None:
+            return 1 - self.unit_axis if len(self.shape) == 2 else None
+        return next((at for at, name in enumerate(self.axes) if name in _SEQUENCE), None)
+
+    @property
     def units(self) -> int:
         """Number of entries of the unit axis; 1 for a single number."""
         return self.shape[self.unit_axis] if self.shape else 1
@@ -106,8 +148,11 @@ class TensorSpec:
 
     @property
     def per_sample(self) -> bool:
-        """Whether the tensor has one row per sample (all but weights)."""
-        return self.kind != "weight"
+        """Whether the tensor has one row per sample."""
+        return KINDS[self.kind].per_sample
+
+
+_SEQUENCE = ("position", "time", "query")
 
 
 def unit_axis_of(axes: tuple[str, ...] | None, rank: int) -> int:

@@ -26,8 +26,8 @@ class Wire:
     place
         Its place among several tensors, which names a captured input without another name.
     derivation
-        How the tensor was computed, if it is neither a layer's output nor an input of the model
-        (see `runner.engines.engine.Engine`); ``None`` if unknown.
+        How the tensor was computed, if it is neither a layer's output that has a table nor an
+        input of the model (see `runner.engines.engine.Engine`); ``None`` if unknown.
     """
 
     argument: str

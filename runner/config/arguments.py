@@ -34,13 +34,14 @@ TYPES: dict[type, str] = {int: "an integer", float: "a number", bool: "true or f
 
 class _Rule(NamedTuple):
     type: type
-    admits: Callable[[float], bool]
+    admits: Callable[[Any], bool]
     range: str
 
 
 _COUNT = _Rule(int, lambda value: value >= 1, ">= 1")
 _POSITIVE = _Rule(float, lambda value: value > 0, "> 0")
 _SHARE = _Rule(float, lambda value: 0 <= value < 1, "in [0, 1)")
+_NAME = _Rule(str, bool, "a name")
 _NUMBER = _Rule(float, math.isfinite, "finite")  # floats whose default happens to be an integer
 
 COUNTS = (
@@ -55,9 +56,18 @@ _RULES = {
     **dict.fromkeys(COUNTS, _COUNT),
     **dict.fromkeys(("learning_rate", "initial_learning_rate"), _POSITIVE),
     **dict.fromkeys(("rate", "dropout", "recurrent_dropout"), _SHARE),
+    "name": _NAME,
     **dict.fromkeys(("max_value", "adam_lr_ratio", "min_delta"), _NUMBER),
     **dict.fromkeys(("seed", "patience", "cooldown"), _Rule(int, lambda value: value >= 0, ">= 0")),
 }
+
+# Arguments of layers whose integers are no sizes.
+_NO_SIZES = (
+    "seed", "salt", "vocabulary", "mask_token", "oov_token", "mask_value", "bin_boundaries",
+    "idf_weights", "scale", "offset", "fill_value", "max_value", "threshold",
+)  # fmt: skip
+# Largest values of others than any size: of this one, Keras makes a list.
+_LARGEST = {"num_oov_indices": 1_000_000}
 
 # Other types accepted for an argument whose default is this word.
 _INSTEAD = {"auto": bool, "epoch": int}
@@ -103,8 +113,12 @@ def argument_problems(
             yield Problem(join(place, name), f"{class_name} needs it, and it is not given")
     for name, value in arguments.items():
         below = join(place, name)
+        if namespace == "layers":
+            yield from size_problems(name, value, below)
         if signature is not None and name in signature.names:
             yield from _type_problems(name, value, signature.optional.get(name, ...), below)
+            if name == "bin_boundaries" and isinstance(value, list) and not _are_sorted(value):
+                yield Problem(below, "must be numbers in ascending order, without NaN")
         elif signature is not None and keras.complete:
             known = ", ".join(signature.names)
             advice = suggest(name, signature.names) or f"it takes {known or 'no arguments'}"
@@ -158,7 +172,7 @@ def _type_problems(name: str, value: Any, default: Any, place: str) -> Iterator[
     kind = expected_type(name, default)
     if kind is None or isinstance(value, Mapping) or (value is None and default is not ...):
         return
-    if isinstance(value, list):
+    if isinstance(value, list) and kind is not str:
         for position, item in enumerate(value if kind is int else ()):
             yield from _type_problems(name, item, default, f"{place}.{position}")
         return
@@ -168,6 +182,33 @@ def _type_problems(name: str, value: Any, default: Any, place: str) -> Iterator[
         yield Problem(place, f"expected {TYPES[kind]}, found {shown(value)}")
     elif rule is not None and value != default and not rule.admits(value):
         yield Problem(place, f"must be {rule.range}, found {shown(value)}")
+
+
+def size_problems(name: str, value: Any, place: str) -> Iterator[Problem]:
+    """Yield a problem for each integer in a layer's argument that is too large for a size.
+
+    TensorFlow computes most sizes with 32 bits, and larger ones wrap around or end the process.
+
+    Parameters
+    ----------
+    name, value
+        The argument.
+    place
+        Its key path.
+    """
+    if isinstance(value, list) and name not in _NO_SIZES:
+        for position, item in enumerate(value):
+            yield from size_problems(name, item, f"{place}.{position}")
+    elif isinstance(value, int) and not isinstance(value, bool):
+        largest = 2**63 - 1 if name in _NO_SIZES else _LARGEST.get(name, 2**31 - 1)
+        if abs(value) > largest:
+            message = f"an integer here is at most {largest:,}, found {value:,}"
+            yield Problem(place, message, "" if name in _NO_SIZES else "make the layer smaller")
+
+
+def _are_sorted(values: list[Any]) -> bool:
+    are_numbers = all(_has_type(value, float) and value == value for value in values)
+    return are_numbers and values == sorted(values)
 
 
 def _has_type(value: Any, kind: type) -> bool:

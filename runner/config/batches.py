@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from hydra.core.override_parser.types import Override, OverrideType
 
 from runner.config.combinations import combined, jobs_of
-from runner.config.experiment_config import CHEAP_KEYS
+from runner.config.sharing import is_cheap
 from runner.config.value_columns import written
+from runner.model.backend import default_backend, is_installed
 
 JOBS = "hydra.sweeper.jobs"
 """The key in which a worker receives the jobs of its batch."""
@@ -63,6 +64,23 @@ def batches_of(overrides: Sequence[Override]) -> list[Batch]:
     return [Batch(firsts[rest], jobs) for rest, jobs in found.items()]
 
 
+def drawing_backend(batches: Iterable[Batch]) -> str | None:
+    """Return the backend that draws the weights of a sweep over several backends, else ``None``.
+
+    It is TensorFlow if that is installed, otherwise the first of them.
+    """
+    chosen = [
+        word.partition("=")[2]
+        for batch in batches
+        for word in batch.overrides
+        if word.partition("=")[0] == "backend"
+    ]
+    backends = [default_backend()[0] if name == "null" else name for name in chosen]
+    if len({*backends}) < 2:
+        return None
+    return "tensorflow" if is_installed("tensorflow") else backends[0]
+
+
 def with_words(overrides: Iterable[str], words: Iterable[str]) -> tuple[str, ...]:
     """Return overrides in which words of the same keys are replaced."""
     given = {word.partition("=")[0]: word for word in words}
@@ -70,5 +88,8 @@ def with_words(overrides: Iterable[str], words: Iterable[str]) -> tuple[str, ...
 
 
 def _is_cheap(override: Override) -> bool:
-    plain = override.type is OverrideType.CHANGE and override.package is None
-    return plain and override.key_or_group in CHEAP_KEYS
+    key = override.key_or_group
+    # No file has the keys of an intervention: they are added.
+    added = override.type is OverrideType.FORCE_ADD and key.startswith("intervene.")
+    plain = (added or override.type is OverrideType.CHANGE) and override.package is None
+    return plain and is_cheap(key)

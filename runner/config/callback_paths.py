@@ -24,6 +24,9 @@ WRITTEN = frozenset((
 as bases of users' own callbacks.
 """
 
+_FILES = frozenset((FORMATTED, ("CSVLogger", "filename")))
+"""Those of them that are files, not folders."""
+
 WORDS = frozenset(("monitor", "mode", "separator", "save_freq", "update_freq"))
 """Arguments of Keras callbacks that are text but not paths. Any other text may be a path."""
 
@@ -90,6 +93,30 @@ def path_problems(class_name: str, arguments: Mapping[str, Any], place: str) -> 
         elif key not in WORDS:
             for below, text in _texts(value, join(place, key)):
                 yield from _outside(text, below)
+
+
+def shared_problems(paths: Mapping[tuple[str, str, str], str]) -> Iterator[Problem]:
+    """Yield a problem for each path of a callback that is, or is below, the file of another one.
+
+    Parameters
+    ----------
+    paths
+        Paths as declared, by the class of the callback, the argument and its key path.
+    """
+    files: dict[PurePosixPath, str] = {}
+    for (class_name, key, place), path in paths.items():
+        if (class_name, key) in _FILES:
+            file = PurePosixPath(path)
+            if file in files:
+                yield Problem(place, f"'{path}' is also the file of {files[file]}", "rename one")
+            files.setdefault(file, place)
+    for (class_name, key, place), path in paths.items():
+        inside = PurePosixPath(path)
+        above = inside.parents if (class_name, key) in _FILES else (inside, *inside.parents)
+        for folder in set(above) & files.keys():
+            yield Problem(
+                place, f"'{folder}' is a file, that of {files[folder]}, no folder", "rename one"
+            )
 
 
 def field_problems(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, ClassVar, Literal, TypedDict
 
 from pydantic import Field
 
 from runner.capture.reductions import MAX_SIZE, described, examples, is_reduction
-from runner.config.strict import Length, Strict, checked
+from runner.config.strict import RECORDED, Length, Strict, checked
 from runner.errors import Problem, suggest
-from runner.tensors import Kind, OnNan
+from runner.tensors import KINDS, Kind, OnNan
 
 
 def _reduction_problems(name: str) -> Iterator[Problem]:
@@ -26,16 +26,29 @@ def _reduction_problems(name: str) -> Iterator[Problem]:
 class CaptureConfig(Strict):
     """Which tensors are kept, and how."""
 
+    section_title = "What is kept"
+    examples: ClassVar[dict[str, str]] = {
+        "include": "experiment=digits_cnn capture.include=[conv*,class:Dense]",
+        "exclude": "capture.exclude=[output]",
+        "kinds": "capture.kinds=[activation,pre_activation]",
+        "reduce": "capture.reduce={conv_1:mean}",
+        "batch_size": "capture.batch_size=32",
+        "training": "capture.training=true",
+        "dtype": "capture.dtype=float16",
+        "max_bytes": "capture.max_bytes=1000000000",
+        "on_nan": "capture.on_nan=fail",
+    }
+
     include: list[str] = Field(default=["**"])
     """Patterns of the layers to keep: a path, a glob of paths (`*` stops at a slash, `**` does not)
     or a glob of classes (`class:Conv*`).
     """
     exclude: list[str] = Field(default=[])
     """Patterns of the layers to leave out."""
-    kinds: list[Kind] = Field(default=["activation", "weight"])
-    """Kinds of tensors to keep: outputs and weights of layers, inputs of activation functions,
-    inputs of the model, gradients of each sample's loss.
-    """
+    kinds: list[Kind] = Field(
+        default=["activation", "weight"],
+        description=f"Kinds of tensors to keep: {', '.join(one.about for one in KINDS.values())}.",
+    )
     reduce: dict[str, Annotated[str, checked(_reduction_problems)]] = Field(
         default={},
         description=f"""Reductions of activations before they are stored, by pattern: {described()}.
@@ -43,7 +56,7 @@ If several patterns match, the last one applies. On the command line a colon in 
 `\\:`.
 """,
     )
-    batch_size: Length = 240
+    batch_size: Annotated[Length, RECORDED] = 240
     """Number of samples in a batch. It is rounded up to a multiple of 48 if that is cheap and the
     samples do not depend on each other, so that all values are rounded alike. The record says for
     each tensor whether its values depend on the batch.

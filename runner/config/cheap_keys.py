@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ reference. No validator compares it with other fields.
 """
 
 
+@functools.cache
 def cheap_fields(config: type[BaseModel], above: str = "") -> dict[str, TypeAdapter[Any]]:
     """Return the key paths of all marked fields, each with the type of its values."""
     found: dict[str, TypeAdapter[Any]] = {}

@@ -13,6 +13,7 @@ from runner.config.grammar import quoted
 from runner.config.hydra_keys import ForbiddenError
 from runner.config.loading import Loader
 from runner.config.overrides import added_problems, parameter_problems, path_problems
+from runner.config.strict import UnknownKey
 from runner.errors import InputError, Problem
 
 
@@ -49,7 +50,7 @@ def _with_experiment(
     refused_by = [
         word for word in words if place.startswith(f"{word.partition('=')[0].replace('/', '.')}.")
     ]
-    if not refused_by or not problem.message.startswith("unknown key"):
+    if not refused_by or not isinstance(problem, UnknownKey):
         return problem
     written = loader.written(f"experiment/{name}")
     for part in place.split("."):

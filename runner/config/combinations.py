@@ -95,10 +95,10 @@ def _sweep_problems(override: Override) -> Iterator[Problem]:
         yield Problem(
             key, f"{text} has no single values: only an optimizer can choose from it", advice
         )
-    elif isinstance(value, RangeSweep) and not all(map(math.isfinite, _parts(value))):
-        yield Problem(key, f"{text} has no end", "give a number")
     elif isinstance(value, RangeSweep) and not value.step:
         yield Problem(key, f"{text} has a step of 0", "give another step, or leave it out")
+    elif isinstance(value, RangeSweep) and not math.isfinite(_steps(value)):
+        yield Problem(key, f"{text} has no end", "give a number")
     elif not _count(override):
         advice = "glob(...) chooses among the configs of a group"
         if isinstance(value, Glob) and override.config_loader is not None:
@@ -111,14 +111,20 @@ def _count(override: Override) -> int:
     """Return the number of values of an override, without listing a range."""
     value = override.value()
     if isinstance(value, RangeSweep):
-        start, stop, step = _parts(value)
-        return max(0, math.ceil(round((stop - start) / step, 9)))
+        return max(0, math.ceil(round(_steps(value), 9)))
     return sum(1 for _ in override.sweep_iterator()) if override.is_sweep_override() else 1
 
 
-def _parts(value: RangeSweep) -> tuple[float, float, float]:
-    """Return the start, the stop and the step of a range."""
-    return float(value.start or 0), float(value.stop or 0), float(value.step or 0)
+def _steps(value: RangeSweep) -> float:
+    """Return the length of a range in steps; infinite or NaN if it has no end."""
+    try:
+        ends = float(value.start or 0), float(value.stop or 0), float(value.step)
+    except OverflowError:  # an integer of hundreds of digits
+        return math.inf
+    if not all(map(math.isfinite, ends)):
+        return math.nan
+    start, stop, step = ends
+    return (stop - start) / step
 
 
 @contextlib.contextmanager

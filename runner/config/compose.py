@@ -22,13 +22,19 @@ from runner.config.composition import Composition, composition_of
 from runner.config.environment_values import with_seed_filled_in
 from runner.config.grammar import hydra_word, parsed_overrides
 from runner.config.hydra_arguments import parse_arguments
-from runner.config.hydra_keys import ForbiddenError, check_hydra_keys
+from runner.config.hydra_keys import ForbiddenError, check_hydra_keys, subdir_problems
 from runner.config.job_folder import check_not_secret
 from runner.config.loading import Loader, check_names
+from runner.config.precision import PRECISION_KEYS
 from runner.config.resolve import register_resolvers, resolved_value
 from runner.config.yaml_files import check_yaml_files
 from runner.errors import InputError, Problem
-from runner.local_paths import local_path
+from runner.store_urls import RunPlace, StoreUrl, runs_place
+
+_ADDING = re.compile(
+    rf"^(?=[\w./@-]+=\{{|({'|'.join(map(re.escape, PRECISION_KEYS))})=|intervene\.)"
+)
+"""The beginning of an override that may add keys."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Asked:
     is_sweep
         Whether the runs are a sweep, possibly of a single run.
     folder
-        Folder that the run or the sweep is published in.
+        Folder or URL that the run or the sweep is published in.
     folder_word
         Override that sets this folder explicitly.
     is_dry
@@ -51,15 +57,23 @@ class Asked:
         Hydra's configuration of the run; of a sweep, with the first of all values.
     loader
         Loader of the configuration.
+    overrides
+        Overrides of the command line, as typed.
     """
 
     jobs: Sequence[tuple[str, ...]]
     is_sweep: bool
-    folder: Path
+    folder: RunPlace
     folder_word: str
     is_dry: bool
     cfg: DictConfig
     loader: Loader
+    overrides: Sequence[str]
+
+    @property
+    def words(self) -> list[str]:
+        """The overrides, and that of the folder: every process must use the same one."""
+        return with_more(self.overrides, self.overrides, self.folder_word)
 
     def composition(self) -> Composition:
         """Return the experiment of a single run.
@@ -188,27 +202,37 @@ def validate(parsed: argparse.Namespace, run_id: str) -> Asked:
         )
     words = [str(each.input_line) for each in overrides if not each.is_hydra_override()]
     jobs = jobs_of(parsed_overrides(merging(words), loader.hydra_loader))
-    target = local_path(folder, place)
+    target = runs_place(folder, place)
     named = {override.key_or_group for override in overrides}
     in_files = loader.has_own_files and not named & {"hydra.sweep.subdir", "hydra.sweep", "hydra"}
     if multirun and in_files:
-        check_not_secret(_first_job(cfg), "hydra.sweep.subdir")
+        first = _first_job(cfg)
+        check_not_secret(first, "hydra.sweep.subdir")
+        if problems := dict.fromkeys(
+            subdir_problems(str(resolved_value(first, "hydra.sweep.subdir")))
+        ):
+            raise InputError(problems)
     if not named & {place, place.rpartition(".")[0], "hydra"}:
         _check_own_choice(loader, cfg, target, place)
     with read_write(cfg.hydra):
         cfg.hydra.mode = RunMode.MULTIRUN if multirun else RunMode.RUN
-        cfg.hydra.runtime.output_dir = str(target.absolute()).replace("${", r"\${")
-    return Asked(jobs, multirun, target, hydra_word(place, folder), bool(cfg.dry_run), cfg, loader)
+        shown = target if isinstance(target, StoreUrl) else target.absolute()
+        cfg.hydra.runtime.output_dir = str(shown).replace("${", r"\${")
+    word, dry = hydra_word(place, folder), bool(cfg.dry_run)
+    return Asked(jobs, multirun, target, word, dry, cfg, loader, parsed.overrides)
 
 
-def _check_own_choice(loader: Loader, cfg: DictConfig, folder: Path, place: str) -> None:
+def _check_own_choice(loader: Loader, cfg: DictConfig, folder: RunPlace, place: str) -> None:
     """Check that a folder that a file chooses is below the working directory, and no secret."""
     advice = f"choose it on the command line: {place}=..."
     if not str(folder).isprintable():  # a line break would end a comment in a batch script
         raise InputError.of(
             place, f"{str(folder)!r} holds characters that cannot be printed", advice
         )
-    if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(".")):
+    outside = isinstance(folder, StoreUrl) or not Path(os.path.realpath(folder)).is_relative_to(
+        os.path.realpath(".")
+    )
+    if outside:
         message = f"a file can only choose a folder below the working directory, found {folder}"
         raise InputError.of(place, message, advice)
     if loader.has_own_files:
@@ -227,12 +251,13 @@ def merging(words: Sequence[str]) -> list[str]:
     """Return overrides in which a mapping may add keys to an existing mapping.
 
     Hydra requires ``++`` for that (``capture.reduce={conv_1: mean}``), as for a key that does
-    not exist. `validate` has already refused keys that do not exist.
+    not exist. `validate` has already refused keys that do not exist, but for the keys of every
+    model, which its file need not have.
     """
-    return [re.sub(r"^(?=[\w./@-]+=\{)", "++", word) for word in words]
+    return [_ADDING.sub("++", word) for word in words]
 
 
-def compose_one(arguments: Sequence[str], run_id: str) -> tuple[Composition, Path]:
+def compose_one(arguments: Sequence[str], run_id: str) -> tuple[Composition, RunPlace]:
     """Compose one experiment without Hydra's command line, for the Python API.
 
     Returns
@@ -240,15 +265,29 @@ def compose_one(arguments: Sequence[str], run_id: str) -> tuple[Composition, Pat
     composition
         The experiment.
     folder
-        Folder that its run is published in.
+        Folder or URL that its run is published in.
 
     Raises
     ------
     InputError
         As in `validate`.
     """
-    asked = validate(parse_arguments(with_seed_filled_in(arguments)), run_id)
+    asked = asked_for(arguments, run_id)
     return asked.composition(), asked.folder
+
+
+def asked_for(arguments: Sequence[str], run_id: str) -> Asked:
+    """Compose and check what a command line asks for, as in `validate`."""
+    return validate(parse_arguments(with_seed_filled_in(arguments)), run_id)
+
+
+def with_more(arguments: Sequence[str], overrides: Sequence[str], *more: str) -> list[str]:
+    """Return a command line with more overrides, inserted after those that it has."""
+    words = list(arguments)
+    place = words.index(overrides[-1]) + 1 if overrides else len(words)
+    said = {word.partition("=")[0] for word in words if "${" not in word}
+    new = [word for word in more if word.partition("=")[0] not in said]
+    return [*words[:place], *new, *words[place:]]
 
 
 def _params(loader: Loader, cfg: DictConfig) -> list[Override]:

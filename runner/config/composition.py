@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import OmegaConfDumper
 
+from runner.config.environment_limits import written_places
 from runner.config.environment_values import EnvironmentValues
 from runner.config.experiment_config import ExperimentConfig, parse
 from runner.config.packaged import CONFIG_DIRECTORY
-from runner.config.recorded_keys import written_places
 from runner.config.resolve import (
     register_custom_resolvers,
     resolved,
     source_of,
     values_from_environment,
 )
+from runner.config.strict import UnknownKey
 from runner.errors import InputError, Problem
 from runner.file_names import CONFIG, HYDRA, OVERRIDES
 
@@ -125,7 +126,7 @@ def _experiment_of(cfg: DictConfig, variables: EnvironmentValues) -> ExperimentC
     except InputError as error:
         known = [f"{problem.place}." for problem in (*unresolved, *problems)]
         problems += [
-            Problem(_place(cfg, problem), problem.message, problem.advice)
+            replace(problem, place=_place(cfg, problem))
             for problem in error.problems
             if not any(place.startswith(f"{problem.place}.") for place in known)
         ]
@@ -136,7 +137,7 @@ def _experiment_of(cfg: DictConfig, variables: EnvironmentValues) -> ExperimentC
 
 def _place(cfg: DictConfig, problem: Problem) -> str:
     """Return the key to change: the source of the value, unless the key itself is unknown."""
-    if problem.message.startswith("unknown key"):
+    if isinstance(problem, UnknownKey):
         return problem.place
     return source_of(cfg, problem.place)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from runner.errors import InputError, RunnerError
+from runner.errors import InputError, Problem, RunnerError, unsuggested
 
 _PART = 10
 """Number of consecutive letters and digits of a value that count as a part of it."""
@@ -93,14 +93,17 @@ class EnvironmentValues:
         """Return an error with these values replaced in its message."""
         if not isinstance(error, InputError):
             return type(error)(self.scrubbed(str(error)))
-        return type(error)(
-            replace(
-                problem,
-                place=self.scrubbed(problem.place),
-                message=self.scrubbed(problem.message),
-                advice=self.scrubbed(problem.advice),
-            )
-            for problem in error.problems
+        return type(error)(map(self._told, error.problems))
+
+    def _told(self, problem: Problem) -> Problem:
+        message = self.scrubbed(problem.message)
+        # What is similar to a value tells about it, and means nothing beside its replacement.
+        advice = problem.advice if message == problem.message else unsuggested(problem.advice)
+        return replace(
+            problem,
+            place=self.scrubbed(problem.place),
+            message=message,
+            advice=self.scrubbed(advice),
         )
 
 
@@ -136,11 +139,13 @@ def _without(text: str, value: str, label: str) -> str:
     Messages may quote, escape, wrap, join or truncate values, but keep the order of their
     letters and digits.
     """
-    wanted = "".join(letter for letter, _, _ in _letters(value))
+    marks = _letters(value)
+    wanted = "".join(letter for letter, _, _ in marks)
     if not wanted:
         return text.replace(value, label) if value.strip() else text
     if len(wanted) < _WHOLE:
         return re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", lambda _: label, text)
+    before, after = value[: marks[0][1]], value[marks[-1][2] :]
     found = _letters(text)
     letters = "".join(letter for letter, _, _ in found)
     size = min(len(wanted), _PART)
@@ -158,7 +163,7 @@ def _without(text: str, value: str, label: str) -> str:
             spans.append((found[place][1], found[place + max(lengths) - 1][2]))
         place += max(lengths, default=1)
     for begin, end in reversed(spans):
-        text = text[:begin] + label + text[end:]
+        text = text[:begin].removesuffix(before) + label + text[end:].removeprefix(after)
     return text
 
 

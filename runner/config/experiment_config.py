@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Self, Unpack
+from typing import Annotated, Any, ClassVar, Self, Unpack
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     Field,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -19,49 +20,41 @@ from pydantic import (
 
 from runner.config.arguments import TYPES, argument_problems, join, shown
 from runner.config.capture_config import CaptureConfig, CaptureOptions
-from runner.config.cheap_keys import CHEAP, cheap_fields
+from runner.config.cheap_keys import CHEAP
+from runner.config.declared_config import DeclaredModel
+from runner.config.effects_config import EffectsConfig, by_problems
 from runner.config.graph import printable
+from runner.config.intervene_config import Intervention, action_in, each_problems
 from runner.config.model_config import (
-    MODEL_KEYS,
-    ApplicationModel,
-    DeclaredModel,
+    MODEL_KINDS,
     FunctionModel,
-    LayerNode,
     ModelConfig,
-    ModelInput,
     NamedObject,
-    SavedModel,
 )
 from runner.config.probe_config import SOURCES, ProbeConfig
 from runner.config.references import ModuleName
-from runner.config.strict import Seed, Strict, checked, has_custom_modules, not_among, refuse
+from runner.config.seedings import Seeding
+from runner.config.strict import (
+    RECORDED,
+    Length,
+    Seed,
+    Strict,
+    UnknownKey,
+    checked,
+    classes_in,
+    has_custom_modules,
+    not_among,
+    refuse,
+)
+from runner.config.torch_losses import TORCH_LOSSES
 from runner.config.train_config import TrainConfig
 from runner.errors import InputError, Problem, suggest
+from runner.intervening.action import Action
+from runner.model.backend import ENGINES, backend_problems
+from runner.probe.source import ProbeSource
+from runner.run_names import run_name_problems
 from runner.table_formats import FORMATS
-
-__all__ = [
-    "ApplicationModel",
-    "CaptureConfig",
-    "DeclaredModel",
-    "ExperimentConfig",
-    "FunctionModel",
-    "LayerNode",
-    "ModelConfig",
-    "ModelInput",
-    "NamedObject",
-    "ProbeConfig",
-    "SavedModel",
-    "TrainConfig",
-    "parse",
-]
-
-
-def _run_name_problems(name: str) -> Iterator[Problem]:
-    unsafe = any(c in "/\\" or unicodedata.category(c) == "Cc" for c in name)
-    if unsafe or name.strip() in ("", ".", ".."):
-        yield Problem("", f"{name!r} cannot name a run", "use a plain name, without a path")
-    elif re.fullmatch(r"last(~\d+)?", name):
-        yield Problem("", f"'{name}' already means the latest run", "use another name")
+from runner.tensors import KINDS
 
 
 def _format_problems(name: str) -> Iterator[Problem]:
@@ -72,14 +65,22 @@ def _format_problems(name: str) -> Iterator[Problem]:
 # A function, since listing all formats loads them.
 _AMONG_FORMATS = Field(json_schema_extra=lambda schema: schema.update(enum=[*FORMATS]))
 
+_AMONG_BACKENDS = Field(json_schema_extra=lambda schema: schema.update(enum=[*ENGINES]))
+
 
 def _module_problems(name: str) -> Iterator[Problem]:
     if not all(part.isidentifier() for part in name.split(".")):
         yield Problem("", f"expected a module such as my_package.layers, found '{name}'")
 
 
+# YAML reads the name 0, as a layer of PyTorch may have, as a number.
+_Pattern = Annotated[str, BeforeValidator(lambda key: str(key) if type(key) is int else key)]
+
+
 def _of_keras(namespace: str) -> AfterValidator:
     def check(named: NamedObject, info: ValidationInfo) -> NamedObject:
+        if namespace == "losses" and named.class_name in TORCH_LOSSES:
+            return named
         custom = has_custom_modules(info)
         refuse(argument_problems(namespace, named.class_name, named.arguments, custom=custom))
         return named
@@ -90,9 +91,38 @@ def _of_keras(namespace: str) -> AfterValidator:
 class ExperimentConfig(Strict):
     """One experiment: a model, the probe that it is shown, and the tensors to keep."""
 
-    seed: Annotated[Seed, CHEAP] = 0
+    section_title = "An experiment"
+    examples: ClassVar[dict[str, str]] = {
+        "backend": "backend=tensorflow",
+        "drawn_by": "drawn_by=tensorflow",
+        "seed": "seed=1",
+        "name": "name=baseline",
+        "custom_modules": "custom_modules=[my_package.layers]",
+        "model": "model=iris_mlp probe=iris",
+        "probe": "probe=random",
+        "loss": "loss=huber",
+        "optimizer": "optimizer=sgd",
+        "capture": "capture.include=[hidden]",
+        "intervene": "intervene.hidden.units=[0,3] intervene.hidden.set=0",
+        "effects": "intervene.hidden.set=0 effects.by=[sample]",
+        "format": "format=csv",
+        "train": "train=fit",
+        "parts": "parts=4 hydra/launcher=joblib",
+        "extra": "+extra.batch=3 +extra.note=trial",
+        "dry_run": "dry_run=true",
+    }
+
+    backend: Annotated[str, checked(backend_problems), _AMONG_BACKENDS] | None = None
+    """Framework that Keras computes with: `tensorflow`, `jax` or `torch`; `null`: the one that
+    Keras is set to, by `KERAS_BACKEND` or its own settings, else TensorFlow.
+    """
+    drawn_by: Annotated[str, checked(backend_problems), _AMONG_BACKENDS] | None = None
+    """Backend that draws the initial weights, each of which draws others from one seed; `null`: the
+    run's own, and in a sweep over backends TensorFlow if it is installed, else the first of them.
+    """
+    seed: Annotated[Seed, CHEAP, RECORDED] = 0
     """Seed of the initial weights, dropout and shuffling."""
-    name: Annotated[Annotated[str, checked(_run_name_problems)] | None, CHEAP] = None
+    name: Annotated[Annotated[str, checked(run_name_problems)] | None, CHEAP] = None
     """Name of the run, accepted wherever a run is named."""
     custom_modules: list[Annotated[ModuleName, checked(_module_problems)]] = Field(default=[])
     """Python modules that register layers of your own. Naming one runs its code."""
@@ -101,23 +131,41 @@ class ExperimentConfig(Strict):
     probe: ProbeConfig
     """The inputs shown to the model."""
     loss: Annotated[NamedObject, _of_keras("losses")] | None = None
-    """A loss of Keras and its arguments, or `null`."""
+    """A loss of Keras and its arguments, or `null`; for gradients of a module of PyTorch, a loss of
+    `torch.nn`.
+    """
     optimizer: Annotated[NamedObject, _of_keras("optimizers")] | None = None
     """An optimizer of Keras and its arguments, or `null`."""
     capture: CaptureConfig = CaptureConfig()
     """Which tensors are kept, and how."""
+    intervene: Annotated[dict[_Pattern, Intervention], RECORDED] = Field(default={})
+    """What is done to the outputs of layers, by pattern, while the model runs: the tables hold the
+    values after it. If several patterns match, all apply, in their order. A pattern with characters
+    other than letters, digits and `_` is typed in a mapping: `'intervene={block/*: {scale: 0}}'`.
+    """
+    effects: EffectsConfig = EffectsConfig()
+    """Further effects of interventions that are measured."""
     format: Annotated[str, checked(_format_problems), _AMONG_FORMATS] = "parquet"
     """File format of the tables: `csv_bom` is CSV with the byte-order mark that Excel needs to read
-    Korean, `xlsx` is Parquet with an additional workbook for Excel.
+    Korean, `xlsx` is Parquet with an additional workbook for Excel, `none` keeps no values.
     """
     train: TrainConfig | None = None
     """Training of the model; `null`: no training."""
+    parts: Length = 1
+    """Number of parts into which the samples are divided: the workers of `hydra/launcher` make the
+    parts, which are then joined into one run.
+    """
     extra: dict[str, Any] = Field(default={})
     """Keys of your own: values that other keys refer to (`${extra.width}`), or notes for the
     record. Runner itself does not read them.
     """
     dry_run: bool = False
     """Only print the tables that would be written and their sizes."""
+
+    @property
+    def seeding(self) -> Seeding:
+        """How the initial weights are drawn: only a declared model has a choice."""
+        return self.model.seeding if isinstance(self.model, DeclaredModel) else "keras"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -126,6 +174,22 @@ class ExperimentConfig(Strict):
 
     def _problems(self) -> Iterator[Problem]:
         """Yield a problem for each object that training or gradients need and that is null."""
+        if self.train is not None and self.model.quantize is not None:
+            yield Problem("model.quantize", "a quantized model is not trained", "set train=none")
+        if self.train is not None and self.intervene:
+            message = "there are no interventions in a training"
+            yield Problem("intervene", message, "set train=none, or leave it out")
+        if self.train is not None and not FORMATS[self.format].keeps_values:
+            message = f"{self.format} keeps no values, which the steps of a training are"
+            yield Problem("format", message, "choose another one, or set train=none")
+        yield from each_problems(self.intervene)
+        yield from by_problems(self.effects, self.intervene)
+        loss = self.loss.class_name if self.loss is not None else None
+        if loss in TORCH_LOSSES and not isinstance(self.model, FunctionModel):
+            message = f"{loss} is a loss of PyTorch, and this model is none of its modules"
+            yield Problem("loss.class_name", message, "name a loss of Keras, such as loss=mse")
+        if self.parts > 1:
+            yield from self._problems_of_parts()
         why = "training needs one" if self.train is not None else ""
         if "gradient" in self.capture.kinds:
             why = why or "the gradients in capture.kinds need one"
@@ -134,9 +198,24 @@ class ExperimentConfig(Strict):
                 default = "mse" if name == "loss" else "adam"
                 yield Problem(name, f"{why}, and it is null", f"set {name}={default}")
 
-
-CHEAP_KEYS = cheap_fields(ExperimentConfig)
-"""The keys that are marked as cheap, with the types of their values."""
+    def _problems_of_parts(self) -> Iterator[Problem]:
+        """Yield a problem for each key that needs all samples of a run at once."""
+        whole = "leave out parts"
+        if self.capture.training:
+            message = "in training, the values of a sample depend on those before it"
+            yield Problem("parts", message, "set capture.training=false, or leave out parts")
+        if self.intervene:
+            yield Problem("parts", "there are no interventions in a run made in parts", whole)
+        if not FORMATS[self.format].keeps_values:
+            yield Problem("parts", f"there are no values with format={self.format}", whole)
+        if FORMATS[self.format].has_workbook:
+            message = f"a workbook of {self.format} holds all samples"
+            yield Problem("parts", message, "set format=parquet, or leave out parts")
+        if self.train is not None and not self.train.schedule.only_last:
+            message = "only the trained model is captured in parts"
+            yield Problem("parts", message, "leave out train.capture_at and train.every, or parts")
+        if not any(KINDS[kind].per_sample for kind in self.capture.kinds):
+            yield Problem("parts", "no tensor with a row per sample is captured", whole)
 
 
 def parse(config: Mapping[str, Any]) -> ExperimentConfig:
@@ -174,15 +253,49 @@ def parse_capture(**options: Unpack[CaptureOptions]) -> CaptureConfig:
             given[name] = [value] if isinstance(value, str) else list(value)
     if "reduce" in given:
         given["reduce"] = dict(given["reduce"] or {})
+    config = {"capture": given}
     try:
         return CaptureConfig.model_validate(given)
     except ValidationError as error:
         problems = (
             replace(problem, place=problem.place.removeprefix("capture."))
             for each in error.errors()
-            for problem in _explained({**each, "loc": ("capture", *each["loc"])}, given)
+            for problem in _explained({**each, "loc": ("capture", *each["loc"])}, config)
         )
         raise InputError(dict.fromkeys(problems)) from error
+
+
+def parse_interventions(intervene: Mapping[str, Any] | None) -> dict[str, Intervention]:
+    """Return the interventions given in Python as a mapping like that of the configuration.
+
+    Arrays may stand for lists.
+
+    Raises
+    ------
+    InputError
+        With all problems found.
+    """
+    plain = _without_arrays(dict(intervene or {}))
+    config = {"intervene": plain}
+    try:
+        found = TypeAdapter(dict[_Pattern, Intervention]).validate_python(plain)
+    except ValidationError as error:
+        problems = (
+            problem
+            for each in error.errors()
+            for problem in _explained({**each, "loc": ("intervene", *each["loc"])}, config)
+        )
+        raise InputError(dict.fromkeys(problems)) from error
+    refuse(each_problems(found))
+    return found
+
+
+def _without_arrays(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_arrays(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple, range)):
+        return [_without_arrays(one) for one in value]
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def check_name(name: str | None) -> None:
@@ -194,7 +307,7 @@ def check_name(name: str | None) -> None:
         If it cannot.
     """
     if name is not None:
-        refuse(replace(problem, place="name") for problem in _run_name_problems(name))
+        refuse(replace(problem, place="name") for problem in run_name_problems(name))
 
 
 def _explained(error: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Problem]:
@@ -205,7 +318,7 @@ def _explained(error: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[
     cause = context.get("error")
     if isinstance(cause, InputError):
         for problem in cause.problems:
-            yield Problem(join(place, problem.place), problem.message, problem.advice)
+            yield replace(problem, place=join(place, problem.place))
     elif kind == "extra_forbidden":
         keys = _keys_beside(location, config)
         advice = suggest(str(location[-1]), keys) or f"keys are {', '.join(keys)}"
@@ -213,7 +326,7 @@ def _explained(error: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[
             advice += f"; put a key of your own below extra: extra.{place}"
         if location == ("experiment",):
             advice = "begin the experiment's file with the line: # @package _global_"
-        yield Problem(place, "unknown key", advice)
+        yield UnknownKey(place, advice=advice)
     elif kind == "missing":
         yield Problem(place, "required, and not given", f"set {place}=...")
     elif kind.startswith("union_tag"):
@@ -256,26 +369,26 @@ def _place(location: tuple[Any, ...]) -> str:
 
 def _keys_beside(location: tuple[Any, ...], config: Mapping[str, Any]) -> list[str]:
     """Return the valid keys at the location of an unknown key."""
-    known: type[BaseModel] = ModelInput
-    if len(location) == 1:
-        known = ExperimentConfig
-    elif location[0] == "capture":
-        known = CaptureConfig
-    elif location[:2] == ("model", "path"):
-        known = SavedModel
-    elif location[:2] == ("model", "function"):
-        known = FunctionModel
-    elif location[0] == "probe":
-        known = SOURCES[config["probe"]["source"]]
-    elif location[:2] == ("train", "data") and len(location) > 2:
-        known = SOURCES[config["train"]["data"]["source"]]
-    elif location[0] == "train":
-        known = TrainConfig
+    known: type[BaseModel] = ExperimentConfig
+    value: Any = config
+    above = iter(location[:-1])
+    for part in above:
+        value, within = value[part], set(classes_in(known.model_fields[part].annotation))
+        if within & {dict, list}:
+            value = value[next(above)]
+        if ProbeSource in within:
+            known = SOURCES[value["source"]]
+        elif Action in within:
+            known = action_in(value)
+        elif known is ExperimentConfig and part == "model":
+            known = MODEL_KINDS[next(above)]
+        else:
+            [known] = [each for each in within if issubclass(each, Strict)]
     return list(known.model_fields)
 
 
 def _no_model(found: Any) -> Problem:
     if not isinstance(found, Mapping):
         return Problem("model", f"expected a mapping, found {shown(found)}")
-    advice = next(filter(None, (suggest(str(key), MODEL_KEYS) for key in found)), "")
-    return Problem("model", f"expected one of the keys {', '.join(MODEL_KEYS)}", advice)
+    advice = next(filter(None, (suggest(str(key), MODEL_KINDS) for key in found)), "")
+    return Problem("model", f"expected one of the keys {', '.join(MODEL_KINDS)}", advice)

@@ -48,6 +48,8 @@ def parsed_overrides(words: Sequence[str], loader: ConfigLoader | None = None) -
         try:
             override = parser.parse_override(word)
             override.config_loader = loader
+            if not override.key_or_group:
+                problems.append(Problem(word, "has no key", "type key=value"))
             overrides.append(override)
         except (HydraException, ValueError) as error:  # a number of too many digits
             problems.append(_unreadable(word, error))
@@ -65,7 +67,9 @@ def _unreadable(word: str, error: Exception) -> Problem:
         why = str(error).splitlines()[1:2]
         return Problem(key.lstrip("~+"), f"Hydra cannot read {value}", *why)
     advice = f"quote it twice: {quoted(key, value)}"
-    if re.fullmatch(r"\{.+:.+\}", value):
+    if key.lstrip("+").partition(".")[0] == "intervene" and not word.isascii():
+        advice = "write a pattern with letters outside ASCII in a file of --config-dir"
+    elif re.fullmatch(r"\{.+:.+\}", value):
         advice = r"write the keys of a mapping without quotes, and a colon in a key as \:"
     return Problem(key.lstrip("~+"), f"Hydra cannot read the value {value}", advice)
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from runner.config.resolve import resolved_value, short, values_from_environment
 from runner.errors import InputError
+from runner.store_urls import runs_place
 
 _REFERENCE = re.compile(r"\$\{(?:[^{}]|\$\{[^{}]*\})*\}")
 _SUBDIR = "hydra.sweep.subdir"
@@ -47,7 +48,7 @@ class JobFolder:
     Attributes
     ----------
     above
-        Folder of the sweep.
+        Folder or URL of the sweep.
     """
 
     def __init__(self, cfg: DictConfig) -> None:
@@ -58,7 +59,8 @@ class JobFolder:
             f"{_SUBDIR}.".startswith(f"{str(word).lstrip('+').partition('=')[0]}.")
             for word in typed
         )
-        self.above = Path(str(cfg.hydra.sweep.dir)).absolute()
+        above = runs_place(str(cfg.hydra.sweep.dir), "hydra.sweep.dir")
+        self.above = above.absolute() if isinstance(above, Path) else above
 
     def name(self, number: int, dirname: str, values: Mapping[str, Any]) -> str:
         """Return the name of a job's folder.

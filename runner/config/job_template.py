@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
 from typing import Any
 
 from hydra._internal.config_loader_impl import get_overrides_dirname
@@ -17,13 +18,14 @@ from runner.config.batches import with_words
 from runner.config.cheap_keys import changed, without
 from runner.config.choices import own_part
 from runner.config.composition import Composition, composition_of, to_yaml
-from runner.config.experiment_config import CHEAP_KEYS
 from runner.config.grammar import INTEGER, parsed_overrides
 from runner.config.hydra_keys import subdir_problems
 from runner.config.job_folder import JobFolder
 from runner.config.resolve import resolved, values_from_environment
-from runner.errors import InputError
+from runner.config.sharing import CHEAP_KEYS
+from runner.errors import InputError, Problem
 from runner.file_names import CONFIG, HYDRA, OVERRIDES
+from runner.store_urls import RunPlace
 
 _CHANGING_NODES = ("job", "overrides", "runtime")
 
@@ -31,9 +33,10 @@ _CHANGING_NODES = ("job", "overrides", "runtime")
 class JobTemplate:
     """The configuration of a batch, with number and cheap values changed for each job.
 
-    A job is composed from the first one, without OmegaConf, once it is known that its cheap
-    values change nothing else: that no other value refers to them, and that a job with other
-    values of these keys, composed in full, was equal in everything else.
+    A job is composed from the first one, without OmegaConf, once it is known that its values of
+    `CHEAP_KEYS` change nothing else: that no other value refers to them, and that a job with
+    other values of these keys, composed in full, was equal in everything else. A job with other
+    values of an intervention is composed in full, since they are validated together.
 
     Parameters
     ----------
@@ -65,7 +68,7 @@ class JobTemplate:
         words
             Its overrides of cheap keys.
         """
-        self._values = {word.partition("=")[0]: _value_of(word) for word in words}
+        self._values = {_key_of(word): _value_of(word) for word in words}
         for key, value in self._values.items():
             self._plain = changed(self._plain, key, value)
         node = self._plain["hydra"]
@@ -75,11 +78,11 @@ class JobTemplate:
         node["job"].update(num=number, id=str(number), override_dirname=dirname)
         try:
             subdir = self._folders.name(number, dirname, self._values)
-            self._misplaced = list(subdir_problems(subdir))
+            self._misplaced = list(subdir_problems(subdir)) or self._linked(subdir)
         except InputError as error:
             subdir, self._misplaced = "", list(error.problems)
         # Its failure is still published, in a folder named after the job's number.
-        self.folder = self._folders.above / (str(number) if self._misplaced else subdir)
+        self.folder: RunPlace = self._folders.above / (str(number) if self._misplaced else subdir)
         node["overrides"]["task"] = list(self.overrides)
         node["runtime"]["output_dir"] = str(self.folder)
 
@@ -101,7 +104,7 @@ class JobTemplate:
         if self._first is None:
             self._first, self._first_values = composition, self._values
         elif self._differ_alone(self._first, composition):
-            self._changeable |= self._changed()
+            self._changeable |= self._changed() & CHEAP_KEYS.keys()
         return composition
 
     def config(self) -> Mapping[str, Any]:
@@ -110,6 +113,18 @@ class JobTemplate:
             return values_from_environment(own_part(OmegaConf.create(self._plain))).config
         except (InputError, OmegaConfBaseException):
             return {}
+
+    def _linked(self, subdir: str) -> list[Problem]:
+        """Return a problem if a job's folder would be reached through a link in the sweep's."""
+        above = self._folders.above
+        if not isinstance(above, Path):
+            return []
+        between = list(PurePath(subdir).parents)[:-1]
+        return [
+            Problem("hydra.sweep.subdir", f"'{path}' is a link in the sweep's folder", "remove it")
+            for path in between
+            if (above / path).is_symlink()
+        ]
 
     def _changed(self) -> set[str]:
         """Return the keys whose values differ from those of the first job."""
@@ -133,10 +148,11 @@ class JobTemplate:
 
     def _derived(self, first: Composition) -> Composition | None:
         """Return the experiment made from that of the first job; ``None`` if it cannot be."""
-        if not self._changed() <= self._changeable:
+        if not (keys := self._changed()) <= self._changeable:
             return None
         experiment, plain, config = first.experiment, first.resolved, first.config
-        for key, value in self._values.items():
+        for key in keys:
+            value = self._values[key]
             try:
                 typed = CHEAP_KEYS[key].validate_python(value, strict=True)
             except ValidationError:
@@ -206,6 +222,10 @@ class _Files(Mapping[str, bytes]):
 
     def __len__(self) -> int:
         return len(self._made)
+
+
+def _key_of(word: str) -> str:
+    return word.partition("=")[0].lstrip("+")
 
 
 def _value_of(word: str) -> Any:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from runner.config.batches import JOBS
 from runner.config.composition import Composition
-from runner.config.grammar import parsed_overrides
+from runner.config.grammar import hydra_word, parsed_overrides
 from runner.config.job_template import JobTemplate
 from runner.config.value_columns import read
 from runner.errors import InputError, Problem
+from runner.store_urls import RunPlace
 
 _OWN_WORDS = "hydra.sweeper."
+
+SWEEP_FOLDER = "hydra.sweep.dir"
+"""The key of a sweep's folder."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Job:
     number
         Position in the sweep, from 0.
     folder
-        Folder that the run is published in.
+        Folder or URL that the run is published in.
     overrides
         Overrides of the command line for this run.
     composition
@@ -38,7 +41,7 @@ class Job:
     """
 
     number: int
-    folder: Path
+    folder: RunPlace
     overrides: tuple[str, ...]
     composition: Composition | InputError
     config: Mapping[str, Any]
@@ -58,12 +61,15 @@ class Task:
         Number of jobs.
     jobs
         The jobs, each composed when the iterator reaches it.
+    in_parts
+        Whether they are parts of one run, whose numbers are those of the jobs.
     """
 
     run_id: str
     sweep_id: str
     count: int
     jobs: Iterator[Job]
+    in_parts: bool = False
 
 
 def task_of(own: DictConfig, hydra: DictConfig) -> Task:
@@ -80,14 +86,21 @@ def task_of(own: DictConfig, hydra: DictConfig) -> Task:
     node = plain["hydra"]
     given = node["sweeper"]
     node["sweeper"] = {"_target_": given["_target_"]}
+    if plain.get("drawn_by") is None and given.get("drawn_by") is not None:
+        plain["drawn_by"] = given["drawn_by"]
     words = [word for word in node["overrides"]["hydra"] if not word.startswith(_OWN_WORDS)]
+    if (store := given.get("store")) is not None:  # Hydra itself has a local folder instead
+        node["sweep"]["dir"] = store
+        words = [word for word in words if not word.startswith(f"{SWEEP_FOLDER}=")]
+        words.append(hydra_word(SWEEP_FOLDER, store))
     node["overrides"]["hydra"] = words
     refusal = InputError.of(*given["problem"]) if "problem" in given else None
     run_id, sweep_id = (
         str(OmegaConf.select(hydra, f"hydra.sweeper.{key}_id")) for key in ("run", "sweep")
     )
     words_of_jobs = read(given["jobs"])
-    return Task(run_id, sweep_id, len(words_of_jobs), _jobs(plain, words_of_jobs, refusal))
+    jobs, in_parts = _jobs(plain, words_of_jobs, refusal), given.get("parts") is not None
+    return Task(run_id, sweep_id, len(words_of_jobs), jobs, in_parts)
 
 
 def _jobs(

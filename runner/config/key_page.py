@@ -8,10 +8,19 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from runner.actions.noise import NoiseConfig
+from runner.config.capture_config import CaptureConfig
+from runner.config.declared_config import LayerNode, ModelInput
+from runner.config.effects_config import EffectsConfig
 from runner.config.experiment_config import ExperimentConfig
-from runner.config.key_examples import EXAMPLES
+from runner.config.intervene_config import ACTIONS
+from runner.config.model_config import MODEL_KINDS, NamedObject
 from runner.config.packaged import CONFIG_DIRECTORY
+from runner.config.precision import Precision
 from runner.config.probe_config import SOURCES
+from runner.config.strict import Strict
+from runner.config.train_config import TrainConfig
+from runner.intervening.action import Action
 from runner.probe.source import ProbeSource
 from runner.table_formats import FORMATS
 
@@ -21,7 +30,8 @@ _HEAD = """\
 This page lists every key with its type, default value, description and an example. On the command
 line a key is set by its path, `capture.batch_size=32`. Put a `+` before a key that the chosen file
 does not have, and quote values with brackets for the shell. In a file a key is nested in its
-section. The first example of a table makes the choice that the other examples belong to.
+section. If an example is refused alone, type the first example of its table before it, which makes
+the choice that it needs.
 
 The path of a `file` or `folder` is absolute, or relative to the folder in which Runner is started.
 All missing files are reported together, before anything is built. A resumed sweep repeats a run if
@@ -38,34 +48,56 @@ defaults are `model=tutorial probe=tutorial loss=mse optimizer=adam capture=all 
 train=none`.
 """
 
-_MODELS = """\
+*_FIRST, _LAST = MODEL_KINDS
+_MODELS = f"""\
 ## Models
 
-The kind of a model follows from which of `layers`, `path`, `class_name` and `function` it has.
+The kind of a model follows from which of `{"`, `".join(_FIRST)}` and `{_LAST}` it has.
 """
 _PROBES = """\
 ## Probes
 
-`probe.source` is the kind of the probe: `probe=csv` sets it. With `probe.allow_nan=true` NaN and
-infinite inputs are shown to the model; otherwise they are refused.
+`probe.source` is the kind of the probe: `probe=csv` sets it.
 """
-_EACH_PROBE = ("source", *ProbeSource.model_fields)
+_INTERVENTIONS = """\
+## Interventions
 
-# Title and key path of each class, in the order of the page.
-_SECTIONS = {
-    "ExperimentConfig": ("## An experiment", ""),
-    "DeclaredModel": ("### Declared layer by layer", "model."),
-    "LayerNode": ("### A layer", "model.layers.NAME."),
-    "ModelInput": ("### An input", "model.inputs.NAME."),
-    "SavedModel": ("### From a file", "model."),
-    "ApplicationModel": ("### Of keras.applications", "model."),
-    "FunctionModel": ("### From Python code", "model."),
-    **{source.__name__: (f"### {name}", "probe.") for name, source in SOURCES.items()},
-    "CaptureConfig": ("## What is kept", "capture."),
-    "TrainConfig": ("## Training", "train."),
-    "NamedObject": ("## An object of Keras", ""),
+`intervene` maps patterns of layers to what is done to their outputs: one of the actions below.
+"""
+_BASES: tuple[type[Strict], ...] = (Precision, ProbeSource, Action)
+"""Parts whose keys others have too; these are on the page once."""
+
+_DECLARED, *_OTHERS = MODEL_KINDS.values()
+SECTIONS: dict[type[Strict], str] = {
+    ExperimentConfig: "",
+    Precision: "model.",
+    _DECLARED: "model.",
+    LayerNode: "model.layers.NAME.",
+    ModelInput: "model.inputs.NAME.",
+    **dict.fromkeys(_OTHERS, "model."),
+    ProbeSource: "probe.",
+    **dict.fromkeys(SOURCES.values(), "probe."),
+    CaptureConfig: "capture.",
+    Action: "intervene.PATTERN.",
+    **dict.fromkeys(ACTIONS.values(), "intervene.PATTERN."),
+    NoiseConfig: "intervene.PATTERN.noise.",
+    EffectsConfig: "effects.",
+    TrainConfig: "train.",
+    NamedObject: "",
 }
-_BEFORE = {"DeclaredModel": _MODELS, next(iter(SOURCES.values())).__name__: _PROBES}
+"""The parts of the configuration in the order of the page, with the paths of their keys."""
+_NAMED = {part.__name__: part for part in SECTIONS}
+_BEFORE: dict[type[Strict], str] = {
+    Precision: _MODELS,
+    ProbeSource: _PROBES,
+    Action: _INTERVENTIONS,
+}
+_UNIONS = {
+    "model.": "[a model](#models)",
+    "probe.": "[a probe](#probes)",
+    "intervene.PATTERN.": "[an intervention](#interventions)",
+}
+"""Paths of the keys of parts of which there are several kinds, with the words for one of them."""
 _TYPES = {
     "integer": "integer",
     "number": "number",
@@ -85,10 +117,11 @@ def reference_page() -> str:
     """
     whole = ExperimentConfig.model_json_schema()
     parts: dict[str, Any] = {**whole.pop("$defs"), "ExperimentConfig": whole}
+    parts |= {base.__name__: base.model_json_schema() for base in _BASES}
     for name in parts:
-        _SECTIONS[name]
+        _NAMED[name]
     return "\n".join(
-        [_HEAD, _choices(), *(line for name in _SECTIONS for line in _section(name, parts))]
+        [_HEAD, _choices(), *(line for part in SECTIONS for line in _section(part, parts))]
     )
 
 
@@ -113,22 +146,25 @@ def _choices() -> str:
     return "\n".join([*lines, ""])
 
 
-def _section(name: str, parts: Mapping[str, Any]) -> Iterator[str]:
-    title, path = _SECTIONS[name]
-    part = parts[name]
-    if name in _BEFORE:
-        yield _BEFORE[name]
-    yield f"{title}\n\n{_words(part['description']).replace('``', '`')}\n"
-    left_out = _EACH_PROBE if path == "probe." else ()
-    rows = {key: value for key, value in part["properties"].items() if key not in left_out}
+def _section(part: type[Strict], parts: Mapping[str, Any]) -> Iterator[str]:
+    path, schema = SECTIONS[part], parts[part.__name__]
+    if part in _BEFORE:
+        yield _BEFORE[part]
+    level = "###" if path.startswith(tuple(_UNIONS)) else "##"
+    yield f"{level} {part.section_name()}\n\n{_words(schema['description']).replace('``', '`')}\n"
+    above = [base for base in _BASES if issubclass(part, base) and part is not base]
+    left_out = {"source", *(key for base in above for key in base.model_fields)}
+    rows = {key: value for key, value in schema["properties"].items() if key not in left_out}
+    required = schema.get("required", ())
+    rows = dict(sorted(rows.items(), key=lambda row: row[0] not in required))
     if rows:
         yield "| key | type | default | description and example |\n|---|---|---|---|"
     for key, value in rows.items():
         default = "*required*"
-        if key not in part.get("required", ()):
+        if key not in required:
             default = "" if "$ref" in value else f"`{json.dumps(value.get('default'))}`"
         about = value.get("description") or parts[_referred(value)]["description"]
-        example = shlex.join(shlex.split(EXAMPLES[name][key]))
+        example = shlex.join(shlex.split(part.examples[key]))
         yield f"| `{path}{key}` | {_type(value)} | {default} | {_words(about)}<br>`{example}` |"
     yield ""
 
@@ -136,12 +172,10 @@ def _section(name: str, parts: Mapping[str, Any]) -> Iterator[str]:
 def _type(value: Mapping[str, Any]) -> str:
     """Return the type of a key in words."""
     if "$ref" in value:
-        name = _referred(value)
-        if _SECTIONS[name][1] == "probe.":
-            return "[a probe](#probes)"
-        if _SECTIONS[name][1] == "model.":
-            return "[a model](#models)"
-        title = _SECTIONS[name][0].lstrip("# ")
+        part = _NAMED[_referred(value)]
+        if SECTIONS[part] in _UNIONS:
+            return _UNIONS[SECTIONS[part]]
+        title = part.section_name()
         anchor = title.lower().replace(" ", "-")
         return f"[{title[0].lower()}{title[1:]}](#{anchor})"
     for union in ("anyOf", "oneOf"):

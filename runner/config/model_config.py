@@ -2,46 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import PurePath
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self, get_args
 
-from pydantic import Discriminator, Field, Tag, ValidationInfo, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from runner.config.arguments import argument_problems, join
-from runner.config.graph import CallArguments, LayerGraph, name_problems, or_else, printable
+from runner.config.arguments import argument_problems
+from runner.config.declared_config import DeclaredModel
+from runner.config.precision import Precision
 from runner.config.references import UNTYPED, InputFile
-from runner.config.seedings import Seeding
-from runner.config.strict import (
-    Dtype,
-    Function,
-    Length,
-    Open,
-    Strict,
-    expecting,
-    has_custom_modules,
-    refuse,
-)
-from runner.errors import Problem, suggest
-from runner.tensors import InputSpec
-
-_FILES = ("vocabulary",)
-"""Arguments of Keras's layers that are the content of a file, if they are a text: its path."""
-
-
-def _marked(value: Any) -> Any:
-    """Return the arguments of an object of Keras with the names of files marked as such."""
-    if isinstance(value, dict):
-        return {
-            key: InputFile(item) if key in _FILES and isinstance(item, str) else _marked(item)
-            for key, item in value.items()
-        }
-    return [_marked(item) for item in value] if isinstance(value, list) else value
+from runner.config.strict import Function, Open, Strict, refuse
+from runner.errors import Problem
 
 
 class NamedObject(Open):
     """An object of Keras: its class, with the arguments as further keys."""
+
+    section_title = "An object of Keras"
+    examples: ClassVar[dict[str, str]] = {
+        "class_name": "optimizer.class_name=SGD",
+    }
 
     class_name: str
     """Name of the class."""
@@ -52,185 +35,47 @@ class NamedObject(Open):
         return self.others
 
 
-class ModelInput(Strict):
-    """One input of a declared model."""
+@dataclass(frozen=True)
+class Runtime:
+    """A runtime that computes models in files of a format of its own.
 
-    shape: list[Length | None]
-    """Shape of one sample; `null` for an axis of any length."""
-    dtype: Dtype = "float32"
-    """Data type of the values."""
-
-
-class LayerNode(Open):
-    """One layer, or with `reuse` another call of a layer; its arguments are further keys."""
-
-    class_name: str | None = None
-    """A class of `keras.layers`, or of your own (`my_package>Scale`)."""
-    reuse: str | None = None
-    """A layer to call once more, with the same weights."""
-    inputs: Annotated[
-        str | list[str] | dict[str, Any] | None,
-        expecting("a layer's name, a list of names, or a mapping from argument to name"),
-    ] = None
-    """Inputs of the layer; `null`: the previous layer."""
-
-    @model_validator(mode="after")
-    def _mark(self) -> Self:
-        arguments = self.__pydantic_extra__ or {}
-        arguments.update(_marked(arguments))
-        return self
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """Arguments of the class; a value may be an object itself (``{class_name: ...}``)."""
-        return self.others
-
-
-class DeclaredModel(Open):
-    """A model declared layer by layer; further keys are its parameters."""
-
-    layers: dict[str, LayerNode]
-    """The layers by name, in order."""
-    input_shape: list[Length | None] | None = None
-    """Shape of the only input, without the sample axis."""
-    inputs: dict[str, ModelInput] | None = None
-    """Inputs by name, instead of `input_shape`."""
-    outputs: list[str] | None = None
-    """Layers whose outputs the model returns; `null`: the last layer."""
-    seeding: Seeding = "keras"
-    """How weights are drawn from the seed: as in Keras 3, or as with `tf.random.set_seed` before
-    Keras 3.
+    Attributes
+    ----------
+    format
+        The name of the format.
+    packages
+        Those that read and compute such a file, whose versions are part of a run's fingerprint.
     """
-    dtype: Dtype | None = None
-    """Data type or dtype policy of all layers (`mixed_bfloat16`); `null`: Keras's default."""
-    weights: InputFile | None = None
-    """A `.weights.h5` file to load."""
+
+    format: str
+    packages: tuple[str, ...]
 
     @property
-    def parameters(self) -> dict[str, Any]:
-        """Values that other keys refer to, such as ``hidden_units``."""
-        return self.others
+    def choice(self) -> str:
+        """The choice of the group ``model``, and the extra of Runner that installs it."""
+        return self.format.lower()
 
-    def input_specs(self) -> tuple[InputSpec, ...]:
-        """Return the model's inputs; an input declared only by its shape is named ``input``."""
-        if self.inputs is None:
-            return (InputSpec("input", tuple(self.input_shape or ())),)
-        return tuple(
-            InputSpec(name, tuple(given.shape), given.dtype) for name, given in self.inputs.items()
-        )
+    @property
+    def missing(self) -> str | None:
+        """The first of its packages that is not installed."""
+        return next((each for each in self.packages if not is_importable(each)), None)
 
-    def call_order(self) -> tuple[str, ...]:
-        """Return the layers in an order in which each one follows the layers that feed it."""
-        return self._graph.call_order()
 
-    def call_arguments(self, layer: str) -> CallArguments:
-        """Return the call arguments of a layer (see `runner.config.graph.LayerGraph.calls`)."""
-        return self._graph.calls[layer]
+def is_importable(package: str) -> bool:
+    """Return whether a package whose module has its name is installed."""
+    return find_spec(package.replace("-", "_")) is not None
 
-    def output_names(self) -> tuple[str, ...]:
-        """Return the names of the model's output tensors, by default that of the last layer."""
-        return self._graph.outputs
 
-    def index_limits(self) -> dict[str, tuple[str, int]]:
-        """Return the embedding and its number of entries for each input that indexes one."""
-        limits: dict[str, tuple[str, int]] = {}
-        inputs = {spec.name for spec in self.input_specs()}
-        for name, given in self._graph.calls.items():
-            owner = self.layers[name].reuse or name
-            layer = self.layers.get(owner)
-            if layer is None or layer.class_name != "Embedding" or not isinstance(given, str):
-                continue
-            count = layer.arguments.get("input_dim")
-            if given in inputs and isinstance(count, int):
-                found = limits.get(given, (owner, count))
-                limits[given] = min(found, (owner, count), key=lambda limit: limit[1])
-        return limits
+CONVERTED = {
+    ".tflite": Runtime("LiteRT", ("ai-edge-litert",)),
+    ".onnx": Runtime("ONNX", ("onnx", "onnxruntime")),
+}
+"""The runtimes of converted models, by the ends of the names of their files."""
 
-    @cached_property
-    def _graph(self) -> LayerGraph:
-        inputs = tuple(spec.name for spec in self.input_specs())
-        # With several inputs the first layer must say which it takes.
-        before: CallArguments = inputs[0] if len(inputs) == 1 else []
-        calls = {}
-        for name, node in self.layers.items():
-            calls[name] = before if node.inputs is None else node.inputs
-            before = name
-        outputs = [*self.layers][-1:] if self.outputs is None else self.outputs
-        return LayerGraph(inputs, calls, tuple(outputs))
-
-    @model_validator(mode="after")
-    def _check(self, info: ValidationInfo) -> Self:
-        refuse(self._problems(has_custom_modules(info)))
-        return self
-
-    def _problems(self, custom: bool) -> Iterator[Problem]:
-        if (self.inputs is None) == (self.input_shape is None):
-            found = "neither" if self.inputs is None else "both"
-            yield Problem("", f"expected input_shape or inputs, found {found}")
-        elif self.inputs == {}:
-            yield Problem("inputs", "expected at least one input, found none")
-        if not self.layers:
-            yield Problem("layers", "expected at least one layer, found none")
-            return
-        inputs = [("input", "input_shape")]
-        if self.inputs is not None:
-            inputs = [(name, f"inputs.{printable(name)}") for name in self.inputs]
-        yield from name_problems(inputs, list(self.layers))
-        for name, node in self.layers.items():
-            yield from self._node_problems(name, node, custom)
-        if not self.layers.keys() & {name for name, _ in inputs}:  # otherwise reported above
-            yield from or_else(self._graph.problems(), self._index_problems())
-
-    def _index_problems(self) -> Iterator[Problem]:
-        """Yield a problem for non-integer indices, which Keras would silently truncate."""
-        specs = {spec.name: spec for spec in self.input_specs()}
-        for name, (layer, _) in self.index_limits().items():
-            if not specs[name].dtype.startswith(("int", "uint")):
-                shape = ", ".join(str(axis or "null") for axis in specs[name].shape)
-                yield Problem(
-                    f"layers.{printable(layer)}",
-                    f"Embedding takes integers, its input '{name}' is {specs[name].dtype}",
-                    f"declare it: inputs: {{{name}: {{shape: [{shape}], dtype: int32}}}}",
-                )
-
-    def _node_problems(self, name: str, node: LayerNode, custom: bool) -> Iterator[Problem]:
-        place = f"layers.{printable(name)}"
-        if node.class_name is not None and node.reuse is not None:
-            yield Problem(place, "has both class_name and reuse", "keep one")
-        elif node.class_name is not None:
-            if "name" in node.arguments:
-                yield Problem(f"{place}.name", f"a layer's name is its key, '{name}'", "remove it")
-            yield from argument_problems(
-                "layers", node.class_name, node.arguments, place, custom=custom
-            )
-        elif node.reuse is None:
-            typed = ((key, suggest(key, ("class_name", "reuse"))) for key in node.arguments)
-            key, advice = next((hit for hit in typed if hit[1]), ("", "add class_name: ..."))
-            yield Problem(join(place, key), "expected class_name or reuse, found neither", advice)
-        else:
-            yield from self._reuse_problems(place, node.reuse, node.arguments)
-
-    def _reuse_problems(
-        self, place: str, reused: str, arguments: Mapping[str, Any]
-    ) -> Iterator[Problem]:
-        layers = [name for name, node in self.layers.items() if node.reuse is None]
-        if reused not in self.layers:
-            advice = suggest(reused, layers) or f"layers are {', '.join(layers)}"
-            yield Problem(f"{place}.reuse", f"layer '{reused}' is undefined", advice)
-        elif (original := self.layers[reused].reuse) is not None:
-            advice = f"reuse that layer: {original}"
-            yield Problem(f"{place}.reuse", f"'{reused}' is a reuse of '{original}'", advice)
-        for argument in arguments:
-            yield Problem(
-                f"{place}.{argument}",
-                f"a reused layer keeps its arguments, found '{argument}'",
-                f"set it on '{reused}'",
-            )
-
+CONVERTED_CHOICES = tuple(runtime.choice for runtime in CONVERTED.values())
+"""The choices of the group ``model`` for these formats."""
 
 _OTHER_FORMATS = {
-    ".tflite": "a LiteRT (TensorFlow Lite) model",
-    ".onnx": "an ONNX model",
     ".pb": "a TensorFlow graph",
     ".pt": "a PyTorch file",
     ".pth": "a PyTorch file",
@@ -248,22 +93,55 @@ def _format_problems(path: str) -> Iterator[Problem]:
         )
 
 
-class SavedModel(Strict):
-    """A model from a ``.keras`` file, or an ``.h5`` file of Keras 2 or 3."""
+def runtime_of(path: str | PurePath) -> Runtime | None:
+    """Return the runtime of a converted model's file, told by its name; ``None``: of no other."""
+    return CONVERTED.get(PurePath(path).suffix.lower())
+
+
+def is_converted(path: str) -> bool:
+    """Return whether a file is named like a model of another runtime: LiteRT or ONNX."""
+    return runtime_of(path) is not None
+
+
+class SavedModel(Precision):
+    """A model from a file: of Keras, or converted to LiteRT or ONNX."""
+
+    section_title = "From a file"
+    examples: ClassVar[dict[str, str]] = {
+        "path": "model=saved model.path=m.keras",
+        "weights": "model.weights=mine.weights.h5",
+    }
 
     path: InputFile
-    """The `.keras` file, or an `.h5` file of Keras 2 or 3."""
+    """The `.keras` file, an `.h5` file of Keras 2 or 3, or a `.tflite` or `.onnx` file."""
     weights: InputFile | None = None
     """A `.weights.h5` file to load into the model."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        refuse(_format_problems(self.path))
+        refuse([*_format_problems(self.path), *self._converted_problems()])
         return self
 
+    def _converted_problems(self) -> Iterator[Problem]:
+        """Yield a problem for each key that only models of Keras have."""
+        if is_converted(self.path):
+            for key in ("weights", "dtype", "quantize"):
+                if getattr(self, key) is not None:
+                    yield Problem(
+                        key,
+                        f"a {PurePath(self.path).suffix} file is used as it is",
+                        f"leave {key} out",
+                    )
 
-class ApplicationModel(NamedObject):
+
+class ApplicationModel(Precision, NamedObject):
     """A model of ``keras.applications``: its name, with the arguments as further keys."""
+
+    section_title = "Of keras.applications"
+    examples: ClassVar[dict[str, str]] = {
+        "class_name": "model=application model.class_name=MobileNetV2",
+        "weights": "model.weights=mine.weights.h5",
+    }
 
     weights: InputFile | None = None
     """A weights file; `null`: weights drawn from the seed. Nothing is downloaded."""
@@ -274,21 +152,23 @@ class ApplicationModel(NamedObject):
         return self
 
 
-class FunctionModel(Strict):
+class FunctionModel(Precision):
     """A model returned by Python code; naming it runs that code."""
 
+    section_title = "From Python code"
+    examples: ClassVar[dict[str, str]] = {
+        "function": "model=function model.function=my_package.nets:build",
+        "arguments": "+model.arguments.depth=4",
+    }
+
     function: Function
-    """The callable, `package.module:name`, that returns a model."""
+    """The callable, `package.module:name`, that returns a Keras model or a `torch.nn.Module`."""
     arguments: Annotated[dict[str, Any], UNTYPED] = Field(default={})
     """Keyword arguments of the callable."""
 
 
-# The kind of a model follows from which of these keys it has.
-MODEL_KEYS = ("layers", "path", "class_name", "function")
-
-
 def _key_of(model: Any) -> str | None:
-    return next((key for key in MODEL_KEYS if isinstance(model, dict) and key in model), None)
+    return next((key for key in MODEL_KINDS if isinstance(model, dict) and key in model), None)
 
 
 ModelConfig = Annotated[
@@ -298,3 +178,7 @@ ModelConfig = Annotated[
     | Annotated[FunctionModel, Tag("function")],
     Discriminator(_key_of),
 ]
+MODEL_KINDS: dict[str, type[Strict]] = {
+    tag.tag: kind for kind, tag in map(get_args, get_args(get_args(ModelConfig)[0]))
+}
+"""The kinds of a model, each by a key that it has and those before it have not."""

@@ -9,7 +9,9 @@ from typing import Any
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 
-from runner.config.experiment_config import DeclaredModel
+from runner.config.declared_config import DeclaredModel
+from runner.config.precision import PRECISION_KEYS
+from runner.config.strict import UnknownKey
 from runner.errors import Problem, suggest
 
 _REFERRED = re.compile(r"(?:^\.+|\bmodel\.)([^\s{}\[\].:,'\"]+)")
@@ -29,8 +31,8 @@ def parameter_problems(base: DictConfig, values: Sequence[Override]) -> list[Pro
     referred = {name for text in references for name in _REFERRED.findall(text)}
     parameters = [key for key in others if key in referred]
     known = [*parameters, *DeclaredModel.model_fields]
-    problems = [
-        Problem(f"model.{key}", "unknown key: nothing refers to it", suggest(key, known))
+    problems: list[Problem] = [
+        UnknownKey(f"model.{key}", "unknown key: nothing refers to it", suggest(key, known))
         for key in others
         if key not in referred
     ]
@@ -39,7 +41,7 @@ def parameter_problems(base: DictConfig, values: Sequence[Override]) -> list[Pro
         is_parameter = parts[0] == "model" and len(parts) == 2
         if is_parameter and parts[1] not in (model.keys() if override.is_delete() else known):
             advice = suggest(parts[1], known) or f"the model's keys are {', '.join(known)}"
-            problems.append(Problem(override.key_or_group, "unknown key", advice))
+            problems.append(UnknownKey(override.key_or_group, advice=advice))
     return problems
 
 
@@ -51,7 +53,7 @@ def path_problems(base: DictConfig, values: Iterable[Override]) -> Iterator[Prob
             continue
         if known:
             advice = suggest(place.rpartition(".")[2], known) or f"keys are {', '.join(known)}"
-            yield Problem(place, "unknown key", advice)
+            yield UnknownKey(place, advice=advice)
         elif place == "train":
             yield Problem(override.key_or_group, "nothing is trained", "add train=fit")
         else:
@@ -63,7 +65,7 @@ def added_problems(base: DictConfig, values: Iterable[Override]) -> list[Problem
     problems = []
     for override in values:
         place, known = _first_new(base, override)
-        if place == override.key_or_group:
+        if place == override.key_or_group and place not in PRECISION_KEYS:
             meant = suggest(place.rpartition(".")[2], known)
             plus = f"add it with a plus: +{override.input_line}"
             advice = f"{meant} If not, {plus}" if meant else plus
@@ -74,6 +76,8 @@ def added_problems(base: DictConfig, values: Iterable[Override]) -> list[Problem
 def _first_new(base: DictConfig, override: Override) -> tuple[str, list[str]]:
     """Return the first missing or null key of an override's path, and the keys beside it."""
     parts = override.key_or_group.split(".")
+    if parts[0] == "intervene":  # its keys are patterns
+        return "", []
     node: Any = base if override.type is OverrideType.CHANGE else None
     for depth, part in enumerate(parts, 1):
         if node is not None and node._is_none():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +13,11 @@ from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from runner.errors import InputError, Problem
-from runner.regular_files import folder, regular_file
+from runner.given_files import given_file
+from runner.given_folders import given_folder, given_place
+from runner.local_paths import URL
+from runner.regular_files import regular_file
+from runner.store_urls import StoreUrl, store_url
 
 UNTYPED = "untyped"
 """Marks a field of plain data that is passed to user code: a text in it may name a file."""
@@ -43,9 +48,21 @@ class Reference(str):
         """
 
     @property
-    def content(self) -> Path | None:
-        """The file or folder that a run depends on; ``None`` if there is none."""
+    def content(self) -> Path | StoreUrl | None:
+        """The file, folder or object that a run depends on; ``None`` if there is none."""
         return Path(self)
+
+    def reads(self, name: str, start: bytes) -> bool:  # noqa: ARG002
+        """Return whether a run reads a file of this folder to its end.
+
+        Parameters
+        ----------
+        name
+            Path of the file in the folder.
+        start
+            First bytes of the file.
+        """
+        return True
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -61,23 +78,72 @@ class Reference(str):
 
 
 class InputFile(Reference):
-    """A file that a run reads."""
+    """A file of this machine that a run reads."""
 
     noun = "file"
 
     def check(self, place: str) -> None:
         """Check that the path is a regular file, raise InputError otherwise."""
+        if match := URL.match(self):
+            raise InputError.of(place, f"cannot read {match[1]}://", "give a path of this machine")
         regular_file(self, place)
 
+    @property
+    def content(self) -> Path | StoreUrl | None:
+        """The file; ``None`` if it is a folder, which would be read in full only to be refused."""
+        return None if os.path.isdir(self) else Path(self)  # noqa: PTH112 (no error if too long)
 
-class InputFolder(Reference):
-    """A folder of which a run reads every file."""
 
-    noun = "folder"
+class ProbeFile(InputFile):
+    """A file of data, on this machine or in an object store."""
+
+    noun = "file or URL"
 
     def check(self, place: str) -> None:
-        """Check that the path is a folder, raise InputError otherwise."""
-        folder(self, place)
+        """Check that there is such a file or object, raise InputError otherwise."""
+        given_file(self, place)
+
+    @property
+    def content(self) -> Path | StoreUrl | None:
+        """The file or the object."""
+        return store_url(self, "") or super().content
+
+
+class ProbePlace(Reference):
+    """A file or a folder of data, on this machine or in an object store."""
+
+    noun = "file, folder or URL"
+
+    def check(self, place: str) -> None:
+        """Check that there is such a file or folder, raise InputError otherwise."""
+        given_place(self, place)
+
+    @property
+    def content(self) -> Path | StoreUrl | None:
+        """The file or folder, or the place in a store."""
+        return store_url(self, "") or Path(self)
+
+
+class ProbeFolder(ProbePlace):
+    """A folder of data, on this machine or in an object store."""
+
+    noun = "folder or URL"
+
+    def check(self, place: str) -> None:
+        """Check that there is such a folder, raise InputError otherwise."""
+        given_folder(self, place)
+
+
+class EarlierRun(Reference):
+    """A run that a run reads: its folder, its name, or the beginning of its id."""
+
+    noun = "run"
+
+    @property
+    def content(self) -> Path | None:
+        """The record in its folder, which holds the hashes of its files; ``None`` for a name."""
+        record = Path(self) / "run.json"
+        return record if os.path.isfile(record) else None  # noqa: PTH113 (no error if too long)
 
 
 class OutputPath(Reference):

@@ -6,6 +6,7 @@ import importlib
 import os
 import re
 import secrets
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,7 +53,7 @@ def register_custom_resolvers(cfg: DictConfig) -> None:
         return
     if "${" in str(modules):  # refused later: only plain names may choose code
         return
-    load_backend()
+    load_backend(None if "keras" in sys.modules else plain.get("backend"))
     look_in_working_directory()
     for module in modules:
         try:
@@ -111,20 +112,25 @@ def named_code(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 def source_of(cfg: DictConfig, place: str) -> str:
     """Return the key that a value came from, through its interpolations."""
     for _ in range(10):  # interpolations may be chained; OmegaConf reports cycles
-        node: Any = cfg
-        for part in place.split("."):
-            if isinstance(node, ListConfig) and part.isdigit() and int(part) < len(node):
-                node = node._get_node(int(part))
-            elif isinstance(node, DictConfig) and part in node:
-                node = node._get_node(part)
-            else:
-                return place
-        raw = node._value()
+        raw = _written_at(cfg, place)
         match = _INTERPOLATION.fullmatch(raw) if isinstance(raw, str) else None
         if match is None:
             return place
         place = match[1]
     return place
+
+
+def _written_at(cfg: Any, place: str) -> Any:
+    """Return a value as it is written, without resolving it; ``None`` if there is none."""
+    node = cfg
+    for part in place.split("."):
+        if isinstance(node, ListConfig) and part.isdigit() and int(part) < len(node):
+            node = node._get_node(int(part))
+        elif isinstance(node, DictConfig) and part in node:
+            node = node._get_node(part)
+        else:
+            return None
+    return node._value()
 
 
 def values_from_environment(cfg: DictConfig) -> EnvironmentValues:
@@ -292,7 +298,9 @@ class _Plain:
                 continue
             refers = child._is_interpolation()
             found[key] = self.of(value, below, is_copy=is_copy or refers)
-            if refers and not _is_written(value):
+            if refers and found[key] and not {*below.split(".")}.isdisjoint(_CODE_KEYS):
+                self._problems += [] if _is_reference(child) else [_computed(below)]
+            elif refers and not _is_written(value):
                 self._problems += [_computed(place) for place, _ in named_code(found[key], below)]
         return found if isinstance(node, DictConfig) else list(found.values())
 
@@ -305,6 +313,16 @@ def _is_written(node: Any) -> bool:
             return above is None
         node = above if above._get_node(node._key()) is node else None
     return False
+
+
+def _is_reference(node: Any) -> bool:
+    """Return whether an interpolation only names another key, whose value is written out."""
+    matched = _INTERPOLATION.fullmatch(node._value())
+    if matched is None:
+        return False
+    root = node._get_root()
+    written = _written_at(root, source_of(root, matched[1]))
+    return written is not None and "${" not in str(written)
 
 
 def _computed(place: str) -> Problem:

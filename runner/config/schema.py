@@ -9,7 +9,7 @@ from runner.config import catalogue
 from runner.config.arguments import expected_type
 from runner.config.catalogue import NAMESPACES, namespace_of
 from runner.config.experiment_config import ExperimentConfig
-from runner.config.model_config import MODEL_KEYS
+from runner.config.model_config import MODEL_KINDS
 from runner.config.train_config import CHOSEN_BY_SHAPE
 
 Schema = dict[str, Any]
@@ -29,10 +29,10 @@ def json_schema() -> Schema:
     """
     experiment = ExperimentConfig.model_json_schema()
     definitions = {name: _adapted(part) for name, part in experiment.pop("$defs").items()}
-    models = [model["$ref"] for model in experiment["properties"].pop("model")["oneOf"]]
-    for key, reference in zip(reversed(MODEL_KEYS), reversed(models), strict=True):
+    del experiment["properties"]["model"]
+    for key, kind in reversed(MODEL_KINDS.items()):
         others = {"else": definitions["model"]} if "model" in definitions else {}
-        chosen = {"if": {"required": [key]}, "then": {"$ref": reference}}
+        chosen = {"if": {"required": [key]}, "then": _ref(kind.__name__)}
         definitions["model"] = {"type": "object", **chosen, **others}
     for namespace in NAMESPACES:
         definitions |= _classes(namespace)
@@ -63,7 +63,7 @@ def json_schema() -> Schema:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Runner configuration",
         "type": "object",
-        "if": {"anyOf": [{"required": [key]} for key in MODEL_KEYS]},
+        "if": {"anyOf": [{"required": [key]} for key in MODEL_KINDS]},
         "then": _ref("model"),
         "else": _ref("experiment"),
         "$defs": definitions | {"experiment": experiment},

@@ -12,3 +12,7 @@ DRAWN: dict[str, str] = {
     "tf_global": "as tf.random.set_seed({}) drew them before Keras 3",
 }
 """How each seeding draws weights, in words, with a place for the seed."""
+
+_WAYS = "; ".join(f"`{name}`, {words.format('seed')}" for name, words in DRAWN.items())
+SEEDING = f"How weights are drawn from the seed: {_WAYS}."
+"""What ``model.seeding`` is, in words."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Annotated, Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -24,14 +25,34 @@ from runner.errors import InputError, Problem, suggest
 _MOST = 100
 MAX_SEED = 2**32 - 1
 """Largest seed of NumPy, and so of Keras."""
+RECORDED = "recorded"
+"""Marks a field whose value, or that below it, a run writes down whatever its configuration hides:
+in its record, or as the shape of a table. It therefore takes no value from the environment.
+"""
 
 
 class Strict(BaseModel):
-    """Base class: unknown keys are refused, types are not converted, instances are frozen."""
+    """Base class: unknown keys are refused, types are not converted, instances are frozen.
+
+    Attributes
+    ----------
+    section_title
+        Title of its section on the page of all keys.
+    examples
+        For each key an example as typed on a command line, for that page. The first also
+        makes the choice (``train=fit``) without which the others are refused.
+    """
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
     )
+    section_title: ClassVar[str] = ""
+    examples: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def section_name(cls) -> str:
+        """Return the title of its section."""
+        return cls.section_title
 
 
 class Open(Strict):
@@ -45,10 +66,26 @@ class Open(Strict):
         return dict(self.__pydantic_extra__ or {})
 
 
+def classes_in(kind: Any) -> Iterator[type]:
+    """Yield the classes of a field's type: of ``dict[str, Noise] | None``, dict, str and Noise."""
+    origin = get_origin(kind) or kind
+    if isinstance(origin, type):
+        yield origin
+    for inner in get_args(kind):
+        yield from classes_in(inner)
+
+
 def refuse(problems: Iterable[Problem]) -> None:
     """Raise InputError if there are problems; `parse` completes their key paths."""
     if found := list(itertools.islice(problems, _MOST)):  # each takes a search for what was meant
         raise InputError(found)
+
+
+@dataclass(frozen=True)
+class UnknownKey(Problem):
+    """The problem that there is no such key. Its place is the key, wherever the value is from."""
+
+    message: str = "unknown key"
 
 
 def not_among(place: str, found: Any, choices: Collection[str]) -> Problem:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 
 from runner.config import catalogue
-from runner.config.arguments import argument_problems, shown
-from runner.config.callback_paths import FORMATTED, WRITTEN, field_problems, path_problems
+from runner.config.arguments import argument_problems
+from runner.config.callback_paths import (
+    FORMATTED,
+    WRITTEN,
+    field_problems,
+    path_problems,
+    shared_problems,
+)
 from runner.config.model_config import NamedObject
 from runner.config.probe_config import ProbeConfig
 from runner.config.references import OutputPath
 from runner.config.strict import Length, Strict, checked, expecting, has_custom_modules, refuse
 from runner.errors import Problem, suggest
+from runner.training.schedule import Schedule, Unit, moment_problems
 
 CHOSEN_BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")
 """Names for which Keras chooses a metric by the shape of the output."""
@@ -25,14 +32,6 @@ _COLUMNS = ("epoch", "loss")
 def _share_problems(share: float) -> Iterator[Problem]:
     if not 0 <= share < 1:
         yield Problem("", f"must be in [0, 1), found {share}")
-
-
-def _moment_problems(moments: list[Any]) -> Iterator[Problem]:
-    for place, moment in enumerate(moments):
-        whole = isinstance(moment, int) and not isinstance(moment, bool)
-        if moment != "last" and not (whole and moment >= 0):
-            message = f"expected an integer >= 0 or last, found {shown(moment)}"
-            yield Problem(str(place), message)
 
 
 Metric = Annotated[
@@ -46,6 +45,22 @@ class TrainConfig(Strict):
     ``capture_at`` and ``every`` count epochs, or with ``unit: step`` batches; 0 is the
     untrained model.
     """
+
+    section_title = "Training"
+    examples: ClassVar[dict[str, str]] = {
+        "epochs": "train=fit train.epochs=20",
+        "batch_size": "train.batch_size=16",
+        "validation_split": "train.validation_split=0.2",
+        "shuffle": "train.shuffle=false",
+        "metrics": "train.metrics=[accuracy]",
+        "callbacks": "+train.callbacks.early={class_name:EarlyStopping,monitor:loss}",
+        "data": "train/data=csv train.data.path=flowers.csv",
+        "capture_at": "train.capture_at=[0,1,last]",
+        "every": "train.every=5",
+        "unit": "train.unit=step train.every=100",
+        "save_model": "train.save_model=true",
+        "keep_partial": "train.keep_partial=true",
+    }
 
     epochs: Length = 10
     """Number of epochs."""
@@ -61,16 +76,21 @@ class TrainConfig(Strict):
     """Callbacks of Keras under names of your own."""
     data: ProbeConfig | None = None
     """Training data, declared like a probe; `null`: the probe itself."""
-    capture_at: Annotated[list[Any], checked(_moment_problems)] = Field(default=[])
+    capture_at: Annotated[list[Any], checked(moment_problems)] = Field(default=[])
     """Epochs after which the probe is captured: numbers (0: before training), or `last`."""
     every: Length | None = None
     """Interval of further captures, starting at 0."""
-    unit: Literal["epoch", "step"] = "epoch"
+    unit: Unit = "epoch"
     """Unit of `capture_at` and `every`."""
     save_model: bool = False
     """Whether to keep the trained model as `model.keras`."""
     keep_partial: bool = False
     """Whether an interrupted training publishes what it has captured so far."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """The steps at which the probe is captured."""
+        return Schedule(self.capture_at, self.every, self.unit)
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> Self:
@@ -93,6 +113,7 @@ class TrainConfig(Strict):
             yield from path_problems(callback.class_name, callback.arguments, place)
             yield from self._field_problems(callback, place, custom)
             yield from self._monitor_problems(callback, place)
+        yield from shared_problems(self._written_paths())
         for position, moment in enumerate(self.capture_at):
             if self.unit == "epoch" and isinstance(moment, int) and moment > self.epochs:
                 message = f"only {self.epochs} epochs are trained, found {moment}"
@@ -113,6 +134,15 @@ class TrainConfig(Strict):
         numbers |= dict.fromkeys([*figures, "learning_rate"], 0.5)
         complete = catalogue.load().complete and not custom
         yield from field_problems(template, numbers, f"{place}.{key}", complete=complete)
+
+    def _written_paths(self) -> dict[tuple[str, str, str], str]:
+        """Return the paths that callbacks write to, by their class, argument and key path."""
+        return {
+            (callback.class_name, key, f"callbacks.{name}.{key}"): path
+            for name, callback in self.callbacks.items()
+            for key, path in callback.arguments.items()
+            if (callback.class_name, key) in WRITTEN and isinstance(path, str)
+        }
 
     def _figures(self) -> list[str]:
         """Return the names of the loss and metrics on the training data."""

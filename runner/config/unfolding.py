@@ -26,7 +26,7 @@ from runner.errors import InputError
 
 _LIMITS = {"interpolations": 10_000, "values": 100_000, "characters": 1_000_000}
 
-_INCLUDED = {"files": 300, "values": 30_000}
+_INCLUDED = {"files": 300, "values": 10_000}
 
 
 class Unfolding:

@@ -15,8 +15,8 @@ from runner.errors import InputError, Problem
 from runner.regular_files import read_at_most
 
 _BYTES = 1_000_000
-_VALUES = 30_000
-"""Largest number of keys and values; OmegaConf takes about a second for a thousand."""
+_VALUES = 10_000
+"""Largest number of keys and values; OmegaConf takes a second for a few thousand."""
 _CHARACTERS = 10_000_000
 _DEPTH = 100
 _FOLDERS = 20_000
@@ -25,7 +25,7 @@ _NUMBER = 1_000
 _CONVERTED = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool", "null", "timestamp")}
 
 
-class _NestedError(ValueError):
+class NestedError(ValueError):
     """Collections are nested deeper than any configuration."""
 
 
@@ -44,10 +44,10 @@ def check_yaml_files(folder: Path) -> None:
     for path in _yaml_files(folder):
         try:
             text = read_at_most(path, _BYTES, str(path)).decode("utf-8")
-            problems += itertools.islice(_file_problems(path, text), 1)
+            problems += itertools.islice(text_problems(path, text), 1)
         except InputError as error:
             problems += error.problems
-        except _NestedError:
+        except NestedError:
             problems.append(Problem(str(path), "is nested too deeply to be read"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             if "nesting depth" in str(error):  # newer versions of libyaml have a limit too
@@ -57,8 +57,14 @@ def check_yaml_files(folder: Path) -> None:
         raise InputError(problems)
 
 
-def _file_problems(path: Path, text: str) -> Iterator[Problem]:
-    """Yield the problems of what a file expands to, and of values that cannot be converted."""
+def text_problems(path: Path, text: str) -> Iterator[Problem]:
+    """Yield the problems of what a file's text expands to, and of values that cannot be converted.
+
+    Raises
+    ------
+    yaml.YAMLError
+        If it is not YAML.
+    """
     values, characters = _unfolded(text)
     if values > _VALUES:
         yield Problem(str(path), f"unfolds to {values:,} values, the limit is {_VALUES:,}")
@@ -67,6 +73,25 @@ def _file_problems(path: Path, text: str) -> Iterator[Problem]:
             str(path), f"unfolds to {characters:,} characters, the limit is {_CHARACTERS:,}"
         )
     yield from _value_problems(path, text)
+
+
+def loaded(path: Path, text: str) -> Any:
+    """Return what a text in YAML says, which `text_problems` has checked.
+
+    Raises
+    ------
+    InputError
+        If it is not YAML, or a mapping has a key twice; names the line.
+    """
+    reader = get_yaml_loader()(text)
+    try:
+        return reader.get_single_data()
+    except yaml.MarkedYAMLError as error:
+        found = yaml_problem(error)
+        line = found.place.rpartition(":")[2]
+        raise InputError.of(f"{path}:{line}", found.message, found.advice) from error
+    finally:
+        reader.dispose()
 
 
 def _value_problems(path: Path, text: str) -> Iterator[Problem]:
@@ -123,7 +148,7 @@ def _unfolded(text: str) -> tuple[int, int]:
         if isinstance(event, yaml.CollectionStartEvent):
             open_collections.append((event.anchor, 1, 0))
             if len(open_collections) > _DEPTH:  # at once: libyaml takes longer for each level
-                raise _NestedError
+                raise NestedError
             continue
         if isinstance(event, yaml.CollectionEndEvent):
             anchor, values, characters = open_collections.pop()

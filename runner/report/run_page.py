@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runner.record.batch_dependence import batch_notes
+from runner.record.interventions import intervention_notes
 from runner.record.record import RunRecord
 from runner.report.page import Page
 from runner.report.shown_run import ShownRun
@@ -45,7 +46,7 @@ def page_of_run(run: Run, progress: Progress = silent) -> Page:
             "excerpt": excerpt,
             "all_open": shown_run.all_open,
             "warning": _warning(record),
-            "notes": batch_notes(record),
+            "notes": [*intervention_notes(record), *batch_notes(record)],
         }
         data = {
             "run": run.id,
@@ -73,6 +74,8 @@ def _facts(record: RunRecord) -> dict[str, str]:
     if record.error is None:
         size = sum({tensor.file: tensor.bytes for tensor in record.tensors}.values())
         facts["tables"] = f"{record.format}, {readable(size)}"
+        if not record.keeps_values:
+            facts["tables"] = "none: no values were kept"
     return facts
 
 

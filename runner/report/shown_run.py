@@ -56,7 +56,7 @@ class ShownRun:
     @property
     def tensors(self) -> list[TensorRecord]:
         """Those of which the page shows the values."""
-        return self.all_tensors[:_MOST_VIEWS]
+        return self.all_tensors[:_MOST_VIEWS] if self.record.keeps_values else []
 
     @property
     def all_open(self) -> bool:

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import pandas as pd
 
+from runner.caller_warnings import warn_caller
 from runner.errors import DamagedError, InputError, some
 from runner.plots.drawing import evenly_spaced, how_many
 from runner.runs.omissions import check_table
@@ -149,5 +150,5 @@ def _undamaged(
         progress("checksums: runs", number, len(runs))
     if damaged:
         why = some([str(error) for _, error in damaged], most=3)
-        warnings.warn(f"{len(damaged)} of {len(runs)} runs are not drawn: {why}", stacklevel=5)
+        warn_caller(f"{len(damaged)} of {len(runs)} runs are not drawn: {why}")
     return readable, damaged

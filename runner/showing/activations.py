@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Unpack
 
-import keras
 import numpy as np
 
+from runner.caller_warnings import warn_caller
 from runner.capture.capture import Capture
+from runner.capture.model_libraries import library_of
 from runner.config.capture_config import ShowingOptions
-from runner.config.experiment_config import parse_capture
+from runner.config.experiment_config import parse_capture, parse_interventions
 from runner.errors import some
-from runner.model.backend import framework
-from runner.model.building import check_model
+from runner.intervening.intervened import showing_of
 from runner.probe.memory_sources import as_probe
 from runner.showing.settings import Settings
 from runner.showing.showing import Showing
-from runner.tensors import Kind, TensorSpec
+from runner.tensors import PER_SAMPLE, Kind, TensorSpec
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,7 +28,8 @@ class Activation(TensorSpec):
     Attributes
     ----------
     value
-        Array of shape (sample, ...); for a weight, of the weight's shape.
+        Array of shape (sample, ...); for a weight, of the weight's shape. It is read-only, since
+        several tensors can share their values: change a copy of it.
     """
 
     value: np.ndarray
@@ -60,11 +60,13 @@ class Activations(dict[str, Activation]):
 
 
 def capture_activations(
-    model: keras.Model,
+    model: Any,
     x: Any,
     *,
     kind: Kind = "activation",
     targets: Any = None,
+    loss: Any = None,
+    intervene: Mapping[str, Any] | None = None,
     **options: Unpack[ShowingOptions],
 ) -> Activations:
     """Show a model some inputs and return the outputs of every layer.
@@ -72,15 +74,21 @@ def capture_activations(
     Parameters
     ----------
     model
-        Any Keras model. Its weights, statistics and random streams are not changed.
+        Any Keras model or ``torch.nn.Module``. It is not changed.
     x
         The inputs: an array of shape (sample, ...), a list or mapping of arrays for
-        several inputs, a ``tf.data.Dataset`` or an iterable of batches.
+        several inputs, a ``tf.data.Dataset`` or an iterable of batches. A ``torch.nn.Module`` gets
+        a list as arguments and a mapping as keyword arguments.
     kind
         The kind of tensor to return.
     targets
-        One per sample, for the kind ``gradient``: targets of the loss that the model was
-        compiled with.
+        One per sample, for the kind ``gradient``: targets of the loss.
+    loss
+        For the kind ``gradient``: a function of the model's output and the targets, that a
+        ``torch.nn.Module`` needs; a Keras model may have been compiled with one.
+    intervene
+        What is done to the outputs of layers, by pattern, as in the configuration: the returned
+        values are those after it.
     **options
         The capture options ``include``, ``exclude``, ``reduce``, ``dtype``, ``batch_size`` and
         ``training``, as in the configuration.
@@ -104,16 +112,19 @@ def capture_activations(
     UserWarning
         If nothing could be captured; gives the reason.
     """
-    check_model(model)
-    settings = Settings(parse_capture(kinds=[kind], **options))
-    showing = Showing(model, as_probe(x, targets=targets), settings)
-    found = _weights(showing.capture) if kind == "weight" else _outputs(showing)
+    library = library_of(model)  # before the inputs are checked
+    capture = parse_capture(kinds=[kind], **options)
+    settings = Settings(capture, loss=loss, intervene=parse_interventions(intervene))
+    probe = as_probe(x, targets=targets)
+    with library.exact():  # once for all batches
+        showing = showing_of(model, probe, settings)
+        found = _outputs(showing) if kind in PER_SAMPLE else _weights(showing.capture)
     return _with_the_rest(found, showing.capture, kind)
 
 
 def _weights(capture: Capture) -> list[Activation]:
     return [
-        Activation(**vars(spec), value=framework().value_of(variable))
+        Activation(**vars(spec), value=capture.library.value_of(variable))
         for spec, variable in capture.weights
     ]
 
@@ -121,16 +132,22 @@ def _weights(capture: Capture) -> list[Activation]:
 def _outputs(showing: Showing) -> list[Activation]:
     """Show the whole probe and return all tensors that have one row per sample, in call order."""
     capture = showing.capture
-    with framework().exact():
-        batches = [arrays for _, arrays in showing]
+    batches = [arrays for _, arrays in showing]
     values = {
-        spec: np.concatenate([arrays[place] for arrays in batches])
+        spec: _joined([part for arrays in batches if (part := arrays[place]) is not None])
         for place, spec in enumerate(capture.tensors)
         if spec not in capture.lost
     }
     found = [Activation(**vars(spec), value=value) for spec, value in values.items()]
     found += [Activation(**vars(alias), value=values[spec]) for alias, spec in capture.aliases]
     return sorted(found, key=lambda activation: activation.order)
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """Return arrays of shape (sample, ...) as one, which is read-only; a single one as it is."""
+    joined = parts[0][:] if len(parts) == 1 else np.concatenate(parts)
+    joined.flags.writeable = False
+    return joined
 
 
 def _with_the_rest(found: list[Activation], capture: Capture, kind: Kind) -> Activations:
@@ -141,7 +158,7 @@ def _with_the_rest(found: list[Activation], capture: Capture, kind: Kind) -> Act
         for one in layer.left_out
         if one.kind == kind
     }
-    if kind != "weight":
+    if kind in PER_SAMPLE:
         there = {activation.layer_path for activation in found}
         left_out |= {
             layer.path: layer.reason
@@ -150,9 +167,5 @@ def _with_the_rest(found: list[Activation], capture: Capture, kind: Kind) -> Act
         }
     if not found:
         said = [f"'{name}': {reason}" for name, reason in left_out.items()]
-        warnings.warn(
-            f"no {kind} was captured: {some(said, most=3) or 'the model has none'}",
-            UserWarning,
-            stacklevel=3,
-        )
+        warn_caller(f"no {kind} was captured: {some(said, most=3) or 'the model has none'}")
     return Activations(found, left_out)

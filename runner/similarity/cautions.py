@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import pandas as pd
 
+from runner.caller_warnings import warn_caller
 from runner.similarity.measure import Measure
 
 FEW = 30
@@ -37,7 +37,7 @@ def warn_of(metric: str, measure: Measure, pairs: pd.DataFrame, remarks: Sequenc
         more = f" (and {len(remarks) - _SHOWN} more)" if len(remarks) > _SHOWN else ""
         said.append("; ".join(remarks[:_SHOWN]) + more)
     for caution in filter(None, said):
-        warnings.warn(f"{metric}: {caution}", stacklevel=4)
+        warn_caller(f"{metric}: {caution}")
 
 
 def _few(pairs: pd.DataFrame) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from runner.caller_warnings import warn_caller
 from runner.similarity.conditions import UndefinedError
 from runner.similarity.moments import MomentSteps
 
@@ -83,5 +83,5 @@ class Measure:
         try:
             return self.combine(self.prepare(x), self.prepare(y))
         except UndefinedError as reason:
-            warnings.warn(f"no similarity: a layer {reason}", stacklevel=2)
+            warn_caller(f"no similarity: a layer {reason}")
             return float("nan")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable
+
+from runner.caller_warnings import warn_caller
 
 Progress = Callable[[str, int, int], None]
 """Called with the unit that is counted (``layers`` or ``pairs``), the number done, the total."""
@@ -61,9 +62,8 @@ class Counted:
         self._is_told = True
         left = passed * (self._pairs - self._done) / max(1, self._done)
         if left > _LONG:
-            warnings.warn(
+            warn_caller(
                 f"similarity: {self._pairs:,} pairs take about {left / 60:,.1f} minutes more; "
                 "compare fewer runs, or name the layers that matter",
                 SlowWarning,
-                stacklevel=2,
             )

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
-
-import keras
-import pyarrow as pa
 
 from runner.file_names import HISTORY
 from runner.record.record import Status
-from runner.record.training_record import Checkpoint, TrainingRecord
+from runner.record.training_record import Checkpoint
 from runner.saving.saving import Saving
 from runner.stores.store import StoredRun
+from runner.training.history import History
 from runner.training.schedule import Schedule
 
 
-class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
+class Checkpoints(History):
     """Shows a probe at the scheduled steps of a training, and keeps the training history.
 
     It must be the last callback: it can then see that another callback ended the training, and
@@ -31,11 +28,9 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
     """
 
     def __init__(self, schedule: Schedule, saving: Saving | None = None) -> None:
-        super().__init__()
+        super().__init__(schedule.unit)
         self.schedule = schedule
         self.saving = saving
-        self.epoch = 0
-        self.history: dict[str, list[float]] = {}
         self._batches = 0
         self._began = False
         if schedule.unit == "step":
@@ -56,12 +51,7 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Capture the model if scheduled, unless this was the last epoch."""
-        self.epoch = epoch + 1
-        for name, value in (logs or {}).items():
-            name = f"{name}_" if name == "epoch" else name  # the name of the table's first column
-            values = self.history.setdefault(name, [])
-            values += [math.nan] * (epoch - len(values))
-            values.append(float(value))
+        super().on_epoch_end(epoch, logs)
         if self.epoch != self.params.get("epochs") and not self.model.stop_training:
             self._capture_if_due()
 
@@ -87,24 +77,8 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
             Fields of `runner.record.training_record.TrainingRecord` about the data.
         """
         assert self.saving is not None
-        rows = max(map(len, self.history.values()), default=0)
-        history = {
-            name: values + [math.nan] * (rows - len(values))
-            for name, values in self.history.items()
-        }
-        epochs = {"epoch": pa.array(range(1, rows + 1), pa.int64())}
-        columns = {name: pa.array(values, pa.float64()) for name, values in history.items()}
-        self.saving.write_table(HISTORY, pa.table(epochs | columns))
-        training = TrainingRecord(
-            epochs=self.epoch,
-            unit=self.schedule.unit,
-            history={
-                name: tuple(value if math.isfinite(value) else None for value in values)
-                for name, values in history.items()
-            },
-            **data,
-        )
-        return self.saving.publish(status=status, training=training)
+        self.saving.write_table(HISTORY, self.table())
+        return self.saving.publish(status=status, training=self.record(**data))
 
     def _after_batch(self, batch: int, logs: Any = None) -> None:
         self._batches += 1

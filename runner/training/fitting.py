@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import keras
 
-from runner.config.experiment_config import ExperimentConfig, TrainConfig
-from runner.errors import InputError
-from runner.file_names import CALLBACKS
+from runner.config.experiment_config import ExperimentConfig
+from runner.config.train_config import TrainConfig
+from runner.errors import InputError, RunError, first_line
+from runner.file_names import CALLBACKS, HISTORY, plain_table
 from runner.model.backend import framework
 from runner.model.building import build_callbacks, input_specs
 from runner.probe.probe import Probe
@@ -19,12 +23,14 @@ from runner.probe.source import open_probe
 from runner.record.header import Header
 from runner.record.publication import Publication
 from runner.record.record import Status
+from runner.record.training_record import TrainingRecord
 from runner.saving.saving import Progress, Saving
 from runner.showing.settings import Settings
 from runner.showing.showing import Showing
 from runner.stores.store import Draft, StoredRun
+from runner.tables.plain_tables import write_table
 from runner.training.checkpoints import Checkpoints
-from runner.training.schedule import Schedule
+from runner.training.history import History
 from runner.training.training_data import TrainingData, placed, read_training_data
 
 
@@ -67,30 +73,77 @@ def fit_and_save(
     train = config.train
     assert train is not None
     data = _read(model, probe, train)
-    schedule = Schedule(train.capture_at, train.every, train.unit)
-    settings = replace(settings, times=_times(schedule, data, train))
+    settings = replace(settings, times=_times(data, train))
     with framework().deterministic(), Publication(draft) as publication:
         showing = Showing(model, probe, settings)
         with Saving(publication, showing, header) as saving:
-            checkpoints = Checkpoints(schedule, saving)
-            callbacks = []
-            if train.callbacks:
-                folder = publication.local_folder(CALLBACKS)
-                callbacks = build_callbacks(train, folder)
-            if progress is not None:
-                callbacks.append(_Reporting(progress, data.rows))
-            interrupted = _fit(model, data, config, [*callbacks, checkpoints])
+            checkpoints = Checkpoints(train.schedule, saving)
+            interrupted = _fitted(model, data, config, checkpoints, publication, progress)
             if interrupted is not None:
                 checkpoints.finish()
-            if train.callbacks:
-                publication.take_in(CALLBACKS)
-            if train.save_model:
-                publication.write("model.keras", _as_file(model))
             status: Status = "COMPLETED" if interrupted is None else "INTERRUPTED"
             published = checkpoints.publish(status, **data.facts)
     if interrupted is not None:
         raise KeyboardInterrupt(f"the partial run is in {published.place()}") from interrupted
     return published
+
+
+def fit_alone(
+    model: keras.Model,
+    probe: Probe,
+    publication: Publication,
+    config: ExperimentConfig,
+    progress: Progress | None = None,
+) -> TrainingRecord:
+    """Train a model without showing it a probe, and write its figures and other files.
+
+    Parameters
+    ----------
+    model, probe, config, progress
+        As in `fit_and_save`.
+    publication
+        Receives the table of the figures, and the files of `config`.
+
+    Raises
+    ------
+    InputError, RunError
+        As in `fit_and_save`.
+    """
+    train = config.train
+    assert train is not None
+    data = _read(model, probe, train)
+    history = History(train.unit)
+    with framework().deterministic():
+        interrupted = _fitted(model, data, config, history, publication, progress)
+    if interrupted is not None:
+        raise interrupted
+    with publication.open(plain_table(HISTORY, config.format)) as sink:
+        write_table(sink, history.table(), config.format)
+    return history.record(**data.facts)
+
+
+def _fitted(
+    model: keras.Model,
+    data: TrainingData,
+    config: ExperimentConfig,
+    history: History,
+    publication: Publication,
+    progress: Progress | None,
+) -> KeyboardInterrupt | None:
+    """Train the model, and write the files of the training; return what `_fit` returns."""
+    train = config.train
+    assert train is not None
+    folder = publication.local_folder(CALLBACKS) if train.callbacks else None
+    with _named_inside(folder):
+        callbacks = [] if folder is None else build_callbacks(train, folder)
+        if progress is not None:
+            callbacks.append(_Reporting(progress, data.rows))
+        interrupted = _fit(model, data, config, [*callbacks, history])
+    if train.callbacks:
+        publication.take_in(CALLBACKS)
+    if train.save_model:
+        publication.write("model.keras", _as_file(model))
+    return interrupted
 
 
 def _fit(
@@ -122,6 +175,22 @@ def _fit(
     return None
 
 
+@contextlib.contextmanager
+def _named_inside(folder: Path | None) -> Iterator[None]:
+    """Name files in a staged folder by their path inside it, in errors raised in the context."""
+    try:
+        yield
+    except Exception as error:
+        staged = f"{folder}{os.sep}"
+        if folder is None or staged not in str(error):
+            raise
+        if isinstance(error, InputError):
+            raise InputError(
+                replace(one, message=one.message.replace(staged, "")) for one in error.problems
+            ) from error
+        raise RunError(f"a callback failed: {first_line(error).replace(staged, '')}") from error
+
+
 def times_shown(model: keras.Model, probe: Probe, train: TrainConfig) -> int:
     """Return the number of times that a training shows the probe, without training.
 
@@ -130,8 +199,7 @@ def times_shown(model: keras.Model, probe: Probe, train: TrainConfig) -> int:
     InputError
         As in `fit_and_save`.
     """
-    schedule = Schedule(train.capture_at, train.every, train.unit)
-    return _times(schedule, _read(model, probe, train), train)
+    return _times(_read(model, probe, train), train)
 
 
 def _read(model: keras.Model, probe: Probe, train: TrainConfig) -> TrainingData:
@@ -148,7 +216,7 @@ def _read(model: keras.Model, probe: Probe, train: TrainConfig) -> TrainingData:
     return data
 
 
-def _times(schedule: Schedule, data: TrainingData, train: TrainConfig) -> int:
+def _times(data: TrainingData, train: TrainConfig) -> int:
     """Return the number of showings; raise InputError for steps that are never reached."""
     rows = math.floor(data.rows * (1 - train.validation_split))
     batches = math.ceil(rows / train.batch_size)
@@ -160,7 +228,7 @@ def _times(schedule: Schedule, data: TrainingData, train: TrainConfig) -> int:
                 f"{train.epochs} epochs of {batches} batches are {last} steps, found {moment}",
                 "raise train.epochs",
             )
-    return schedule.times(last)
+    return train.schedule.times(last)
 
 
 def _as_file(model: keras.Model) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, Unpack
 
 from runner.config.capture_config import CaptureOptions
@@ -17,7 +16,7 @@ from runner.record.publication import Publication
 from runner.saving.saving import Saving
 from runner.showing.settings import Settings
 from runner.showing.showing import Showing
-from runner.stores.local import draft_at
+from runner.stores.places import Place, draft_at
 from runner.stores.store import Draft
 from runner.training.checkpoints import Checkpoints
 from runner.training.schedule import Schedule, Unit
@@ -66,7 +65,7 @@ class ActivationRecorder(Checkpoints):
     def __init__(
         self,
         probe: Any,
-        path: str | Path | Draft,
+        path: Place | Draft,
         *,
         capture_at: Iterable[int | str] = (),
         every: int | None = None,

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any, Literal, get_args
 
-from runner.errors import InputError
+from runner.config.arguments import shown
+from runner.config.strict import not_among, refuse
+from runner.errors import InputError, Problem
 
 Unit = Literal["epoch", "step"]
+
+
+def moment_problems(moments: Iterable[Any]) -> Iterator[Problem]:
+    """Yield a problem for each entry that names no step, at its position."""
+    for position, moment in enumerate(moments):
+        whole = isinstance(moment, int) and not isinstance(moment, bool)
+        if moment != "last" and not (whole and moment >= 0):
+            message = f"expected an integer >= 0 or last, found {shown(moment)}"
+            yield Problem(str(position), message)
 
 
 class Schedule:
@@ -25,21 +37,21 @@ class Schedule:
     Raises
     ------
     InputError
-        If an entry is negative or not a number.
+        If an entry is negative or not a number, or the interval or the unit is invalid.
     """
 
     def __init__(
         self, at: Iterable[int | str] = (), every: int | None = None, unit: Unit = "epoch"
     ) -> None:
         moments = list(at)
-        for moment in moments:
-            if moment != "last" and not (isinstance(moment, int) and moment >= 0):
-                message = f"expected an integer >= 0 or last, found {moment!r}"
-                raise InputError.of("capture_at", message)
+        refuse(
+            replace(problem, place=f"capture_at.{problem.place}")
+            for problem in moment_problems(moments)
+        )
         if every is not None and every < 1:
             raise InputError.of("every", f"must be >= 1, found {every}")
-        if unit not in ("epoch", "step"):
-            raise InputError.of("unit", f"expected epoch or step, found {unit!r}")
+        if unit not in get_args(Unit):
+            raise InputError([not_among("unit", unit, get_args(Unit))])
         self.unit = unit
         self._at = {moment for moment in moments if isinstance(moment, int)}
         self._every = every

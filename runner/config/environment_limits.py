@@ -1,16 +1,20 @@
-"""The keys whose values a run writes down, which therefore cannot come from the environment."""
+"""The keys that take no value from the environment, since a run writes their values down."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+
+from pydantic import BaseModel
 
 from runner.config import catalogue
 from runner.config.arguments import COUNTS
-from runner.config.experiment_config import DeclaredModel, ExperimentConfig
+from runner.config.declared_config import DeclaredModel
+from runner.config.experiment_config import ExperimentConfig
+from runner.config.strict import RECORDED
 from runner.config.train_config import TrainConfig
 
 _SIZES = frozenset((*COUNTS, "batch_size", "rows"))
-"""Keys whose values show in the shapes of tensors and tables."""
+"""Arguments of layers and functions whose values show in the shapes of tensors and tables."""
 _SHOWN = ("name", "shape", "layer", "layers", "cell", "cells")
 """Ends of the arguments of layers that name something, or that hold shapes or further layers."""
 _SAVING = ("ModelCheckpoint", "TensorBoard")
@@ -39,7 +43,7 @@ def written_places(experiment: ExperimentConfig, places: Collection[str]) -> Ite
 def _is_recorded(experiment: ExperimentConfig, top: str, below: list[str]) -> bool:
     """Return whether a value is in the record or a table of any run of the experiment."""
     key = next((part for part in reversed(below) if not part.isdigit()), "")
-    if top == "seed":
+    if _is_marked(experiment, [top, *below]):
         return True
     if top == "train":
         return below[:1] != ["data"]
@@ -47,7 +51,16 @@ def _is_recorded(experiment: ExperimentConfig, top: str, below: list[str]) -> bo
         return not _is_unseen(experiment, below) and not _is_argument(below, key)
     if top == "probe" and experiment.probe.holds_samples:
         return True
-    return top in ("probe", "capture") and (not below or key in _SIZES)
+    return top in ("probe", "capture") and (not below or (len(below) > 1 and key in _SIZES))
+
+
+def _is_marked(config: BaseModel, path: Sequence[str]) -> bool:
+    """Return whether the field at a path, or one above it, is marked as recorded."""
+    field = type(config).model_fields.get(path[0]) if path else None
+    if field is None or RECORDED in field.metadata:
+        return field is not None
+    inner = getattr(config, path[0])
+    return isinstance(inner, BaseModel) and _is_marked(inner, path[1:])
 
 
 def _is_in_model_file(experiment: ExperimentConfig, top: str, below: list[str]) -> bool:
