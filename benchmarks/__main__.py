@@ -16,20 +16,23 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import page
+from benchmarks.case import Case
+from benchmarks.cases import cases_of
 from benchmarks.floor import PIECES, floor
 from benchmarks.machine import MOST_TAKEN, cores, description, is_busy, watched
 from benchmarks.memory import WAYS, peak_memory
-from benchmarks.models import CASES, Case
+from benchmarks.plain import PASSES
 from benchmarks.timing import Spread, interleaved, ratios
 from benchmarks.ways import PLAIN, ways
 
 _BUSY = f"other processes take more than {MOST_TAKEN} cores; --busy writes the figures all the same"
 
 
-def measured(case: Case, quick: bool) -> dict[str, Any]:
+def measured(case: Case, backend: str, *, quick: bool, rows: int | None) -> dict[str, Any]:
     """Return the figures of one model."""
-    rows = case.quick_rows if quick else case.rows
-    times = interleaved(ways(case, rows, all_of_them=not quick), 3 if quick else 7)
+    memory = case.memory and rows is None
+    rows = rows or (case.quick_rows if quick else case.rows)
+    times = interleaved(ways(case, rows, backend, all_of_them=not quick), 3 if quick else 7)
     wall = {name: [one.wall for one in own] for name, own in times.items()}
     cpu = {name: [one.cpu for one in own] for name, own in times.items()}
     found: dict[str, Any] = {
@@ -41,10 +44,10 @@ def measured(case: Case, quick: bool) -> dict[str, Any]:
         "cpu": ratios(cpu, PLAIN),
         "floor": Spread.of(floor(times, PLAIN, cores())),
     }
-    if case.memory:
+    if memory:
         small = case.quick_rows
         found["peak_mb"] = {
-            f"{way}, {count:,} rows": peak_memory(case.name, way, count)
+            f"{way}, {count:,} rows": peak_memory(backend, case.name, way, count)
             for way in WAYS
             for count in (small, 10 * small)
         }
@@ -65,7 +68,7 @@ def shown(result: dict[str, Any]) -> Table:
     return table
 
 
-def markdown(results: list[dict[str, Any]]) -> str:
+def markdown(results: list[dict[str, Any]], backend: str) -> str:
     """Return the figures of all models as the tables of BENCHMARKS.md."""
     names = list(dict.fromkeys(name for result in results for name in result["wall"]))
     names = [name for name in names if name not in (PLAIN, *PIECES)]
@@ -80,10 +83,11 @@ def markdown(results: list[dict[str, Any]]) -> str:
         for result in results
         for name, peak in result.get("peak_mb", {}).items()
     ]
-    machine = ", ".join(f"{key} {value}" for key, value in description().items())
+    machine = ", ".join(f"{key} {value}" for key, value in description(backend).items())
     turns = results[0]["wall"][PLAIN].n
     return (
-        f"{machine}; medians of {turns} turns, lowest and highest in brackets.\n\n"
+        f"{machine}; the plain pass is {PASSES[backend]}; medians of {turns} turns, lowest and "
+        "highest in brackets.\n\n"
         + page.table(["model", "samples", "", "floor", *names], rows)
         + "\n"
         + page.table(["model", "process", "peak memory"], peaks)
@@ -94,6 +98,8 @@ def main() -> None:
     """Print a table a model; write the figures as JSON or into BENCHMARKS.md if asked to."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer samples, minutes in all")
+    parser.add_argument("--backend", choices=PASSES, default="tensorflow", help="of the models")
+    parser.add_argument("--rows", type=int, help="samples to show, and no peak memory")
     parser.add_argument("--only", default="", help="names of models, separated by commas")
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--write", action="store_true", help="write them into BENCHMARKS.md")
@@ -101,21 +107,24 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.write and not arguments.busy and is_busy():
         sys.exit(_BUSY)
-    chosen = [case for case in CASES if case.name.split(",")[0] in arguments.only.split(",")]
+    backend, cases = arguments.backend, cases_of(arguments.backend)
+    chosen = [case for case in cases if case.name.split(",")[0] in arguments.only.split(",")]
     results = []
     with watched() as others:
-        for case in chosen or CASES:
-            results.append(measured(case, arguments.quick))
+        for case in chosen or cases:
+            found = measured(case, backend, quick=arguments.quick, rows=arguments.rows)
+            results.append(found)
             Console(width=100).print(shown(results[-1]))
     sys.stdout.write(f"other processes took {others.cores:.2f} cores\n")
     if arguments.json is not None:
-        figures = {"machine": description(), "others": others.cores, "results": results}
+        figures = {"machine": description(backend), "others": others.cores, "results": results}
         text = json.dumps(figures, indent=2, default=dataclasses.asdict)
         arguments.json.write_text(f"{text}\n", encoding="utf-8")
     if arguments.write:
         if others.busy and not arguments.busy:
             sys.exit(_BUSY)
-        page.put("capture", markdown(results))
+        place = "capture" if backend == "tensorflow" else f"capture on {backend}"
+        page.put(place, markdown(results, backend))
 
 
 if __name__ == "__main__":

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+
+from runner.record.environment import read_environment
 
 _STAT = Path("/proc/stat")
 # Cores that other processes may take on a quiet machine, on average.
@@ -44,14 +45,12 @@ def is_busy() -> bool:
     return others.busy
 
 
-def description() -> dict[str, str | int]:
-    """Return what a reader must know of the machine."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="ascii").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    packages = {name: version(name) for name in ("tensorflow", "keras", "numpy", "pyarrow")}
-    cpu = names[0] if names else platform.processor()
-    return {"cpu": cpu, "cores": cores(), "platform": platform.platform(), **packages}
+def description(backend: str) -> dict[str, str | int]:
+    """Return what a reader must know of the machine, and of a backend."""
+    environment = read_environment(Path.cwd())
+    packages = {name: version(name) for name in (backend, "keras", "numpy", "pyarrow")}
+    known = {"cpu": str(environment.processor), "platform": environment.platform}
+    return {**known, "cores": cores(), **packages}
 
 
 def cores() -> int:

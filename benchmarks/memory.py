@@ -8,11 +8,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import keras
 import numpy as np
-import tensorflow as tf
 
-from benchmarks.models import CASES
+from benchmarks.cases import cases_of
+from benchmarks.plain import plain_pass
 from runner.probe.memory_sources import as_probe
 from runner.record.header import Header
 from runner.saving.saving import save
@@ -22,16 +21,15 @@ from runner.stores.local_draft import LocalDraft
 WAYS = ("plain forward", "parquet")
 
 
-def peak_memory(case: str, way: str, rows: int) -> float:
+def peak_memory(backend: str, case: str, way: str, rows: int) -> float:
     """Return the largest resident set of a fresh process that goes one way once, in MB."""
-    words = [sys.executable, "-m", "benchmarks.memory", case, way, str(rows)]
+    words = [sys.executable, "-m", "benchmarks.memory", backend, case, way, str(rows)]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 
 
-def _measure(name: str, way: str, rows: int) -> None:
-    [case] = [known for known in CASES if known.name == name]
-    keras.utils.set_random_seed(0)
+def _measure(backend: str, name: str, way: str, rows: int) -> None:
+    [case] = [known for known in cases_of(backend) if known.name == name]
     model = case.build()
     block = case.probe(case.batch_size)
 
@@ -40,9 +38,9 @@ def _measure(name: str, way: str, rows: int) -> None:
             yield block
 
     if way == "plain forward":
-        forward = tf.function(lambda inputs: model(inputs, training=False))
+        forward = plain_pass(model, case.shape, backend)
         for batch in batches():
-            np.asarray(forward(tf.convert_to_tensor(batch)))
+            forward(batch)
     else:
         with tempfile.TemporaryDirectory() as folder:
             settings = Settings(case.options, way)
@@ -54,4 +52,4 @@ def _measure(name: str, way: str, rows: int) -> None:
 
 
 if __name__ == "__main__":
-    _measure(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    _measure(*sys.argv[1:4], int(sys.argv[4]))

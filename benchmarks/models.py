@@ -1,62 +1,14 @@
-"""The models that are measured, each with its probe."""
+"""The Keras models that are measured, each with its probe."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import keras
-import numpy as np
 from keras import layers
 
+from benchmarks.case import Case
 from runner.config.capture_config import CaptureConfig
-
-
-@dataclass(frozen=True)
-class Case:
-    """A model to be measured.
-
-    Attributes
-    ----------
-    name
-        What it is called in the table.
-    build
-        Makes the model.
-    shape
-        Axes of one sample.
-    rows, quick_rows
-        Samples to show it, in full and in a quick run.
-    batch_size
-        Samples shown at once.
-    capture
-        What is captured.
-    others
-        Whether the bare writer and the ways of a sub-model are measured too.
-    csv
-        Whether CSV is measured too, which has no room for the maps of a picture.
-    memory
-        Whether peak memory is measured.
-    """
-
-    name: str
-    build: Callable[[], keras.Model]
-    shape: tuple[int, ...]
-    rows: int
-    quick_rows: int
-    batch_size: int = 256
-    capture: CaptureConfig = field(default_factory=CaptureConfig)
-    others: bool = False
-    csv: bool = False
-    memory: bool = False
-
-    @property
-    def options(self) -> CaptureConfig:
-        """The capture options, with the case's batch size and without a limit of size."""
-        return self.capture.model_copy(update={"batch_size": self.batch_size, "max_bytes": 2**40})
-
-    def probe(self, rows: int) -> np.ndarray:
-        """Return samples of shape (rows, *shape), float32."""
-        return np.random.default_rng(0).normal(size=(rows, *self.shape)).astype("float32")
 
 
 def mlp() -> keras.Model:
@@ -95,12 +47,21 @@ def transformer() -> keras.Model:
     return keras.Model(inputs, x)
 
 
+def _seeded(build: Callable[[], keras.Model]) -> Callable[[], keras.Model]:
+    def seeded() -> keras.Model:
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(0)
+        return build()
+
+    return seeded
+
+
 CASES = (
-    Case("mlp", mlp, (784,), 60_000, 15_000, others=True, csv=True, memory=True),
-    Case("cnn", cnn, (28, 28, 1), 8_192, 1_024, 64, others=True, memory=True),
+    Case("mlp", _seeded(mlp), (784,), 60_000, 15_000, others=True, csv=True, memory=True),
+    Case("cnn", _seeded(cnn), (28, 28, 1), 8_192, 1_024, 64, others=True, memory=True),
     Case(
         "resnet50, means",
-        resnet,
+        _seeded(resnet),
         (224, 224, 3),
         256,
         16,
@@ -109,12 +70,12 @@ CASES = (
     ),
     Case(
         "resnet50, 3 maps",
-        resnet,
+        _seeded(resnet),
         (224, 224, 3),
         256,
         16,
         batch_size=16,
         capture=CaptureConfig(include=["conv2_block3_out", "conv3_block4_out", "conv4_block6_out"]),
     ),
-    Case("transformer", transformer, (32, 64), 8_192, 2_048),
+    Case("transformer", _seeded(transformer), (32, 64), 8_192, 2_048),
 )

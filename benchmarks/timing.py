@@ -53,16 +53,17 @@ def interleaved(ways: Mapping[str, Way], repetitions: int) -> dict[str, list[Tim
     A drift of the machine's speed thus affects all ways alike. A way that takes very long is warm
     from its first steps, and is gone once.
     """
-    first = {name: _timed(way) for name, way in ways.items()}
+    first = {name: timed(way) for name, way in ways.items()}
     times: dict[str, list[Times]] = {name: [] for name in ways}
     for _ in range(repetitions):
         for name, way in ways.items():
             slow = first[name].wall > _SLOW
-            times[name].append(first[name] if slow else _timed(way))
+            times[name].append(first[name] if slow else timed(way))
     return times
 
 
-def _timed(way: Way) -> Times:
+def timed(way: Way) -> Times:
+    """Go a way once, and return what it took."""
     wall, cpu = time.perf_counter(), time.process_time()
     way()
     return Times(time.perf_counter() - wall, time.process_time() - cpu)

@@ -1,7 +1,7 @@
 """Measure what capturing at every epoch adds to a plain ``fit``; ``python -m benchmarks.training``.
 
-The digits MLP and its 1,797 samples, 20 epochs, the probe shown 21 times. Each way is gone in
-turns, in one process, with its own compiled model; ratios are taken turn by turn.
+The digits MLP and its 1,797 samples, by default 20 epochs, the probe shown 21 times. Each way is
+gone in turns, in one process, with its own compiled model; ratios are taken turn by turn.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from benchmarks.timing import interleaved, ratios
 from runner.training.recorder import ActivationRecorder
 
 PLAIN = "plain fit"
-_EPOCHS = 20
 
 
 def digits_mlp() -> keras.Model:
@@ -41,6 +40,7 @@ def main() -> None:
     """Print seconds and ratios."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
     parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=20)
     arguments = parser.parse_args()
     data = load_digits()
     x, y = (data.images / 16).astype("float32").reshape(-1, 64), data.target
@@ -48,7 +48,7 @@ def main() -> None:
 
     def fit(*callbacks: keras.callbacks.Callback) -> None:
         keras.backend.clear_session()
-        digits_mlp().fit(x, y, epochs=_EPOCHS, verbose=0, callbacks=list(callbacks))
+        digits_mlp().fit(x, y, epochs=arguments.epochs, verbose=0, callbacks=list(callbacks))
 
     with tempfile.TemporaryDirectory() as folder:
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import tempfile
 from collections import deque
 from pathlib import Path
+from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
+from benchmarks.case import Case
 from benchmarks.floor import pieces
-from benchmarks.models import Case
+from benchmarks.plain import plain_pass
 from benchmarks.timing import Way
-from runner.engines.tensorflow.tracing import exact as unfused
+from runner.capture.model_libraries import library_of
 from runner.probe.memory_sources import as_probe
 from runner.record.header import Header
 from runner.record.publication import Publication
@@ -26,7 +26,7 @@ from runner.tables.writing import TableWriter
 PLAIN = "plain forward"
 
 
-def ways(case: Case, rows: int, *, all_of_them: bool) -> dict[str, Way]:
+def ways(case: Case, rows: int, backend: str, *, all_of_them: bool) -> dict[str, Way]:
     """Return every way by its name; each shows the same samples to the same model.
 
     Parameters
@@ -35,27 +35,36 @@ def ways(case: Case, rows: int, *, all_of_them: bool) -> dict[str, Way]:
         What to measure.
     rows
         Samples to show.
+    backend
+        The framework that computes.
     all_of_them
         Whether to add CSV and the ways of a sub-model, which take many times as long.
     """
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(0)
     model = case.build()
     x = case.probe(rows)
     size = case.batch_size
-    forward = tf.function(lambda inputs: model(inputs, training=False))
-    forward = forward.get_concrete_function(tf.TensorSpec((None, *case.shape), "float32"))
+    forward = plain_pass(model, case.shape, backend)
 
     def plain() -> None:
         for start in range(0, rows, size):
-            np.asarray(memoryview(forward(tf.convert_to_tensor(x[start : start + size]))))
+            forward(x[start : start + size])
 
     def settings(table_format: str) -> Settings:
         return Settings(case.options, table_format)
 
+    def shown(showing: Showing) -> None:
+        with showing.capture.library.exact():
+            deque(showing, maxlen=0)
+
     def capture() -> None:
-        with unfused():
-            deque(Showing(model, as_probe(x), settings("arrow")), maxlen=0)
+        with library_of(model).exact():
+            shown(Showing(model, as_probe(x), settings("arrow")))
+
+    prepared = Showing(model, as_probe(x), settings("arrow"))
+
+    def again() -> None:
+        prepared.renew()
+        shown(prepared)
 
     def saved(table_format: str) -> Way:
         def way() -> None:
@@ -64,7 +73,7 @@ def ways(case: Case, rows: int, *, all_of_them: bool) -> dict[str, Way]:
 
         return way
 
-    found: dict[str, Way] = {PLAIN: plain, "capture only": capture}
+    found: dict[str, Way] = {PLAIN: plain, "capture only": capture, "capture again": again}
     found["arrow"] = saved("arrow")
     found["parquet"] = saved("parquet")
     first = Showing(model, as_probe(x[:size]), settings("arrow"))
@@ -73,6 +82,8 @@ def ways(case: Case, rows: int, *, all_of_them: bool) -> dict[str, Way]:
         return found
     found["bare arrow writer"] = lambda: _bare_writer(model, x, settings("arrow"))
     if all_of_them:
+        import keras
+
         outputs = [layer.output for layer in model.layers]
         many = keras.Model(model.inputs[0], outputs)
         each = [keras.Model(model.inputs[0], output) for output in outputs]
@@ -89,7 +100,7 @@ def _draft(folder: str) -> LocalDraft:
     return LocalDraft(Path(folder) / "run")
 
 
-def _bare_writer(model: keras.Model, x: np.ndarray, settings: Settings) -> None:
+def _bare_writer(model: Any, x: np.ndarray, settings: Settings) -> None:
     """Write the values of one batch over and over: tables, hashes and disk without the model."""
     first = Showing(model, as_probe(x[: settings.capture.batch_size]), settings).capture
     samples = np.arange(len(first.first[0]))

@@ -1,0 +1,126 @@
+"""Measure a run of `units: each` against a loop of ``predict``; ``python -m benchmarks.effects``.
+
+MobileNetV2 with random weights, 256 random images of 96 x 96, batches of 256. The loop edits what
+the layer returns and calls ``predict`` once for each unit, of which a few are measured; the run is
+a whole ``save_run``, until its effects are on disk. The floor is a compiled call of the layers
+after the changed one for each unit, nothing else, in batches of 256 and of 48: the faster of the
+two. Ratios of CPU seconds say the same where other processes run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import runner
+from benchmarks.timing import Times, Way, timed
+
+_LAYERS = "block_6_expand,block_13_expand,block_16_expand,Conv_1"
+_ROWS = 256
+
+
+class _Edited(keras.layers.Layer):
+    """Switches units off."""
+
+    def build(self, shape: Any) -> None:
+        self.mask = self.add_weight(shape=(shape[-1],), initializer="ones", trainable=False)
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * self.mask
+
+
+def loop(model: keras.Model, layer: keras.Layer, images: np.ndarray) -> Callable[[int], Any]:
+    """Return a function that switches one unit off and predicts."""
+    edited = _Edited()
+    before = keras.Model(model.inputs, layer.output)
+    after = keras.Model(layer.output, model.output)
+    whole = keras.Model(model.inputs, after(edited(before(model.inputs))))
+    units = layer.output.shape[-1]
+
+    def predict(unit: int) -> Any:
+        edited.mask.assign(np.arange(units) != unit)
+        return whole.predict(images, batch_size=_ROWS, verbose=0)
+
+    return predict
+
+
+def rest(model: keras.Model, layer: keras.Layer, values: np.ndarray, size: int) -> Way:
+    """Return a function that calls the layers after one of them, in batches of a size."""
+    after = keras.Model(layer.output, model.output)
+    call = tf.function(lambda batch: after(batch, training=False), autograph=False)
+    batches = [tf.constant(values[at : at + size]) for at in range(0, len(values), size)]
+    return lambda: [call(batch).numpy() for batch in batches]
+
+
+def best(way: Way, times: int = 3) -> Times:
+    """Return what a warm way takes where it takes least."""
+    way()
+    found = [timed(way) for _ in range(times)]
+    return Times(min(one.wall for one in found), min(one.cpu for one in found))
+
+
+def main() -> None:
+    """Print seconds and ratios."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.effects", description=__doc__)
+    parser.add_argument("--layers", default=_LAYERS, help="names, separated by commas")
+    arguments = parser.parse_args()
+    keras.utils.set_random_seed(0)
+    model = keras.applications.MobileNetV2(input_shape=(96, 96, 3), weights=None)
+    images = np.random.default_rng(0).random((_ROWS, 96, 96, 3), "float32")
+    head = (
+        "layer",
+        "units",
+        "loop s/unit",
+        "run s",
+        "times",
+        "CPU",
+        "floor s",
+        "times",
+        "CPU",
+        "load",
+    )
+    rows = [head]
+    for name in arguments.layers.split(","):
+        layer = model.get_layer(name)
+        units = layer.output.shape[-1]
+        predict = loop(model, layer, images)
+        each = best(lambda predict=predict: predict(0))
+        values = keras.Model(model.inputs, layer.output).predict(images, batch_size=48, verbose=0)
+        floors = [best(rest(model, layer, values, size)) for size in (_ROWS, 48)]
+        floor = Times(min(one.wall for one in floors), min(one.cpu for one in floors))
+        with tempfile.TemporaryDirectory() as folder:
+            took = timed(
+                lambda name=name, folder=folder: runner.save_run(
+                    model,
+                    images,
+                    Path(folder, "run"),
+                    include=["predictions"],
+                    batch_size=_ROWS,
+                    intervene={name: {"units": "each", "set": 0}},
+                )
+            )
+        after = best(lambda predict=predict: predict(1))
+        each = Times(min(each.wall, after.wall), min(each.cpu, after.cpu))
+        found = [name, units, each.wall, took.wall]
+        found += [units * each.wall / took.wall, units * each.cpu / took.cpu]
+        found += [units * floor.wall, each.wall / floor.wall, each.cpu / floor.cpu]
+        found += [os.getloadavg()[0]]
+        rows.append(tuple(f"{one:.3g}" if isinstance(one, float) else str(one) for one in found))
+        sys.stdout.write("".join(f"{cell:>16}" for cell in rows[-1]) + "\n")
+        sys.stdout.flush()
+    sys.stdout.write("\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n")
+
+
+if __name__ == "__main__":
+    main()
