@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from runner.engines.settings import Backend
 from runner.file_names import tensor_table
-from runner.model.backend import Backend
 from runner.probe.batch import Batch
 from runner.probe.probe_hash import BLOCK, Block, ProbeHasher
-from runner.readable_files import ReadableFile
+from runner.readable_files import ReadableFile, ReadableTable
 from runner.record.environment import Environment
 from runner.record.layer_record import LayerRecord, TensorRecord
 from runner.record.probe_record import ProbeRecord
@@ -40,6 +40,11 @@ _minutes = count()
 def at(path: Path) -> ReadableFile:
     """Return a file on the disk as a store gives it."""
     return ReadableFile(str(path), partial(path.open, "rb"))
+
+
+def table_at(*paths: Path) -> ReadableTable:
+    """Return a table on the disk, in one file or in several, as a store gives it."""
+    return ReadableTable(str(paths[0]), tuple(map(at, paths)))
 
 
 def spec_of(name: str, array: np.ndarray, order: int = 0) -> TensorSpec:

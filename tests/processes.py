@@ -1,7 +1,7 @@
 """Processes that publish at once, or are killed while they do, without TensorFlow.
 
-``python processes.py race|kill FOLDER COUNT`` raises where a promise does not hold, and says
-in a line how much was tried. It forks, which a process that has loaded TensorFlow must not.
+``python processes.py race|kill FOLDER COUNT SEED`` raises where a promise does not hold, and
+says in a line how much was tried. It forks, which a process that has loaded TensorFlow must not.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def publish(target: Path, number: int) -> None:
     make_run(target, {"hidden": values, "hidden/kernel": values}, run_id=str(number))
 
 
-def race(folder: Path, rounds: int) -> str:
+def race(folder: Path, rounds: int, _: int) -> str:
     """Let processes publish to the same names at the same time, while runs are read."""
     context = multiprocessing.get_context("fork")
     barrier, results = context.Barrier(_RACERS), context.SimpleQueue()
@@ -77,9 +77,9 @@ def _race(folder: Path, rounds: int, number: int, barrier: Barrier, results: Any
         results.put((turn, number, error))
 
 
-def kill(folder: Path, count: int) -> str:
+def kill(folder: Path, count: int, seed: int) -> str:
     """Kill processes that publish one run after another; the next one clears what they left."""
-    draw, orphans, runs = random.Random(0), 0, 0
+    draw, orphans, runs = random.Random(seed), 0, 0
     for turn in range(count):
         ready, begun = os.pipe()
         child = os.fork()
@@ -103,6 +103,6 @@ def kill(folder: Path, count: int) -> str:
 
 
 if __name__ == "__main__":
-    way, where, times = sys.argv[1:]
+    way, where, times, draws = sys.argv[1:]
     Path(where).mkdir()
-    print({"race": race, "kill": kill}[way](Path(where), int(times)))
+    print({"race": race, "kill": kill}[way](Path(where), int(times), int(draws)))

@@ -415,7 +415,7 @@ def recurrent(name: str, cell_name: str) -> keras.Model:
     return keras.Model(x, [h, *states])
 
 
-@pytest.mark.parametrize("name", ["rnn", "되돌이 🙂 <i>x<|i>", "two words"])
+@pytest.mark.parametrize("name", ["rnn", "되돌이 🙂 <i>x<|i>"])
 def test_recurrent_cells_of_any_make_and_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, batch = recurrent(name, f"cell {name}"), random(3, 5, 2)
     monkeypatch.setattr(f"{__name__}.STRANGE", "dense")  # TensorFlow takes no other name
@@ -731,10 +731,11 @@ def test_an_error_leaves_keras_as_it_was(error: type[BaseException]) -> None:
         Capture(model, batch, Selection(kinds=ALL_KINDS))
     Fails.fails = False
     np.testing.assert_array_equal(model(batch), expected)
-    assert tf.config.optimizer.get_experimental_options().get("remapping", True)
+    assert not tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False)
     Capture(model, batch)
 
 
+@pytest.mark.slow
 def test_three_hundred_layers() -> None:
     x = h = keras.Input((4,), name="x")
     for position in range(150):
@@ -744,6 +745,7 @@ def test_three_hundred_layers() -> None:
     assert len(values(examined(model, batch, many_outputs(model, batch)))) == 300
 
 
+@pytest.mark.slow
 def test_fifty_levels() -> None:
     class Level(layers.Layer):
         def __init__(self, inner: layers.Layer, level: int) -> None:

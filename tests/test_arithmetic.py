@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, ops
-from packaging.version import Version
 
 import runner
 from runner.arithmetic.functions import FUNCTIONS
@@ -258,9 +257,10 @@ def test_operations_are_explained_as_layers_are() -> None:
     assert len(names) > 70
     for name in names:
         check(run, name, most=6)
-    said = explain.show(run, "multiply", "u0_1", "1")
-    assert re.search(r"\nconstant +2.5\n", said)
-    assert re.search(r"\nmultiply -?\d", said)
+    # Keras numbers its operations through the whole process.
+    said = [explain.show(run, name, "u0_1", "1") for name in names if re.match("multiply", name)]
+    product = next(each for each in said if re.search(r"\nconstant +2.5\n", each))
+    assert re.search(r"\nmultiply -?\d", product)
 
 
 def test_an_operation_that_is_not_covered_is_refused_by_its_own_name() -> None:
@@ -510,22 +510,12 @@ def test_what_no_layer_put_out_is_computed_from_what_was_stored() -> None:
     run = saved(model, words, _rng.normal(size=(2, 4, 5, 2)).astype(np.float32))
     names = [tensor.name for tensor in run.record.tensors if tensor.kind == "activation"]
     assert {"embed", "mix", "mix/norm", "see/weigh", "see/last", "see"} <= set(names)
-    # Older versions read the same weight more than once, of which only one is followed.
-    reads_anew = Version(keras.__version__) < Version("3.8")
     for name in names:
-        if name in ("embed", "mix/norm") and reads_anew:
-            with pytest.raises(
-                InputError, match=r"Placeholder, which is not the output of a layer"
-            ):
-                explain.show(run, name, "u1_2", "1")
-            continue
         LayerCall.read(run, name, 1)
         check(run, name, most=8)
     assert "(embed + mix/out) u0_1" in explain.show(run, "mix/gate", "u0_0", "0")
     said = explain.show(run, "see", "u0", "0")
     assert said.startswith("see is the same tensor as see/last\n\nsee/last u0, sample 0")
-    if reads_anew:
-        return
     said = explain.show(run, "embed", "u1_2", "1")
     assert re.search(r"embed/embedding\S* u1_2 +\S+\ntake\(\.\.\.\) u1_2 +", said)
 

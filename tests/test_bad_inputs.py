@@ -6,7 +6,7 @@ Beside those of `test_compose`, which are found before Hydra runs, and `test_com
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
@@ -98,8 +98,8 @@ def said(capsys: pytest.CaptureFixture[str]) -> Said:
         ),
         (
             "probe=xls",
-            "probe: there is no config 'xls'; there are csv, digits, function, images, inline, "
-            "iris, npy, npz, parquet, random, tutorial",
+            "probe: there is no config 'xls'; there are csv, digits, function, huggingface, "
+            "images, inline, iris, npy, npz, parquet, random, tutorial, webdataset",
         ),
         (
             "capture.include=[conv*]",
@@ -113,8 +113,8 @@ def said(capsys: pytest.CaptureFixture[str]) -> Said:
         ("name=../x", "name: '../x' cannot name a run; use a plain name, without a path"),
         (
             "capture.max_bytes=10",
-            "capture.max_bytes: the tables of 3 samples take about 176 B, the limit is 10 B "
-            "(largest: hidden 48 B, hidden/kernel 48 B, output/kernel 32 B); narrow "
+            "capture.max_bytes: the tables of 3 samples take about 224 B, the limit is 10 B "
+            "(largest: hidden 72 B, output 48 B, hidden/kernel 48 B); narrow "
             "capture.include, set capture.reduce, or raise capture.max_bytes",
         ),
         ("--oops", "runner: unrecognized arguments: --oops; runner --help lists the arguments"),
@@ -237,7 +237,7 @@ def test_a_wrong_table_is_one_line(
 @pytest.mark.parametrize(
     ("content", "words", "line"),
     [
-        (b"hello", NPY, "probe.path: p.npy is not an .npy array: it begins with b'hello'"),
+        (b"hello", NPY, "probe.path: p.npy is not an .npy array: it is a text file"),
         (
             np.array([{}, 1], dtype=object),
             NPY,
@@ -348,3 +348,25 @@ def test_runs_that_were_shown_different_inputs_are_not_compared(said: Said) -> N
     [line] = said("diff", "a", "b")
     assert line.startswith("probe: the runs were shown different inputs: ")
     assert "first at sample 2" in line
+
+
+@pytest.fixture
+def deep() -> Iterator[Path]:
+    """A folder of folders in folders, more than Python calls functions in functions."""
+    folder = Path("deep").absolute()
+    folders = [folder.joinpath(*"a" * depth) for depth in range(1200)]
+    for each in folders:
+        each.mkdir()
+    yield Path("deep")
+    for each in reversed(folders):
+        each.rmdir()
+
+
+def test_a_folder_as_deep_as_can_be_is_read(deep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["clean", str(deep)]) == 0
+    assert capsys.readouterr().out == "deep: nothing is left of interrupted runs\n"
+    assert main(["adopt", str(deep)]) == 2
+    assert capsys.readouterr().err == "error: FILES: the folder 'deep' has no file of tensors\n"
+    probe = ("probe=images", "probe.path=deep", "probe.size=[8,8,3]", "model.input_shape=[8,8,3]")
+    assert main(probe) == 2
+    assert "error: probe.path: no pictures in 'deep'\n" in capsys.readouterr().err

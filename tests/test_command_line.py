@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from command import in_process
+from making import make_run
 
 import runner
+from runner.command_line import signals
 
 ROOT = Path(__file__).parent.parent
 
@@ -152,6 +156,7 @@ def test_a_config_folder_of_ones_own() -> None:
     assert runner.open_run()["only"].shape == (3, 6)
 
 
+@pytest.mark.slow
 def test_two_runs_started_together_get_folders_of_their_own() -> None:
     command = [sys.executable, "-m", "runner"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -174,7 +179,10 @@ def test_secrets_of_the_environment_reach_no_file() -> None:
             assert b"hush" not in path.read_bytes(), path
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize(
+    "name",
+    ["SIGTERM", *(pytest.param(each, marks=pytest.mark.slow) for each in ("SIGINT", "SIGUSR1"))],
+)
 def test_a_signal_ends_both_threads_and_keeps_nothing(name: str) -> None:
     number = getattr(signal, name)
     words = ["model=digits_mlp", "probe=random", "probe.rows=5000000"]
@@ -189,10 +197,30 @@ def test_a_signal_ends_both_threads_and_keeps_nothing(name: str) -> None:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     process.send_signal(number)
-    _, said = process.communicate(timeout=10)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert said.strip() == "interrupted; the current run was not published"
     assert left() == []
+
+
+def test_a_signal_is_not_raised_while_a_lock_is_taken() -> None:
+    condition = threading.Condition()
+    condition.acquire()
+    taking = threading.Thread(target=condition.__enter__, daemon=True)
+    taking.start()
+    assert taking.ident is not None
+    while sys._current_frames()[taking.ident].f_code is not threading.Condition.__enter__.__code__:
+        time.sleep(0.01)
+    before = signal.signal(signal.SIGUSR1, signals._stop)
+    try:
+        with pytest.raises(signals.Stopped, match=str(int(signal.SIGUSR1))):  # noqa: PT012
+            signals._stop(signal.SIGUSR1, sys._current_frames()[taking.ident])
+            time.sleep(5)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        signals._received.clear()
+        condition.release()
+        taking.join()
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder nobody can write to")
@@ -225,6 +253,33 @@ def test_a_full_stdout_is_one_line(words: str) -> None:
     assert done.stderr == "error: standard output: No space left on device\n"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("where", ["2> /dev/full", "2>&-", "2> >(true)"])
+def test_messages_that_cannot_be_written_leave_the_result(where: str) -> None:
+    kept = "run.json is kept"
+    Path("lost/.hydra").mkdir(parents=True)
+    Path("lost/run.json").write_text(kept)  # of which each command warns
+    listed = shell(f"runner list --outputs . {where}")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert "UNREADABLE" in listed.stdout
+    wrong = shell(f"runner show nothing {where}")
+    assert (wrong.returncode, wrong.stdout, wrong.stderr) == (2, "", "")
+
+
+@pytest.mark.parametrize("words", [["--cfg", "job"], ["verify", "."]])
+def test_modules_of_the_working_directory_are_not_imported(words: list[str]) -> None:
+    for name in ("yaml", "keras", "pandas", "pickle", "queue", "hydra_plugins/mine/__init__"):
+        path = Path(f"{name}.py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("from pathlib import Path\nPath(__file__ + '.was_run').touch()\n")
+    make_run(Path("0"))
+    for number in range(1, 400):  # so many are read by several processes
+        shutil.copytree("0", str(number))
+    done = shell(" ".join(["runner", *words]))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not list(Path().rglob("*.was_run"))
+
+
 def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
     done = shell("runner schema | head -1; echo ${PIPESTATUS[0]}; runner list >&-; echo $?")
     assert (done.stdout, done.stderr) == ("{\n0\n0\n", "")
@@ -240,7 +295,8 @@ def test_a_working_directory_that_is_gone_is_one_line() -> None:
 
 def test_the_version_is_that_of_runner() -> None:
     lines = typed("--version").stdout.splitlines()
-    assert [line.partition(" ")[0] for line in lines] == ["Runner", "Hydra", "Keras", "TensorFlow"]
+    names = ["Runner", "Hydra", "Keras", "TensorFlow", "JAX", "PyTorch"]
+    assert [line.partition(" ")[0] for line in lines] == names
 
 
 def test_hydras_grammar_is_read_without_assertions_too() -> None:

@@ -12,15 +12,9 @@ from pydantic import ValidationError
 
 from runner.config import catalogue
 from runner.config.capture_config import CaptureConfig, CaptureOptions
-from runner.config.experiment_config import (
-    ApplicationModel,
-    DeclaredModel,
-    ExperimentConfig,
-    FunctionModel,
-    SavedModel,
-    parse,
-    parse_capture,
-)
+from runner.config.declared_config import DeclaredModel
+from runner.config.experiment_config import ExperimentConfig, parse, parse_capture
+from runner.config.model_config import ApplicationModel, FunctionModel, SavedModel
 from runner.errors import InputError
 from runner.sources.csv import CsvConfig
 from runner.sources.inline import InlineConfig
@@ -150,7 +144,8 @@ def test_probes_are_told_apart_by_their_source() -> None:
         ({"seed": 2**32}, "seed: must be 0 to 4294967295, found 4294967296"),
         (
             {"format": "parqet"},
-            "format: expected one of parquet, csv, csv_bom, arrow, xlsx, found 'parqet'; "
+            "format: expected one of parquet, csv, csv_bom, arrow, xlsx, none, "
+            "found 'parqet'; "
             "did you mean 'parquet'?",
         ),
         ({"train": "fit"}, "train: expected a mapping, found 'fit'"),
@@ -164,6 +159,23 @@ def test_probes_are_told_apart_by_their_source() -> None:
         (
             {"capture": {"batchsize": 1}},
             "capture.batchsize: unknown key; did you mean 'batch_size'?",
+        ),
+        (
+            {"train": {"data": {"source": "digits", "row": 1}}},
+            "train.data.row: unknown key; did you mean 'rows'?",
+        ),
+        # A pattern and an input that are called like a key beside theirs.
+        (
+            {"intervene": {"noise": {"sett": 0}}},
+            "intervene.noise.sett: unknown key; did you mean 'set'?",
+        ),
+        (
+            {"intervene": {"set": {"noise": {"std": 1.0, "sede": 1}}}},
+            "intervene.set.noise.sede: unknown key; did you mean 'seed'?",
+        ),
+        (
+            {"model": {"inputs": {"shape": {"shape": [3], "dtyp": "x"}}, "layers": {"a": dense()}}},
+            "model.inputs.shape.dtyp: unknown key; did you mean 'dtype'?",
         ),
         (
             {"capture": {"kinds": ["weigth"]}},
@@ -286,6 +298,13 @@ def test_a_wrong_probe_is_said(probe: Any, line: str) -> None:
         (
             {"class_name": "Conv2D", "filters": 2, "kernel_size": 3, "padding": 1},
             ".padding: expected text, found 1",
+        ),
+        *(
+            (
+                {"class_name": "Discretization", "bin_boundaries": boundaries},
+                ".bin_boundaries: must be numbers in ascending order, without NaN",
+            )
+            for boundaries in ([2, 1], [0.0, float("nan")], [float("nan")], ["a"], [10**400, 1])
         ),
         ({"class_name": "Dropout", "rate": 1.5}, ".rate: must be in [0, 1), found 1.5"),
         (
@@ -425,7 +444,7 @@ def test_a_wrong_loss_or_optimizer_is_said(keys: dict[str, Any], line: str) -> N
         ),
         (
             of_layers(a=dense()) | {"dtype": "mixed_flaot16"},
-            "model.dtype: unknown dtype 'mixed_flaot16'",
+            "model.dtype: expected one of float16, bfloat16, float32, float64, mixed_float16, ",
         ),
         (of_layers(**{"a\nb": dense()}), r"model.layers.a\nb: forbidden character '\n' in a name"),
     ],

@@ -14,9 +14,11 @@ import pytest
 from keras import layers
 
 import runner
-from runner.capture import calls
-from runner.config.experiment_config import SavedModel, parse
+from runner.config.experiment_config import ExperimentConfig, parse
+from runner.config.model_config import SavedModel
 from runner.errors import InputError
+from runner.keras_models import calls
+from runner.model.backend import framework
 from runner.model.building import build_model
 from runner.model.model_files import load_saved
 from runner.model.named_objects import check_objects
@@ -145,9 +147,11 @@ def test_weights_in_another_format_are_not_read(model: keras.Model) -> None:
 @pytest.mark.parametrize(
     ("layer", "said"),
     [
-        ({"class_name": "Dense", "units": 10**13}, "Dense cannot take 'input' (None, 4, 4, 3): "),
-        ({"class_name": "Dense", "units": 10**400}, "Dense cannot"),
-        ({"class_name": "Conv2D", "filters": 10**13, "kernel_size": 1}, "Conv2D cannot take "),
+        (
+            {"class_name": "Dense", "units": 2**31 - 1},
+            "Dense cannot take 'input' (None, 4, 4, 3): ",
+        ),
+        ({"class_name": "Conv2D", "filters": 2**31 - 1, "kernel_size": [4, 4]}, "Conv2D cannot "),
         ({"class_name": "Conv2D", "filters": 1, "kernel_size": [4, 4], "groups": 1}, ""),
     ],
 )
@@ -166,7 +170,75 @@ def test_a_declared_model_of_more_weights_than_memory_is_refused(
         build_model(config)
     line = str(caught.value)
     assert line.startswith(f"model.layers.big: {said}")
-    assert "of memory, its layers declare weights of more than " in line
+    assert "of memory, its layers declare weights of " in line
+
+
+LARGE = 2**31 - 1
+
+
+def declared(shape: list[int], **layer: Any) -> ExperimentConfig:
+    kind = "int32" if layer["class_name"] in ("CategoryEncoding", "Hashing") else "float32"
+    return parse({
+        "seed": 0,
+        "model": {"inputs": {"x": {"shape": shape, "dtype": kind}}, "layers": {"big": layer}},
+        "probe": {"source": "random", "rows": 2},
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("shape", "layer"),
+    [
+        ([8, 9], {"class_name": "ZeroPadding1D", "padding": LARGE}),
+        ([900], {"class_name": "RepeatVector", "n": LARGE}),
+        ([8, 2], {"class_name": "UpSampling1D", "size": LARGE}),
+        ([4, 4, 2], {"class_name": "Resizing", "height": LARGE, "width": LARGE}),
+        ([999], {"class_name": "CategoryEncoding", "num_tokens": LARGE, "output_mode": "one_hot"}),
+        ([4, 4, 2], {"class_name": "UpSampling2D", "size": 10**6}),
+    ],
+)
+def test_a_declared_layer_that_makes_more_than_memory_is_refused(
+    shape: list[int], layer: dict[str, Any]
+) -> None:
+    with pytest.raises(InputError) as caught:
+        build_model(declared(shape, **layer))
+    line = str(caught.value)
+    assert line.startswith(f"model.layers.big: {layer['class_name']} cannot take 'x' (None, ")
+    assert "'big' makes a tensor " in line
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("n", 2**31), ("n", 2**70), ("padding", [2**31, 0]), ("num_oov_indices", 10**6 + 1)],
+)
+def test_a_size_that_tensorflow_cannot_count_is_refused(key: str, value: Any) -> None:
+    kinds = {"n": "RepeatVector", "padding": "ZeroPadding1D", "num_oov_indices": "IntegerLookup"}
+    layer = {"class_name": kinds[key], key: value}
+    with pytest.raises(InputError, match=rf"^model\.layers\.big\.{key}.*: an integer here is at m"):
+        declared([8, 2], **layer)
+    held = json.dumps(named("keras.layers", kinds[key], **{key: value}))
+    with pytest.raises(
+        InputError, match=rf"^model\.path: m\.keras cannot be loaded: {key}.*: an i"
+    ):
+        check_objects(held, Path("m.keras"), "model.path")
+
+
+def test_orthogonal_weights_that_take_minutes_are_refused_before_they_are_drawn() -> None:
+    layer = {"class_name": "LSTM", "units": 6000}
+    with pytest.raises(InputError, match=r"6,000 x 24,000 take minutes to draw; choose another"):
+        build_model(declared([2, 1], **layer))
+
+
+def test_weights_of_a_file_are_not_drawn_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = keras.Sequential([layers.Input((2, 1)), layers.LSTM(3)])
+    model.save("m.keras")
+
+    def draw(*_: Any, **__: Any) -> None:
+        raise AssertionError("drawn")
+
+    monkeypatch.setattr(keras.initializers.Orthogonal, "__call__", draw)
+    loaded = load_saved(SavedModel(path="m.keras"))
+    for ours, theirs in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize(
@@ -189,16 +261,61 @@ def test_a_layer_that_makes_more_than_memory_is_refused_before_it_runs(layer: An
     assert "of free memory; make the layer smaller, or show fewer samples at once" in line
 
 
-def test_models_nested_in_models_are_refused_where_their_calls_multiply(
+def test_models_nested_in_models_are_refused_before_their_calls_multiply() -> None:
+    called: list[Any] = []
+
+    class Counted(layers.Layer):
+        def call(self, x: Any) -> Any:
+            called.append(x)
+            return x
+
+    given = keras.Input((2,))
+    model = keras.Model(given, Counted()(given))
+    for _ in range(16):
+        given = keras.Input((2,))
+        model = keras.Model(given, model(model(given)))
+    made = len(called)
+    said = "^model: calls its layers more than 50,000 times for one batch; show it with fewer steps"
+    with pytest.raises(InputError, match=said):
+        runner.capture_activations(model, np.ones((2, 2), np.float32))
+    assert len(called) == made
+
+
+def test_a_model_without_a_graph_is_refused_after_so_many_calls(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(calls, "_MOST_CALLS", 50)
-    given = keras.Input((2,))
-    model = keras.Model(given, layers.Dense(2)(given))
-    for _ in range(3):
-        passed = given = keras.Input((2,))
-        for _ in range(5):
-            passed = model(passed)
-        model = keras.Model(given, passed)
-    with pytest.raises(runner.RunError, match=r"the model calls its layers more than 50 times"):
-        runner.capture_activations(model, np.ones((2, 2), np.float32))
+
+    class Loop(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.step = layers.Activation("relu")
+
+        def call(self, x: Any) -> Any:
+            for _ in range(60):
+                x = self.step(x)
+            return x
+
+    with pytest.raises(InputError, match="calls its layers more than 50 times for one batch"):
+        runner.capture_activations(Loop(), np.ones((2, 2), np.float32))
+
+
+def test_the_axes_of_a_long_loop_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Loop(layers.Layer):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.step = layers.Activation("relu")
+
+        def call(self, passed: Any) -> Any:
+            for _ in range(60):
+                passed = self.step(passed)
+            return passed
+
+    asked = []
+    engine = framework()
+    sources = engine.elementwise_sources
+    monkeypatch.setattr(
+        engine, "elementwise_sources", lambda tensor: asked.append(tensor) or sources(tensor)
+    )
+    runner.capture_activations(keras.Sequential([keras.Input((3,)), Loop()]), np.ones((2, 3)))
+    assert 60 < len(asked) < 60 * 10

@@ -40,7 +40,7 @@ def read_all(run: runner.Run) -> None:
         assert len(table)
 
 
-@pytest.mark.parametrize("count", [20, pytest.param(267, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [20, pytest.param(120, marks=pytest.mark.slow)])
 def test_a_flipped_bit_is_found_and_its_table_not_read(trained: Path, count: int) -> None:
     read_all(runner.open_run(trained))
     draw = random.Random(count)

@@ -17,8 +17,11 @@ import yaml
 
 from runner.command_line.commands import COMMANDS
 from runner.config.compose import compose_one
-from runner.config.key_examples import EXAMPLES
-from runner.config.key_page import reference_page
+from runner.config.intervene_config import ACTIONS
+from runner.config.key_page import SECTIONS, reference_page
+from runner.config.strict import Strict
+from runner.errors import InputError
+from runner.intervening.action import Action
 from runner.report.views import VIEWS
 from runner.similarity.measures import MEASURES
 from runner.table_formats import FORMATS
@@ -86,13 +89,30 @@ def test_the_table_of_formats_names_them_all_in_order() -> None:
     assert names == sorted(FORMATS.own, key=lambda name: FORMATS[name].order)
 
 
+def test_the_table_of_interventions_has_a_row_for_each_key() -> None:
+    own = [ACTIONS[name] for name in ACTIONS.own]
+    ordered = [*sorted(own, key=lambda action: action.order), Action]
+    keys = dict.fromkeys(
+        key for one in ordered for key in one.model_fields
+        if one is Action or key not in Action.model_fields
+    )  # fmt: skip
+    table = text_of("interventions.md").partition("| key | what it does |\n|---|---|\n")[2]
+    rows = re.match(r"(\|.*\n)*", table)
+    assert rows is not None
+    named = [re.findall(r"`(\w+)`", row.split(" | ")[0]) for row in rows[0].splitlines()]
+    assert [key for row in named for key in row] == [*keys]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("part", EXAMPLES)
-def test_the_examples_of_the_reference_are_admitted(part: str) -> None:
-    first, *others = map(shlex.split, EXAMPLES[part].values())
+@pytest.mark.parametrize("part", [part for part in SECTIONS if part.examples])
+def test_the_examples_of_the_reference_are_admitted(part: type[Strict]) -> None:
+    first, *others = map(shlex.split, part.examples.values())
     compose_one(first, "0123abcd")
     for example in others:
-        compose_one([*first, *example], "0123abcd")
+        try:
+            compose_one(example, "0123abcd")
+        except InputError:  # it belongs to the choice that the first one makes
+            compose_one([*first, *example], "0123abcd")
 
 
 def test_every_command_has_a_page_and_every_page_its_place() -> None:
@@ -188,6 +208,8 @@ def test_the_site_is_read_and_searched_from_a_folder(site: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 def test_the_pictures_can_be_drawn_anew(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, DOCS / "pictures.py", tmp_path], check=True)
-    kept = {path.name for path in DOCS.glob("pictures/*.png")}
-    assert {path.name for path in tmp_path.glob("*.png")} == kept
+    words = [DOCS / "pictures.py", tmp_path, "tutorial", "digits"]
+    subprocess.run([sys.executable, *words], check=True)
+    drawn = {path.name for path in tmp_path.glob("*.png")}
+    assert drawn == {"network.png", "layer.png", "explained.png", "maps.png"}
+    assert drawn < {path.name for path in DOCS.glob("pictures/*.png")}

@@ -15,7 +15,7 @@ from runner.config.compose import compose_one
 from runner.config.composition import experiment_of
 from runner.config.environment_values import EnvironmentValues
 from runner.config.resolve import register_resolvers, values_from_environment
-from runner.errors import InputError
+from runner.errors import InputError, Problem
 
 SECRETS = {
     "TOKEN": "first-line-of-a-key\nzweite\tzeile of+a/key==",
@@ -185,7 +185,12 @@ def refusals(words: list[str]) -> list[str]:
     [
         ([f"seed={PIN}"], ["seed"]),
         ([f"probe.rows={PIN}"], ["probe.rows"]),
+        ([f"probe.shapes={{input: ['{PIN}']}}"], ["probe.shapes.input.0"]),
+        ([f"train.data={{source: random, rows: '{PIN}'}}"], ["train.data.rows"]),
         ([f"capture.batch_size={PIN}"], ["capture.batch_size"]),
+        ([f"intervene.last={{scale: '{PIN}'}}"], ["intervene.last.scale"]),
+        (["intervene.last={patch: '${oc.env:PLAIN}', samples: {a: '${oc.env:PLAIN}'}}"],
+         ["intervene.last.patch", "intervene.last.samples.a"]),
         ([f"model.input_shape=['{PIN}']"], ["model.input_shape.0"]),
         ([f"model.layers.last.units={PIN}"], ["model.layers.last.units"]),
         (["train.metrics=[{class_name: MeanSquaredError, name: '${oc.env:PLAIN}'}]"],
@@ -281,3 +286,12 @@ def test_the_time_does_not_come_from_the_environment(monkeypatch: pytest.MonkeyP
     found = values_from_environment(cfg)
     assert found.places == {"one"}
     assert found.config["time"] == cfg.time
+
+
+def test_a_value_is_replaced_whole_and_nothing_similar_is_suggested() -> None:
+    values = EnvironmentValues(values={"/house/": "${oc.env:HOME}"})
+    problem = Problem("a", "unknown layer class '/house/'", "did you mean 'Rot'? all are there")
+    told = values.told(InputError([problem]))
+    assert str(told) == "a: unknown layer class '${oc.env:HOME}'; all are there"
+    other = InputError.of("a", "unknown layer class 'Dens'", "did you mean 'Dense'?")
+    assert str(values.told(other)).endswith("did you mean 'Dense'?")

@@ -12,7 +12,7 @@ import yaml
 import runner
 from runner.config import catalogue
 from runner.config.compose import compose_one
-from runner.config.experiment_config import DeclaredModel
+from runner.config.declared_config import DeclaredModel
 from runner.config.packaged import CONFIG_DIRECTORY
 from runner.config.probe_config import SOURCES
 from runner.errors import InputError
@@ -34,6 +34,7 @@ def test_a_config_fits_a_screen_and_says_what_it_is(path: Path) -> None:
         assert re.search(r"^# [A-Z0-9]", text, re.MULTILINE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", ["loss", "optimizer"])
 def test_every_config_of_a_group_composes(group: str) -> None:
     for name in choices(group):
@@ -58,7 +59,9 @@ def test_all_optimizers_are_there_but_those_that_wrap_another() -> None:
 
 
 LACKING = {
-    **dict.fromkeys(("csv", "images", "npy", "npz", "parquet"), "probe.path"),
+    **dict.fromkeys(
+        ("csv", "huggingface", "images", "npy", "npz", "parquet", "webdataset"), "probe.path"
+    ),
     "inline": "probe.inputs",
     "function": "probe.function",
 }

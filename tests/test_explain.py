@@ -164,3 +164,8 @@ def test_activations_are_those_of_keras(name: str) -> None:
     )[0]
     found = functions.FUNCTIONS[name](sums)
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15)
+
+
+def test_a_layer_without_units_names_none() -> None:
+    with pytest.raises(InputError, match=r"^a: no unit 'u1'$"):
+        explain.place_of("u1", (0,), "a")

@@ -61,7 +61,7 @@ def _package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_table_of_what_varies_is_true() -> None:
     page = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
     rows = re.findall(r"\| \[.*\]\(#([\w-]+)\) \| (.*) \| `(runner/.*)` \| (.*) \|\n", page)
-    assert len(rows) == 10
+    assert len(rows) == 11
     headings = {line.lower().replace(" ", "-") for line in re.findall(r"\n## (.*)", page)}
     assert {heading for heading, *_ in rows} <= headings
     for _, kind, place, offered in rows:
@@ -97,6 +97,7 @@ def test_the_packages_that_a_run_uses_are_part_of_its_record_and_its_fingerprint
     assert main(words) == 0
     first = runner.open_run("last").record
     assert first.environment.packages["own"] == "1.0"
+    assert first.environment.packages["h5py"] == h5py.__version__
     shutil.copytree("own", "newer", ignore=shutil.ignore_patterns("*.dist-info"))
     project = Path("newer/pyproject.toml").absolute()
     project.write_text(project.read_text().replace('"1.0"', '"1.1"'))
@@ -130,6 +131,20 @@ def test_a_statistic_of_a_package_is_a_column_of_the_summary(
     with monkeypatch.context() as patch:
         patch.setattr(sys, "path", [path for path in sys.path if path != str(tmp_path / "own")])
         assert run.summary["negative"].tolist() == [1 / 3]  # as it stands in the file
+
+
+def test_an_action_of_a_package_is_done_told_and_named_in_the_record() -> None:
+    words = ["probe=hdf5", "probe.path=samples.h5", "capture.batch_size=16"]
+    plain = runner.run(*words).array("hidden")
+    run = runner.run(*words, "intervene.hidden.drop=0.5")
+    found = run.array("hidden")
+    kept = np.stack([np.random.default_rng(at).random(found.shape[1:]) for at in range(40)]) >= 0.5
+    np.testing.assert_array_equal(found, plain * kept)
+    [tensor] = [one for one in run.record.tensors if one.name == "hidden"]
+    assert [change.did for change in tensor.changed_by] == ["dropped with probability 0.5"]
+    assert run.record.environment.packages["own"] == "1.0"
+    with pytest.raises(InputError, match=r"^intervene\.hidden\.drop: .*less than 1, found 2"):
+        runner.run(*words, "intervene.hidden.drop=2")
 
 
 def test_a_statistic_of_a_package_is_merged_like_others() -> None:
@@ -233,13 +248,13 @@ def test_a_damaged_table_of_such_a_format_is_one_line(text: str, why: str, tmp_p
 
 
 def test_a_run_says_which_package_reads_its_tables(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["format=jsonl", "name=far"]) == 0
     far = runner.open_run("far")
     assert far.record.environment.packages["own"] == "1.0"
     capsys.readouterr()
-    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(tmp_path / "own")])
+    sys.path.remove(str(tmp_path / "own"))
     assert main(["show", str(far.path)]) == 2
     said = capsys.readouterr().err
     assert said.endswith(

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from forging import Edit, arrow, forge, parquet, put_file, tensor_of
 from making import make_run
 
 import runner
+from runner import parquet_layout
 from runner.command_line.entry import main
 from runner.errors import DamagedError, InputError
 from runner.experiment.earlier import is_done, make_room, outcomes_of, sweep_of
@@ -273,6 +273,28 @@ def test_a_parquet_file_that_unfolds_is_not_read(data: bytes, said: str, tmp_pat
         _ = runner.open_run(run).samples
 
 
+def empty_batches(count: int) -> bytes:
+    """Return an Arrow file with groups of no rows before its own."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, ZEROS.schema) as writer:
+        for _ in range(count):
+            writer.write_batch(pa.RecordBatch.from_pylist([], schema=ZEROS.schema))
+        writer.write_table(ZEROS)
+    return sink.getvalue().to_pybytes()
+
+
+def test_metadata_that_takes_far_more_than_the_table_is_not_parsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = put_file(make_run(tmp_path / "run"), "probe.parquet", parquet(TEXT, row_group_size=1))
+    with monkeypatch.context() as patch:
+        patch.setattr(parquet_layout, "_FOOTER_BYTES", 100)
+        patch.setattr(parquet_layout, "_TIMES", 1000)
+        with pytest.raises(DamagedError, match=r"kB describe its columns and groups of rows, the"):
+            _ = runner.open_run(run).samples
+    assert len(runner.open_run(run).samples) == 3
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
@@ -283,6 +305,7 @@ def test_a_parquet_file_that_unfolds_is_not_read(data: bytes, said: str, tmp_pat
             "found dictionaries",
         ),
         (arrow(pa.concat_tables([ZEROS] * 2)), "expected 3 rows, found 6"),
+        (empty_batches(1000), "found 1,001 groups of fewer rows"),
         (arrow(ZEROS)[:-1], "expected a"),
         (b"ARROW1\0\0" + b"\xff" * 100 + b"\xf8\0\0\0ARROW1", "expected a"),
         (b"", "expected a"),
@@ -524,19 +547,87 @@ def test_a_sweep_goes_on_past_what_it_cannot_read(tmp_path: Path) -> None:
     forge(folder / "0_seed=0", lambda record: record.update(run_id="../../elsewhere-0"))
     (folder / "1_seed=1/run.json").unlink()
     assert sweep_of(folder) == "5eed5eed"
-    assert list(outcomes_of(folder, [(f"seed={job}",) for job in range(4)])) == [
+    assert list(outcomes_of(folder, [(f"seed={job}",) for job in range(4)], "aaaa")) == [
         "2_seed=2",
         "3_seed=3",
     ]
-    assert is_done(folder / "3_seed=3", f"{3:064}")
+    assert is_done(folder / "3_seed=3", f"{3:064}", ("seed=3",))
     for job in range(2):
-        assert not is_done(folder / f"{job}_seed={job}", f"{job:064}")
+        assert not is_done(folder / f"{job}_seed={job}", f"{job:064}", (f"seed={job}",))
         make_room(folder / f"{job}_seed={job}", f"aaaa-{job}")
     assert sorted(path.name for path in (folder / ".superseded").iterdir()) == [
         "0_seed=0-damaged",
         "1_seed=1-damaged",
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sweep"]
+
+
+def test_the_statistics_of_a_run_that_is_told_step_by_step_are_checked_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["name=small"]) == 0
+    [run] = runner.open_runs("outputs")
+    flip(run.path / "summary.parquet")
+    capsys.readouterr()
+    assert main(["show", "small"]) == 2
+    assert "summary.parquet: damaged: expected" in capsys.readouterr().err
+
+
+def test_a_table_of_holes_is_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path / "run")
+    name = "activations/00_hidden.parquet"
+    with (run / name).open("r+b") as file:
+        file.truncate(10**12)  # takes no room, and would take an hour to read
+    forge(run, lambda record: tensor_of(record).update(bytes=10**12))
+    with pytest.raises(DamagedError, match="is a file of holes, almost nothing of it is written"):
+        _ = runner.open_run(run)["hidden"]
+    assert main(["verify", str(run)]) == 1
+    assert f"{name}: is a file of holes" in capsys.readouterr().err
+
+
+def test_one_record_does_not_decide_whose_sweep_a_folder_is(tmp_path: Path) -> None:
+    folder = sweep(tmp_path / "sweep")
+    assert sweep_of(folder) == "5eed5eed"
+    forge(folder / "0_seed=0", lambda record: record.update(run_id="aaaa-0", sweep="aaaa"))
+    with pytest.warns(UserWarning, match="sweep: 1 runs are of other sweeps than 5eed5eed, of mos"):
+        assert sweep_of(folder) == "5eed5eed"
+
+
+def test_a_record_counts_only_for_the_job_in_whose_folder_it_is(tmp_path: Path) -> None:
+    folder = sweep(tmp_path / "sweep", 3)
+    done, other, damaged = (folder / f"{job}_seed={job}" for job in range(3))
+    assert is_done(done, f"{0:064}", ("seed=0",))
+    forge(other, lambda record: record.update(overrides=["seed=0"]))
+    with pytest.warns(UserWarning, match=r"1_seed=1: the run in the folder is not that of this"):
+        assert not is_done(other, f"{1:064}", ("seed=1",))
+    (damaged / "summary.parquet").write_bytes(b"other")
+    with pytest.warns(UserWarning, match=r"2_seed=2: summary\.parquet: damaged: .* is run again$"):
+        assert not is_done(damaged, f"{2:064}", ("seed=2",))
+
+
+def test_a_link_to_a_run_is_no_job_of_a_sweep(tmp_path: Path) -> None:
+    elsewhere = sweep(tmp_path / "elsewhere", 1) / "0_seed=0"
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    job = folder / "0_seed=0"
+    job.symlink_to(elsewhere)
+    assert not is_done(job, f"{0:064}", ("seed=0",))
+    assert outcomes_of(folder, [("seed=0",)], "aaaa") == {}
+    make_room(job, "aaaa-0")
+    assert not job.is_symlink()
+    assert (elsewhere / "run.json").exists()
+
+
+def test_a_forged_record_beside_the_jobs_of_a_sweep_is_none_of_its_outcomes(tmp_path: Path) -> None:
+    folder = sweep(tmp_path / "sweep", 2)
+    jobs = [("seed=0",), ("seed=1",)]
+    for number, error in ((0, "forged"), (1, None)):
+        make_run(
+            folder / f"z{number}", run_id=f"ffffffff-{number}", error=error, overrides=jobs[number]
+        )
+    forge(folder / "0_seed=0", lambda record: record.update(run_id="0a1b2c3d-0"))
+    assert outcomes_of(folder, jobs, "5eed5eed") == {"0_seed=0": None, "1_seed=1": None}
+    assert outcomes_of(folder, jobs, "0a1b2c3d") == {"0_seed=0": None, "z1": None}
 
 
 def test_a_run_is_moved_out_of_its_sweep_through_no_link(tmp_path: Path) -> None:
@@ -562,10 +653,10 @@ def test_a_folder_that_may_not_be_read_is_told(
     try:
         codes = [main(["list", "--outputs", str(folder)]), main(["verify", str(folder)])]
         said = capsys.readouterr()
-        assert not is_done(folder / "1_seed=1", "")
+        assert not is_done(folder / "1_seed=1", "", ())
         with pytest.raises(InputError, match="its content cannot be moved"):
             make_room(folder / "1_seed=1", "aaaa-1")
-        assert list(outcomes_of(folder, [(f"seed={job}",) for job in range(3)])) == [
+        assert list(outcomes_of(folder, [(f"seed={job}",) for job in range(3)], "aaaa")) == [
             "0_seed=0",
             "2_seed=2",
         ]
@@ -625,7 +716,7 @@ def test_every_layer_has_a_table_in_sql(format: str, tmp_path: Path) -> None:
 def test_code_that_a_record_names_is_run_by_nobody_unasked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from runner.sameness.repetition import code_of, repeated
+    from runner.sameness.repetition import code_of, prepared
 
     Path("nets.py").write_text("from pathlib import Path\nPath('harmed').touch()\n")
     config = {
@@ -642,7 +733,7 @@ def test_code_that_a_record_names_is_run_by_nobody_unasked(
         "train.data.function: nets:data",
     ]
     with pytest.raises(InputError, match=r"names Python code.*; read that code, then type"):
-        repeated(run, tmp_path / "again")
+        prepared(run)
     assert main(["rerun", str(run.path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not Path("harmed").exists()
@@ -670,7 +761,6 @@ def test_code_that_a_record_hides_in_an_interpolation_is_never_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     Path("nets.py").write_text("from pathlib import Path\nPath('harmed').touch()\n")
-    monkeypatch.delitem(sys.modules, "nets", raising=False)  # of the test before
     monkeypatch.setenv("HOSTED", HIDDEN)
     config: dict[str, Any] = {
         "model": {"input_shape": [3], "layers": {"a": {"class_name": "Dense", "units": 2}}},
@@ -693,7 +783,7 @@ def test_code_that_a_record_hides_in_an_interpolation_is_never_run(
 def test_a_repetition_reads_every_text_of_a_record_as_text() -> None:
     from omegaconf import OmegaConf
 
-    from runner.sameness.repetition import _escaped
+    from runner.config.recorded_config import _escaped
 
     parts = ["\\", "${", "}", "a", "'", '"', ":", "${oc.decode:", "${oc.env:A,{b: 1}}", "${x}"]
     for number in range(len(parts) ** 3):
@@ -704,7 +794,7 @@ def test_a_repetition_reads_every_text_of_a_record_as_text() -> None:
 def test_a_repetition_fills_in_plain_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     from omegaconf import OmegaConf
 
-    from runner.sameness.repetition import _escaped
+    from runner.config.recorded_config import _escaped
 
     monkeypatch.setenv("PIN", "0.5")
     written = {
@@ -745,10 +835,11 @@ def test_terminal_escapes_of_a_run_are_printed_as_text(
 
 
 def test_what_a_record_describes_is_computed_up_to_a_size() -> None:
-    from runner.arithmetic.derived import Derived, evaluate
+    from runner.arithmetic.derived import evaluate
+    from runner.arithmetic.derived_operations import Derived
 
     def stored(_: Any) -> Derived:
-        return Derived(np.ones((1, 4), np.float32), True)
+        return Derived(np.ones((1, 4), np.float32), 0)
 
     one = {"tensor": "x"}
     for description in (

@@ -146,7 +146,7 @@ def in_lines(error: InputError) -> None:
         line.encode("utf-8", "backslashreplace")
 
 
-@cases(100, 3400)
+@cases(100, 1000)
 def test_a_mutated_config_is_typed_or_refused(count: int) -> None:
     def case(config: dict[str, Any]) -> None:
         try:
@@ -157,7 +157,7 @@ def test_a_mutated_config_is_typed_or_refused(count: int) -> None:
     tried(count, configs(written=False), case)
 
 
-@cases(5, 100)
+@cases(5, 20)
 def test_a_mutated_config_file_builds_or_is_refused(
     count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -302,7 +302,7 @@ def test_a_file_that_once_ended_in_a_traceback(source: str, data: bytes) -> None
     ("words", "line"),
     [
         (["name='${'"], "name: no viable alternative at input '${'"),
-        (["model.hidden_units=1" + "0" * 15], "model.layers.hidden: Dense cannot take 'input' "),
+        (["model.hidden_units=1" + "0" * 15], "model.hidden_units: an integer here is at "),
     ],
 )
 def test_words_that_once_ended_in_several_lines_or_a_traceback(

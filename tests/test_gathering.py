@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from making import STORED, make_run
 
@@ -67,6 +69,24 @@ def test_sql_says_what_is_wrong_with_a_query(tmp_path: Path) -> None:
         runs.sql("select * from hiden")
 
 
+@pytest.mark.parametrize("format", ["parquet", "csv"])
+def test_polars_reads_lazily_what_a_table_holds(tmp_path: Path, format: str) -> None:
+    polars = pytest.importorskip("polars")
+    runs = sweep(tmp_path / "a[1]", format=format)  # which is no pattern
+    for name in ("hidden", "conv", "hidden/kernel"):
+        frame = runs.to_polars(name)
+        assert isinstance(frame, polars.LazyFrame)
+        expected = runs.sql(f'select * from "{name}"')
+        pd.testing.assert_frame_equal(
+            frame.collect().to_pandas(), expected, check_dtype=False, check_index_type=False
+        )
+    wide = sweep(tmp_path / "wide", widths=(2, 3), format=format)
+    with pytest.raises(InputError, match="hidden: the runs differ in its units"):
+        wide.to_polars("hidden")
+    found = wide.to_polars("hidden", align="union").filter(polars.col("u2").is_null()).collect()
+    assert found["run"].to_list() == ["5eed5eed-0"] * 3
+
+
 def test_several_tensors_stand_side_by_side(tmp_path: Path) -> None:
     runs = sweep(tmp_path)
     frame = runs.tables(["hidden", "b's"])
@@ -117,12 +137,18 @@ def test_xarray_refuses_what_does_not_stack(tmp_path: Path) -> None:
     [
         ("duckdb", r'needs DuckDB; type: pip install "activation-runner\[sql\]"'),
         ("xarray", r'needs xarray; type: pip install "activation-runner\[xarray\]"'),
+        ("polars", r'needs Polars; type: pip install "activation-runner\[polars\]"'),
     ],
 )
 def test_a_missing_extra_says_what_to_type(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, line: str
 ) -> None:
     runs = sweep(tmp_path)
+    asking: dict[str, Callable[[], object]] = {
+        "duckdb": lambda: runs.sql("select 1"),
+        "xarray": runs.to_xarray,
+        "polars": lambda: runs.to_polars("hidden"),
+    }
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(InputError, match=line):
-        runs.sql("select 1") if package == "duckdb" else runs.to_xarray()
+        asking[package]()

@@ -96,6 +96,7 @@ def test_the_shell_completes_what_there_is(programs: Path) -> None:
         "format=arrow",
         "format=csv",
         "format=csv_bom",
+        "format=none",
         "format=parquet",
         "format=xlsx",
     ]

@@ -151,15 +151,11 @@ def test_a_file_with_code_is_refused(tmp_path: Path) -> None:
     ("name", "content", "said"),
     [
         ("m.keras", b"", "is not a Keras model: it is empty; save the model in Keras: "),
-        ("m.keras", b"not a model", r"is not a Keras model: it begins with b'not a mo'; save the "),
+        ("m.keras", b"not a model", r"is not a Keras model: it is a text file; save the "),
         ("m.keras", b"PK\3\4 cut", "is damaged: it begins as a zip file, and its end is missing"),
-        ("m.h5", b"a,b\n1,2\n", "is not a Keras model: it begins with b'a,b"),
+        ("m.h5", b"a,b\n1,2\n", "is not a Keras model: it is a text file"),
         ("m.h5", b"\x89HDF\r\n\x1a\n", "its weights are damaged"),
-        (
-            "m.tflite",
-            b"\x1c\0\0\0TFL3....",
-            "is a LiteRT .TensorFlow Lite. model, whose layers Keras does not load; ",
-        ),
+        ("m.pb", b"\x1c\0\0\0", "is a TensorFlow graph, whose layers Keras does not load; "),
     ],
 )
 def test_a_file_that_is_no_model_is_named(
@@ -313,12 +309,16 @@ def test_models_and_layers_of_ones_own() -> None:
     own = {"input_shape": [3], "layers": {"twice": {"class_name": "Twice"}}}
     twice = built(own, custom_modules=["my_nets"])
     np.testing.assert_array_equal(np.asarray(twice(np.ones((1, 3)))), 2 * np.ones((1, 3)))
-    with pytest.raises(InputError, match=r"must return a keras\.Model, but it returned int"):
+    told = r"must return a keras\.Model or a torch\.nn\.Module, but it returned int"
+    with pytest.raises(InputError, match=told):
         built({"function": "my_nets:wrong"})
     with pytest.raises(
         InputError, match=r"^model.function: module 'my_nets' has no function 'biuld'"
     ):
         built({"function": "my_nets:biuld"})
+    told = r"^model.arguments: my_nets:build does not take these: missing a required .* 'width'$"
+    with pytest.raises(InputError, match=told):
+        built({"function": "my_nets:build"})
     with pytest.raises(InputError, match=r"^custom_modules: no module 'my_netz'"):
         built(own, custom_modules=["my_netz"])
     with pytest.raises(InputError, match=r"no class 'Thrice'.*(did you mean 'Twice'|register)"):

@@ -481,14 +481,6 @@ def write_module(text: str) -> None:
     Path("shown.py").write_text(f"import numpy as np\n{text}", encoding="utf-8")
 
 
-@pytest.fixture
-def _own_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    yield
-    sys.modules.pop("shown", None)
-
-
-@pytest.mark.usefixtures("_own_modules")
 @pytest.mark.parametrize(
     ("body", "has_targets"),
     [
@@ -510,7 +502,6 @@ def test_a_function_may_return_arrays_or_batches(body: str, has_targets: bool) -
     np.testing.assert_array_equal(named_inputs(batch.inputs)["input"], np.full((5, 3), 2.0))
 
 
-@pytest.mark.usefixtures("_own_modules")
 def test_a_function_may_return_what_reads_like_a_dataset() -> None:
     write_module(
         "class Data:\n"
@@ -524,7 +515,6 @@ def test_a_function_may_return_what_reads_like_a_dataset() -> None:
     assert whole(probe).inputs["b"].shape == (2, 2)
 
 
-@pytest.mark.usefixtures("_own_modules")
 def test_a_function_that_is_not_there_is_said() -> None:
     with pytest.raises(InputError, match=r"^probe.function: no module 'shown' \(looked in /"):
         opened(source="function", function="shown:data")
@@ -548,8 +538,11 @@ def test_the_hash_is_of_values_not_of_batches_or_memory() -> None:
 
 
 def hashed(probe: Probe, start: int, end: int, block: Block = BLOCK) -> ProbeHasher:
-    hasher = ProbeHasher(block)
+    """Hash the blocks that begin between two rows."""
+    hasher = ProbeHasher(block, start)
     hasher.update(whole(probe)[start:end])
+    for batch in probe.blocks_from(end):
+        hasher.update(batch[: hasher.missing])
     return hasher
 
 
@@ -561,10 +554,10 @@ def test_the_hash_of_parts_is_that_of_the_whole(rows: int) -> None:
     known = hashes(probe, 9000)
     for size in (700, BLOCK):
         assert hashes(probe, size) == known
-    for ends in ([BLOCK], [2 * BLOCK], [BLOCK, 2 * BLOCK]):
-        together = ProbeHasher()
-        for start, end in pairwise([0, *ends, rows]):
-            together.merge(hashed(probe, start, max(start, end)))
+    for step in (144, 700, BLOCK, 5000):
+        ends = [*range(0, rows, step), rows]
+        parts = [hashed(probe, *ends).block_hashes for ends in pairwise(ends)]
+        together = ProbeHasher.of(parts)
         assert (together.content(), together.sample_ids()) == known
 
 
@@ -578,12 +571,9 @@ def test_samples_of_one_block_have_the_hash_of_earlier_versions() -> None:
 
 
 def test_parts_of_a_probe_that_do_not_fit_together_are_refused() -> None:
-    probe = as_probe(np.zeros((5, 2)))
-    part = hashed(probe, 0, 3)
-    with pytest.raises(ValueError, match="does not end with a block of 4,096 samples"):
-        part.merge(hashed(probe, 3, 5))
+    parts = [hashed(as_probe(np.zeros((5, size))), 0, 5).block_hashes for size in (2, 3)]
     with pytest.raises(ValueError, match="the inputs of two parts of a probe differ"):
-        part.merge(hashed(as_probe(np.zeros((5, 3))), 0, 5))
+        ProbeHasher.of(parts)
 
 
 def test_the_hash_of_text_is_the_same_in_every_process() -> None:

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from command import in_process
 
 from runner.errors import InputError, RunError
 from runner.record.hashing_thread import HashingThread
@@ -55,6 +56,26 @@ def test_digests_are_of_the_bytes_that_were_written(tmp_path: Path) -> None:
     content = (tmp_path / "run/a/b.bin").read_bytes()
     assert content == b"".join(parts)
     assert digest == FileDigest(len(content), hashlib.sha256(content).hexdigest())
+
+
+def test_more_files_are_written_in_turn_than_a_process_may_open(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="Windows has another limit")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        with Publication(LocalDraft(tmp_path / "run")) as publication:
+            files = [publication.open(f"{number}.bin") for number in range(300)]
+            for part in (b"first, ", b"x" * 10_000, b", last"):
+                for file in files:
+                    file.write(part)
+            for file in files:
+                file.close()
+            publication.publish(b"{}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    content = {path.read_bytes() for path in (tmp_path / "run").glob("*.bin")}
+    assert content == {b"first, " + b"x" * 10_000 + b", last"}
+    assert len(publication.files) == 300
 
 
 def test_nothing_appears_before_it_is_published(tmp_path: Path) -> None:
@@ -182,7 +203,7 @@ def test_a_full_disk_is_said_with_the_table() -> None:
             RunError, match=r"00_hidden\.parquet: the disk is full; the run was not published"
         ):
             table.write(bytes(size))
-        table.abandon()
+        table.abandon(LocalDraft(Path("run")))
     hashing.stop()
     small = HashedFile(Path("/dev/full").open("wb"), "summary.parquet", files, hashing)  # noqa: SIM115
     small.write(b"fits the buffer")
@@ -305,3 +326,20 @@ def test_a_process_that_ends_takes_what_it_staged_along(
     out, _ = process.communicate(timeout=60)
     assert out == "1\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_what_interrupted_runs_have_left_is_cleaned_and_no_run_that_is_written(
+    tmp_path: Path,
+) -> None:
+    left = tmp_path / "day/.run.another-host.1.00000000.staging"
+    left.mkdir(parents=True)
+    (left / "probe.parquet").write_bytes(bytes(2000))
+    with Publication(LocalDraft(tmp_path / "day/mine")) as publication:
+        publication.write("a", b"1")
+        told = in_process("clean", str(tmp_path)).stdout
+        assert told == f"{left}: 1 file, 2.0 kB\nnothing was removed; to remove this, add --yes\n"
+        assert left.exists()
+        assert in_process("clean", str(tmp_path), "--yes").stdout.endswith("\nremoved 1\n")
+        publication.publish(b"{}")
+    assert [path.name for path in (tmp_path / "day").iterdir()] == ["mine"]
+    assert in_process("clean", "none").stdout == "none: nothing is left of interrupted runs\n"

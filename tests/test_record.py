@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import operator
+import os
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ import pytest
 from making import make_run
 
 from runner.errors import InputError
-from runner.model.backend import read_backend
+from runner.model.backend import framework
 from runner.record.environment import read_environment
 from runner.record.header import Header
 from runner.record.order import Ending, in_order
@@ -213,10 +214,12 @@ def test_git_is_not_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     environment = read_environment(tmp_path / "elsewhere")
     assert environment.git is None
     assert {"tensorflow", "keras", "numpy", "pyarrow"} <= environment.packages.keys()
+    assert environment.processor
+    assert environment.cores in range(1, (os.cpu_count() or 0) + 1)
 
 
 def test_the_backend_tells_how_it_computes() -> None:
-    backend = read_backend()
+    backend = framework().read_settings()
     assert backend.name == "tensorflow"
     assert backend.deterministic is False
     assert backend.onednn in (True, False)

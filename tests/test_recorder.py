@@ -60,8 +60,7 @@ def drawn() -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("unit", ["epoch", "step"])
+@pytest.mark.parametrize(("unit", "training"), [("epoch", False), ("step", True)])
 def test_a_training_goes_as_it_would_without(unit: Any, training: bool) -> None:
     without = noisy()
     history = fit(without)

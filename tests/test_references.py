@@ -16,21 +16,22 @@ from runner.config.model_config import NamedObject
 from runner.config.references import (
     UNTYPED,
     InputFile,
-    InputFolder,
     ModuleName,
+    ProbeFolder,
     check_references,
     references_in,
 )
 from runner.config.strict import Strict
 from runner.errors import InputError
-from runner.experiment.fingerprint import fingerprint_of
+from runner.experiment.fingerprint import fingerprint_of, named_packages
+from runner.record.environment import read_environment
 
 
 class Glossary(Strict):
     """A part of a configuration with keys that Runner has never heard of."""
 
     dictionary: InputFile
-    drawings: InputFolder | None = None
+    drawings: ProbeFolder | None = None
     more: list[InputFile] = Field(default=[])
     by_language: dict[str, InputFile] = Field(default={})
     title: str = "dictionary.txt"
@@ -71,7 +72,7 @@ def test_a_new_key_is_a_file_by_its_type_alone() -> None:
         "glossary.more.0": "e.txt",
         "glossary.by_language.ko": "ko.txt",
     }
-    assert isinstance(found["glossary.drawings"], InputFolder)
+    assert isinstance(found["glossary.drawings"], ProbeFolder)
     schema = Extended.model_json_schema()["$defs"]["Glossary"]["properties"]
     assert schema["dictionary"]["format"] == "file"
     assert "format" not in schema["title"]
@@ -92,6 +93,50 @@ def test_what_the_files_of_a_new_key_hold_is_part_of_the_fingerprint() -> None:
         Path(name).write_text("before")
     Path("dictionary.txt").write_text("after")  # the title's, which is no file by its type
     assert print_of(experiment) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "packages"),
+    [
+        (["probe=random"], set()),
+        (["probe=digits"], {"scikit-learn"}),
+        (["probe=images", "probe.path=photos"], {"pillow"}),
+        (["probe=random", "train=fit", "train/data=iris"], {"scikit-learn"}),
+    ],
+)
+def test_a_run_names_the_packages_that_its_samples_come_from(
+    words: list[str], packages: set[str]
+) -> None:
+    Path("photos").mkdir()
+    experiment = composed("model=tutorial", *words).experiment
+    assert named_packages(experiment).keys() == packages
+    assert not packages & read_environment(Path.cwd()).packages.keys()
+
+
+def test_of_a_folder_only_the_files_that_a_probe_reads_are_part_of_the_fingerprint() -> None:
+    Path("photos").mkdir()
+    contents = {
+        "a.png": b"broken",
+        "b": b"\x89PNG\r\n\x1a\n",
+        "notes.txt": b"before",
+        ".c.png": b"",
+    }
+    for name, data in contents.items():
+        (Path("photos") / name).write_bytes(data)
+    experiment = composed("probe=images", "probe.path=photos", "model=tutorial").experiment
+    before = print_of(experiment)
+    for name, counts in {"a.png": True, "b": True, "notes.txt": False, ".c.png": False}.items():
+        (Path("photos") / name).write_bytes(contents[name] + b"after")
+        assert (print_of(experiment) != before) == counts, name
+        (Path("photos") / name).write_bytes(contents[name])
+    (Path("photos") / "notes.txt").rename("photos/other.txt")
+    assert print_of(experiment) != before
+
+
+@pytest.mark.parametrize("folder", ["/", "/proc", "/sys/kernel", "../../../../../.."])
+def test_a_folder_with_files_of_the_system_is_refused_before_it_is_read(folder: str) -> None:
+    with pytest.raises(InputError, match="holds files of the system, such as those of /proc; name"):
+        check_references(extended(dictionary=__file__, drawings=folder))
 
 
 def test_all_files_that_are_missing_are_said_together(tmp_path: Path) -> None:
@@ -118,11 +163,11 @@ def test_every_key_that_names_a_file_has_its_type() -> None:
     assert found == {
         "custom_modules.0": "module",
         "model.weights": "file",
-        "probe.path": "file",
-        "probe.ids_path": "file",
-        "probe.labels_path": "file",
-        "probe.targets_path": "file",
-        "train.data.path": "file",
+        "probe.path": "file or URL",
+        "probe.ids_path": "file or URL",
+        "probe.labels_path": "file or URL",
+        "probe.targets_path": "file or URL",
+        "train.data.path": "file or URL",
         "train.callbacks.log.filename": "path",
     }
     assert ModuleName("json").content == Path(json.__file__)

@@ -25,6 +25,7 @@ from runner.plots.activation_figures import by_unit, heat_map, histogram
 from runner.plots.drawing import DIVERGING, SEQUENTIAL, colour_scale, evenly_spaced, labels
 from runner.plots.similarity_figures import stability_figure
 from runner.plots.sweep_figures import boxes
+from runner.record.environment import Environment
 from runner.record.layer_record import LayerRecord
 from runner.report.excerpt import Excerpt, MapExcerpt
 from runner.report.layer_view import Units, image_view
@@ -217,6 +218,15 @@ def test_a_failed_run_has_a_page_that_says_why() -> None:
     assert "&lt;no&gt; memory" in page
     assert "이름" in page
     assert 'id="sample"' not in page
+
+
+def test_a_page_has_every_fact_of_the_environment() -> None:
+    environment = Environment("3.11.9", "Linux", {"own": "7.8"}, None, "one & two", cores=5)
+    path = make_run(Path("run"), environment=environment)
+    page = write_report(Runs([Run.read(path)])).read_text(encoding="utf-8")
+    facts = dict(re.findall(r"<dt>(.*?)</dt><dd><bdi>(.*?)</bdi></dd>", page))
+    expected = {"python": "3.11.9", "processor": "one &amp; two", "cores": "5", "own": "7.8"}
+    assert expected.items() <= facts.items()
 
 
 def test_failed_runs_of_a_sweep_are_listed_with_their_errors() -> None:
@@ -646,6 +656,23 @@ def test_runs_are_named_by_what_they_differ_in() -> None:
     }
 
 
+def test_runs_with_and_without_interventions_are_named_in_words() -> None:
+    plans = [{}, {"hidden": {"units": 3, "set": 0}}, {"out": {"scale": 2}}]
+    long = {name: {"units": at, "scale": at + 3} for at, name in enumerate("abcd")}
+    runs = Runs(
+        Run.read(make_run(Path(str(place)), run_id=f"id{place}", config={"intervene": plan}))
+        for place, plan in enumerate([*plans, long])
+    )
+    labels = {
+        "id0": "without intervene",
+        "id1": "hidden.units=3, hidden.set=0",
+        "id2": "out.scale=2",
+        "id3": "with intervene",
+    }
+    assert runs.labels() == (labels, "intervene")
+    assert runs.apart_from_seed() == labels
+
+
 def test_notebooks_show_runs_and_their_figures() -> None:
     run = hostile_run()
     shown = run._repr_html_()
@@ -660,6 +687,7 @@ def test_notebooks_show_runs_and_their_figures() -> None:
     assert "mean over 4 x 4 positions" in maps.plot("maps").layout.title.text
 
 
+@pytest.mark.slow
 def test_trainings_are_drawn_with_the_drift_of_their_layers() -> None:
     for seed in (0, 1):
         words = ["experiment=iris_mlp", "train=fit", "train.epochs=2", "train.every=1"]

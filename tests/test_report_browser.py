@@ -81,6 +81,7 @@ def read(browser: Any) -> Iterator[Any]:
         reader.context.close()
 
 
+@pytest.mark.slow
 def test_choosing_the_sample_changes_every_view(read: Any) -> None:
     reader = read(tutorial_run())
     assert reader.text('[data-unit="1-1"] title') == "hidden u1: 0"
@@ -115,6 +116,7 @@ def test_choosing_a_unit_explains_its_value(read: Any) -> None:
     assert reader.page.is_hidden("#panel")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 700, 1280, 1800])
 def test_the_panel_covers_nothing_of_what_it_explains(read: Any, width: int) -> None:
     reader = read(tutorial_run(), width=width)
@@ -130,6 +132,7 @@ def test_the_panel_covers_nothing_of_what_it_explains(read: Any, width: int) -> 
     assert reader.page.evaluate("document.body.className") == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "cut"), [(390, True), (1280, False)])
 def test_a_table_that_goes_on_says_so(read: Any, width: int, cut: bool) -> None:
     reader = read(tutorial_run(), width=width)
@@ -142,6 +145,7 @@ def test_a_table_that_goes_on_says_so(read: Any, width: int, cut: bool) -> None:
         reader.page.wait_for_function("document.querySelector('.cue').textContent === ''")
 
 
+@pytest.mark.slow
 def test_bands_replace_many_boxes(read: Any) -> None:
     paths = [
         make_run(Path(f"runs/{seed}"), run_id=f"abcd0123-{seed}", sweep="abcd0123",
@@ -155,6 +159,7 @@ def test_bands_replace_many_boxes(read: Any) -> None:
     np.testing.assert_allclose(middle, np.median(Run.read(paths[0])["hidden"]), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_heat_map_is_read_with_the_keyboard(read: Any) -> None:
     reader = read(tutorial_run())
     reader.drawn("#layer-0 .heat")
@@ -167,6 +172,7 @@ def test_a_heat_map_is_read_with_the_keyboard(read: Any) -> None:
     assert reader.page.input_value("#sample") == "1"
 
 
+@pytest.mark.slow
 def test_a_value_is_chosen_in_a_heat_map_with_the_pointer(read: Any) -> None:
     reader = read(tutorial_run())
     reader.drawn("#layer-0 .heat")
@@ -178,6 +184,7 @@ def test_a_value_is_chosen_in_a_heat_map_with_the_pointer(read: Any) -> None:
     assert reader.text("#panel h2") == "hidden u1, sample 1: 0.5699866"
 
 
+@pytest.mark.slow
 def test_tables_are_sorted_by_a_heading(read: Any) -> None:
     reader = read(tutorial_run())
     names = reader.page.locator("table.sortable").first.locator("tbody th a")
@@ -187,7 +194,9 @@ def test_tables_are_sorted_by_a_heading(read: Any) -> None:
     assert names.all_text_contents() == ["output", "hidden"]
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(1280, "light"), pytest.param(390, "dark", marks=pytest.mark.slow)]
+)
 def test_what_is_hostile_is_text_on_any_screen(read: Any, width: int, scheme: str) -> None:
     reader = read(hostile_run(), width, color_scheme=scheme, has_touch=width == 390)
     assert reader.page.title() == f"Run {HOSTILE[0]}"
@@ -209,6 +218,7 @@ def test_what_is_hostile_is_text_on_any_screen(read: Any, width: int, scheme: st
     assert wide == shown
 
 
+@pytest.mark.slow
 def test_inputs_that_are_text_are_read(read: Any) -> None:
     words = keras.Input((2,), dtype="string", name="words")
     known = keras.layers.StringLookup(vocabulary=["a", "<b>"], name="known")
@@ -223,6 +233,7 @@ def test_inputs_that_are_text_are_read(read: Any) -> None:
     reader.drawn(".layer:visible .heat")
 
 
+@pytest.mark.slow
 def test_feature_maps_are_drawn_and_read(read: Any) -> None:
     maps = np.arange(3 * 4 * 5 * 2, dtype=np.float32).reshape(3, 4, 5, 2)
     reader = read(Run.read(make_run(Path("run"), {"maps": maps})))
@@ -240,6 +251,7 @@ def test_feature_maps_are_drawn_and_read(read: Any) -> None:
     assert "no weight 'maps/kernel'" in reader.text("#panel pre")
 
 
+@pytest.mark.slow
 def test_of_many_layers_one_is_shown(read: Any) -> None:
     rng = np.random.default_rng(0)
     tensors = {
@@ -260,6 +272,7 @@ def test_of_many_layers_one_is_shown(read: Any) -> None:
     assert reader.page.locator(".layer:visible h3").text_content() == "block_7_c"
 
 
+@pytest.mark.slow
 def test_a_sweep_is_seen_at_a_glance(read: Any) -> None:
     rng = np.random.default_rng(0)
     samples = range(40)
@@ -300,6 +313,7 @@ def test_a_sweep_is_seen_at_a_glance(read: Any) -> None:
     np.testing.assert_allclose(medians, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_layers_of_any_two_runs_are_compared(read: Any) -> None:
     runs = other_models()
     values = runs.similarity(layers="all").set_index(["run_a", "layer_a", "run_b", "layer_b"])
@@ -338,6 +352,7 @@ def test_the_layers_of_any_two_runs_are_compared(read: Any) -> None:
     check(1, 1)
 
 
+@pytest.mark.slow
 def test_a_page_is_printed_in_full(read: Any) -> None:
     reader = read(tutorial_run(), color_scheme="dark")
     reader.page.wait_for_function("typeof Plotly !== 'undefined'")
@@ -354,6 +369,7 @@ def test_a_page_is_printed_in_full(read: Any) -> None:
     assert heat["y"] + heat["height"] <= bars["y"]  # below each other: neither is cut
 
 
+@pytest.mark.slow
 def test_a_browser_that_is_too_old_says_so(read: Any) -> None:
     reader = read(tutorial_run())
     reader.page.add_init_script("delete window.DecompressionStream")
@@ -364,6 +380,7 @@ def test_a_browser_that_is_too_old_says_so(read: Any) -> None:
     reader.requests.pop()
 
 
+@pytest.mark.slow
 def test_every_figure_and_control_has_a_name(read: Any) -> None:
     reader = read(tutorial_run())
     nameless = reader.page.evaluate(
@@ -376,15 +393,15 @@ def test_every_figure_and_control_has_a_name(read: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize(
-    ("words", "layers"),
+    ("words", "layers", "width"),
     [
-        (["experiment=digits_cnn"], 7),
+        (["experiment=digits_cnn"], 7, 1280),
         (
             ["model=application", "model.class_name=ResNet50", "+model.input_shape=[64,64,3]",
              "probe=random", "probe.rows=4", "capture.reduce={**: mean}"],
             177,
+            390,
         ),
     ],
 )  # fmt: skip

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -266,6 +267,28 @@ def test_failed_runs_are_in_the_frame_and_never_leave_a_table_in_silence(tmp_pat
     assert len(runs.where(status="COMPLETED").table("hidden")) == 3
     with pytest.raises(InputError, match="all 1 runs failed"):
         runs.where(status="FAILED").table("hidden")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda runs: runs.table("hidden"),
+        lambda runs: runs.sql("from hidden"),
+        lambda runs: runs.statistics(),
+        lambda runs: open_runs(str(runs[0].path.parent)),
+    ],
+)
+def test_a_warning_names_the_line_that_asked(
+    read: Callable[[Runs], object], tmp_path: Path
+) -> None:
+    make_run(tmp_path / "a")
+    make_run(tmp_path / "b", run_id="bad00000", error="no memory")
+    runs = open_runs(tmp_path)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c/run.json").touch()
+    with pytest.warns(UserWarning, match="failed and have no tables|left out: ") as caught:
+        read(runs)
+    assert {warning.filename for warning in caught} == {__file__}
 
 
 def test_a_run_is_opened_by_path_id_beginning_name_and_last(tmp_path: Path) -> None:

@@ -9,18 +9,21 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from command import in_process
 from making import STORED, make_run
 
 import runner
 from runner.command_line.commands import main
 from runner.errors import InputError
 from runner.probe.probe_hash import BLOCK
+from runner.record.environment import Environment
 from runner.runs.published_run import Run
 from runner.sameness import verification
 from runner.sameness.difference import diff
@@ -144,8 +147,12 @@ def test_other_shapes_and_missing_tensors_are_said(tmp_path: Path) -> None:
 
 def test_renamed_layers_pair_by_order(tmp_path: Path) -> None:
     runs = pair(tmp_path, {"h": X, "i": X + 1}, {"p": X, "q": X + 1})
-    assert not diff(*runs).same
+    assert not diff(*runs, align="name").same
     assert diff(*runs, align="order").same
+    assert diff(*runs).same
+    said = "^align: expected one of name, order, match, found 'oder'; did you mean 'order'\\?$"
+    with pytest.raises(InputError, match=said):
+        diff(*runs, align="oder")
 
 
 def test_other_precisions_are_compared_by_their_values(tmp_path: Path) -> None:
@@ -220,6 +227,15 @@ def test_what_the_records_say_differently_is_listed(tmp_path: Path) -> None:
     a = make_run(tmp_path / "a", {"h": X}, run_id="aa", config={"seed": 1, "model": {"units": 3}})
     b = make_run(tmp_path / "b", {"h": X}, run_id="bb", config={"seed": 1, "model": {"units": 4}})
     assert diff(a, b).facts == (("config.model.units", 3, 4),)
+
+
+def test_a_fact_of_the_environment_is_compared(tmp_path: Path) -> None:
+    environment = Environment("3.11.0", "Linux", {}, None, "one", cores=4)
+    a = make_run(tmp_path / "a", {"h": X}, run_id="aa", environment=environment)
+    other = replace(environment, processor="another", cores=2)
+    b = make_run(tmp_path / "b", {"h": X}, run_id="bb", environment=other)
+    processor, cores = "environment.processor", "environment.cores"
+    assert {*diff(a, b).facts} == {(processor, "one", "another"), (cores, 4, 2)}
 
 
 @pytest.mark.parametrize("format", STORED)
@@ -305,18 +321,16 @@ def test_the_commands(tmp_path: Path) -> None:
     assert (record["name"], record["config"]["name"], record["overrides"]) == (
         None, None, ["experiment=digits_mlp"],
     )  # fmt: skip
-    done = command_line("verify", "again", folder=tmp_path)
-    assert (done.returncode, done.stdout.endswith("files, none wrong\n")) == (0, True)
-    done = command_line("diff", "base", "again", "--exact", folder=tmp_path)
-    assert done.returncode == 0
+    done = in_process("verify", "again", folder=tmp_path)
+    assert done.stdout.endswith("files, none wrong\n")
+    in_process("diff", "base", "again", "--exact", folder=tmp_path)
     # another way of rounding: oneDNN's kernels off
     done = command_line("rerun", "base", "--exact", folder=tmp_path, TF_ENABLE_ONEDNN_OPTS="0")
     assert "backend.onednn: True | False" in done.stdout
     assert done.returncode in (0, 1)
     table = next((tmp_path / "again/activations").iterdir())
     table.write_bytes(table.read_bytes()[:-1] + b"x")
-    done = command_line("verify", "again", folder=tmp_path)
-    assert done.returncode == 1
+    done = in_process("verify", "again", folder=tmp_path, code=1)
     assert done.stderr.startswith(f"error: activations/{table.name}: damaged: expected")
     assert "1 wrong" in done.stdout
 
@@ -327,7 +341,7 @@ def test_a_run_saved_from_python_cannot_be_made_again(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr == (
         "error: run 0a1b2c3d: was saved from Python: its record does not say how to build the "
-        "model\n"
+        "model; give the model, in Python: run.rerun(model=...)\n"
     )
 
 

@@ -101,12 +101,15 @@ def test_the_hash_of_a_probe_is_made_of_blocks_whatever_the_batches() -> None:
     model = keras.Sequential([keras.Input((1,)), layers.Dense(1, name="out")])
     x = np.arange(2 * BLOCK + 5, dtype="float32")[:, None]
     runs = [runner.save_run(model, x, f"of-{size}", batch_size=size) for size in (480, 5000)]
-    whole = ProbeHasher()
-    for start in range(0, len(x), BLOCK):
-        part = ProbeHasher()
-        rows = slice(start, start + BLOCK)
-        part.update(Batch(np.arange(len(x))[rows], x[rows]))
-        whole.merge(part)
+    parts = []
+    for start in range(0, len(x), 5000):  # a block begins in one part, and ends in the next
+        part, end = ProbeHasher(row=start), min(start + 5000, len(x))
+        part.update(Batch(np.arange(start, end), x[start:end]))
+        if part.missing and end < len(x):
+            rest = slice(end, end + part.missing)
+            part.update(Batch(np.arange(len(x))[rest], x[rest]))
+        parts.append(part.block_hashes)
+    whole = ProbeHasher.of(parts)
     for run in runs:
         assert json.loads((run.path / "run.json").read_text())["probe"]["hash_block"] == BLOCK
         assert run.probe_record.sha256 == whole.content()
@@ -201,8 +204,8 @@ def test_a_run_that_fails_leaves_a_record_that_says_why() -> None:
 
 def test_tables_that_would_be_too_large_are_refused_before_anything_is_written() -> None:
     message = (
-        r"^capture.max_bytes: the tables of 3 samples take about 176 B, the limit is 100 B "
-        r"\(largest: hidden 48 B, hidden/kernel 48 B, output/kernel 32 B\); "
+        r"^capture.max_bytes: the tables of 3 samples take about 224 B, the limit is 100 B "
+        r"\(largest: hidden 72 B, output 48 B, hidden/kernel 48 B\); "
         "narrow capture.include, set capture.reduce, or raise capture.max_bytes$"
     )
     with pytest.raises(runner.InputError, match=message):
@@ -263,7 +266,10 @@ def test_showing_needs_no_folder() -> None:
 
 
 def test_what_is_no_model_and_no_override_is_told_in_a_line() -> None:
-    no_model = r"^model: expected a keras.Model, found ndarray; the first argument is"
+    no_model = (
+        r"^model: expected a keras.Model or a torch.nn.Module, found ndarray; "
+        r"the first argument is"
+    )
     with pytest.raises(InputError, match=no_model):
         runner.capture_activations(random(2), small())  # type: ignore[arg-type]
     with pytest.raises(InputError, match=no_model):

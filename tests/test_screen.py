@@ -13,7 +13,7 @@ from runner.record.batch_dependence import batch_facts
 from runner.record.layer_record import LayerRecord
 from runner.runs.published_run import Run
 from runner.screen import screen
-from runner.stores.local_run import run_at
+from runner.stores.places import run_at
 
 TUTORIAL = """\
 1 Inputs

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import layers
 
 from runner.config.seedings import DRAWN, Seeding
-from runner.model.seeding import SCHEMES, seeded
+from runner.model.seeding import WAYS, seeded, uniform_numbers
 
 
 @pytest.mark.parametrize("seed", [0, 1, 7, 12345, 2**31 - 1, 2**31, 2**32 - 1])
@@ -41,6 +41,19 @@ def test_tf_global_draws_what_the_global_seed_draws(seed: int) -> None:
         np.testing.assert_allclose(kernel, expected, rtol=0, atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("op_seed", "seed", "count"), [(12345, 0, 10), (2**31 - 2, 77, 4097), (5, 2**31 - 2, 3)]
+)
+def test_uniform_numbers_need_no_tensorflow(op_seed: int, seed: int, count: int) -> None:
+    drawn = tf.raw_ops.StatelessRandomUniformV2(
+        shape=[count],
+        key=tf.constant([seed], tf.uint64),
+        counter=tf.constant([0, op_seed], tf.uint64),
+        alg=1,
+    )
+    np.testing.assert_array_equal(uniform_numbers(count, op_seed, seed), np.asarray(drawn))
+
+
 def test_tf_global_ends_with_its_scope() -> None:
     with seeded(0, "tf_global"):
         initializer = keras.initializers.GlorotUniform()
@@ -60,8 +73,8 @@ def test_keras_draws_what_a_person_gets_by_hand() -> None:
 
 
 def test_every_seeding_is_drawn_and_told() -> None:
-    assert list(SCHEMES) == list(DRAWN) == list(get_args(Seeding))
-    for seeding in SCHEMES:
+    assert list(WAYS) == list(DRAWN) == list(get_args(Seeding))
+    for seeding in WAYS:
         kernels = []
         for seed in (3, 3, 4):
             with seeded(seed, seeding):

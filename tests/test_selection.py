@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.capture.selection import Selection
+from runner.capture.selection import Selection, fits
 from runner.errors import InputError
 from runner.tensors import TensorSpec
 
@@ -67,3 +67,21 @@ def test_patterns_that_match_nothing_are_refused_together() -> None:
         "capture.include: 'class:Conv2D' matches no layer; layers are: hidden, output",
         "capture.reduce: 'zzz' matches no layer; layers are: hidden, output",
     ]
+
+
+def test_names_are_suggested_for_the_patterns_that_are_told() -> None:
+    """For all, it would take minutes."""
+    selection = Selection(include=tuple(f"hiden{n}" for n in range(500)))
+    with pytest.raises(InputError) as caught:
+        selection.check([spec(f"hidden{n}") for n in range(20)])
+    assert str(caught.value).count("; did you mean 'hidden") == 20
+    assert sum("did you mean" in problem.advice for problem in caught.value.problems) == 20
+
+
+@pytest.mark.parametrize("wild", ["*", "**"])
+def test_a_pattern_of_many_wildcards_is_matched_at_once(wild: str) -> None:
+    name = "a" * 500
+    spec = TensorSpec(name, "activation", name, "Dense", 0, None, (4,), "float32", 0)
+    pattern = f"{wild}a" * 50
+    assert fits(pattern, spec)
+    assert not fits(pattern + "!", spec)

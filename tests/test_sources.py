@@ -14,6 +14,7 @@ from runner.config.hydra_arguments import parse_arguments
 from runner.config.loading import Loader
 from runner.config.probe_config import SOURCES
 from runner.errors import InputError
+from runner.probe.source import ProbeSource
 from runner.registry import Registry
 
 
@@ -21,7 +22,8 @@ from runner.registry import Registry
 def test_a_source_has_the_name_of_its_module_and_an_example_for_each_key(name: str) -> None:
     source = SOURCES[name]
     assert get_args(source.model_fields["source"].annotation) == (name,)
-    assert source.examples.keys() == source.model_fields.keys() - {"source", "allow_nan"}
+    examples = {**ProbeSource.examples, **source.examples}
+    assert examples.keys() == source.model_fields.keys() - {"source"}
 
 
 @pytest.mark.parametrize("group", ["probe", "train/data"])

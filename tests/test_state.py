@@ -8,6 +8,9 @@ import io
 import itertools
 import random
 import re
+import subprocess
+import sys
+import textwrap
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +24,7 @@ from keras import layers, ops
 
 import runner
 from runner.capture.capture import Capture
-from runner.errors import InputError
+from runner.errors import InputError, RunError
 
 # Keras warns of models that have no build().
 pytestmark = pytest.mark.filterwarnings("ignore:.*unbuilt state")
@@ -405,7 +408,10 @@ def test_what_build_itself_sets_stays() -> None:
     assert layer.inner.input_spec.axes == twin.input_spec.axes
 
 
-@pytest.mark.parametrize("kind", [Attribute, Generator, Table])
+@pytest.mark.parametrize(
+    "kind",
+    [Table, *(pytest.param(kind, marks=pytest.mark.slow) for kind in (Attribute, Generator))],
+)
 def test_a_training_ends_with_the_weights_that_it_would_have_without(kind: type[Layer]) -> None:
     def trained(*callbacks: keras.callbacks.Callback) -> list[np.ndarray]:
         keras.backend.clear_session()
@@ -644,3 +650,42 @@ def test_a_method_of_a_list_is_put_back() -> None:
     before = list(layer.note.__self__)
     Capture(model, X[:4])
     assert layer.note.__self__ == before
+
+
+@pytest.mark.slow
+def test_the_first_capture_of_a_process_draws_no_number() -> None:
+    code = """
+        import random
+        import keras
+        import numpy as np
+        import runner
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+        before = random.getstate(), np.random.get_state()[1].tolist()
+        runner.capture_activations(model, np.ones((3, 2), "float32"))
+        assert (random.getstate(), np.random.get_state()[1].tolist()) == before
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+class Sometimes(layers.Layer):
+    """Returns its own input, or a new tensor for a large sample; cannot be traced."""
+
+    def call(self, x: Any) -> Any:
+        return x if np.asarray(x).max() < 50 else x * 1.0
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        return shape
+
+
+def test_a_later_pass_with_the_same_calls_but_other_tensors_is_recorded_anew() -> None:
+    dense = layers.Dense(2)
+    model = keras.Sequential([keras.Input((3,)), dense, Sometimes(name="sometimes")])
+    capture = Capture(model, X[:4])
+    assert [alias.name for alias, _ in capture.aliases] == ["sometimes"]
+    again = capture(X[:4] + 1)
+    np.testing.assert_allclose(again[0], dense(X[:4] + 1), rtol=1e-5)
+    with pytest.raises(RunError, match="other layers than for the first batch: sometimes"):
+        capture(X[:4] * 0 + 1e6)

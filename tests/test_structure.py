@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -25,12 +27,21 @@ SOURCES = {
 # Each module imports only those before it.
 ORDER = (
     "errors",
+    "caller_warnings",
     "deep_models",
     "patching",
     "registry",
+    "run_names",
     "regular_files",
     "local_paths",
+    "stores.store_errors",
+    "stores.services",
+    "store_urls",
     "readable_files",
+    "stores.bucket",
+    "stores.object_file",
+    "given_files",
+    "given_folders",
     "tables.table_error",
     "tables.column_types",
     "tables.expected_columns",
@@ -43,17 +54,25 @@ ORDER = (
     "sizes",
     "preflight",
     "thrift",
+    "flat_buffers",
     "parquet_layout",
     "config.catalogue",
     "config.arguments",
     "config.graph",
     "config.references",
+    "config.user_code",
     "config.strict",
     "config.cheap_keys",
     "config.seedings",
+    "config.precision",
+    "config.declared_config",
     "config.model_config",
+    "config.torch_losses",
     "model.keras_internals",
+    "engines.settings",
     "engines.engine",
+    "engines.describing",
+    "engines.plain_errors",
     "engines.tensorflow.tensors",
     "engines.tensorflow.variables",
     "engines.tensorflow.derivations",
@@ -63,6 +82,21 @@ ORDER = (
     "engines.tensorflow.effects",
     "engines.tensorflow.tracing",
     "engines.tensorflow.settings",
+    "engines.jax.derivations",
+    "engines.jax.tensors",
+    "engines.jax.variables",
+    "engines.jax.tracing",
+    "engines.jax.gradients",
+    "engines.jax.settings",
+    "engines.torch.origins",
+    "engines.torch.derivations",
+    "engines.torch.noting",
+    "engines.torch.tensors",
+    "engines.torch.variables",
+    "engines.torch.gradients",
+    "engines.torch.resources",
+    "engines.torch.passes",
+    "engines.torch.settings",
     "model.backend",
     "probe.exactness",
     "probe.sample_shapes",
@@ -74,6 +108,8 @@ ORDER = (
     "probe.arrow_values",
     "probe.frames",
     "probe.streams",
+    "probe.foreign_data",
+    "probe.stored_array",
     "probe.memory_sources",
     "probe.compressed",
     "probe.array_files",
@@ -82,17 +118,33 @@ ORDER = (
     "probe.number_texts",
     "probe.delimited_text",
     "probe.parquet_pages",
+    "probe.stored_tables",
+    "probe.parquet_table",
+    "probe.arrow_stream",
     "probe.label_table",
-    "probe.decoding",
     "probe.picture_files",
+    "probe.jpeg",
+    "probe.decoding",
+    "probe.resizing",
+    "probe.pictures",
+    "probe.tar_samples",
     *sorted(name for name in SOURCES if name.startswith("sources.")),
     "config.probe_config",
     "config.callback_paths",
+    "training.schedule",
     "config.train_config",
+    "capture.arithmetic",
+    "intervening.places",
+    "intervening.changed_output",
+    "intervening.action",
+    *sorted(name for name in SOURCES if name.startswith("actions.")),
+    "config.intervene_config",
     "capture.reductions",
     "config.capture_config",
+    "config.effects_config",
     "config.experiment_config",
-    "config.recorded_keys",
+    "config.sharing",
+    "config.environment_limits",
     "config.schema",
     "config.yaml_files",
     "config.environment_values",
@@ -104,53 +156,92 @@ ORDER = (
     "config.packaged",
     "config.checked_loader",
     "config.loading",
-    "config.key_examples",
     "config.key_page",
     "config.overrides",
     "config.composition",
     "config.hydra_arguments",
     "config.choices",
+    "config.recorded_config",
     "config.job_folder",
     "config.compose",
     "config.value_columns",
     "config.batches",
     "config.job_template",
     "config.jobs",
+    "capture.selection",
+    "capture.call",
+    "capture.membership",
+    "capture.shared_streams",
+    "capture.changing",
+    "capture.heads",
+    "capture.batches",
+    "capture.selecting",
+    "capture.inventory",
+    "capture.model_library",
+    "capture.stocktaking",
+    "capture.model_libraries",
+    "converted_models.graph",
+    "converted_models.litert_cut",
+    "converted_models.litert_file",
+    "converted_models.onnx_data",
+    "converted_models.onnx_nodes",
+    "converted_models.onnx_sizes",
+    "converted_models.onnx_quantization",
+    "converted_models.onnx_session",
+    "converted_models.onnx_cut",
+    "converted_models.onnx_file",
+    "converted_models.adopted_tensors",
+    "converted_models.tensor_formats",
+    "converted_models.torch_file",
+    "converted_models.tensor_tables",
+    "converted_models.zarr_folder",
+    "converted_models.extractions",
+    "converted_models.tensor_files",
+    "converted_models.loading",
+    "converted_models.graph_axes",
+    "converted_models.converted_tensors",
+    "converted_models.converted_passes",
+    "converted_models.converted_library",
     "model.seeding",
     "model.named_objects",
+    "model.hdf5_texts",
     "model.model_archive",
+    "model.declared_sizes",
     "model.old_graphs",
-    "model.old_weights",
+    "model.cudnn_weights",
     "model.old_models",
     "model.stored_model",
+    "model.precision",
     "model.model_files",
     "model.keras_objects",
     "model.declared",
     "model.building",
     "model.redrawing",
+    "model.exporting",
     "probe.probe_hash",
     "probe.targets",
-    "capture.selection",
-    "capture.model_tree",
-    "capture.call_paths",
-    "capture.calls",
-    "capture.cost",
-    "capture.batches",
-    "capture.axes",
-    "capture.connections",
-    "capture.losses",
-    "capture.pre_activations",
-    "capture.gradients",
-    "capture.selecting",
-    "capture.inventory",
-    "capture.stocktaking",
-    "capture.forward",
-    "capture.streams",
-    "capture.iterators",
-    "capture.containers",
-    "capture.attributes",
-    "capture.state",
-    "capture.failures",
+    "keras_models.model_tree",
+    "keras_models.call_paths",
+    "keras_models.calls",
+    "keras_models.cost",
+    "keras_models.axes",
+    "keras_models.connections",
+    "keras_models.losses",
+    "keras_models.pre_activations",
+    "keras_models.gradients",
+    "keras_models.tensors",
+    "keras_models.replaced_tensors",
+    "keras_models.batches",
+    "keras_models.keras_inventory",
+    "keras_models.known_pass",
+    "keras_models.forward",
+    "keras_models.streams",
+    "keras_models.iterators",
+    "keras_models.containers",
+    "keras_models.attributes",
+    "keras_models.state",
+    "keras_models.failures",
+    "keras_models.passes",
     "capture.capture",
     "capture.invariance",
     "tables.layout",
@@ -161,7 +252,10 @@ ORDER = (
     "tables.summary",
     "tables.plain_parquet",
     "tables.plain_writer",
-    *sorted(name for name in SOURCES if name.startswith("formats.")),
+    *sorted(
+        (name for name in SOURCES if name.startswith("formats.")),
+        key=lambda name: ("from runner.formats import" in SOURCES[name], name),  # variants last
+    ),
     "tables.columns",
     "tables.table_files",
     "tables.expected_rows",
@@ -174,9 +268,18 @@ ORDER = (
     "stores.store",
     "stores.local_run",
     "stores.staging",
+    "stores.staged_files",
     "stores.local_draft",
     "stores.local",
+    "stores.record_index",
+    "stores.upload",
+    "stores.file_cache",
+    "stores.object_run",
+    "stores.leftovers",
     "stores.superseded",
+    "stores.object_draft",
+    "stores.object_store",
+    "stores.places",
     "record.hashing_thread",
     "record.publication",
     "record.environment",
@@ -184,17 +287,53 @@ ORDER = (
     "record.uptime",
     "record.probe_layout",
     "record.layer_record",
+    "record.effect_record",
     "record.probe_record",
     "record.record",
     "record.header",
     "record.order",
     "record.batch_dependence",
+    "record.interventions",
     "record.consistency",
     "record.reading",
     "record.garbage",
     "record.listing",
+    "keras_models.keras_library",
+    "torch_modules.tensors",
+    "torch_modules.module_tree",
+    "torch_modules.writes",
+    "torch_modules.stream_positions",
+    "torch_modules.module_contents",
+    "torch_modules.state",
+    "torch_modules.module_calls",
+    "torch_modules.module_changes",
+    "torch_modules.keeping",
+    "torch_modules.earlier_calls",
+    "torch_modules.repetition",
+    "torch_modules.pass_plan",
+    "torch_modules.module_axes",
+    "torch_modules.module_heads",
+    "torch_modules.module_gradients",
+    "torch_modules.module_inventory",
+    "torch_modules.passes",
+    "torch_modules.torch_library",
+    "torch_modules.torch_data",
+    "showing.division",
     "showing.settings",
+    "runs.run_files",
+    "intervening.patch_source",
+    "intervening.edits",
     "showing.showing",
+    "intervening.effect",
+    "intervening.losses",
+    "intervening.effects",
+    "intervening.over_probe",
+    "intervening.resolving",
+    "intervening.remainder",
+    "intervening.ways",
+    "intervening.clean",
+    "intervening.each_effects",
+    "intervening.intervened",
     "showing.activations",
     "saving.run_log",
     "saving.probe_table",
@@ -205,17 +344,30 @@ ORDER = (
     "saving.run_workbook",
     "saving.layer_records",
     "saving.run_record",
+    "saving.effect_parts",
     "saving.saving",
-    "training.schedule",
+    "training.history",
     "training.checkpoints",
     "training.recorder",
     "training.training_data",
     "training.fitting",
     "experiment.fingerprint",
+    "experiment.worker",
+    "experiment.drawing",
+    "experiment.given_weights",
     "experiment.experiment",
+    "experiment.conversion",
     "experiment.shared_model",
     "experiment.earlier",
-    "experiment.sweep",
+    "experiment.job_batch",
+    "parts.part_records",
+    "parts.parts_folder",
+    "parts.planning",
+    "parts.making",
+    "parts.joined_parts",
+    "parts.joining",
+    "experiment.sweep_task",
+    "parts.parted_run",
     "similarity.conditions",
     "similarity.signatures",
     "similarity.moments",
@@ -237,28 +389,54 @@ ORDER = (
     "plots.similarity_figures",
     "plots.sweep_figures",
     "plots.training_figures",
+    "plots.effect_figures",
     "runs.configs",
-    "runs.run_files",
     "runs.shown_probe",
     "runs.plain_tables",
     "runs.run_tensors",
+    "runs.real_weights",
+    "sameness.distance",
+    "sameness.rearrangement",
+    "sameness.restated",
+    "sameness.naming",
+    "sameness.ordering",
+    "sameness.matching",
+    "sameness.affine_change",
+    "sameness.fused",
+    "sameness.layer_errors",
+    "sameness.counterparts",
+    "sameness.reference",
+    "sameness.error_table",
+    "sameness.run_weights",
+    "sameness.recipe",
+    "sameness.making",
+    "sameness.repetition",
+    "sameness.floors",
+    "sameness.other_model",
     "runs.published_run",
     "runs.omissions",
     "runs.same_probe",
     "runs.database",
+    "runs.lazy_frames",
     "runs.dataset",
     "runs.comparable",
     "runs.alignment",
-    "runs.naming",
+    "runs.short_labels",
     "runs.collection",
     "runs.runs",
     "runs.locate",
-    "sameness.distance",
+    "sameness.tensor_map",
+    "sameness.pairing",
+    "sameness.measured_errors",
+    "sameness.quantized_weights",
+    "sameness.facts",
     "sameness.difference",
+    "sameness.blame",
     "sameness.verification",
-    "sameness.repetition",
+    "golden.golden_file",
     "arithmetic.account",
     "arithmetic.functions",
+    "arithmetic.derived_operations",
     "arithmetic.derived",
     "arithmetic.layer_call",
     "arithmetic.quantization",
@@ -273,15 +451,23 @@ ORDER = (
     "arithmetic.operations",
     "arithmetic.attention",
     "arithmetic.custom",
+    "arithmetic.torch_activations",
+    "arithmetic.torch_moves",
+    "arithmetic.torch_normalizations",
+    "arithmetic.torch_layers",
     "arithmetic.spelling",
+    "screen.dry_run",
     "screen.figures",
     "screen.dense",
     "screen.story",
     "screen.screen",
     "screen.explain",
+    "screen.told_effects",
     "screen.differences",
+    "screen.reruns",
     "screen.similarities",
     "screen.run_list",
+    "golden.pytest_plugin",
     "report.excerpt",
     "report.layer_view",
     "report.network",
@@ -302,14 +488,14 @@ ORDER = (
     "command_line.command",
     *sorted(name for name in SOURCES if name.startswith("commands.")),
     "command_line.commands",
-    "command_line.sweep_task",
     "command_line.help_page",
     "command_line.experiments",
+    "command_line.signals",
     "command_line.entry",
     "__init__",
     "__main__",
 )
-# These import Keras when they are imported; no other module imports them at its top.
+# These import Keras or its framework when they are imported; no other imports them at its top.
 LOADS_KERAS = {
     "model.keras_internals",
     "engines.tensorflow.tensors",
@@ -321,57 +507,88 @@ LOADS_KERAS = {
     "engines.tensorflow.effects",
     "engines.tensorflow.tracing",
     "engines.tensorflow.settings",
+    "engines.jax.derivations",
+    "engines.jax.tensors",
+    "engines.jax.variables",
+    "engines.jax.tracing",
+    "engines.jax.gradients",
+    "engines.jax.settings",
+    "engines.torch.origins",
+    "engines.torch.derivations",
+    "engines.torch.noting",
+    "engines.torch.tensors",
+    "engines.torch.variables",
+    "engines.torch.gradients",
+    "engines.torch.resources",
+    "engines.torch.passes",
+    "engines.torch.settings",
     "model.seeding",
     "model.named_objects",
     "model.model_archive",
+    "model.declared_sizes",
     "model.old_models",
     "model.stored_model",
+    "model.precision",
     "model.model_files",
     "model.keras_objects",
     "model.declared",
     "model.building",
     "model.redrawing",
-    "probe.decoding",
-    "capture.model_tree",
-    "capture.call_paths",
-    "capture.calls",
-    "capture.cost",
-    "capture.batches",
-    "capture.axes",
-    "capture.connections",
-    "capture.losses",
-    "capture.pre_activations",
-    "capture.gradients",
-    "capture.selecting",
-    "capture.inventory",
-    "capture.stocktaking",
-    "capture.forward",
-    "capture.streams",
-    "capture.containers",
-    "capture.attributes",
-    "capture.state",
-    "capture.failures",
-    "capture.capture",
-    "capture.invariance",
-    "showing.showing",
-    "showing.activations",
-    "saving.weight_values",
-    "saving.tensor_tables",
-    "saving.steps",
-    "saving.layer_records",
-    "saving.run_record",
-    "saving.saving",
+    "keras_models.model_tree",
+    "keras_models.call_paths",
+    "keras_models.calls",
+    "keras_models.cost",
+    "keras_models.axes",
+    "keras_models.connections",
+    "keras_models.losses",
+    "keras_models.pre_activations",
+    "keras_models.gradients",
+    "keras_models.tensors",
+    "keras_models.replaced_tensors",
+    "keras_models.batches",
+    "keras_models.keras_inventory",
+    "keras_models.known_pass",
+    "keras_models.forward",
+    "keras_models.streams",
+    "keras_models.containers",
+    "keras_models.attributes",
+    "keras_models.state",
+    "keras_models.failures",
+    "keras_models.passes",
+    "keras_models.keras_library",
+    "training.history",
     "training.checkpoints",
     "training.recorder",
     "training.training_data",
     "training.fitting",
 }
 
+# These import PyTorch when they are imported, which is not installed everywhere.
+LOADS_TORCH = {name for name in SOURCES if name.startswith("torch_modules.")}
 
+# These import the runtime of a converted model.
+LOADS_RUNTIME = {
+    "converted_models.litert_cut",
+    "converted_models.litert_file",
+    "converted_models.onnx_data",
+    "converted_models.onnx_nodes",
+    "converted_models.onnx_session",
+    "converted_models.onnx_sizes",
+    "converted_models.onnx_cut",
+    "converted_models.onnx_file",
+}
+
+
+@functools.cache
+def tree(module: str) -> ast.Module:
+    return ast.parse(SOURCES[module])
+
+
+@functools.cache
 def imported(module: str) -> set[str]:
     """Full names of what the module imports, inside functions too."""
     names = set()
-    for node in ast.walk(ast.parse(SOURCES[module])):
+    for node in ast.walk(tree(module)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -381,8 +598,9 @@ def imported(module: str) -> set[str]:
 
 def imported_modules(module: str) -> set[str]:
     """Names of Runner's own modules that it imports."""
-    names = {name.removeprefix("runner.") for name in imported(module)}
-    return {own for own in SOURCES for name in names if f"{name}.".startswith(f"{own}.")}
+    parts = [name.removeprefix("runner.").split(".") for name in imported(module)]
+    prefixes = {".".join(name[:end]) for name in parts for end in range(1, len(name) + 1)}
+    return prefixes & SOURCES.keys()
 
 
 def test_imports_run_one_way() -> None:
@@ -414,20 +632,23 @@ def test_omegaconf_stays_at_the_boundary() -> None:
                 "composition",
                 "choices",
                 "compose",
+                "recorded_config",
                 "job_folder",
                 "job_template",
                 "jobs",
             )
         ),
+        "sameness.recipe",
         "sameness.repetition",
-        *(f"command_line.{name}" for name in ("experiments", "sweep_task")),
+        "command_line.experiments",
+        "experiment.sweep_task",
     }
 
 
 def private_names(module: str) -> set[str]:
     """Private attributes of other objects, and internal modules of Keras, that a module names."""
     found = {name for name in imported(module) if name.startswith("keras.src")}
-    for node in ast.walk(ast.parse(SOURCES[module])):
+    for node in ast.walk(tree(module)):
         names: list[Any] = []
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("self", "cls"):
             names = [node.attr]
@@ -446,30 +667,71 @@ def test_private_names_of_keras_stand_in_one_module() -> None:
         assert module.startswith("engines.") or not private_names(module), module
 
 
-def test_a_framework_stands_behind_its_engine() -> None:
+@pytest.mark.parametrize("framework", ["tensorflow", "jax", "torch"])
+def test_a_framework_stands_behind_its_engine(framework: str) -> None:
+    others = {module for module in SOURCES if not module.startswith(f"engines.{framework}")}
     users = {
         module
-        for module in SOURCES
-        if not module.startswith("engines.tensorflow")
-        and any(name.partition(".")[0] == "tensorflow" for name in imported(module))
+        for module in others
+        if any(name.partition(".")[0] == framework for name in imported(module))
     }
-    assert users == {
+    by_tensorflow = {
         "model.seeding",  # tf_global: the numbers of TensorFlow's own generator
-        "model.redrawing",  # one function of TensorFlow that draws all weights
-        "probe.decoding",  # pictures are decoded as Keras does, which uses TensorFlow
+        "model.redrawing",  # the functions that draw weights anew
     }
+    if framework == "torch":
+        # Models that are modules of PyTorch, and its files of tensors.
+        assert users <= LOADS_TORCH | {"converted_models.torch_file"}
+        return
+    assert users == (by_tensorflow if framework == "tensorflow" else set())
+    engine = f"runner.engines.{framework}"
     chosen_by = {
         module
-        for module in SOURCES
-        if not module.startswith("engines.tensorflow")
-        and any(name.startswith("runner.engines.tensorflow") for name in imported(module))
+        for module in others
+        if any(f"{name}.".startswith(f"{engine}.") for name in imported(module))
     }
     assert chosen_by == {"model.backend"}
 
 
+def test_a_capture_knows_no_library_of_models() -> None:
+    libraries = (
+        *("keras", "torch", "ai_edge_litert", "onnx", "onnxruntime"),
+        *("runner.keras_models", "runner.torch_modules", "runner.converted_models"),
+    )
+    for module in SOURCES:
+        if module.startswith(("capture.", "showing.", "saving.")):
+            found = [name for name in imported(module) if name.startswith(libraries)]
+            assert not found, f"{module} imports {found}"
+
+
+def test_every_library_of_models_has_the_functions_of_the_protocol() -> None:
+    module = tree("capture.model_library")
+    [protocol] = [
+        node for node in module.body if isinstance(node, ast.ClassDef) and node.name == "Library"
+    ]
+    named = {node.name for node in protocol.body if isinstance(node, ast.FunctionDef)}
+    libraries = re.findall(r'"runner\.(\w+\.\w+_library)"', SOURCES["capture.model_libraries"])
+    assert len(libraries) == SOURCES["capture.model_libraries"].count("_Known(")
+    for library in libraries:
+        body = tree(library).body
+        has = {node.name for node in body if isinstance(node, ast.FunctionDef)}
+        has |= {
+            alias.asname or alias.name
+            for node in body
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        }
+        assert named <= has, (library, named - has)
+
+
 def test_the_other_modules_load_without_tensorflow_and_keras() -> None:
-    others = [f"runner.{name}" for name in {*SOURCES} - LOADS_KERAS if not name.startswith("__")]
-    code = f"import sys, {', '.join(others)}; print({{'tensorflow', 'keras'}} & set(sys.modules))"
+    others = [
+        f"runner.{name}"
+        for name in {*SOURCES} - LOADS_KERAS - LOADS_TORCH - LOADS_RUNTIME
+        if not name.startswith("__")
+    ]
+    found = "{'tensorflow', 'jax', 'torch', 'keras'} & {*sys.modules}"
+    code = f"import sys, {', '.join(others)}; print({found})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("set()", "")
 
@@ -484,7 +746,7 @@ _ON_PATHS = re.compile(r"(^|[._])(os|path|folder|file|place|target)$|^(Path|\w+_
 def touching(module: str) -> set[str]:
     """Calls of a module that open, make, move or remove a file or folder by its path."""
     found = set()
-    for node in ast.walk(ast.parse(SOURCES[module])):
+    for node in ast.walk(tree(module)):
         if not isinstance(node, ast.Call):
             continue
         name, of = ast.unparse(node.func), ""
@@ -501,12 +763,20 @@ def test_the_files_of_a_run_are_touched_by_its_store_alone() -> None:
     users = {module for module in SOURCES if touching(module)}
     assert {module for module in users if module.partition(".")[0] not in packages} == {
         "regular_files",  # those that the user names
+        "given_files",  # likewise
         "experiment.fingerprint",  # likewise
+        "experiment.sweep_task",  # the empty folder of a task of Hydra
+        "converted_models.tensor_formats",  # likewise
+        "converted_models.tensor_tables",  # likewise
+        "converted_models.zarr_folder",  # likewise
         "training.fitting",  # Keras writes a model only to a path
         "sizes",  # what Linux tells of its memory
+        "record.environment",  # what Linux tells of its processor
         "record.uptime",  # the id that Linux gives to the time since it was started
         "report.page",  # its own templates
         "report.view",  # likewise
+        "golden.golden_file",  # no file of a run: it lies beside a test
+        "golden.pytest_plugin",  # likewise
     }
     assert {module for module in users if "fsync" in SOURCES[module]} == {"stores.local_draft"}
 
@@ -514,8 +784,8 @@ def test_the_files_of_a_run_are_touched_by_its_store_alone() -> None:
 def test_no_public_function_bears_the_name_of_a_module() -> None:
     functions = {
         node.name
-        for source in SOURCES.values()
-        for node in ast.parse(source).body
+        for module in SOURCES
+        for node in tree(module).body
         if isinstance(node, ast.FunctionDef)
     }
     # A command's module has the command's name, and only the registry imports it, by this name.
@@ -532,8 +802,8 @@ def test_modules_stay_short() -> None:
 def test_functions_stay_short() -> None:
     long = {
         f"{module}.{node.name}: {lines}"
-        for module, source in SOURCES.items()
-        for node in ast.walk(ast.parse(source))
+        for module in SOURCES
+        for node in ast.walk(tree(module))
         if isinstance(node, ast.FunctionDef) and (lines := _lines_of(node)) > 60
     }
     assert not long

@@ -10,19 +10,21 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import pytest
 from command import in_process
+from forging import forge
+from making import make_run
 
 from runner.config import value_columns
 from runner.config.batches import Batch, batches_of
 from runner.config.cheap_keys import CHEAP, changed, cheap_fields, without
 from runner.config.compose import compose_one
-from runner.config.experiment_config import CHEAP_KEYS
 from runner.config.grammar import INTEGER, parsed_overrides
+from runner.config.sharing import CHEAP_KEYS, is_cheap
 from runner.config.strict import Strict
 from runner.errors import InputError, RunError
 from runner.experiment.earlier import held, make_room, outcomes_of
@@ -83,6 +85,11 @@ def test_jobs_that_differ_in_cheap_keys_alone_are_one_batch() -> None:
     ]
     [one, other] = batches_of(parsed_overrides(["++seed=0,1"]))  # adds the key if there is none
     assert (one.jobs, other.jobs) == ({0: ()}, {1: ()})
+    words = ["++intervene.hidden.units=0,[1,2]", "++intervene.hidden.set=0,mean"]
+    [one] = batches_of(parsed_overrides(words))
+    assert one.jobs[2] == ("++intervene.hidden.units=[1,2]", "++intervene.hidden.set=0")
+    assert value_columns.read(value_columns.written(one.jobs)) == one.jobs
+    assert len(batches_of(parsed_overrides(["++intervene.hidden.patch=a,b"]))) == 2
 
 
 def of_seeds(seeds: dict[int, int]) -> dict[int, tuple[str, ...]]:
@@ -136,6 +143,8 @@ def test_a_batch_splits_into_parts_that_begin_with_their_own_values() -> None:
 
 def test_a_field_is_marked_as_cheap_where_it_is_declared() -> None:
     assert sorted(CHEAP_KEYS) == ["name", "seed"]
+    assert is_cheap("intervene.hidden.noise.std")
+    assert not is_cheap("intervene.hidden.add")
 
     class Inner(Strict):
         scale: Annotated[float, CHEAP] = 1.0
@@ -218,7 +227,11 @@ def test_what_is_done_is_not_run_again_and_what_changed_is_superseded(tmp_path: 
     table.write_bytes(damaged)
     shutil.rmtree(folders[2])
 
-    in_process(*words, folder=tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        again = in_process(*words, folder=tmp_path)
+    assert "activations/00_hidden.parquet: damaged: " in again.stderr
+    assert "; the job is run again" in again.stderr
     after = [(folder / "run.json").read_bytes() for folder in folders]
     assert [a == b for a, b in zip(after, before, strict=True)] == [True, False, False]
     assert len(list((tmp_path / "s/.superseded").iterdir())) == 1
@@ -231,11 +244,14 @@ def test_what_is_done_is_not_run_again_and_what_changed_is_superseded(tmp_path: 
     assert len(list((tmp_path / "s/.superseded").iterdir())) == 4
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
+)
 def test_a_stopped_sweep_keeps_what_is_complete_and_goes_on(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    words = ["-m", "seed=range(0,3000)", "hydra.sweep.dir=s"]
+    words = ["-m", "seed=range(0,1500)", "hydra.sweep.dir=s"]
     process = subprocess.Popen(
         [sys.executable, "-m", "runner", *words],
         cwd=tmp_path,
@@ -251,10 +267,10 @@ def test_a_stopped_sweep_keeps_what_is_complete_and_goes_on(
     process.send_signal(number)
     out, err = process.communicate(timeout=10)
     assert process.returncode == code, err
-    assert 'to continue: python -m runner -m "seed=range(0,3000)"' in out.replace("'", '"')
+    assert 'to continue: python -m runner -m "seed=range(0,1500)"' in out.replace("'", '"')
     assert "Traceback" not in err
     there = [path for path in (tmp_path / "s").iterdir() if path.is_dir()]
-    assert 5 <= len(there) < 3000
+    assert 5 <= len(there) < 1500
     assert not [path for path in there if path.name.startswith(".")]
     for folder in there:
         assert record(folder)["status"] == "COMPLETED"
@@ -262,6 +278,7 @@ def test_a_stopped_sweep_keeps_what_is_complete_and_goes_on(
     assert "3 of 3 runs completed" in again.stdout
 
 
+@pytest.mark.slow
 def test_a_signal_whose_exception_is_lost_stops_the_sweep_after_the_job(tmp_path: Path) -> None:
     (tmp_path / "lost.py").write_text(
         "import keras, signal\n"
@@ -312,23 +329,43 @@ def test_a_model_whose_weights_come_another_way_is_built_for_every_job(tmp_path:
     assert reason in (jobs[3] / "run.log").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    ("words", "reason"),
-    [
-        (("experiment=iris_mlp", "train=fit"), "it is trained"),
-        (
-            ("model=function", "model.function=nets:build"),
-            "model.function may use the seed in any way",
-        ),
-    ],
-)
-def test_what_cannot_share_a_model_is_known_before_one_is_built(
-    words: tuple[str, ...], reason: str
-) -> None:
+def test_what_cannot_share_a_model_is_known_before_one_is_built() -> None:
     shared = SharedModel()
-    composition, _ = compose_one(words, "12345678")
+    composition, _ = compose_one(("experiment=iris_mlp", "train=fit"), "12345678")
     assert shared.showing(composition) is None
-    assert shared.refusal == reason
+    assert shared.refusal == "it is trained"
+
+
+def test_a_model_that_a_function_makes_is_shared_as_long_as_the_seed_is_the_same(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "nets.py").write_text(
+        "import keras, numpy as np\n"
+        "made = []\n"
+        "def build(shift=False):\n"
+        "    made.append(1)\n"
+        "    hidden = keras.layers.Dense(3, name='hidden')\n"
+        "    model = keras.Sequential([keras.Input((2,)), hidden])\n"
+        "    if shift:\n"
+        "        hidden.bias.assign([len(made)] * 3)\n"
+        "    return model\n"
+    )
+    words = ["model=function", "model.function=nets:build", "probe=random", "probe.rows=4"]
+    changes = ["intervene.hidden.set=0", "intervene.hidden.units=0,1"]
+    in_process("-m", "seed=1,2", *words, *changes, "hydra.sweep.dir=s", folder=tmp_path)
+    jobs = sorted(path for path in (tmp_path / "s").iterdir() if path.is_dir())
+    reason = "model.function may use the seed in any way"
+    assert {(run := record(job))["own_build_because"]: run["seed"] for job in jobs} == {
+        None: 1,
+        reason: 2,
+    }
+    shifted = ["+model.arguments.shift=true", "hydra.sweep.dir=t"]
+    in_process("-m", *words, *changes, *shifted, folder=tmp_path)
+    jobs = sorted(path for path in (tmp_path / "t").iterdir() if path.is_dir())
+    assert [record(job)["own_build_because"] for job in jobs] == [
+        None,
+        "'hidden' is another one if the model is built again",
+    ]
 
 
 def test_a_link_in_a_received_sweep_is_not_written_through(tmp_path: Path) -> None:
@@ -394,7 +431,7 @@ def test_a_probe_that_changes_with_the_seed_is_shown_to_a_model_of_its_own(
     in_process("seed=3", *words, "hydra.run.dir=alone", folder=tmp_path)
     jobs = sorted(path for path in (tmp_path / "s").iterdir() if path.is_dir())
     assert tables(jobs[2]) == tables(tmp_path / "alone")
-    reason = "more than the seed differs between the jobs"
+    reason = "more than the seed and interventions differ between the jobs"
     assert [record(job)["own_build_because"] for job in jobs] == [None, reason, reason]
 
 
@@ -422,35 +459,20 @@ def test_joblib_gives_the_same_tables(sweep: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # Ray's workers import TensorFlow each
-@pytest.mark.parametrize(
-    ("plugin", "words"),
-    [
-        (
-            "hydra_ray_launcher",
-            ("hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2",
-             "+hydra.launcher.ray.init.include_dashboard=false"),
-        ),
-        ("hydra_submitit_launcher", ("hydra/launcher=submitit_local",)),
-    ],
-)  # fmt: skip
-def test_other_engines_give_the_same_tables(
-    tmp_path: Path, plugin: str, words: tuple[str, ...]
-) -> None:
-    pytest.importorskip(f"hydra_plugins.{plugin}", reason="needs the extras 'ray' and 'slurm'")
-    training = ("experiment=iris_mlp", "train=fit", "train.epochs=2", "train.every=1")
-    for sweep, count, job in (("drawn", 40, ()), ("trained", 3, training)):
-        for place, launcher in (("here", ()), ("there", words)):
-            folder = f"hydra.sweep.dir={sweep}/{place}"
-            done = command_line("-m", f"seed=range(0,{count})", *job, folder, *launcher,
-                                folder=tmp_path)  # fmt: skip
-            assert done.returncode == 0, done.stdout + done.stderr
-        here, there = (
-            {path.name: tables(path) for path in (tmp_path / sweep / place).glob("*seed=*")}
-            for place in ("here", "there")
-        )
-        assert len(here) == count
-        assert here == there
+@pytest.mark.timeout(600)  # each job's process imports TensorFlow
+def test_submitit_gives_the_same_tables(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs the extra 'slurm'")
+    jobs = ("-m", "seed=0,1,2", "experiment=iris_mlp", "train=fit", "train.epochs=2")
+    in_process(*jobs, "hydra.sweep.dir=here", folder=tmp_path)
+    launcher = "hydra/launcher=submitit_local"
+    done = command_line(*jobs, "hydra.sweep.dir=there", launcher, folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    here, there = (
+        {path.name: tables(path) for path in (tmp_path / sweep).glob("*seed=*")}
+        for sweep in ("here", "there")
+    )
+    assert len(here) == 3
+    assert here == there
 
 
 @pytest.mark.parametrize(
@@ -493,16 +515,24 @@ def test_one_sweep_at_a_time_has_a_folder(tmp_path: Path) -> None:
 
 def test_jobs_are_known_by_their_overrides_whichever_sweep_made_them(tmp_path: Path) -> None:
     for number, sweep in ((0, "aaaaaaaa"), (1, "bbbbbbbb"), (2, "aaaaaaaa")):
-        header = Header(f"{sweep}-{number % 2}", sweep=sweep, overrides=(f"seed={number}",))
-        publish_failure(header, tmp_path / str(number), RunError(f"error {number}"))
-    jobs = [("seed=0",), ("seed=1",), ("seed=7",)]
-    assert outcomes_of(tmp_path, jobs) == {"0": "error 0", "1": "error 1"}
-    assert outcomes_of(tmp_path, [("seed=2",)]) == {"2": "error 2"}
-    now = datetime.now(UTC)
-    for name, hours in (("old", 0), ("new", -1)):  # the clock was set back
-        header = Header("dddddddd-0", overrides=("seed=5",), started=now + timedelta(hours=hours))
-        publish_failure(header, tmp_path / name, RunError(name))
-    assert outcomes_of(tmp_path, [("seed=5",)]) == {"new": "new"}
+        make_run(
+            tmp_path / str(number),
+            run_id=f"{sweep}-{number % 2}",
+            sweep=sweep,
+            overrides=(f"seed={number}",),
+        )
+    header = Header("eeeeeeee-2", overrides=("seed=7",))
+    publish_failure(header, tmp_path / "7", RunError("error 7"))
+    jobs = [("seed=0",), ("seed=1",), ("seed=7",), ("seed=8",)]
+    assert outcomes_of(tmp_path, jobs, "eeeeeeee") == {"0": None, "1": None, "7": "error 7"}
+    assert outcomes_of(tmp_path, jobs, "ffffffff") == {"0": None, "1": None}
+    assert outcomes_of(tmp_path, [("seed=2",)], "ffffffff") == {"2": None}
+    for name, hour, seconds in (("old", 2, 1.0), ("new", 1, 2.0)):  # the clock was set back
+        times = {f"{what}ed": f"2026-01-01T0{hour}:00:01Z" for what in ("start", "end")}
+        uptime = {"boot": "b" * 16, "seconds": seconds}
+        make_run(tmp_path / name, overrides=("seed=5",))
+        forge(tmp_path / name, lambda record, new=times | {"uptime": uptime}: record.update(new))
+    assert outcomes_of(tmp_path, [("seed=5",)], "ffffffff") == {"new": None}
     with pytest.raises(InputError, match="'0' is the folder of two runs of the sweep"):
         make_room(tmp_path / "0", "aaaaaaaa-5")
     make_room(tmp_path / "0", "cccccccc-0")

@@ -16,13 +16,14 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from making import STORED, at
+from making import STORED, at, table_at
 
 from runner.errors import InputError
 from runner.file_names import tensor_table
+from runner.probe.probe_hash import BLOCK, SampleIdHasher, SampleIdsHash
 from runner.tables.layout import layout_of
 from runner.tables.plain_tables import frame_of, read_samples, read_table, write_table
-from runner.tables.reading import read_array, read_rows
+from runner.tables.reading import read_array, read_blocks, read_rows
 from runner.tables.writing import TableWriter, write_weight
 from runner.tensors import Kind, TensorSpec
 
@@ -161,19 +162,22 @@ def test_a_round_trip_keeps_every_bit(tmp_path: Path, format: str, case: Case) -
     path = tmp_path / "table"
     path.write_bytes(written(spec, format, samples, values, sizes, buffer_bytes))
 
-    same(read_array(at(path), spec, format, rows=len(samples)), values, format)
+    same(read_array(table_at(path), spec, format, rows=len(samples)), values, format)
     ids = read_samples(at(path), format, "int64" if samples.dtype == np.int64 else "string")
     assert ids.dtype == samples.dtype
     assert ids.tolist() == samples.tolist()
     if 1 <= np.prod(shape) <= 4096:
-        frame = read_rows(at(path), spec, format).frame()
+        frame = read_rows(table_at(path), spec, format).frame()
         assert frame.index.tolist() == samples.tolist()
         same(frame.to_numpy(), values.reshape(len(samples), -1), format)
 
 
 @pytest.mark.parametrize("format", STORED)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(), (3,), (3, 4), (2, 3, 4, 5), (2, 5000), (3, 0)])
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [((3, 4), dtype) for dtype in DTYPES]
+    + [(shape, "float32") for shape in ((), (3,), (2, 3, 4, 5), (2, 5000), (3, 0))],
+)
 def test_a_weight_comes_back_whole(
     tmp_path: Path, format: str, dtype: str, shape: tuple[int, ...]
 ) -> None:
@@ -182,7 +186,7 @@ def test_a_weight_comes_back_whole(
     path = tmp_path / "table"
     with path.open("wb") as sink:
         write_weight(sink, spec, value, format)
-    same(read_array(at(path), spec, format), value, format)
+    same(read_array(table_at(path), spec, format), value, format)
 
 
 def test_a_weight_has_a_row_per_entry_of_its_leading_axes(tmp_path: Path) -> None:
@@ -192,7 +196,7 @@ def test_a_weight_has_a_row_per_entry_of_its_leading_axes(tmp_path: Path) -> Non
     with path.open("wb") as sink:
         write_weight(sink, spec, kernel, "parquet")
     assert pd.read_parquet(path).columns.tolist() == ["i0", "i1", "u0", "u1", "u2", "u3"]
-    frame = read_rows(at(path), spec, "parquet").frame()
+    frame = read_rows(table_at(path), spec, "parquet").frame()
     assert frame.index.names == ["i0", "i1"]
     assert frame.loc[(1, 2), "u3"] == kernel[1, 2, 3]
 
@@ -201,11 +205,11 @@ def test_the_frame_of_a_vector(tmp_path: Path) -> None:
     values = np.arange(36, dtype=np.float32).reshape(3, 12)
     path = tmp_path / "table.parquet"
     path.write_bytes(written(spec_of((12,)), "parquet", np.arange(3), values))
-    frame = read_rows(at(path), spec_of((12,)), "parquet").frame()
+    frame = read_rows(table_at(path), spec_of((12,)), "parquet").frame()
     assert frame.index.name == "sample"
     assert frame.columns.tolist() == [f"u{unit}" for unit in range(12)]
     assert set(frame.dtypes) == {np.dtype("float32")}
-    few = read_rows(at(path), spec_of((12,)), "parquet", columns=["u10", "u2"]).frame()
+    few = read_rows(table_at(path), spec_of((12,)), "parquet", columns=["u10", "u2"]).frame()
     pd.testing.assert_frame_equal(few, frame[["u10", "u2"]])
 
 
@@ -214,10 +218,10 @@ def test_the_frame_of_a_map_has_coordinates_for_columns(tmp_path: Path, format: 
     values = np.arange(48, dtype=np.float32).reshape(2, 2, 3, 4)
     path = tmp_path / "table"
     path.write_bytes(written(spec_of((2, 3, 4)), format, np.arange(2), values))
-    frame = read_rows(at(path), spec_of((2, 3, 4)), format).frame()
+    frame = read_rows(table_at(path), spec_of((2, 3, 4)), format).frame()
     assert frame.columns.names == ["i0", "i1", "i2"]
     assert frame.loc[1, (1, 2, 3)] == values[1, 1, 2, 3]
-    one = read_rows(at(path), spec_of((2, 3, 4)), format, columns=["u1_2_3"]).frame()
+    one = read_rows(table_at(path), spec_of((2, 3, 4)), format, columns=["u1_2_3"]).frame()
     assert one.columns.tolist() == [(1, 2, 3)]
     assert one.to_numpy().tolist() == [[values[0, 1, 2, 3]], [values[1, 1, 2, 3]]]
     frame.iloc[0, 0] = -1  # no read-only memory behind it
@@ -230,12 +234,12 @@ def test_what_is_too_wide_for_a_frame_points_to_the_array(tmp_path: Path) -> Non
         match=r"conv: a frame has at most 4,096 columns, this one would have 8,192; use "
         r"run\.array\('conv'\), which keeps the shape \(64, 128\)",
     ):
-        read_rows(at(tmp_path / "none"), spec_of((64, 128), name="conv"), "parquet")
+        read_rows(table_at(tmp_path / "none"), spec_of((64, 128), name="conv"), "parquet")
 
 
 def test_an_unknown_unit_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"hidden: there is no unit 'u12'; did you mean 'u1'\?"):
-        read_rows(at(tmp_path / "none"), spec_of((2,)), "parquet", columns=["u12"])
+        read_rows(table_at(tmp_path / "none"), spec_of((2,)), "parquet", columns=["u12"])
 
 
 @pytest.mark.parametrize("format", ["parquet", "csv"])
@@ -303,7 +307,7 @@ def test_a_map_in_an_arrow_file_stays_on_disk(tmp_path: Path) -> None:
     path = tmp_path / "table.arrow"
     path.write_bytes(written(spec_of((8, 8, 3)), "arrow", np.arange(50), values, [20, 20]))
     before = pa.total_allocated_bytes()
-    array = read_array(at(path), spec_of((8, 8, 3)), "arrow")
+    array = read_array(table_at(path), spec_of((8, 8, 3)), "arrow")
     assert pa.total_allocated_bytes() - before < values.nbytes
     assert not array.flags.owndata
     assert not array.flags.writeable
@@ -317,7 +321,11 @@ def test_an_alias_of_another_kind_reads_the_same_file(tmp_path: Path, format: st
     values = random_values((4, 2, 3), "float32", 0)
     path = tmp_path / "table"
     path.write_bytes(written(spec_of((2, 3)), format, np.arange(4), values))
-    same(read_array(at(path), spec_of((2, 3), kind="input", name="other"), format), values, format)
+    same(
+        read_array(table_at(path), spec_of((2, 3), kind="input", name="other"), format),
+        values,
+        format,
+    )
 
 
 class FullDisk(io.BytesIO):
@@ -372,7 +380,7 @@ def table(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     for format in STORED:
         with pytest.raises(InputError, match=r"gone: expected a table, found no file"):
-            read_array(at(tmp_path / "gone"), spec_of((3,)), format)
+            read_array(table_at(tmp_path / "gone"), spec_of((3,)), format)
 
 
 def test_a_file_of_another_shape_is_refused(table: tuple[Path, str]) -> None:
@@ -381,27 +389,27 @@ def test_a_file_of_another_shape_is_refused(table: tuple[Path, str]) -> None:
         r"expected 5 columns \(sample, u0, u1, ..., u3\), found 4 columns|expected a column 'u3'"
     )
     with pytest.raises(InputError, match=message):
-        read_array(at(path), spec_of((4,)), format)
+        read_array(table_at(path), spec_of((4,)), format)
     with pytest.raises(InputError, match=r"expected 3 columns \(sample, u0, u1\), found 4 columns"):
-        read_array(at(path), spec_of((2,)), format)
+        read_array(table_at(path), spec_of((2,)), format)
 
 
 def test_a_file_with_other_samples_is_refused(table: tuple[Path, str]) -> None:
     path, format = table
     with pytest.raises(InputError, match=r"table: expected 6 rows of 'hidden', found 5"):
-        read_array(at(path), spec_of((3,)), format, rows=6)
+        read_array(table_at(path), spec_of((3,)), format, rows=6)
 
 
 def test_a_file_of_another_dtype_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "table"
     path.write_bytes(written(spec_of((3,)), "parquet", np.arange(5), np.ones((5, 3), np.float32)))
     with pytest.raises(InputError, match=r"expected 'u0' to be double, found float"):
-        read_rows(at(path), spec_of((3,), "float64"), "parquet")
+        read_rows(table_at(path), spec_of((3,), "float64"), "parquet")
     path.write_bytes(
         written(spec_of((2, 3)), "arrow", np.arange(5), np.ones((5, 2, 3), np.float32))
     )
     with pytest.raises(InputError, match=r"expected 'activation' to be .*shape=\[3,2\].*, found"):
-        read_array(at(path), spec_of((3, 2)), "arrow")
+        read_array(table_at(path), spec_of((3, 2)), "arrow")
 
 
 @pytest.mark.parametrize("keep", [0, 3, 30, 0.6])
@@ -410,7 +418,7 @@ def test_a_damaged_file_is_refused(table: tuple[Path, str], keep: float) -> None
     data = path.read_bytes()
     path.write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
     with pytest.raises(InputError, match=r"table: expected "):
-        read_array(at(path), spec_of((3,)), format, rows=5)
+        read_array(table_at(path), spec_of((3,)), format, rows=5)
 
 
 @pytest.mark.parametrize("format", STORED)
@@ -418,7 +426,7 @@ def test_an_empty_file_is_called_empty(tmp_path: Path, format: str) -> None:
     path = tmp_path / "table"
     path.touch()
     with pytest.raises(InputError, match=rf"expected a table as {format}, found an empty file$"):
-        read_array(at(path), spec_of((3,)), format, rows=5)
+        read_array(table_at(path), spec_of((3,)), format, rows=5)
 
 
 def test_a_damaged_csv_says_what_does_not_fit(tmp_path: Path) -> None:
@@ -426,10 +434,10 @@ def test_a_damaged_csv_says_what_does_not_fit(tmp_path: Path) -> None:
     for damage in ('"sample","u0"\n1,x\n', '"sample","u0"\n1\n', '"sample","u0"\n1,\n'):
         path.write_text(damage)
         with pytest.raises(InputError, match=r"expected a table as csv, found a damaged file"):
-            read_array(at(path), spec_of((1,)), "csv")
+            read_array(table_at(path), spec_of((1,)), "csv")
     path.write_bytes(b'"sample","u\xff"\n')
     with pytest.raises(InputError, match=r"damaged file \('utf-8' codec can't decode"):
-        read_array(at(path), spec_of((1,)), "csv")
+        read_array(table_at(path), spec_of((1,)), "csv")
 
 
 @pytest.mark.parametrize("format", STORED)
@@ -513,3 +521,28 @@ def test_file_names_never_clash_and_are_safe(names: list[str]) -> None:
         assert len(file) < 100
         assert not set(file) & set('<>:"\\|?* \0\n')
         assert Path(file).suffix == ".parquet"
+
+
+@pytest.mark.parametrize("format", STORED)
+def test_a_table_in_several_files_reads_as_one(tmp_path: Path, format: str) -> None:
+    values = np.random.default_rng(0).normal(size=(7, 2, 3)).astype("float32")
+    samples, spec = np.array([f"s{n}" for n in range(7)], object), spec_of((2, 3))
+    ids = SampleIdHasher()
+    ids.update(samples)
+    paths = []
+    for start, stop in ((0, 3), (3, 4), (4, 7)):
+        paths.append(tmp_path / str(start))
+        with paths[-1].open("wb") as sink:
+            writer = TableWriter(sink, spec, format, "string")
+            writer.write(samples[start:stop], values[start:stop])
+            writer.close()
+    whole, hash_ = table_at(*paths), SampleIdsHash(ids.hexdigest(), BLOCK)
+    same(read_array(whole, spec, format, 7, hash_), values, format)
+    assert list(read_rows(whole, spec, format, rows=7, ids=hash_).index) == list(samples)
+    blocks = list(read_blocks(whole, spec, format, 7, hash_))
+    same(np.concatenate(blocks), values, format)
+    assert len(blocks) == 3
+    with pytest.raises(InputError, match="expected 7 rows of 'hidden', found 4"):
+        read_array(table_at(*paths[:2]), spec, format, 7, hash_)
+    with pytest.raises(InputError, match="its sample ids are not those of the probe"):
+        read_array(table_at(*paths[::-1]), spec, format, 7, hash_)

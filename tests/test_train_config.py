@@ -18,7 +18,8 @@ from runner.config.callback_paths import (
     written_by,
 )
 from runner.config.compose import compose_one
-from runner.config.experiment_config import ExperimentConfig, NamedObject
+from runner.config.experiment_config import ExperimentConfig
+from runner.config.model_config import NamedObject
 from runner.config.train_config import figure_name
 from runner.errors import InputError, RunError
 from runner.sources.inline import InlineConfig
@@ -140,6 +141,32 @@ def test_callbacks_are_classes_with_their_arguments() -> None:
         (
             ["+train.callbacks.a={class_name: CSVLogger, filename: [a.csv]}"],
             "train.callbacks.a.filename: expected a path, found a list",
+        ),
+        (
+            ["train.metrics=[{class_name: F1Score, name: [1, 2]}]"],
+            "train.metrics.0.name: expected text, found a list",
+        ),
+        (
+            [
+                "+train.callbacks.a={class_name: ModelCheckpoint, filepath: a//x.keras}",
+                "+train.callbacks.b={class_name: ModelCheckpoint, filepath: a/x.keras/y.keras}",
+            ],
+            "train.callbacks.b.filepath: 'a/x.keras' is a file, that of callbacks.a.filepath, "
+            "no folder; rename one",
+        ),
+        (
+            [
+                "+train.callbacks.a={class_name: TensorBoard, log_dir: log.csv}",
+                "+train.callbacks.b={class_name: CSVLogger, filename: ./log.csv}",
+            ],
+            "train.callbacks.a.log_dir: 'log.csv' is a file, that of callbacks.b.filename",
+        ),
+        (
+            [
+                "+train.callbacks.a={class_name: CSVLogger, filename: log.csv}",
+                "+train.callbacks.b={class_name: CSVLogger, filename: log.csv}",
+            ],
+            "train.callbacks.b.filename: 'log.csv' is also the file of callbacks.a.filename",
         ),
         (["train/data=csv"], "train.data.path: required, and not given"),
         (["train.data={source: csvs}"], "train.data.source: expected one of tutorial, "),

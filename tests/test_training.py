@@ -429,16 +429,18 @@ def test_a_schedule_counts_how_often_it_is_due() -> None:
     assert Schedule([20, "last"]).times(20) == 1
     with pytest.raises(InputError, match="every: must be >= 1, found 0"):
         Schedule(every=0)
-    with pytest.raises(InputError, match="capture_at: expected an integer >= 0 or last"):
+    with pytest.raises(InputError, match=r"^capture_at\.0: expected an integer >= 0 or last"):
         Schedule(["end"])
-    with pytest.raises(InputError, match="unit: expected epoch or step, found 'batch'"):
+    with pytest.raises(InputError, match=r"^capture_at\.1: expected an integer .*, found true$"):
+        Schedule([0, True])
+    with pytest.raises(InputError, match="unit: expected one of epoch, step, found 'batch'"):
         Schedule(unit="batch")  # type: ignore[arg-type]
 
 
 def test_a_dry_run_counts_the_steps(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["experiment=iris_mlp", "train=fit", "train.epochs=4", "dry_run=true"]
     assert main([*words, "train.every=2"]) == 0
-    assert "tables, about 27.9 kB for 150 samples at 3 steps as" in capsys.readouterr().out
+    assert "tables, about 38.7 kB for 150 samples at 3 steps as" in capsys.readouterr().out
     assert main([*words, "train.unit=step", "train.capture_at=[21]"]) == 2
     said = "train.capture_at.0: 4 epochs of 5 batches are 20 steps, found 21; raise train.epochs"
     assert said in capsys.readouterr().err
@@ -497,6 +499,18 @@ def test_a_checkpoint_of_ones_own_has_plain_fields_too() -> None:
     with pytest.raises(InputError, match=r"^train.callbacks.k.filepath: expected fields such as "):
         run_of("run", *iris("custom_modules=[kept]", kept))
     assert not Path("run").exists()
+
+
+def test_a_callback_that_fails_names_its_file_by_the_path_in_the_run() -> None:
+    callbacks = (
+        "+train.callbacks.a={class_name: ModelCheckpoint, filepath: 1.keras}",
+        "+train.callbacks.b={class_name: ModelCheckpoint, filepath: '{epoch}.keras/x.keras'}",
+    )
+    with pytest.raises(RunError, match=r"^a callback failed: [^/]*1\.keras") as caught:
+        run_of("run", *iris(*callbacks))
+    assert "staging" not in str(caught.value)
+    with pytest.raises(InputError, match=r"Received: filepath=best\.h6$"):
+        run_of("b", *iris("+train.callbacks.a={class_name: ModelCheckpoint, filepath: best.h6}"))
 
 
 def test_no_link_gets_into_a_run() -> None:

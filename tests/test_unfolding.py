@@ -210,5 +210,5 @@ def test_a_file_that_is_included_often_counts_as_often() -> None:
     Path("own/tree/many.yaml").write_text(yaml.safe_dump({"x": [0] * 2000}))
     includes = [f"/tree/many@extra.a{number}" for number in range(60)]
     line = refused(f"# @package _global_\ndefaults: {json.dumps(includes)}\n")
-    assert line.startswith("defaults: include more than 30,000 values, counted as often as inclu")
+    assert line.startswith("defaults: include more than 10,000 values, counted as often as inclu")
     assert line.endswith("; tree/many.yaml is one of the files")

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -45,3 +50,48 @@ def test_an_interrupted_stop_can_be_called_again_and_waits_for_the_job_at_work()
     writer.stop(drop=True)
     writer.join(5)
     assert not writer.is_alive()
+
+
+class _Interrupted(BaseException):
+    """What a signal raises."""
+
+
+def _interrupt(call: Callable[[], object], step: int) -> bool:
+    """Return whether a call was interrupted before its instruction of this number, or ended."""
+    remaining = step
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal remaining
+        frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
+        if event == "opcode":
+            remaining -= 1
+            if remaining < 0:
+                raise _Interrupted
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except _Interrupted:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.timeout(60)  # a hang is what fails
+@pytest.mark.parametrize("name", ["put", "stop"])
+def test_a_signal_at_any_instruction_leaves_a_writer_that_can_be_stopped(name: str) -> None:
+    for step in range(1000):
+        writer = WriterThread(2)
+        writer.start()
+        call = partial(writer.put, int) if name == "put" else writer.stop
+        interrupted = _interrupt(call, step)
+        writer.stop(drop=True)
+        writer.join(5)
+        assert not writer.is_alive()
+        if not interrupted:
+            break
+    assert 5 < step < 999
