@@ -64,6 +64,14 @@ def port() -> Iterator[int]:
         yield port
 
 
+def end_workers() -> None:
+    """End the workers that joblib keeps for the next sweep, which have this test's environment."""
+    if "joblib" in sys.modules:
+        from joblib.externals.loky import get_reusable_executor
+
+        get_reusable_executor().shutdown(wait=True)
+
+
 @pytest.fixture
 def proxy(port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """A proxy before the server, which the environment names."""
@@ -73,6 +81,7 @@ def proxy(port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     buckets.bucket_of.cache_clear()
     yield proxy
     buckets.bucket_of.cache_clear()
+    end_workers()
     proxy.close()
 
 
