@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Way = Callable[[], Any]
+"""What is measured; if it returns a function, that cleans up, which is not measured."""
 
 _SLOW = 20.0  # seconds
 
@@ -65,8 +66,11 @@ def interleaved(ways: Mapping[str, Way], repetitions: int) -> dict[str, list[Tim
 def timed(way: Way) -> Times:
     """Go a way once, and return what it took."""
     wall, cpu = time.perf_counter(), time.process_time()
-    way()
-    return Times(time.perf_counter() - wall, time.process_time() - cpu)
+    clean_up = way()
+    times = Times(time.perf_counter() - wall, time.process_time() - cpu)
+    if callable(clean_up):
+        clean_up()
+    return times
 
 
 def ratios(seconds: Mapping[str, list[float]], to: str) -> dict[str, Spread]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,10 @@ def ways(case: Case, rows: int, backend: str, *, all_of_them: bool) -> dict[str,
         shown(prepared)
 
     def saved(table_format: str) -> Way:
-        def way() -> None:
-            with tempfile.TemporaryDirectory() as folder:
-                save(model, as_probe(x), _draft(folder), Header("0"), settings(table_format))
+        def way() -> Callable[[], None]:
+            folder = tempfile.TemporaryDirectory()
+            save(model, as_probe(x), _draft(folder.name), Header("0"), settings(table_format))
+            return folder.cleanup
 
         return way
 

@@ -185,9 +185,11 @@ def test_much_at_once_is_hashed_as_it_was_when_it_was_written(tmp_path: Path) ->
             for value in range(5):
                 data[:] = bytes([value]) * len(data)
                 file.write(data)
+                file.write(bytes(data))  # read-only: hashed later, in the same order
+                file.write(b"few")
         publication.publish(b"{}")
     content = (tmp_path / "run/a").read_bytes()
-    assert content == b"".join(bytes([value]) * len(data) for value in range(5))
+    assert content == b"".join(bytes([value]) * len(data) * 2 + b"few" for value in range(5))
     assert publication.files["a"] == FileDigest(len(content), hashlib.sha256(content).hexdigest())
     assert threading.active_count() == threads
 

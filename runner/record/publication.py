@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
-from runner.record.hashing_thread import HashingThread
+from runner.record.hashing_thread import LEAST_BYTES, HashingThread
 from runner.stores.digests import HASH, FileDigest
 from runner.stores.store import Draft, StoredRun, failure_named
 
@@ -231,6 +232,7 @@ class HashedFile(io.BufferedIOBase):
         self._files = files
         self._hashing = hashing
         self._hash = HASH()
+        self._hashed: Future[object] | None = None  # when the last piece of much data is
         self._bytes = 0
 
     def writable(self) -> bool:
@@ -240,16 +242,35 @@ class HashedFile(io.BufferedIOBase):
     def write(self, data: ReadableBuffer) -> int:
         """Write bytes.
 
+        Parameters
+        ----------
+        data
+            The bytes. If they are read-only, they are hashed later, and nobody may change them.
+
         Raises
         ------
         RunError
             If that fails.
         """
-        size = memoryview(data).nbytes
-        with failure_named(self._name), self._hashing.beside(self._hash.update, data, size):
-            self._file.write(data)
+        view = memoryview(data)
+        size, update = view.nbytes, self._hash.update
+        behind = self._hashed is not None and not self._hashed.done()
+        with failure_named(self._name):
+            if view.readonly and (behind or size >= LEAST_BYTES):
+                self._hashed = self._hashing.later(update, data, size)
+                self._file.write(data)
+            else:
+                self._catch_up()
+                with self._hashing.beside(update, data, size):
+                    self._file.write(data)
         self._bytes += size
         return size
+
+    def _catch_up(self) -> None:
+        """Wait until everything that was written is hashed."""
+        if self._hashed is not None:
+            self._hashed.result()
+            self._hashed = None
 
     def close(self) -> None:
         """Close the file and store its digest.
@@ -264,6 +285,7 @@ class HashedFile(io.BufferedIOBase):
         super().close()
         with failure_named(self._name):
             self._file.close()
+            self._catch_up()
         self._files[self._name] = FileDigest(self._bytes, self._hash.hexdigest())
 
     def abandon(self, draft: Draft) -> None:

@@ -146,6 +146,7 @@ class PlainWriter:
             pages = np.empty((len(some), size), np.uint8)
             pages[:, : len(head)] = head
             pages[:, len(head) :] = some.view(np.uint8)
+            pages.flags.writeable = False
             self._output.write(pages)
         self._at += size * len(columns)
         self._end_group(begin, chunks, rows)

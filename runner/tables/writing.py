@@ -104,7 +104,6 @@ class TableWriter:
     def close(self) -> None:
         """Write the remaining rows and finish the file."""
         self._flush()
-        self._group = None
         self._file.finish()
 
     def _arranged(self, rows: np.ndarray) -> np.ndarray:
@@ -116,8 +115,9 @@ class TableWriter:
         return arranged
 
     def _flush(self) -> None:
-        if self._group is not None and self._rows:
-            self._write_group(self._samples, self._group[: self._rows])
+        if self._group is not None:
+            group, self._group = self._group[: self._rows], None  # which is not filled again
+            self._write_group(self._samples, group)
             self._rows, self._samples = 0, []
 
     def _write_group(self, samples: Sequence[np.ndarray], rows: np.ndarray) -> None:
