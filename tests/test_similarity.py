@@ -24,7 +24,7 @@ from runner.runs.locate import open_runs
 from runner.runs.published_run import Run
 from runner.runs.run_tensors import UnknownTensorError
 from runner.runs.runs import Runs
-from runner.screen.similarities import told
+from runner.screen.similarity import told
 from runner.similarity import dimensions, pairs
 from runner.similarity.dimensions import layer_statistics
 from runner.similarity.matrices import matrices_of

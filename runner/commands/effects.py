@@ -12,14 +12,14 @@ from runner.command_line.messages import put, written_to
 def _effects(arguments: Namespace) -> None:
     """Show what interventions did to the outputs of the model, the largest effects first."""
     from runner.runs.locate import open_one_or_more
-    from runner.screen import told_effects
+    from runner.screen.effects import told
 
     runs = open_one_or_more(arguments.run, arguments.outputs)
     frame = runs.effects(arguments.by)
     if arguments.csv is not None:
         with written_to(arguments.csv) as file:
             frame.to_csv(file, index=False)
-    put(told_effects.told(runs, frame))
+    put(told(runs, frame))
 
 
 def _arguments(parser: ArgumentParser) -> None:

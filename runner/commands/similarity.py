@@ -16,7 +16,7 @@ _CSV_ROWS = 100_000  # written at a time
 def _similarity(arguments: Namespace) -> None:
     """Compare how the layers of runs represent the same samples."""
     from runner.runs.locate import open_runs
-    from runner.screen import similarities
+    from runner.screen.similarity import told
     from runner.similarity.matrices import matrices_of
 
     asked = arguments.layers
@@ -40,7 +40,7 @@ def _similarity(arguments: Namespace) -> None:
 
         figure = matrices_figure(matrices_of(frame), labels, about, arguments.metric)
         save_figure(figure, arguments.figure)
-    put(similarities.told(frame, labels, about, arguments.step))
+    put(told(frame, labels, about, arguments.step))
 
 
 def _arguments(parser: ArgumentParser) -> None:

@@ -10,8 +10,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from runner.screen.figures import WIDTH
-from runner.screen.screen import cut, text_of
+from runner.screen.tables import WIDTH, cut, text_of
 from runner.similarity.matrices import Matrix, matrices_of
 from runner.similarity.measures import MEASURES
 
