@@ -108,7 +108,13 @@ def main() -> None:
     if arguments.write and not arguments.busy and is_busy():
         sys.exit(_BUSY)
     backend, cases = arguments.backend, cases_of(arguments.backend)
-    chosen = [case for case in cases if case.name.split(",")[0] in arguments.only.split(",")]
+    names = [name for name in arguments.only.split(",") if name]
+    known = [case.name.split(",")[0] for case in cases]
+    if unknown := [name for name in names if name not in known]:
+        parser.error(
+            f"--only: no model {', '.join(unknown)}; there are {', '.join(dict.fromkeys(known))}"
+        )
+    chosen = [case for case, name in zip(cases, known, strict=True) if name in names]
     results = []
     with watched() as others:
         for case in chosen or cases:
