@@ -12,7 +12,7 @@ from typing import Any
 from runner.errors import InputError
 from runner.stores.store_errors import plainly
 
-INSTALL = 'type: pip install "activation-runner[stores]"'
+EXTRA = "[stores]"
 """What installs the clients of the services."""
 
 # Requests to a server that fails are repeated for some seconds; a silent server is given up.
@@ -80,7 +80,7 @@ class _S3(Service):
         try:
             session = _boto3().Session()
         except ModuleNotFoundError as error:
-            raise InputError.of("s3://", "needs boto3", INSTALL) from error
+            raise InputError.missing("s3://", "needs boto3", EXTRA) from error
         options: dict[str, Any] = {"region": session.region_name or "us-east-1"}
         if os.environ.get("AWS_SKIP_SIGNATURE"):  # a public bucket
             return options | {"skip_signature": True}
