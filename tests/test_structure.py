@@ -62,6 +62,7 @@ ORDER = (
     "config.references",
     "config.user_code",
     "config.strict",
+    "config.plain_problems",
     "config.cheap_keys",
     "config.seedings",
     "config.precision",

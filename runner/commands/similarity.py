@@ -49,7 +49,8 @@ def _arguments(parser: ArgumentParser) -> None:
     from runner.similarity.pairs import MAX_BYTES
 
     parser.add_argument("runs", metavar="RUNS", nargs="*", help="runs or sweeps; default: last")
-    parser.add_argument("--metric", default="cka", help=f"one of {', '.join(MEASURES.own)}")
+    parser.add_argument("--metric", default="cka", help=f"one of {', '.join(MEASURES.own)}, with "
+                        "its options: knn:neighbours=5")  # fmt: skip
     parser.add_argument("--layers", default="same", help="same, all, or comma-separated names")
     parser.add_argument("--step", type=_step, metavar="N",
                         help="a step of the trainings, or last (default)")  # fmt: skip
