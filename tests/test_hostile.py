@@ -21,6 +21,7 @@ from typing import Any
 import h5py
 import keras
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -729,23 +730,36 @@ def test_sample_ids_are_kept_as_they_are_and_name_no_file(table_format: str) -> 
     assert left() == {Path("run"), *Path("run").rglob("*")}
 
 
-FORMULAS = ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "=HYPERLINK(\"http://x\")", "\t=1"]  # fmt: skip
+FORMULAS = ["=1+1", "+1+1", "-1e1+1", "@SUM(A1)", "=HYPERLINK(\"http://x\")", "\t=1"]  # fmt: skip
 
 
-def test_a_cell_that_a_spreadsheet_would_run_is_warned_of_and_text_in_quotes() -> None:
+def test_a_cell_that_a_spreadsheet_would_run_is_warned_of_and_text_in_quotes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """Not changed: SECURITY.md says how to open it."""
-    model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2, name="dense")])
-    said = (
-        r"6 texts in column 'sample' begin like formulas \('=1\+1'\), which a spreadsheet would run"
+    hostile, plain = (
+        keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2, name=name)])
+        for name in ("@dense", "dense")
     )
-    with pytest.warns(UserWarning, match=said):
-        run = runner.save_run(model, np.ones((6, 3)), "run", sample_ids=FORMULAS, format="csv")
+    inputs = pd.DataFrame(np.ones((6, 3)), columns=["a", "b", "=2"])
+    with pytest.warns(UserWarning, match="which a spreadsheet would run") as warned:
+        run = runner.save_run(hostile, inputs, "run", sample_ids=FORMULAS, format="csv")
+    assert [str(one.message).partition(", which")[0] for one in warned] == [
+        "1 texts in the names of the columns begin like formulas ('=2')",
+        "6 texts in column 'sample' begin like formulas ('=1+1')",
+        "3 texts in column 'name' begin like formulas ('@dense')",
+        "3 texts in column 'layer' begin like formulas ('@dense')",
+    ]
     numbers = ["-1", "+2.5", "-1e-3", "a=1", "1-2", "one"]
-    runner.save_run(model, np.ones((6, 3)), "plain", sample_ids=numbers, format="csv")
-    rows = (run.path / "activations/00_dense.csv").read_text("utf-8").splitlines()[1:]
+    runner.save_run(plain, np.ones((6, 3)), "plain", sample_ids=numbers, format="csv")
+    rows = (run.path / "activations/00_@dense.csv").read_text("utf-8").splitlines()[1:]
     quoted = ['"' + formula.replace('"', '""') + '"' for formula in FORMULAS]
     assert [row.rsplit(",", 2)[0] for row in rows] == quoted
-    assert runner.open_run("run")["dense"].index.tolist() == FORMULAS
+    assert runner.open_run("run")["@dense"].index.tolist() == FORMULAS
+    for name in "ab":
+        make_run(Path(name), {"=1": np.eye(9, dtype=np.float32)}, samples=range(9))
+    assert main(["similarity", "a", "b", "--csv", "pairs.csv"]) == 0
+    assert "begin like formulas ('=1'), which a spreadsheet would run" in capsys.readouterr().err
 
 
 ESCAPE = "\x1b]0;harmed\x07"

@@ -326,6 +326,12 @@ FORGED_PARTS: tuple[tuple[Edit, str], ...] = (
     (lambda part: _states(part, _silent={"dtype": "O"}), "damaged statistics"),
     (
         lambda part: part["statistics"][0]["states"].update(
+            {"runner.statistics.dead_units._SilentUnits": {"_has_values": 1.5}}
+        ),
+        "damaged statistics",
+    ),
+    (
+        lambda part: part["statistics"][0]["states"].update(
             {"runner.tables.moments.Moments": {"count": 10**30}}
         ),
         "part 0 has damaged statistics",

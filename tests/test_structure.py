@@ -62,7 +62,6 @@ ORDER = (
     "config.references",
     "config.user_code",
     "config.strict",
-    "config.plain_problems",
     "config.cheap_keys",
     "config.seedings",
     "config.precision",
@@ -183,11 +182,9 @@ ORDER = (
     "capture.model_libraries",
     "converted_models.graph",
     "converted_models.litert_cut",
-    "converted_models.litert_numbers",
     "converted_models.litert_file",
     "converted_models.onnx_data",
     "converted_models.onnx_nodes",
-    "converted_models.onnx_numbers",
     "converted_models.onnx_sizes",
     "converted_models.onnx_quantization",
     "converted_models.onnx_session",
@@ -265,6 +262,7 @@ ORDER = (
     "tables.rows",
     "tables.writing",
     "tables.reading",
+    "tables.formulas",
     "tables.plain_tables",
     "tables.workbook",
     "stores.digests",
@@ -460,16 +458,16 @@ ORDER = (
     "arithmetic.torch_layers",
     "arithmetic.spelling",
     "screen.dry_run",
-    "screen.tables",
+    "screen.figures",
     "screen.dense",
     "screen.story",
-    "screen.show",
+    "screen.screen",
     "screen.explain",
-    "screen.effects",
-    "screen.diff",
-    "screen.rerun",
-    "screen.similarity",
-    "screen.list",
+    "screen.told_effects",
+    "screen.differences",
+    "screen.reruns",
+    "screen.similarities",
+    "screen.run_list",
     "golden.pytest_plugin",
     "report.excerpt",
     "report.layer_view",
@@ -573,10 +571,8 @@ LOADS_TORCH = {name for name in SOURCES if name.startswith("torch_modules.")}
 LOADS_RUNTIME = {
     "converted_models.litert_cut",
     "converted_models.litert_file",
-    "converted_models.litert_numbers",
     "converted_models.onnx_data",
     "converted_models.onnx_nodes",
-    "converted_models.onnx_numbers",
     "converted_models.onnx_session",
     "converted_models.onnx_sizes",
     "converted_models.onnx_cut",
@@ -793,12 +789,10 @@ def test_no_public_function_bears_the_name_of_a_module() -> None:
         for node in tree(module).body
         if isinstance(node, ast.FunctionDef)
     }
-    # A command has its name in two modules, which are not imported as a whole: what it does, which
-    # only the registry imports, and its text.
+    # A command's module has the command's name, and only the registry imports it, by this name.
     commands = {name for name in SOURCES if name.startswith("commands.")}
     assert not [module for module in SOURCES if imported_modules(module) & commands]
-    texts = {name.replace("commands.", "screen.") for name in commands}
-    modules = {part for name in {*SOURCES} - commands - texts for part in name.split(".")}
+    modules = {part for name in {*SOURCES} - commands for part in name.split(".")}
     assert not functions & modules
 
 

@@ -158,6 +158,16 @@ def test_a_number_of_many_digits_on_the_command_line_is_refused() -> None:
         parsed_overrides(["seed=" + "1" * 6000])
 
 
+def test_a_list_of_very_many_entries_on_the_command_line_is_refused() -> None:
+    many = ",".join(["'[,'", r"\[", "{b: 1}"] * 700)
+    with pytest.raises(InputError) as refused:
+        parsed_overrides([f"+a=[{many}]", f"custom_modules={{x: choice([{many}])}}"])
+    what = "has a list or mapping of more than 2,000 entries; write it in a file of --config-dir"
+    assert str(refused.value).splitlines() == [f"+a: {what}", f"custom_modules: {what}"]
+    for fine in (f"seed={many}", f"seed=choice({many})", f'name="[{many}]"'):
+        parsed_overrides([fine])
+
+
 def test_a_choice_that_is_no_file_name_is_refused() -> None:
     loader = Loader(parse_arguments([]))
     with pytest.raises(InputError, match=r"^model: there is no config 'x+…x+'; there are"):

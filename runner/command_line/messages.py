@@ -9,10 +9,15 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from runner.errors import InputError, OutOfMemoryError, RunnerError, one_line, short_line
 from runner.local_paths import local_path
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_CSV_ROWS = 100_000  # written at a time
 
 
 def tell(error: RunnerError | MemoryError) -> int:
@@ -60,6 +65,26 @@ def written_to(path: Path) -> Iterator[TextIO]:
             yield file
     except OSError as error:
         raise InputError.of(str(path), f"cannot be written: {error.strerror}") from error
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table to a file named by the user, and warn of texts that are like formulas.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
+    import pyarrow as pa
+
+    from runner.tables.formulas import Formulas
+
+    with written_to(path) as file:
+        frame.to_csv(file, index=False, chunksize=_CSV_ROWS)
+    found = Formulas()
+    texts = {name: [one for one in frame[name].unique() if isinstance(one, str)] for name in frame}
+    found.add({str(name): pa.array(column, pa.string()) for name, column in texts.items()})
+    found.warn()
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:

@@ -6,20 +6,19 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from runner.command_line.command import RUN, Command, add_outputs
-from runner.command_line.messages import put, written_to
+from runner.command_line.messages import put, write_csv
 
 
 def _effects(arguments: Namespace) -> None:
     """Show what interventions did to the outputs of the model, the largest effects first."""
     from runner.runs.locate import open_one_or_more
-    from runner.screen.effects import told
+    from runner.screen import told_effects
 
     runs = open_one_or_more(arguments.run, arguments.outputs)
     frame = runs.effects(arguments.by)
     if arguments.csv is not None:
-        with written_to(arguments.csv) as file:
-            frame.to_csv(file, index=False)
-    put(told(runs, frame))
+        write_csv(arguments.csv, frame)
+    put(told_effects.told(runs, frame))
 
 
 def _arguments(parser: ArgumentParser) -> None:

@@ -7,16 +7,14 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from runner.command_line.command import Command, add_outputs, count
-from runner.command_line.messages import put, written_to
+from runner.command_line.messages import put, write_csv
 from runner.command_line.progress import comparison_bar
-
-_CSV_ROWS = 100_000  # written at a time
 
 
 def _similarity(arguments: Namespace) -> None:
     """Compare how the layers of runs represent the same samples."""
     from runner.runs.locate import open_runs
-    from runner.screen.similarity import told
+    from runner.screen import similarities
     from runner.similarity.matrices import matrices_of
 
     asked = arguments.layers
@@ -31,8 +29,7 @@ def _similarity(arguments: Namespace) -> None:
             progress=progress,
         )
     if arguments.csv is not None:
-        with written_to(arguments.csv) as file:
-            frame.to_csv(file, index=False, chunksize=_CSV_ROWS)
+        write_csv(arguments.csv, frame)
     labels, about = runs.labels()
     if arguments.figure is not None:
         from runner.plots.files import save_figure
@@ -40,7 +37,7 @@ def _similarity(arguments: Namespace) -> None:
 
         figure = matrices_figure(matrices_of(frame), labels, about, arguments.metric)
         save_figure(figure, arguments.figure)
-    put(told(frame, labels, about, arguments.step))
+    put(similarities.told(frame, labels, about, arguments.step))
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -49,8 +46,7 @@ def _arguments(parser: ArgumentParser) -> None:
     from runner.similarity.pairs import MAX_BYTES
 
     parser.add_argument("runs", metavar="RUNS", nargs="*", help="runs or sweeps; default: last")
-    parser.add_argument("--metric", default="cka", help=f"one of {', '.join(MEASURES.own)}, with "
-                        "its options: knn:neighbours=5")  # fmt: skip
+    parser.add_argument("--metric", default="cka", help=f"one of {', '.join(MEASURES.own)}")
     parser.add_argument("--layers", default="same", help="same, all, or comma-separated names")
     parser.add_argument("--step", type=_step, metavar="N",
                         help="a step of the trainings, or last (default)")  # fmt: skip

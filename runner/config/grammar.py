@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,11 @@ if not __debug__:
     overrides_parser.HydraOverrideVisitor = (  # type: ignore[attr-defined]
         overrides_visitor.HydraOverrideVisitor
     )
+
+_MOST_ENTRIES = 2000
+"""Entries of a list or mapping: the time of Hydra's parser grows with their square."""
+
+_NO_ENTRIES = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\\.|[^][{}(),'"\\]+""", re.DOTALL)
 
 INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 """A value that is an integer in this grammar, written in the one form that `str` gives it."""
@@ -45,6 +51,11 @@ def parsed_overrides(words: Sequence[str], loader: ConfigLoader | None = None) -
     parser = OverridesParser.create()
     overrides, problems = [], []
     for word in words:
+        if _most_entries(word) > _MOST_ENTRIES:
+            what = f"has a list or mapping of more than {_MOST_ENTRIES:,} entries"
+            advice = "write it in a file of --config-dir"
+            problems.append(Problem(word.partition("=")[0], what, advice))
+            continue
         try:
             override = parser.parse_override(word)
             override.config_loader = loader
@@ -56,6 +67,20 @@ def parsed_overrides(words: Sequence[str], loader: ConfigLoader | None = None) -
     if problems:
         raise InputError(problems)
     return overrides
+
+
+def _most_entries(word: str) -> int:
+    """Return the number of entries of the longest list or mapping in an override."""
+    most, counts = 0, [0]
+    for mark in _NO_ENTRIES.sub("", word):
+        if mark in "[{(":
+            counts.append(1 if mark != "(" else -sys.maxsize)
+        elif mark == "," and len(counts) > 1:
+            counts[-1] += 1
+            most = max(most, counts[-1])
+        elif mark in "]})" and len(counts) > 1:
+            counts.pop()
+    return most
 
 
 def _unreadable(word: str, error: Exception) -> Problem:

@@ -12,8 +12,7 @@ from runner.errors import InputError
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-EXTRA = "[report]"
-"""What installs plotly, and what else a report needs."""
+INSTALL = 'type: pip install "activation-runner[report]"'
 
 _LONGEST_NAME = 28
 
@@ -71,7 +70,9 @@ def library() -> Any:
     try:
         import plotly.graph_objects
     except ModuleNotFoundError as error:
-        raise InputError.missing("plot", "needs plotly", EXTRA) from error
+        raise InputError.of(
+            "plotly", "is needed for figures and is not installed", INSTALL
+        ) from error
     return plotly.graph_objects
 
 

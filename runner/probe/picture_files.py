@@ -180,6 +180,8 @@ def load_pillow() -> Any:
     try:
         pillow = importlib.import_module("PIL.Image")
     except ModuleNotFoundError as error:
-        raise InputError.missing("probe", "needs Pillow", "[images]") from error
+        raise InputError.of(
+            "probe", "needs Pillow", 'type: pip install "activation-runner[images]"'
+        ) from error
     pillow.init()
     return pillow

@@ -74,6 +74,5 @@ def judged(
         "own_floor": own_floor,
         "adds": adds,
         "begins": row.begins if adds else None,
-        "unrounded": None if own is None else row.unrounded,
         "within": within,
     }

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from runner.caller_warnings import warn_caller
 from runner.file_names import PROBE, plain_table
 from runner.probe.batch import Batch, is_text, named_inputs
 from runner.probe.probe import Probe
@@ -81,7 +79,6 @@ class ProbeTable:
         self._waiting: list[Batch] = []
         self._bytes_waiting = 0
         self._written: list[Batch] = []  # what the table needs if it is begun again
-        self._formulas: dict[str, tuple[int, str]] = {}
 
     @property
     def has_inputs(self) -> bool:
@@ -110,11 +107,6 @@ class ProbeTable:
         writer, sink = self._open
         writer.finish()
         sink.close()
-        for name, (count, first) in self._formulas.items():
-            warn_caller(
-                f"{count} texts in column '{name}' begin like formulas ({first!r}), which "
-                "a spreadsheet would run: open the tables elsewhere, or use format=parquet"
-            )
 
     def _too_large(self, batch: Batch) -> set[Role]:
         """Return what the table cannot hold, as far as a batch tells."""
@@ -143,13 +135,12 @@ class ProbeTable:
     def _begin_again(self) -> None:
         if self._open is not None:
             writer, sink = self._open
-            writer.finish()
+            writer.finish(is_kept=False)
             sink.close()
             self._publication.remove(self.file)
             self._open = None
         self._waiting = [self._kept(batch) for batch in (*self._written, *self._waiting)]
         self._written.clear()
-        self._formulas.clear()
 
     def _write(self) -> None:
         """Write the waiting batches as one group of rows."""
@@ -183,18 +174,7 @@ class ProbeTable:
                 columns[free] = values
                 fields.append(field_of(free, values.type, entries if whole else ()))
         self.layout = tuple(layout)
-        if FORMATS[self._format].is_text:
-            self._count_formulas(columns)
         return pa.table(list(columns.values()), schema=pa.schema(fields))
-
-    def _count_formulas(self, columns: Mapping[str, pa.Array]) -> None:
-        """Count texts that a spreadsheet would read as formulas, which CSV cannot prevent."""
-        for name, texts in columns.items():
-            if texts.type == pa.string():
-                runs = pc.match_substring_regex(texts, r"^[=@\t\r]|^[+-]([^0-9.]|[0-9.]+[^0-9.eE])")
-                if found := pc.sum(runs).as_py():
-                    count, first = self._formulas.get(name, (0, texts.filter(runs)[0].as_py()))
-                    self._formulas[name] = count + found, first
 
     def _arrays(self, batches: Sequence[Batch]) -> Iterator[tuple[Role, str, list[np.ndarray]]]:
         """Yield what the table holds beside sample ids, in the order of its columns, by batch."""

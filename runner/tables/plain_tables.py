@@ -13,6 +13,7 @@ from runner.errors import DamagedError, first_line
 from runner.readable_files import ReadableFile
 from runner.table_formats import FORMATS
 from runner.tables.columns import SAMPLE_TYPES, SampleType, entries_of, flattened
+from runner.tables.formulas import Formulas
 from runner.tables.table_files import TableFile, read_file
 
 
@@ -33,6 +34,7 @@ class PlainTableWriter:
         self._sink = sink
         self._format = format
         self._file: TableFile | None = None
+        self._formulas = Formulas()
 
     def add(self, table: pa.Table) -> None:
         """Write rows, which all have the same columns.
@@ -44,15 +46,18 @@ class PlainTableWriter:
         """
         if FORMATS[self._format].is_text:
             table = flattened(table)
+            self._formulas.add(dict(zip(table.column_names, table.columns, strict=True)))
         if self._file is None:
             self._file = TableFile(self._sink, table.schema, self._format)
         for batch in table.to_batches():
             self._file.add(batch.columns)
 
-    def finish(self) -> None:
-        """Finish the file, which has rows."""
+    def finish(self, *, is_kept: bool = True) -> None:
+        """Finish the file, which has rows; if it is kept, warn of texts that are like formulas."""
         assert self._file is not None
         self._file.finish()
+        if is_kept:
+            self._formulas.warn()
 
 
 def write_table(sink: BinaryIO, table: pa.Table, format: str) -> None:

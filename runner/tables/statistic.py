@@ -145,8 +145,9 @@ def _restored(value: Any, own: Any) -> Any:
         array = np.frombuffer(base64.b64decode(value["data"]), own.dtype)
         return array.reshape(own.shape).copy()
     is_number = isinstance(own, int | float) and isinstance(value, int | float)
-    if not is_number or (isinstance(value, int) and abs(value) >= _MOST):
-        raise ValueError("expected a number")
+    is_alike = is_number and isinstance(own, bool) == isinstance(value, bool)
+    if not is_alike or (isinstance(value, int) and abs(value) >= _MOST):
+        raise ValueError("expected a number, or true or false")
     return value
 
 

@@ -65,7 +65,9 @@ def check_installed(table_format: str) -> None:
     """
     has_workbook = table_format in FORMATS and FORMATS[table_format].has_workbook
     if has_workbook and importlib.util.find_spec("xlsxwriter") is None:
-        raise InputError.missing("format", f"{table_format} needs XlsxWriter", "[excel]")
+        raise InputError.of(
+            "format", "xlsx needs XlsxWriter", 'type: pip install "activation-runner[excel]"'
+        )
 
 
 def workbook_of(
