@@ -96,8 +96,27 @@ def recurrent() -> keras.Model:
     return keras.Model(given, layers.Dense(3, name="scores")(x), name="recurrent")
 
 
+def unet() -> keras.Model:
+    """Return a model that reduces maps and enlarges them again, with gates of its channels."""
+    given = keras.Input((16, 16, 3))
+    x = wide = layers.Conv2D(6, 3, padding="same", activation="relu", name="wide")(given)
+    x = layers.MaxPooling2D(2, name="most")(x)
+    x = layers.Conv2D(8, 3, padding="same", name="narrow")(x)
+    x = maps = layers.PReLU(shared_axes=[1, 2], name="sloped")(x)
+    x = layers.GlobalAveragePooling2D(keepdims=True, name="squeeze")(x)
+    x = layers.Dense(4, "swish", name="reduce")(x)
+    x = layers.Dense(8, "hard_sigmoid", name="excite")(x)
+    x = layers.Multiply(name="gated")([maps, x])
+    x = layers.UpSampling2D(2, interpolation="nearest", name="enlarge")(x)
+    x = layers.Concatenate(name="both")([wide, x])
+    x = layers.Conv2D(6, 3, padding="same", use_bias=False, name="refine")(x)
+    x = layers.BatchNormalization(name="refine_norm")(x)
+    x = layers.Activation("elu", name="refine_elu")(x)
+    return keras.Model(given, layers.Conv2D(2, 1, name="head")(x), name="unet")
+
+
 MODELS: dict[str, Callable[[], keras.Model]] = {
-    each.__name__: each for each in (mlp, cnn, depthwise, residual, transformer, recurrent)
+    each.__name__: each for each in (mlp, cnn, depthwise, residual, transformer, recurrent, unet)
 }
 
 

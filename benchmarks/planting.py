@@ -95,6 +95,15 @@ class Biased(keras.layers.LayerNormalization):
         return super().call(inputs) * ((count - 1) / count) ** 0.5
 
 
+@keras.saving.register_keras_serializable("benchmarks")
+class Exchanged(keras.layers.Concatenate):
+    """A concatenation of its inputs in reverse order."""
+
+    def call(self, inputs: Any) -> Any:
+        """Concatenate."""
+        return super().call(inputs[::-1])
+
+
 def _scaled(values: np.ndarray) -> np.ndarray:
     return values * 1.1
 
@@ -190,4 +199,12 @@ FAULTS: tuple[Fault, ...] = (
     Fault("recurrent", "below", "transposed", "recurrent_kernel", _gates_transposed),
     Fault("recurrent", "above", "weights", "recurrent_kernel", _noisy),
     Fault("recurrent", "above", "activation", config=(("activation", "relu"),)),
+    Fault("unet", "narrow", "turned", "kernel", _turned),
+    Fault("unet", "sloped", "weights", "alpha", _shifted),
+    Fault("unet", "reduce", "one weight", "kernel", _one_wrong),
+    Fault("unet", "excite", "activation", config=(("activation", "sigmoid"),)),
+    Fault("unet", "enlarge", "interpolation", config=(("interpolation", "bilinear"),)),
+    Fault("unet", "both", "order", layer_class=Exchanged),
+    Fault("unet", "refine_norm", "bias", "beta", _shifted),
+    Fault("unet", "head", "scale", "kernel", _scaled),
 )

@@ -209,6 +209,18 @@ def test_what_a_body_computes_is_listed_without_tables() -> None:
     assert found == {"y": None, "y/goes": why, "y/after": why}
 
 
+def test_an_empty_constant_has_no_table() -> None:
+    made(
+        [node("Resize", "x roi scales", "y")],
+        [constant("roi", [], "float32"), constant("scales", [1, 1], "float32")],
+    )
+    run = shown()
+    assert [one.name for one in run.record.tensors if one.kind == "weight"] == ["y/scales"]
+    [lacking] = run.record.layers[0].left_out
+    assert (lacking.name, lacking.reason) == ("y/roi", "it is empty: its table would have no columns")
+    assert runner.diff(run, run).same
+
+
 def quantized(values: np.ndarray) -> tuple[np.ndarray, np.float32, np.uint8]:
     """Return integers of eight bits, their scale and zero point."""
     scale = np.float32((values.max() - values.min()) / 255)

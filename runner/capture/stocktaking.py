@@ -208,6 +208,8 @@ class Stocktaking:
                     order=order,
                 )
                 unfit = why or self._tensors.unfit_weight(variable)
+                if unfit is None and self._tensors.described(variable)[0] == (0,):
+                    unfit = "it is empty: its table would have no columns"
                 if unfit is not None:
                     inventory.refused.append((spec, f"'{spec.name}': {unfit}"))
                     if self._selection.keeps(spec) and entry is not None:
