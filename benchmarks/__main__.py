@@ -28,10 +28,14 @@ from benchmarks.ways import PLAIN, ways
 _BUSY = f"other processes take more than {MOST_TAKEN} cores; --busy writes the figures all the same"
 
 
-def measured(case: Case, backend: str, *, quick: bool, rows: int | None) -> dict[str, Any]:
+def measured(
+    case: Case, backend: str, *, quick: bool, tables: bool, rows: int | None
+) -> dict[str, Any]:
     """Return the figures of one model."""
-    memory = case.memory and rows is None
+    memory = case.memory and rows is None and not tables
     rows = rows or (case.quick_rows if quick else case.rows)
+    if tables:
+        case = dataclasses.replace(case, others=False)
     times = interleaved(ways(case, rows, backend, all_of_them=not quick), 3 if quick else 7)
     wall = {name: [one.wall for one in own] for name, own in times.items()}
     cpu = {name: [one.cpu for one in own] for name, own in times.items()}
@@ -98,6 +102,7 @@ def main() -> None:
     """Print a table a model; write the figures as JSON or into BENCHMARKS.md if asked to."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer samples, minutes in all")
+    parser.add_argument("--tables", action="store_true", help="without other ways, and peak memory")
     parser.add_argument("--backend", choices=PASSES, default="tensorflow", help="of the models")
     parser.add_argument("--rows", type=int, help="samples to show, and no peak memory")
     parser.add_argument("--only", default="", help="names of models, separated by commas")
@@ -108,11 +113,18 @@ def main() -> None:
     if arguments.write and not arguments.busy and is_busy():
         sys.exit(_BUSY)
     backend, cases = arguments.backend, cases_of(arguments.backend)
-    chosen = [case for case in cases if case.name.split(",")[0] in arguments.only.split(",")]
+    names = [name for name in arguments.only.split(",") if name]
+    known = [case.name.split(",")[0] for case in cases]
+    if unknown := [name for name in names if name not in known]:
+        parser.error(
+            f"--only: no model {', '.join(unknown)}; there are {', '.join(dict.fromkeys(known))}"
+        )
+    chosen = [case for case, name in zip(cases, known, strict=True) if name in names]
     results = []
     with watched() as others:
         for case in chosen or cases:
-            found = measured(case, backend, quick=arguments.quick, rows=arguments.rows)
+            how = {"quick": arguments.quick, "tables": arguments.tables}
+            found = measured(case, backend, **how, rows=arguments.rows)
             results.append(found)
             Console(width=100).print(shown(results[-1]))
     sys.stdout.write(f"other processes took {others.cores:.2f} cores\n")

@@ -27,7 +27,7 @@ from runner.runs.published_run import Run
 from runner.sameness.difference import Difference
 from runner.sameness.floors import reference_for
 from runner.sameness.repetition import prepared, weights_for
-from runner.screen.differences import verdict
+from runner.screen.diff import verdict
 
 MODELS = {
     "MobileNet": 64,

@@ -33,7 +33,7 @@ from benchmarks.planting import FAULTS
 from runner.converted_models.loading import load_converted
 from runner.errors import RunnerError
 from runner.model.exporting import export_model
-from runner.screen.differences import verdict
+from runner.screen.diff import verdict
 
 _SILENT = ("no layer is beyond its floor", "no layer differs")
 

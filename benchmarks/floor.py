@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -40,13 +40,15 @@ def pieces(arrays: Sequence[np.ndarray], times: int) -> dict[str, Way]:
             if array.dtype.kind == "f":
                 np.add.reduce(array, dtype="float64")
 
-    def written() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            files = [os.open(f"{folder}/{n}", os.O_CREAT | os.O_WRONLY) for n in range(len(flat))]
-            for place, array in every():
-                os.write(files[place], array.view(np.uint8))
-            for file in files:
-                os.close(file)
+    def written() -> Callable[[], None]:
+        folder = tempfile.TemporaryDirectory()
+        paths = [f"{folder.name}/{number}" for number in range(len(flat))]
+        files = [os.open(path, os.O_CREAT | os.O_WRONLY) for path in paths]
+        for place, array in every():
+            os.write(files[place], array.view(np.uint8))
+        for file in files:
+            os.close(file)
+        return folder.cleanup
 
     return dict(zip(PIECES, (hashed, summed, written), strict=True))
 

@@ -105,6 +105,11 @@ class InputError(RunnerError, ValueError):
         """Return the error that holds a single problem."""
         return cls([Problem(place, message, advice)])
 
+    @classmethod
+    def missing(cls, place: str, message: str, requirement: str) -> Self:
+        """Return the error that a package is not installed, with what to type (`installing`)."""
+        return cls.of(place, message, f"type: {installing(requirement)}")
+
     def __reduce__(self) -> tuple[type[InputError], tuple[tuple[Problem, ...]]]:
         return (type(self), (self.problems,))
 
@@ -142,6 +147,12 @@ def first_line(error: BaseException) -> str:
     if not lines:
         return type(error).__name__
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+
+
+def installing(requirement: str) -> str:
+    """Return what to type to install a requirement of pip, or an extra of Runner (``[sql]``)."""
+    whole = f"activation-runner{requirement}" if requirement.startswith("[") else requirement
+    return f'pip install "{whole}"' if re.search(r"[^\w.-]", whole) else f"pip install {whole}"
 
 
 def suggest(word: str, choices: Iterable[str]) -> str:

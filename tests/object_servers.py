@@ -18,10 +18,17 @@ from pathlib import Path
 from typing import Any
 
 _HEAD = re.compile(rb"(GET|PUT|POST|HEAD|DELETE) (\S+) HTTP/1\.1\r\n")
+_OF_GOOGLE = {
+    b"x-goog-if-generation-match: 0\r\n": b"if-none-match: *\r\n",
+    b"x-goog-copy-source: ": b"x-amz-copy-source: ",
+}
+"""What Google's interface has in the place of headers of Amazon's, which it is like otherwise."""
 
 
 class Proxy:
     """A TCP proxy before a server on loopback.
+
+    It makes a server of Google's interface of one of Amazon's.
 
     Attributes
     ----------
@@ -93,6 +100,8 @@ class Proxy:
                     if verdict:
                         client.shutdown(socket.SHUT_RDWR)
                         return
+                for header, of_amazon in _OF_GOOGLE.items():
+                    data = data.replace(header, of_amazon)
                 server.sendall(data)
         with contextlib.suppress(OSError):
             server.shutdown(socket.SHUT_RDWR)

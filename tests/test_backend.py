@@ -80,11 +80,11 @@ def test_a_backend_without_an_engine_is_refused_in_one_line(arguments: list[str]
 @pytest.mark.parametrize("words", [["backend=torch"], ["-m", "backend=torch"]])
 def test_a_framework_that_is_not_installed_is_told_with_what_to_type(words: list[str]) -> None:
     line = (
-        "torch is not installed; pip install 'activation-runner[torch]', or set backend=tensorflow"
+        'torch is not installed; pip install "activation-runner[torch]", or set backend=tensorflow'
     )
     found = told("-c", _COMMAND, "torch,jax", *words)
     assert found == (2, f"error: backend: {line}\n")
-    line = "tensorflow is not installed; pip install 'tensorflow>=2.18,<3'"
+    line = 'tensorflow is not installed; pip install "tensorflow>=2.18,<3"'
     code, said = told("-c", _COMMAND, "torch,jax,tensorflow", KERAS_HOME="home")
     assert (code, said) == (2, f"error: {Path('home/keras.json')}: {line}\n")
     assert [*Path().iterdir()] == []
@@ -103,7 +103,7 @@ def test_settings_of_keras_are_read_too() -> None:
 
 def test_python_says_it_without_importing_keras() -> None:
     line = (
-        "torch is not installed; pip install 'activation-runner[torch]', or set backend=tensorflow"
+        'torch is not installed; pip install "activation-runner[torch]", or set backend=tensorflow'
     )
     found = told("-c", _IN_PYTHON, "torch,jax", KERAS_BACKEND="torch")
     assert found == (1, f"KERAS_BACKEND: {line}\n")

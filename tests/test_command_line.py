@@ -17,6 +17,7 @@ from making import make_run
 
 import runner
 from runner.command_line import signals
+from runner.model.backend import ENGINES
 
 ROOT = Path(__file__).parent.parent
 
@@ -295,7 +296,8 @@ def test_a_working_directory_that_is_gone_is_one_line() -> None:
 
 def test_the_version_is_that_of_runner() -> None:
     lines = typed("--version").stdout.splitlines()
-    names = ["Runner", "Hydra", "Keras", "TensorFlow", "JAX", "PyTorch"]
+    names = ["Runner", "Hydra", "Keras", "NumPy", "pandas", "PyArrow"]
+    names += [each.title for each in ENGINES.values()]
     assert [line.partition(" ")[0] for line in lines] == names
 
 

@@ -15,6 +15,7 @@ from keras import layers
 
 import runner
 from runner.command_line.commands import main
+from runner.converted_models.loading import load_converted
 from runner.errors import InputError, RunError
 from runner.model.exporting import export_model
 
@@ -120,7 +121,13 @@ def test_integers_are_shown_as_the_numbers_they_stand_for(samples: np.ndarray) -
     integers = values / np.float32(scale) + zero_point
     np.testing.assert_allclose(integers, np.rint(integers), atol=1e-3)
     hidden = keras.Model(model.inputs, model.get_layer("relu").output).predict(samples, verbose=0)
-    assert 0 < np.abs(values - hidden).max() < 0.05
+    error = np.abs(values - hidden).max()
+    assert 0 < error < 0.05
+    unrounded = load_converted("m.tflite", "model.path").unrounded()
+    assert unrounded is not None
+    assert [each.path for each in unrounded.operations] == [each.path for each in run.record.layers]
+    [numbers] = unrounded.compute([samples], unrounded.operations[0].outputs).values()
+    assert 0 < np.abs(numbers - hidden).max() < error / 2  # what is left is that of the weights
     kernel = run.array(f"{layer.path}/kernel")
     assert kernel.dtype == np.float32
     assert 0 < np.abs(kernel).max() < 3
@@ -417,6 +424,7 @@ def test_a_run_is_converted_and_made_again(
     [
         pytest.param("litert", "bad.tflite", marks=needs_litert),
         pytest.param("onnx", "bad.onnx", marks=[needs_onnx, needs_tf2onnx]),
+        pytest.param("onnx", "int8.onnx", marks=[needs_onnx, needs_tf2onnx]),
     ],
 )
 def test_the_operation_that_adds_an_error_is_told_from_those_that_inherit_it(
@@ -430,13 +438,23 @@ def test_the_operation_that_adds_an_error_is_told_from_those_that_inherit_it(
     bias = model.get_layer("conv").bias
     bias.assign(bias + 0.25)
     export_model(model, Path(file))
+    if file == "int8.onnx":
+        from onnxruntime.quantization import quantize_dynamic
+
+        quantize_dynamic(file, file, reduce_range=True)
     words = ["rerun", base.id, f"model={format}", f"model.path={file}", "--output", "again"]
     assert main(words) == 1
     said = capsys.readouterr().out
     found = runner.diff(base, runner.open_run("again"), weights=False)
     errors = {each.tensor: each for each in found.compared}
-    assert [name for name, each in errors.items() if each.adds] == [found.compared[0].tensor]
     assert not errors["out"].within
+    if file == "int8.onnx":
+        first, *others = (each.unrounded for each in errors.values() if each.unrounded is not None)
+        assert first > 10 * max(others)
+        assert max(others) < errors["out"].own_error
+        assert f"\n{found.compared[0].tensor} " in said
+        return
+    assert [name for name, each in errors.items() if each.adds] == [found.compared[0].tensor]
     assert errors["out"].own_error == pytest.approx(0, abs=1e-6)
     if format == "litert":
         assert "\nconv (one operation with relu, norm) adds " in said

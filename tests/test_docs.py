@@ -63,7 +63,7 @@ def test_the_reference_of_the_configuration_is_generated() -> None:
 @pytest.mark.parametrize("name", MEASURES)
 def test_the_table_of_measures_says_what_they_say_themselves(name: str) -> None:
     measure = MEASURES[name]
-    cells = (f"`{name}`", measure.definition, measure.invariant_to, measure.note)
+    cells = (f"`{name}`", measure.definition, measure.invariant_to, measure.remarks)
     assert all(cells[:3])
     row = " | ".join(cells).rstrip()
     assert f"\n| {row} |\n" in text_of("similarity.md")

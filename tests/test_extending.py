@@ -83,6 +83,9 @@ def test_a_source_and_a_measure_of_a_package_are_used_on_the_command_line(
     capsys.readouterr()
     assert main(["similarity", "two", "--metric", "distance_correlation"]) == 0
     assert capsys.readouterr().out.startswith("distance_correlation, 40 samples\n")
+    option = "distance_correlation:exponent=0.5"
+    assert main(["similarity", "two", "--metric", option]) == 0
+    assert capsys.readouterr().out.startswith(f"{option}, 40 samples\n")
     frame = runs.similarity("distance_correlation", layers="all")
     assert frame["value"].between(0, 1).all()
     assert runs[0].record.config["probe"] == {

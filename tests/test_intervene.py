@@ -18,7 +18,7 @@ from runner.model.backend import framework
 from runner.record.layer_record import ChangeRecord
 from runner.report.run_page import page_of_run
 from runner.report.sweep_page import page_of_sweep
-from runner.screen import explain, told_effects
+from runner.screen import effects, explain
 
 ROWS = 7
 
@@ -452,7 +452,7 @@ def test_a_grid_patches_each_position_of_each_layer_in_turn(
     assert len(units) == 16
     assert units["position"].isna().all()
     runs = runner.open_runs(tmp_path)
-    said = told_effects.told(runs, runs.effects())
+    said = effects.told(runs, runs.effects())
     assert "restored" in said
     assert "conv at" in said
     part = page_of_run(run).parts["effects"]

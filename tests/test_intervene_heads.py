@@ -16,7 +16,7 @@ from runner.command_line.entry import main
 from runner.errors import InputError
 from runner.record.layer_record import ChangeRecord
 from runner.report.run_page import page_of_run
-from runner.screen import explain, told_effects
+from runner.screen import explain
 
 ROWS, POSITIONS, HEADS, WIDTH, UNITS = 6, 5, 4, 3, 8
 
@@ -133,7 +133,7 @@ def test_each_head_by_itself_is_as_in_a_run_of_its_own(
     grid = {"mha": {"heads": "each", "positions": "each", "set": 0}}
     run = runner.save_run(model, x, tmp_path / "grid", intervene=grid, format="none")
     assert len(run.effects) == HEADS * POSITIONS
-    told = told_effects.told(*(lambda runs: (runs, runs.effects()))(runner.open_runs(run.path)))
+    told = effects.told(*(lambda runs: (runs, runs.effects()))(runner.open_runs(run.path)))
     assert "mha head 3 at position 4" in told
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +265,11 @@ def test_what_a_range_cuts_off_is_inherited_from_the_layer_it_was_fitted_to() ->
         assert found is not None
         assert found.tensor == name
     assert at_fault([], {}) is None
+    for error, name in ((0.06, "wrong"), (0.01, "fitted")):
+        unrounded = {"noisy": 0.004, "wrong": error, "cut_off": 0.005, "fitted": 0.0}
+        found = at_fault([replace(one, unrounded=unrounded[one.tensor]) for one in layers], {})
+        assert found is not None
+        assert found.tensor == name
 
 
 def tensor_difference(name: str, *, own: float, error: float) -> TensorDifference:

@@ -261,6 +261,7 @@ def test_layers_with_weights_are_paired_in_order() -> None:
         ("offset", "norm"),
         ("slope", "act"),
         ("limit", "act"),
+        ("low limit", "act"),
     ],
 )
 def test_the_error_of_layers_in_one_operation_begins_in_one_of_them(fault: str, layer: str) -> None:
@@ -286,6 +287,7 @@ def test_the_error_of_layers_in_one_operation_begins_in_one_of_them(fault: str, 
         "offset": norm + 0.25,
         "slope": np.where(norm < 0, 0.2 * norm, norm),
         "limit": np.minimum(norm, 1.0),
+        "low limit": np.minimum(norm, np.quantile(norm, 0.5)),
     }[fault]
     wrong = wrong if fault == "slope" else np.maximum(wrong, 0)
     chain = [run.tensor(name) for name in names]

@@ -18,7 +18,7 @@ from runner.measures.knn import KNN as knn_jaccard
 from runner.measures.procrustes import PROCRUSTES as procrustes_angle
 from runner.measures.rsa import RSA as rsa
 from runner.measures.svcca import SVCCA as svcca
-from runner.similarity.measures import MEASURES
+from runner.similarity.measures import MEASURES, measure_of, title_of
 
 CENTRED = ("cka", "cka_biased", "cca", "svcca", "procrustes")
 SELF = {name: 0.0 if name == "procrustes" else 1.0 for name in MEASURES}
@@ -58,6 +58,17 @@ def test_svcca_is_cca_of_the_directions_that_hold_the_variance() -> None:
     assert mean_cca(x, y) > svcca(x, y) + 0.3  # which the weak directions, all shared, carry
     x, y = published_example()
     assert svcca(x, y) == pytest.approx(mean_cca(x, y), abs=1e-12)  # none holds less than 1 %
+    few = measure_of("svcca:variance=0.5")(x, y)
+    assert few != pytest.approx(svcca(x, y), abs=1e-3)
+
+
+def test_an_option_of_a_measure_stands_behind_its_name() -> None:
+    x, y = published_example()
+    assert measure_of("knn:neighbours=10")(x, y) == knn_jaccard(x, y)
+    # All other samples are the neighbours of each.
+    assert measure_of("knn:neighbours=99")(x, y) == 1
+    assert title_of("cka") == "debiased linear CKA"
+    assert title_of("knn:neighbours=99") == "knn (neighbours=99)"
 
 
 @st.composite

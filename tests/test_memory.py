@@ -26,7 +26,7 @@ SCRIPT = """
 import re, resource, sys
 from pathlib import Path
 from runner.command_line.commands import main
-import runner.runs.locate, runner.sameness.difference, runner.screen.similarities
+import runner.runs.locate, runner.sameness.difference, runner.screen.similarity
 
 def status(key):
     return int(re.search(key + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])

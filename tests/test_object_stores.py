@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import killed_parts
 import numpy as np
 import pytest
 from command import in_process
@@ -30,13 +31,14 @@ from runner.record.listing import list_records
 from runner.record.publication import Publication
 from runner.runs import database
 from runner.sameness.verification import damage
-from runner.store_urls import store_url
+from runner.store_urls import StoreUrl, store_url
 from runner.stores import bucket as buckets
 from runner.stores import object_store
 from runner.stores.object_draft import ObjectDraft
 from runner.stores.object_run import CLAIM
 from runner.stores.places import store_at
 from runner.stores.record_index import INDEX
+from runner.stores.superseded import move_aside
 
 pytest.importorskip("obstore")
 pytest.importorskip("moto")
@@ -54,10 +56,14 @@ def adopted(place: str, **changes: Any) -> Any:
     return runner.adopt_run(place, TENSORS, sample_ids=[1, 2, 3], **changes)
 
 
+def place_of(url: str) -> StoreUrl:
+    found = store_url(url, "")
+    assert found is not None
+    return found
+
+
 def draft(place: str = RUN) -> ObjectDraft:
-    url = store_url(place, "")
-    assert url is not None
-    return ObjectDraft(url)
+    return ObjectDraft(place_of(place))
 
 
 def test_a_run_in_a_bucket_is_the_run_on_the_disk(s3: Any, tmp_path: Path) -> None:
@@ -303,7 +309,7 @@ _INTERRUPTED = """
 import os, sys
 from runner.record.publication import Publication
 from runner.stores.object_draft import ObjectDraft
-from runner.store_urls import store_url
+from runner.store_urls import StoreUrl, store_url
 draft = ObjectDraft(store_url(sys.argv[1], ""))
 with Publication(draft) as publication:
     publication.write("probe.parquet", b"x" * 1000)
@@ -419,29 +425,53 @@ def test_a_store_without_conditional_writes_is_refused(
     buckets.bucket_of.cache_clear()
 
 
+def keeps_runs(*roots: str) -> None:
+    """Check that runs are written, read, refused, moved, cleaned and made in parts in a store."""
+    buckets.bucket_of.cache_clear()
+    values = np.random.default_rng(0).normal(size=(60_000, 40))  # in several parts
+    for root in roots:
+        run = runner.adopt_run(f"{root}/runs/one", {"wide": values}, sample_ids=range(60_000))
+        np.testing.assert_array_equal(run.array("wide"), values)
+        column = runner.open_run(f"{root}/runs/one").table("wide", columns=["u7"])
+        np.testing.assert_array_equal(column.to_numpy()[:, 0], values[:, 7])
+        with pytest.raises(InputError, match="exists and is not empty"):
+            adopted(f"{root}/runs/one")
+        assert len(runner.open_runs(root)) == 1
+        with (
+            Publication(draft(f"{root}/three")),
+            pytest.raises(InputError, match="a run is being written here"),
+        ):
+            adopted(f"{root}/three")
+        Publication(draft(f"{root}/killed")).__enter__()
+        assert in_process("clean", root, "--yes").stdout.endswith("removed 1\n")
+        adopted(f"{root}/killed")
+        move_aside(place_of(f"{root}/killed"), "failed")
+        assert not list(damage(runner.open_run(f"{root}/.superseded/killed-failed")))
+        killed_parts.make(place_of(f"{root}/parted"))
+        assert len(runner.open_run(f"{root}/parted").array("hidden")) == killed_parts.ROWS
+    with pytest.raises(InputError, match="there is no such bucket"):
+        adopted(f"{root.partition(':')[0]}://none/a")
+    buckets.bucket_of.cache_clear()
+
+
 @pytest.mark.skipif(shutil.which("azurite-blob") is None, reason="Azurite is not installed")
-def test_a_run_is_kept_in_a_store_of_azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_are_kept_in_a_store_of_azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNNER_CACHE", str(tmp_path / ".cache"))
     with azure_store() as settings:
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
-        buckets.bucket_of.cache_clear()
-        values = np.random.default_rng(0).normal(size=(60_000, 40))  # in several parts
-        for place in ("az://bucket/runs/one", "abfs://bucket/runs/two"):
-            run = runner.adopt_run(place, {"wide": values}, sample_ids=range(60_000))
-            np.testing.assert_array_equal(run.array("wide"), values)
-            column = runner.open_run(place).table("wide", columns=["u7"])
-            np.testing.assert_array_equal(column.to_numpy()[:, 0], values[:, 7])
-            with pytest.raises(InputError, match="exists and is not empty"):
-                adopted(place)
-        assert len(runner.open_runs("az://bucket")) == 2
-        with (
-            Publication(draft("az://bucket/three")),
-            pytest.raises(InputError, match="a run is being written here"),
-        ):
-            adopted("az://bucket/three")
-        with pytest.raises(InputError, match="there is no such bucket"):
-            adopted("az://none/a")
+        keeps_runs("az://bucket/one", "abfs://bucket/two")
+
+
+@pytest.mark.usefixtures("s3")
+def test_runs_are_kept_in_a_store_of_google(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{proxy.port}")
+    keeps_runs("gs://bucket/one")
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST")
+    for name in ("GCE_METADATA_HOST", "GCE_METADATA_IP"):  # where machines of Google find some
+        monkeypatch.setenv(name, "127.0.0.1:9")
+    with pytest.raises(InputError, match="no credentials were found, or they are not accepted"):
+        adopted("gs://bucket/two")
     buckets.bucket_of.cache_clear()
 
 

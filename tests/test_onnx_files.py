@@ -217,7 +217,10 @@ def test_an_empty_constant_has_no_table() -> None:
     run = shown()
     assert [one.name for one in run.record.tensors if one.kind == "weight"] == ["y/scales"]
     [lacking] = run.record.layers[0].left_out
-    assert (lacking.name, lacking.reason) == ("y/roi", "it is empty: its table would have no columns")
+    assert (lacking.name, lacking.reason) == (
+        "y/roi",
+        "it is empty: its table would have no columns",
+    )
     assert runner.diff(run, run).same
 
 
@@ -253,6 +256,22 @@ def test_integers_of_a_dynamic_quantization_are_real_numbers() -> None:
     assert np.array_equal(run.array("moved"), run.array("q:0"))
     np.testing.assert_allclose(run.array("sums"), run.array("y"), rtol=1e-5)
     np.testing.assert_allclose(run.array("sums/B"), MATRIX, atol=scale)
+    unrounded = load_converted("m.onnx", "model.path").unrounded()
+    assert unrounded is not None
+    found = unrounded.compute([X], ["q", "y"])
+    assert np.array_equal(found["q"], X)
+    np.testing.assert_allclose(found["y"], X @ run.array("sums/B"), rtol=1e-5, atol=1e-6)
+
+
+def test_numbers_that_are_not_rounded_are_cut_off() -> None:
+    made(
+        [node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z", "y")],
+        [constant("s", np.float32(0.01)), constant("z", np.int8(-28))],
+    )
+    unrounded = load_converted("m.onnx", "model.path").unrounded()
+    assert unrounded is not None
+    [found] = unrounded.compute([X], ["y"]).values()
+    np.testing.assert_allclose(found, X.clip(-1.0, 1.55), rtol=1e-6)
 
 
 def test_integers_of_operations_of_microsoft_are_real_numbers() -> None:

@@ -132,7 +132,7 @@ def test_a_missing_package_is_said_with_what_to_type(
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
-    message = r'(?i:%s): .* not installed; type: pip install "activation-runner\[report\]"'
+    message = r'(?i:(plot|report): needs %s); type: pip install "activation-runner\[report\]"'
     with pytest.raises(InputError, match=message % package):
         write_report(Runs([run]))
 

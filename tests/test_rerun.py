@@ -21,7 +21,7 @@ from runner.model.precision import quantize
 from runner.record.reading import read_record
 from runner.record.record import DIGEST, sealed
 from runner.runs.published_run import Run
-from runner.screen.differences import told
+from runner.screen.diff import told
 
 JAX, TORCH = (
     pytest.mark.skipif(importlib.util.find_spec(name) is None, reason=f"{name} is not installed")

@@ -28,7 +28,7 @@ from runner.runs.published_run import Run
 from runner.sameness import verification
 from runner.sameness.difference import diff
 from runner.sameness.verification import Verified, damage, verified
-from runner.screen.differences import told
+from runner.screen.diff import told
 from runner.stores.local_run import LocalRun
 
 ROOT = Path(__file__).parent.parent

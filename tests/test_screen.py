@@ -12,7 +12,7 @@ from tutorial import FIGURES, tutorial_config, tutorial_run
 from runner.record.batch_dependence import batch_facts
 from runner.record.layer_record import LayerRecord
 from runner.runs.published_run import Run
-from runner.screen import screen
+from runner.screen.show import show as whole
 from runner.stores.places import run_at
 
 TUTORIAL = """\
@@ -74,7 +74,7 @@ next   python -m runner seed=1
 
 
 def show(run: Run) -> str:
-    return re.sub(r"\d+(\.\d)? k?B", "SIZE", screen.show(run))
+    return re.sub(r"\d+(\.\d)? k?B", "SIZE", whole(run))
 
 
 def test_the_tutorial_is_told_as_it_is_printed() -> None:

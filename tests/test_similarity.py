@@ -24,7 +24,7 @@ from runner.runs.locate import open_runs
 from runner.runs.published_run import Run
 from runner.runs.run_tensors import UnknownTensorError
 from runner.runs.runs import Runs
-from runner.screen.similarities import told
+from runner.screen.similarity import told
 from runner.similarity import dimensions, pairs
 from runner.similarity.dimensions import layer_statistics
 from runner.similarity.matrices import matrices_of
@@ -210,7 +210,15 @@ def test_a_function_of_ones_own_is_a_metric() -> None:
 
 @pytest.mark.parametrize(
     ("metric", "line"),
-    [("ckaa", "metric: unknown metric 'ckaa'; did you mean 'cka'"), ("zzz", "there are cka, ")],
+    [
+        ("ckaa", "metric: unknown metric 'ckaa'; did you mean 'cka'"),
+        ("zzz", "there are cka, "),
+        ("cka:bias=1", r"^metric: cka has no options; leave out ':bias=1'"),
+        ("knn:neighbors=3", r"^metric\.knn\.neighbors: unknown key; did you mean 'neighbours'\?"),
+        ("knn:neighbours=0", r"^metric\.knn\.neighbours: must be >= 1, found 0"),
+        ("knn:neighbours=few", r"^metric\.knn\.neighbours: expected an integer, found 'few'"),
+        ("svcca:variance=", r"^metric\.svcca\.variance: expected a number, found ''"),
+    ],
 )
 def test_an_unknown_metric_is_answered_with_what_there_is(metric: str, line: str) -> None:
     with pytest.raises(InputError, match=line):

@@ -22,7 +22,7 @@ from runner.record.publication import Publication
 from runner.runs.published_run import Run
 from runner.runs.runs import Runs
 from runner.sameness.verification import damage
-from runner.screen.screen import show
+from runner.screen.show import show
 from runner.stores.local import LocalStore
 from runner.stores.store import Draft, Store, StoredRun
 from runner.table_formats import own_stored

@@ -17,7 +17,7 @@ import runner
 from runner.config.compose import compose_one
 from runner.errors import InputError
 from runner.experiment.experiment import run_experiment
-from runner.screen.screen import show
+from runner.screen.show import show
 from runner.tables import workbook
 from runner.tables.columns import field_of
 from runner.tables.plain_tables import write_table

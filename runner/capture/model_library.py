@@ -140,6 +140,12 @@ class Library(Protocol):
     def number_types(self, model: Any, probe: Probe) -> tuple[InputSpec, ...]:
         """Return the inputs of a probe in the dtypes to which the model casts them, if known."""
 
+    def unrounded(self, model: Any) -> Any:
+        """Return a model with real numbers in place of its integers; ``None`` if there is none.
+
+        It has the same layers and weights, but rounds no activation to an integer.
+        """
+
     def fixed_batch(self, model: Any) -> int | None:
         """Return the batch size that a model's inputs require, if they have one."""
 

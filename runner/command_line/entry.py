@@ -18,15 +18,6 @@ from runner.command_line.messages import tell
 from runner.command_line.signals import Stopped, check_stopped, handle_signals
 from runner.errors import InputError, RunError, RunnerError
 
-_VERSIONS = {
-    "Runner": "activation-runner",
-    "Hydra": "hydra-core",
-    "Keras": "keras",
-    "TensorFlow": "tensorflow",
-    "JAX": "jax",
-    "PyTorch": "torch",
-}
-
 # Errors of a stream that cannot be written to: its reader is gone, its disk is full, it is closed.
 _STREAM_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
@@ -102,7 +93,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         _check_working_directory()
         if "--version" in arguments:
-            sys.stdout.write(_versions())
+            from runner.record.environment import told_versions
+
+            sys.stdout.write(told_versions())
             return 0
         if list(arguments) in (["--help"], ["-h"]):
             from runner.command_line.help_page import help_text
@@ -139,16 +132,3 @@ def _check_working_directory() -> None:
         Path.cwd()
     except FileNotFoundError as error:
         raise InputError.of("working directory", "was deleted", "change to another one") from error
-
-
-def _versions() -> str:
-    """Return the versions of Runner and of the packages that its results depend on."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    lines = []
-    for name, package in _VERSIONS.items():
-        try:
-            lines.append(f"{name} {version(package)}\n")
-        except PackageNotFoundError:
-            lines.append(f"{name} (not installed)\n")
-    return "".join(lines)

@@ -91,7 +91,7 @@ def _single(
     from runner.experiment.experiment import run_experiment
     from runner.parts.parted_run import PartedRun
     from runner.runs.published_run import Run
-    from runner.screen import screen
+    from runner.screen.show import show
 
     composition = asked.composition()
     if composition.experiment.dry_run:
@@ -112,7 +112,7 @@ def _single(
                     composition, asked.folder, run_id=run_id, progress=progress
                 )
     try:
-        shown = screen.show(Run.read(published))
+        shown = show(Run.read(published))
     except InputError as error:  # the request was valid
         raise RunError(f"{error}; the run was published") from error
     except OSError as error:  # an error of reading does not name its file

@@ -15,7 +15,7 @@ def _adopt(arguments: Namespace) -> None:
     from runner.converted_models.tensor_files import read_ids, read_tensors
     from runner.local_paths import local_path
     from runner.sameness.repetition import new_folder
-    from runner.screen import screen
+    from runner.screen.show import show
     from runner.store_urls import runs_place
 
     tensors, ids = read_tensors(arguments.files)
@@ -23,7 +23,7 @@ def _adopt(arguments: Namespace) -> None:
         ids = read_ids(local_path(arguments.ids, "--ids"))
     folder = arguments.output and runs_place(arguments.output, "--output")
     run = adopt_run(folder or new_folder(), tensors, sample_ids=ids, name=arguments.name)
-    put(screen.show(run))
+    put(show(run))
 
 
 def _arguments(parser: ArgumentParser) -> None:

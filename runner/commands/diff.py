@@ -13,13 +13,13 @@ def _diff(arguments: Namespace) -> int:
     """Compare two runs value by value."""
     from runner.runs.locate import open_run
     from runner.sameness.difference import diff
-    from runner.screen import differences
+    from runner.screen.diff import told
 
     a, b = (open_run(run, arguments.outputs) for run in (arguments.a, arguments.b))
     is_new = arguments.map is not None and not Path(arguments.map).exists()
     found = diff(a, b, rtol=arguments.rtol, atol=arguments.atol, exact=arguments.exact,
                  align=arguments.align, map=arguments.map)  # fmt: skip
-    put(differences.told(found))
+    put(told(found))
     if is_new:
         put(f"map    {arguments.map} was written: check its pairs\n")
     return 0 if found.same else 1

@@ -12,13 +12,13 @@ from runner.command_line.messages import put, write_csv
 def _effects(arguments: Namespace) -> None:
     """Show what interventions did to the outputs of the model, the largest effects first."""
     from runner.runs.locate import open_one_or_more
-    from runner.screen import told_effects
+    from runner.screen.effects import told
 
     runs = open_one_or_more(arguments.run, arguments.outputs)
     frame = runs.effects(arguments.by)
     if arguments.csv is not None:
         write_csv(arguments.csv, frame)
-    put(told_effects.told(runs, frame))
+    put(told(runs, frame))
 
 
 def _arguments(parser: ArgumentParser) -> None:

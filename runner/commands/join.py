@@ -12,10 +12,10 @@ def _join(arguments: Namespace) -> None:
     """Join the parts of a run whose command was stopped after it had made all of them."""
     from runner.parts.joining import join
     from runner.runs.published_run import Run
-    from runner.screen import screen
+    from runner.screen.show import show
     from runner.store_urls import runs_place
 
-    put(screen.show(Run.read(join(runs_place(arguments.run, "DIR")))))
+    put(show(Run.read(join(runs_place(arguments.run, "DIR")))))
 
 
 def _arguments(parser: ArgumentParser) -> None:

@@ -15,7 +15,7 @@ def _list(arguments: Namespace) -> None:
     """List the saved runs, newest first."""
     from runner.local_paths import OUTPUTS
     from runner.record.listing import list_records, warn_of
-    from runner.screen import run_list
+    from runner.screen.list import listed
     from runner.store_urls import store_url
 
     outputs = store_url(arguments.outputs, "--outputs") or Path(arguments.outputs)
@@ -24,7 +24,7 @@ def _list(arguments: Namespace) -> None:
     listing = list_records(outputs)
     warn_of(listing.unreadable)
     # In a pipe, one line per run however long.
-    put(run_list.listed(listing, arguments.limit, None if sys.stdout.isatty() else 10_000))
+    put(listed(listing, arguments.limit, None if sys.stdout.isatty() else 10_000))
     count = len(listing.runs)
     if arguments.limit < count or not (count or listing.unreadable):
         put(f"{min(arguments.limit, count)} of {count} runs in {arguments.outputs}\n")

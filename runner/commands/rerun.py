@@ -32,7 +32,8 @@ def _rerun(arguments: Namespace) -> int:
     """Repeat a run from its record, as it was or made otherwise, and compare the two."""
     from runner.runs.locate import open_run
     from runner.sameness.repetition import weights_for
-    from runner.screen import differences, reruns
+    from runner.screen.diff import told, told_elsewhere
+    from runner.screen.rerun import told_together
 
     output = arguments.output and runs_place(arguments.output, "--output")
     name, words = _told_apart(arguments.words)
@@ -45,7 +46,7 @@ def _rerun(arguments: Namespace) -> int:
             [only] = repetitions
             found = _compared(only, run, output, weights, reference, arguments)
             how = only.told
-            put(differences.told_elsewhere(found, how) if how else differences.told(found))
+            put(told_elsewhere(found, how) if how else told(found))
             return 0 if found.same else 1
         results: dict[str, Difference | RunnerError] = {}
         for number, each in enumerate(repetitions):
@@ -54,7 +55,7 @@ def _rerun(arguments: Namespace) -> int:
                 results[each.told] = _compared(each, run, folder, weights, reference, arguments)
             except RunnerError as error:
                 results[each.told] = error
-    put(reruns.told_together(run.id, results))
+    put(told_together(run.id, results))
     return 0 if all(not isinstance(e, RunnerError) and e.same for e in results.values()) else 1
 
 

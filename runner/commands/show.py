@@ -11,10 +11,10 @@ from runner.command_line.messages import put
 def _show(arguments: Namespace) -> None:
     """Show the outputs of a run, or the runs of a sweep."""
     from runner.runs.locate import open_one_or_more
-    from runner.screen import screen
+    from runner.screen.show import show, show_several
 
     runs = list(open_one_or_more(arguments.run, arguments.outputs))
-    put(screen.show(runs[0]) if len(runs) == 1 else screen.show_several(runs))
+    put(show(runs[0]) if len(runs) == 1 else show_several(runs))
 
 
 def _arguments(parser: ArgumentParser) -> None:

@@ -14,7 +14,7 @@ from runner.command_line.progress import comparison_bar
 def _similarity(arguments: Namespace) -> None:
     """Compare how the layers of runs represent the same samples."""
     from runner.runs.locate import open_runs
-    from runner.screen import similarities
+    from runner.screen.similarity import told
     from runner.similarity.matrices import matrices_of
 
     asked = arguments.layers
@@ -37,7 +37,7 @@ def _similarity(arguments: Namespace) -> None:
 
         figure = matrices_figure(matrices_of(frame), labels, about, arguments.metric)
         save_figure(figure, arguments.figure)
-    put(similarities.told(frame, labels, about, arguments.step))
+    put(told(frame, labels, about, arguments.step))
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -46,7 +46,8 @@ def _arguments(parser: ArgumentParser) -> None:
     from runner.similarity.pairs import MAX_BYTES
 
     parser.add_argument("runs", metavar="RUNS", nargs="*", help="runs or sweeps; default: last")
-    parser.add_argument("--metric", default="cka", help=f"one of {', '.join(MEASURES.own)}")
+    parser.add_argument("--metric", default="cka", help=f"one of {', '.join(MEASURES.own)}, with "
+                        "its options: knn:neighbours=5")  # fmt: skip
     parser.add_argument("--layers", default="same", help="same, all, or comma-separated names")
     parser.add_argument("--step", type=_step, metavar="N",
                         help="a step of the trainings, or last (default)")  # fmt: skip

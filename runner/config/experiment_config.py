@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, ClassVar, Self, Unpack
 
 from pydantic import (
@@ -18,12 +18,11 @@ from pydantic import (
     model_validator,
 )
 
-from runner.config.arguments import TYPES, argument_problems, join, shown
+from runner.config.arguments import argument_problems, shown
 from runner.config.capture_config import CaptureConfig, CaptureOptions
 from runner.config.cheap_keys import CHEAP
 from runner.config.declared_config import DeclaredModel
 from runner.config.effects_config import EffectsConfig, by_problems
-from runner.config.graph import printable
 from runner.config.intervene_config import Intervention, action_in, each_problems
 from runner.config.model_config import (
     MODEL_KINDS,
@@ -31,6 +30,7 @@ from runner.config.model_config import (
     ModelConfig,
     NamedObject,
 )
+from runner.config.plain_problems import explained
 from runner.config.probe_config import SOURCES, ProbeConfig
 from runner.config.references import ModuleName
 from runner.config.seedings import Seeding
@@ -39,7 +39,6 @@ from runner.config.strict import (
     Length,
     Seed,
     Strict,
-    UnknownKey,
     checked,
     classes_in,
     has_custom_modules,
@@ -234,8 +233,7 @@ def parse(config: Mapping[str, Any]) -> ExperimentConfig:
     try:
         return ExperimentConfig.model_validate(config, context=config)
     except ValidationError as error:
-        found = (problem for detail in error.errors() for problem in _explained(detail, config))
-        raise InputError(dict.fromkeys(found)) from error
+        raise InputError(_problems(error, config)) from error
 
 
 def parse_capture(**options: Unpack[CaptureOptions]) -> CaptureConfig:
@@ -257,12 +255,10 @@ def parse_capture(**options: Unpack[CaptureOptions]) -> CaptureConfig:
     try:
         return CaptureConfig.model_validate(given)
     except ValidationError as error:
-        problems = (
-            replace(problem, place=problem.place.removeprefix("capture."))
-            for each in error.errors()
-            for problem in _explained({**each, "loc": ("capture", *each["loc"])}, config)
-        )
-        raise InputError(dict.fromkeys(problems)) from error
+        problems = _problems(error, config, ("capture",))
+        raise InputError(
+            replace(problem, place=problem.place.removeprefix("capture.")) for problem in problems
+        ) from error
 
 
 def parse_interventions(intervene: Mapping[str, Any] | None) -> dict[str, Intervention]:
@@ -280,12 +276,7 @@ def parse_interventions(intervene: Mapping[str, Any] | None) -> dict[str, Interv
     try:
         found = TypeAdapter(dict[_Pattern, Intervention]).validate_python(plain)
     except ValidationError as error:
-        problems = (
-            problem
-            for each in error.errors()
-            for problem in _explained({**each, "loc": ("intervene", *each["loc"])}, config)
-        )
-        raise InputError(dict.fromkeys(problems)) from error
+        raise InputError(_problems(error, config, ("intervene",))) from error
     refuse(each_problems(found))
     return found
 
@@ -310,61 +301,20 @@ def check_name(name: str | None) -> None:
         refuse(replace(problem, place="name") for problem in run_name_problems(name))
 
 
-def _explained(error: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield the problems of one pydantic error, in the terms of a configuration file."""
-    kind, found, context = error["type"], error["input"], error.get("ctx", {})
-    location = tuple(error["loc"])
-    place = _place(location)
-    cause = context.get("error")
-    if isinstance(cause, InputError):
-        for problem in cause.problems:
-            yield replace(problem, place=join(place, problem.place))
-    elif kind == "extra_forbidden":
-        keys = _keys_beside(location, config)
-        advice = suggest(str(location[-1]), keys) or f"keys are {', '.join(keys)}"
-        if len(location) == 1:
-            advice += f"; put a key of your own below extra: extra.{place}"
-        if location == ("experiment",):
-            advice = "begin the experiment's file with the line: # @package _global_"
-        yield UnknownKey(place, advice=advice)
-    elif kind == "missing":
-        yield Problem(place, "required, and not given", f"set {place}=...")
-    elif kind.startswith("union_tag"):
-        yield _no_model(found)
-    elif kind == "literal_error":
-        choices = re.findall(r"'([^']*)'", context["expected"])
-        yield not_among(place, found, choices)
-    elif (expected := _EXPECTED.get(kind)) is not None:
-        unquoted = expected == TYPES[str] and isinstance(found, (bool, int, float))
-        advice = "write it in quotes" if unquoted else ""
-        yield Problem(place, f"expected {expected}, found {shown(found)}", advice)
-    elif kind == "greater_than_equal":
-        yield Problem(place, f"must be >= {context['ge']}, found {found}")
-    else:
-        yield Problem(place, f"{error['msg']}, found {shown(found)}")
-
-
-_EXPECTED = {
-    "int_type": TYPES[int],
-    "int_from_float": TYPES[int],
-    "float_type": TYPES[float],
-    "bool_type": TYPES[bool],
-    "string_type": TYPES[str],
-    "list_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
-    "none_required": "null",
-    "string_too_short": "one character",
-    "string_too_long": "one character",
-}
-
-
-def _place(location: tuple[Any, ...]) -> str:
-    """Return the key path of a pydantic location, without the kind of model in it."""
-    if location[:1] == ("model",):
-        location = ("model", *location[2:])
-    return ".".join(printable(str(part)) for part in location if part != "[key]")
+def _problems(
+    error: ValidationError, config: Mapping[str, Any], above: tuple[str, ...] = ()
+) -> dict[Problem, None]:
+    """Return the problems of a configuration, or of a part below some keys of it."""
+    found: dict[Problem, None] = {}
+    for detail in error.errors():
+        if detail["type"].startswith("union_tag"):
+            found[_no_model(detail["input"])] = None
+        else:
+            location = (*above, *detail["loc"])
+            found |= dict.fromkeys(
+                explained(detail, location, partial(_keys_beside, location, config))
+            )
+    return found
 
 
 def _keys_beside(location: tuple[Any, ...], config: Mapping[str, Any]) -> list[str]:

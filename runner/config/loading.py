@@ -28,7 +28,7 @@ from runner.config.hydra_keys import other_sweeper
 from runner.config.packaged import CHOICES, CONFIG_DIRECTORY, CONFIG_NAME
 from runner.config.resolve import resolved
 from runner.config.yaml_files import yaml_problem
-from runner.errors import InputError, Problem, first_line, some, suggest
+from runner.errors import InputError, Problem, first_line, installing, some, suggest
 
 QUIET = r"Support for \.yml files|In '.*': Defaults list is missing `_self_`"
 """Warnings of Hydra that are reported elsewhere or do not matter."""
@@ -233,4 +233,4 @@ def _installing(name: str) -> str:
     """Return advice on how to install a launcher, empty if it is unknown."""
     group, _, launcher = name.rpartition("/")
     extra = _EXTRAS.get(launcher.partition("_")[0]) if group == "hydra/launcher" else None
-    return f'pip install "activation-runner[{extra}]"' if extra else ""
+    return installing(f"[{extra}]") if extra else ""

@@ -76,6 +76,17 @@ def fixed_batch(model: ConvertedModel) -> int | None:
     return model.batch_size
 
 
+def unrounded(model: ConvertedModel) -> ConvertedModel | None:
+    """Return the model with real numbers in place of its integers.
+
+    It is ``None`` if it has no integers, or its runtime does not have its operations on numbers.
+    """
+    try:
+        return model.unrounded()
+    except InputError:
+        return None
+
+
 def has_states(model: ConvertedModel) -> bool:  # noqa: ARG001
     """Return whether a model keeps a state for each position in a batch: it begins anew."""
     return False

@@ -160,6 +160,19 @@ class ConvertedModel(ABC):
         One that it returns only as integers or not at all is ``None``.
         """
 
+    def unrounded(self) -> ConvertedModel | None:
+        """Return the model with real numbers in place of its integers.
+
+        It has the same operations, and the weights of the file, but no activation is rounded to
+        an integer. It is ``None`` if the model has no integers that stand for real numbers.
+
+        Raises
+        ------
+        InputError
+            If its runtime does not have its operations on real numbers.
+        """
+        return None
+
     @abstractmethod
     def read_backend(self) -> Backend:
         """Return the runtime and its settings."""

@@ -8,7 +8,8 @@ from collections.abc import Collection
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
-_IDENTIFIER = b"TFL3"
+IDENTIFIER = b"TFL3"
+"""What every file of LiteRT has at its fifth byte."""
 
 
 def cut_at(content: bytes, keys: Collection[int]) -> tuple[bytes, dict[int, int]]:
@@ -45,5 +46,5 @@ def cut_at(content: bytes, keys: Collection[int]) -> tuple[bytes, dict[int, int]
     graph.inputs = [*map(int, graph.inputs), *places.values()]
     model.signatureDefs = None
     builder = flatbuffers.Builder(len(content))
-    builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
+    builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
     return bytes(builder.Output()), places

@@ -19,6 +19,7 @@ from runner.converted_models.graph import (
     unique,
 )
 from runner.converted_models.litert_cut import cut_at
+from runner.converted_models.litert_numbers import with_real_numbers
 from runner.engines.settings import Backend
 from runner.errors import InputError, first_line
 from runner.model.backend import stderr_kept_back
@@ -48,6 +49,8 @@ class LiteRTModel(ConvertedModel):
     ----------
     path
         The file.
+    content
+        What is computed in place of its content.
 
     Raises
     ------
@@ -55,12 +58,14 @@ class LiteRTModel(ConvertedModel):
         If LiteRT cannot read it, or it declares tensors larger than this machine's memory.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, content: bytes | None = None) -> None:
         super().__init__(path)
+        self._changed = content
         self._rows: int | None = None
         self._cut: tuple[Interpreter, dict[int, int], int] | None = None
         try:
-            self._interpreter = _interpreter(model_path=str(path))
+            read = {"model_path": str(path)} if content is None else {"model_content": content}
+            self._interpreter = _interpreter(**read)
             self._tensors = {each["index"]: each for each in self._interpreter.get_tensor_details()}
             self._check_size()
             with stderr_kept_back(shown=False):
@@ -186,10 +191,19 @@ class LiteRTModel(ConvertedModel):
     def _cut_at(self, given: Mapping[Key, np.ndarray]) -> tuple[Interpreter, dict[int, int], int]:
         """Return the model cut at tensors, the inputs in place of them, and its batch size."""
         if self._cut is None or self._cut[1].keys() != given.keys():
-            content = read_at_most(self.path, self.path.stat().st_size, "model.path")
-            content, places = cut_at(content, [int(key) for key in given])
+            content, places = cut_at(self._content(), [int(key) for key in given])
             self._cut = _interpreter(model_content=content), places, 0
         return self._cut
+
+    def _content(self) -> bytes:
+        if self._changed is not None:
+            return self._changed
+        return read_at_most(self.path, self.path.stat().st_size, "model.path")
+
+    def unrounded(self) -> LiteRTModel | None:
+        """Return the model with real numbers in place of its integers."""
+        content = with_real_numbers(self._content())
+        return None if content is None else LiteRTModel(self.path, content)
 
     def deployed(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the model's outputs as LiteRT computes them by default, with XNNPACK."""

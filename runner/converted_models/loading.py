@@ -21,11 +21,8 @@ def load_converted(given: str, place: str) -> ConvertedModel:
     path = regular_file(given, place)
     runtime = CONVERTED[path.suffix.lower()]
     if runtime.missing is not None:
-        raise InputError.of(
-            place,
-            f"a {runtime.format} model needs {runtime.missing}",
-            f'type: pip install "activation-runner[{runtime.choice}]"',
-        )
+        message = f"a {runtime.format} model needs {runtime.missing}"
+        raise InputError.missing(place, message, f"[{runtime.choice}]")
     if path.suffix.lower() == ".tflite":
         from runner.converted_models.litert_file import LiteRTModel
 

@@ -27,6 +27,7 @@ from runner.converted_models.onnx_nodes import (
     inside,
     named_inputs,
 )
+from runner.converted_models.onnx_numbers import with_real_numbers
 from runner.converted_models.onnx_quantization import Quantizations
 from runner.converted_models.onnx_session import OnnxSession
 from runner.converted_models.onnx_sizes import DeclaredSizes
@@ -47,6 +48,9 @@ class OnnxModel(ConvertedModel):
     ----------
     path
         The file.
+    rounds
+        Whether it computes with the integers of the file; otherwise with the real numbers that they
+        stand for.
 
     Raises
     ------
@@ -56,10 +60,11 @@ class OnnxModel(ConvertedModel):
 
     channels_first = True
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, rounds: bool = True) -> None:
         super().__init__(path)
+        self._rounds = rounds
         try:
-            model = load_model(path)
+            model = self._loaded()
             graph = model.graph
             self._sizes = DeclaredSizes(path)
             self._constants = dict(constants_of(graph))
@@ -79,6 +84,17 @@ class OnnxModel(ConvertedModel):
         self.check_inputs()
         opset = next((each.version for each in model.opset_import if not each.domain), 1)
         self._add_operations(graph.node[: len(graph.node) - len(self._widened)], opset)
+
+    def _loaded(self) -> Any:
+        model = load_model(self.path)
+        if not self._rounds:
+            with_real_numbers(model.graph)
+        return model
+
+    def unrounded(self) -> OnnxModel | None:
+        """Return the model with real numbers in place of its integers."""
+        has_integers = with_real_numbers(load_model(self.path).graph)
+        return OnnxModel(self.path, rounds=False) if has_integers else None
 
     def _opened(self, model: Any) -> OnnxSession:
         """Return a session that returns every tensor, those of small types as float32."""
@@ -203,7 +219,7 @@ class OnnxModel(ConvertedModel):
         """Return a session of the graph with further inputs in place of tensors."""
         names = frozenset(taken)
         if self._cut is None or self._cut[0] != names:
-            model = load_model(self.path)
+            model = self._loaded()
             cut_at(model.graph, {name: value.dtype for name, value in taken.items()})
             self._cut = names, self._opened(model)
         return self._cut[1]

@@ -106,11 +106,10 @@ def check_declared(what: str, declared: int, held: int, limit: int) -> None:
         )
 
 
-def check_installed(package: str, path: Path, typed: str | None = None) -> None:
+def check_installed(package: str, path: Path, requirement: str = "") -> None:
     """Check that a package is installed, raise InputError with what to type otherwise."""
     if importlib.util.find_spec(package) is None:
-        advice = f"type: pip install {typed or package}"
-        raise InputError.of(PLACE, f"{path} needs {package}", advice)
+        raise InputError.missing(PLACE, f"{path} needs {package}", requirement or package)
 
 
 def read_npy(path: Path, name: str, _: int) -> dict[str, np.ndarray]:

@@ -94,7 +94,7 @@ def read_zarr(folder: Path, name: str, limit: int) -> dict[str, np.ndarray]:
         If Zarr is not installed, a file is none of Zarr's or a link, an array uses a codec that may
         run code, or declares far more than the folder holds.
     """
-    check_installed("zarr", folder, '"activation-runner[zarr]"')
+    check_installed("zarr", folder, "[zarr]")
     files, held = _files(folder)
     found = [_described(path, _ARRAYS[path.name]) for path in files if path.name in _ARRAYS]
     arrays = [each for each in found if each is not None]

@@ -94,7 +94,7 @@ def _told(name: str, wrong: list[GoldenChange], layers: int, how: str) -> str:
     from rich.table import Table
     from rich.text import Text
 
-    from runner.screen.screen import text_of
+    from runner.screen.tables import text_of
 
     table = Table("layer", "class", box=None, pad_edge=False)
     for title in ("max abs", "of scale"):

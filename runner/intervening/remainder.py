@@ -20,7 +20,7 @@ from runner.probe.batch import Batch
 from runner.showing.showing import Showing
 
 # Bytes of the largest result in a pass: more of them leave the processor's caches.
-_CACHED = 2**23
+_CACHED = 2**24
 
 
 class Remainder:

@@ -41,6 +41,10 @@ def picture_layout(model: keras.Model) -> Layout | None:  # noqa: ARG001
     return None
 
 
+def unrounded(model: keras.Model) -> None:
+    """Return nothing: layers that Keras quantizes return real numbers."""
+
+
 def named_loss(class_name: str, arguments: Mapping[str, Any]) -> None:
     """Return nothing: a model of Keras was compiled with the loss that a configuration names."""
 

@@ -1,6 +1,6 @@
 """Mean overlap of the samples' nearest neighbours in two layers.
 
-The Jaccard index ``|A and B| / |A or B|``, averaged over samples, where A and B are the 10 other
+The Jaccard index ``|A and B| / |A or B|``, averaged over samples, where A and B are the other
 samples nearest to a sample by cosine similarity in each layer; ties go to the earlier sample. 1 for
 a layer and itself; changed by a shift.
 
@@ -10,16 +10,37 @@ of Functional and Representational Measures" (2023, arXiv 2305.06329).
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Annotated
+
 import numpy as np
+from pydantic import Field
 
 from runner.similarity.centring import check_values, cosines, refuse_rows, scaled_rows
 from runner.similarity.conditions import UndefinedError, check_samples
-from runner.similarity.measure import Measure
-
-_NEIGHBOURS = 10
+from runner.similarity.measure import Measure, MeasureOptions
 
 
-def _nearest(x: np.ndarray) -> np.ndarray:
+class Neighbours(MeasureOptions):
+    """The option of the measure."""
+
+    neighbours: Annotated[int, Field(ge=1)] = 10
+    """number of neighbours of each sample"""
+
+    def measure(self) -> Measure:
+        """Return the measure with this number of neighbours."""
+        return Measure(
+            partial(_nearest, count=self.neighbours),
+            _mean_jaccard,
+            order=60,
+            definition="share of common samples among the nearest neighbours",
+            invariant_to="scale, order of units",
+            samples_squared=True,
+            options=Neighbours,
+        )
+
+
+def _nearest(x: np.ndarray, *, count: int) -> np.ndarray:
     """Return each sample's nearest neighbours, of shape (samples, neighbours)."""
     check_samples(len(x), 2)
     check_values(x)
@@ -29,7 +50,7 @@ def _nearest(x: np.ndarray) -> np.ndarray:
     distances = -cosines(scaled_rows(x))
     np.fill_diagonal(distances, np.inf)
     nearest = np.argsort(distances, axis=1, kind="stable")
-    return nearest[:, : min(_NEIGHBOURS, len(x) - 1)]
+    return nearest[:, : min(count, len(x) - 1)]
 
 
 def _mean_jaccard(x: np.ndarray, y: np.ndarray) -> float:
@@ -38,11 +59,4 @@ def _mean_jaccard(x: np.ndarray, y: np.ndarray) -> float:
     return float((shared / (together.shape[1] - shared)).mean())
 
 
-KNN = Measure(
-    _nearest,
-    _mean_jaccard,
-    order=60,
-    definition="share of common samples among the ten nearest neighbours",
-    invariant_to="scale, order of units",
-    samples_squared=True,
-)
+KNN = Neighbours().measure()

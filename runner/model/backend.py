@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.engines.engine import Engine
-from runner.errors import InputError, Problem, suggest
+from runner.errors import InputError, Problem, installing, suggest
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,17 @@ class Framework:
     load
         Imports it, and returns its engine.
     requirement
-        What pip installs it by.
+        What pip installs it by, or the extra of Runner.
     packages
         Those that compute with it, whose versions the record of a run has.
+    title
+        Its name in texts.
     """
 
     load: Callable[[], Engine]
     requirement: str
     packages: tuple[str, ...]
+    title: str
 
 
 _wanted: ContextVar[str | None] = ContextVar("_wanted", default=None)
@@ -85,7 +88,7 @@ def backend_problems(name: str, place: str = "") -> Iterator[Problem]:
         yield Problem(place, message, suggest(name, ENGINES) or "set backend=tensorflow")
     elif not is_installed(name):
         others = [f"set backend={other}" for other in ENGINES if is_installed(other)]
-        install = f"pip install '{ENGINES[name].requirement}'"
+        install = installing(ENGINES[name].requirement)
         yield Problem(place, f"{name} is not installed", ", or ".join((install, *others)))
 
 
@@ -227,8 +230,8 @@ def _torch() -> Engine:
 
 
 ENGINES = {
-    "tensorflow": Framework(_tensorflow, "tensorflow>=2.18,<3", ("tensorflow",)),
-    "jax": Framework(_jax, "activation-runner[jax]", ("jax", "jaxlib")),
-    "torch": Framework(_torch, "activation-runner[torch]", ("torch",)),
+    "tensorflow": Framework(_tensorflow, "tensorflow>=2.18,<3", ("tensorflow",), "TensorFlow"),
+    "jax": Framework(_jax, "[jax]", ("jax", "jaxlib"), "JAX"),
+    "torch": Framework(_torch, "[torch]", ("torch",), "PyTorch"),
 }
 """The frameworks with an engine, by Keras's names of the backends; another one is refused."""

@@ -43,20 +43,15 @@ def check_exportable(format: str) -> str:
         raise InputError([not_among(_PLACE, format, CONVERTED_CHOICES)])
     suffix = _SUFFIXES[format]
     if not is_installed("tensorflow"):
-        raise InputError.of(
-            _PLACE, "Keras converts models with TensorFlow", "type: pip install tensorflow"
-        )
+        message = "Keras converts models with TensorFlow"
+        raise InputError.missing(_PLACE, message, "tensorflow")
     runtime = CONVERTED[suffix]
     needed = [(package, runtime.choice) for package in runtime.packages]
     if format in _CONVERTERS:
         needed.insert(0, _CONVERTERS[format])
     for package, extra in needed:
         if not is_importable(package):
-            raise InputError.of(
-                _PLACE,
-                f"{runtime.format} needs {package}",
-                f'type: pip install "activation-runner[{extra}]"',
-            )
+            raise InputError.missing(_PLACE, f"{runtime.format} needs {package}", f"[{extra}]")
     return suffix
 
 

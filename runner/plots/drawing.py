@@ -12,7 +12,8 @@ from runner.errors import InputError
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-INSTALL = 'type: pip install "activation-runner[report]"'
+EXTRA = "[report]"
+"""What installs plotly, and what else a report needs."""
 
 _LONGEST_NAME = 28
 
@@ -70,9 +71,7 @@ def library() -> Any:
     try:
         import plotly.graph_objects
     except ModuleNotFoundError as error:
-        raise InputError.of(
-            "plotly", "is needed for figures and is not installed", INSTALL
-        ) from error
+        raise InputError.missing("plot", "needs plotly", EXTRA) from error
     return plotly.graph_objects
 
 

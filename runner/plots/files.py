@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 ENDINGS = (".svg", ".pdf", ".png")
 
-_INSTALL = 'type: pip install "activation-runner[figures]"'
 _PIXELS = 100  # pixels per inch
 _MOST_TICKS = 40
 _LETTER = 9  # width of a label's letter with the gap to the next, in pixels
@@ -69,8 +68,7 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     try:
         import matplotlib as mpl
     except ModuleNotFoundError as error:
-        why = "is needed to write figures to files and is not installed"
-        raise InputError.of("matplotlib", why, _INSTALL) from error
+        raise InputError.missing(str(path), "needs matplotlib", "[figures]") from error
     dated = {".svg": "Date", ".pdf": "CreationDate"}.get(path.suffix.lower())
     with mpl.rc_context(_SETTINGS):
         drawn = _drawn(figure)

@@ -22,7 +22,7 @@ from runner.plots.drawing import (
     stops,
 )
 from runner.similarity.matrices import Matrix
-from runner.similarity.measures import MEASURES
+from runner.similarity.measures import title_of
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -32,12 +32,6 @@ _MOST_MATRICES = 12
 
 # Sizes of a matrix and its surroundings, in pixels.
 _LEAST_SIDE, _MOST_SIDE, _LEFT, _BELOW = 260, 520, 150, 130
-
-
-def metric_name(metric: str) -> str:
-    """Return the display name of a similarity metric."""
-    measure = MEASURES.get(metric)  # none if it is a function of the user
-    return measure.title or metric if measure is not None else metric
 
 
 def stability_figure(pairs: pd.DataFrame, kinds: Mapping[str, str], metric: str = "cka") -> Figure:
@@ -104,7 +98,7 @@ def stability_figure(pairs: pd.DataFrame, kinds: Mapping[str, str], metric: str 
         showlegend=alike["kind"].nunique() > 1,
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
         xaxis={"type": "category", "title": {"text": "layer, in call order"}},
-        yaxis={"title": {"text": metric_name(metric)}, "range": [min(0.0, low), max(1.03, high)]},
+        yaxis={"title": {"text": title_of(metric)}, "range": [min(0.0, low), max(1.03, high)]},
     )
 
 
@@ -134,7 +128,7 @@ def similarity_matrix(
         zmin=min(0.0, float(finite.min())) if finite.size else 0.0,
         zmax=1.0,
         colorscale=stops(SEQUENTIAL),
-        colorbar={"title": {"text": metric_name(metric), "side": "right"}, "thickness": 12},
+        colorbar={"title": {"text": title_of(metric), "side": "right"}, "thickness": 12},
         hovertemplate="%{x}<br>%{y}<br>%{z:.4f}<extra></extra>",
     )
     return dress(
@@ -202,7 +196,7 @@ def matrices_figure(
             zmax=high,
             colorscale=stops(SEQUENTIAL),
             showscale=number == 0,
-            colorbar={"title": {"text": metric_name(metric), "side": "right"}, "thickness": 12},
+            colorbar={"title": {"text": title_of(metric), "side": "right"}, "thickness": 12},
             hovertemplate="%{y}<br>%{x}<br>%{z:.4f}<extra></extra>",
         )
         down, across = (_axis_title(matrix, place, called, about) for place in (0, 1))

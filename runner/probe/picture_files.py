@@ -180,8 +180,6 @@ def load_pillow() -> Any:
     try:
         pillow = importlib.import_module("PIL.Image")
     except ModuleNotFoundError as error:
-        raise InputError.of(
-            "probe", "needs Pillow", 'type: pip install "activation-runner[images]"'
-        ) from error
+        raise InputError.missing("probe", "needs Pillow", "[images]") from error
     pillow.init()
     return pillow

@@ -26,9 +26,7 @@ def data_set(name: str, rows: int | None) -> tuple[Any, slice]:
     try:
         data = getattr(importlib.import_module("sklearn.datasets"), f"load_{name}")()
     except ModuleNotFoundError as error:
-        raise InputError.of(
-            "probe", "needs scikit-learn", 'type: pip install "activation-runner[data]"'
-        ) from error
+        raise InputError.missing("probe", "needs scikit-learn", "[data]") from error
     known = len(data.target)
     if rows is not None and rows > known:
         raise InputError.of("probe.rows", f"{name} has {known:,} samples, found {rows:,}")

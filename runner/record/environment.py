@@ -16,9 +16,16 @@ from pathlib import Path
 from runner.bounds import Count, Entries
 from runner.model.backend import ENGINES
 
-# What every run uses to compute, store and read values. The frameworks, and what a run chooses,
-# name their packages themselves.
-_EVERY_RUN = ("activation-runner", "keras", "numpy", "pandas", "pyarrow", "hydra-core")
+# What every run uses to compute, store and read values, by its name in texts. The frameworks, and
+# what a run chooses, name their packages themselves.
+_EVERY_RUN = {
+    "Runner": "activation-runner",
+    "Hydra": "hydra-core",
+    "Keras": "keras",
+    "NumPy": "numpy",
+    "pandas": "pandas",
+    "PyArrow": "pyarrow",
+}
 
 
 @dataclass(frozen=True)
@@ -80,10 +87,19 @@ def read_environment(directory: Path) -> Environment:
     return Environment(
         python=platform.python_version(),
         platform=platform.platform(),
-        packages=versions((*_EVERY_RUN, *frameworks)),
+        packages=versions((*_EVERY_RUN.values(), *frameworks)),
         git=_git(directory),
         processor=_processor(),
         cores=_cores(),
+    )
+
+
+def told_versions() -> str:
+    """Return the versions of what every run uses, and of the frameworks, one in a line."""
+    titles = _EVERY_RUN | {each.title: each.packages[0] for each in ENGINES.values()}
+    found = versions(titles.values())
+    return "".join(
+        f"{title} {found.get(package, '(not installed)')}\n" for title, package in titles.items()
     )
 
 

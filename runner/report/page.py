@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import InputError
-from runner.plots.drawing import DIVERGING, INSTALL, MISSING, SEQUENTIAL, components, library
+from runner.plots.drawing import DIVERGING, EXTRA, MISSING, SEQUENTIAL, components, library
 from runner.regular_files import write_in_place
 from runner.report.view import Part
 from runner.report.views import VIEWS
@@ -61,9 +61,7 @@ def rendered(page: Page) -> str:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
         from markupsafe import Markup
     except ModuleNotFoundError as error:
-        raise InputError.of(
-            "Jinja2", "is needed for reports and is not installed", INSTALL
-        ) from error
+        raise InputError.missing("report", "needs Jinja2", EXTRA) from error
     # Everything shown is escaped, so that no layer's name can close its tag.
     environment = Environment(
         autoescape=True,

@@ -121,9 +121,7 @@ def select(
     try:
         import duckdb
     except ModuleNotFoundError as error:
-        raise InputError.of(
-            "sql", "needs DuckDB", 'type: pip install "activation-runner[sql]"'
-        ) from error
+        raise InputError.missing("sql", "needs DuckDB", "[sql]") from error
     # No downloads, and no Python variables as tables; only the files named below are read.
     settings: dict[str, Any] = {
         "autoinstall_known_extensions": False,

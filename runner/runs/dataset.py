@@ -36,9 +36,7 @@ def dataset_of(
     try:
         import xarray
     except ModuleNotFoundError as error:
-        raise InputError.of(
-            "to_xarray", "needs xarray", 'type: pip install "activation-runner[xarray]"'
-        ) from error
+        raise InputError.missing("to_xarray", "needs xarray", "[xarray]") from error
     samples = [run.samples for run in runs]
     for run, own in zip(runs, samples, strict=True):
         if not np.array_equal(own, samples[0]):

@@ -29,9 +29,7 @@ def lazy_frame_of(tables: Sequence[StoredTable]) -> polars.LazyFrame:
     try:
         import polars
     except ModuleNotFoundError as error:
-        raise InputError.of(
-            "to_polars", "needs Polars", 'type: pip install "activation-runner[polars]"'
-        ) from error
+        raise InputError.missing("to_polars", "needs Polars", "[polars]") from error
     frames = []
     for one in tables:
         if one.table is not None:

@@ -203,8 +203,8 @@ class Runs(RunCollection):
         metric
             ``cka`` (debiased linear), ``cka_biased``, ``cca``, ``svcca``, ``procrustes`` (an
             angle: 0 is the same), ``rsa``, ``knn``, each explained in
-            `runner.measures`; or a function of two arrays of shape (samples,
-            units) that returns a float.
+            `runner.measures`, with its options (``knn:neighbours=5``); or a function of two
+            arrays of shape (samples, units) that returns a float.
         layers
             ``same``: each layer between runs. ``all``: every pair of layers, including pairs
             within a run. Or a list of names: every pair of these.

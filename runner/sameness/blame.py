@@ -12,12 +12,17 @@ from runner.sameness.difference import TensorDifference
 _ROUNDED = 1e-6
 """Rounding of float32, relative to the largest value."""
 
+_USUAL = 3
+"""Rounded weights cause errors up to this multiple of those that they cause in other layers."""
+
 
 def at_fault(
     tensors: Sequence[TensorDifference], cut_off: Mapping[str, float]
 ) -> TensorDifference | None:
     """Return the tensor whose layer adds the largest error; ``None`` if none adds one.
 
+    In a quantized model, it is the one that adds the largest error even if no activation is rounded
+    to an integer, if this is more than what rounded weights cause in the other layers.
     Integers in a fixed range hold the values that a layer returned when the range was measured. If
     a layer before was wrong then, a layer that is right cuts off the values of the first run: if
     this is its largest error, only what exceeds the inherited error counts. An error that the
@@ -30,6 +35,8 @@ def at_fault(
     cut_off
         As from `cut_off_in`.
     """
+    if (wrong := _wrong_without_rounding(tensors)) is not None:
+        return wrong
     inherited, worst, most = 0.0, None, -np.inf
     for tensor in tensors:
         own = tensor.own_error or 0.0
@@ -41,6 +48,13 @@ def at_fault(
         if tensor.kind == "activation" and tensor.max_relative > inherited:
             inherited = tensor.max_relative
     return worst
+
+
+def _wrong_without_rounding(tensors: Sequence[TensorDifference]) -> TensorDifference | None:
+    known = {each.unrounded or 0.0: each for each in tensors if each.adds}
+    others = [error for each in tensors if (error := each.unrounded or 0.0) > _ROUNDED]
+    worst = max(known, default=0.0)
+    return known[worst] if others and worst > _USUAL * np.median(others) else None
 
 
 def cut_off_in(a: Run, b: Run, tensors: Sequence[TensorDifference]) -> dict[str, float]:

@@ -66,6 +66,9 @@ class TensorDifference(Distance):
         Whether the layer itself adds more of an error than rounding causes.
     begins
         The layer in which this error begins, if several were fused into one operation.
+    unrounded
+        `own_error` if no activation is rounded to an integer; ``None`` if the layer rounds none, or
+        it was not measured.
     """
 
     kind: str
@@ -85,6 +88,7 @@ class TensorDifference(Distance):
     own_floor: float | None = None
     adds: bool = False
     begins: str | None = None
+    unrounded: float | None = None
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class ErrorRow:
         The dtype of the first run's tensor.
     name
         The name of the new run's tensor, if it was measured.
-    begins
+    begins, unrounded
         As in `runner.sameness.layer_errors.LayerError`.
     """
 
@@ -45,6 +45,7 @@ class ErrorRow:
     dtype: str = ""
     name: str | None = None
     begins: str | None = None
+    unrounded: _Error = None
 
     def floors_in(self, dtype: str) -> tuple[float | None, float | None]:
         """Return the floors of a tensor of the new run in its dtype.
@@ -125,6 +126,7 @@ def _row(reference: Reference, name: str, found: LayerError | None) -> ErrorRow:
         dtype=reference.dtypes.get(name, ""),
         name=None if found is None else found.name,
         begins=None if found is None else found.begins,
+        unrounded=None if found is None else found.unrounded,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from runner.capture.model_libraries import library_of
 from runner.config.model_config import is_converted
 from runner.errors import RunnerError
 from runner.experiment.given_weights import GivenWeights
@@ -136,6 +137,7 @@ def floors_by_noise(model: Any, probe: Probe, run: RunTensors) -> Mapping[str, L
         The run, whose layers the model has, under these names or others.
     """
     with tempfile.TemporaryDirectory(prefix="runner-reference-") as place:
+        model = library_of(model).unrounded(model) or model  # integers hide one bit of noise
         itself = shown_once(model, probe, Path(place, "run"))
         errors = errors_of(model, probe, itself, nudged=True)
         pairs = counterparts_of(run, itself)

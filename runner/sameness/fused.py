@@ -21,6 +21,12 @@ _SAME = 1e-6
 _MOST_NOISE = 0.5
 """The largest part of it that an explanation may leave to coarse numbers."""
 
+_WELL = 1e-3
+"""The largest part of it that an explanation may leave where another one leaves far less."""
+
+_FAR = 10
+"""How many times less that is."""
+
 _BY_CHANNEL = ("BatchNormalization", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
 _MEANS = ("moving_mean", "running_mean")
 
@@ -99,7 +105,8 @@ def where_it_begins(
     It is the last layer whose inputs predict the error of each value, or else the first one: if
     all layers before the faulty one are right, its inputs in the run are those in the operation.
     A normalization comes before the functions of single values behind it, if another factor and
-    offset for each of its channels explain the error: few numbers say more than a function.
+    offset for each of its channels explain the error: few numbers say more than a function, unless
+    one function of all channels explains far more of it.
 
     Parameters
     ----------
@@ -126,12 +133,13 @@ def where_it_begins(
                 for each in (values(given.name), values(layer.name), last, last + error)
             )
             change = AffineChange.fitted(right, later, found)
-            if change.unexplained < most:
+            least = change.unexplained if layer is chain[-1] else _untold(values(layer.name), error)
+            if change.unexplained < min(most, max(_WELL, _FAR * least)):
                 is_before = _is_of_weights(change, before, right, given, layer, weight)
                 return given.name if is_before else layer.name
     for given, layer in pairs:
         along = _channels(layer) if layer.layer_class in _BY_CHANNEL else None
-        if _is_told(values(given.name), error, along, most):
+        if _untold(values(given.name), error, along) < most:
             return layer.name
     return chain[0].name
 
@@ -206,11 +214,12 @@ def _is_of_weights(
     return of_bias < min(RANDOM, of_offset)
 
 
-def _is_told(given: np.ndarray, error: np.ndarray, axis: int | None, most: float) -> bool:
-    """Return whether neighbours among the given values have nearly the same error.
+def _untold(given: np.ndarray, error: np.ndarray, axis: int | None = None) -> float:
+    """Return how far the errors of neighbours among the given values are from being the same.
 
-    The statistic is the ratio of J. von Neumann (1941), The Annals of Mathematical Statistics 12:
-    half the mean square of successive differences, divided by the variance.
+    It is 0 if they are, and 1 for random errors: the ratio of J. von Neumann (1941), The Annals of
+    Mathematical Statistics 12: half the mean square of successive differences, divided by the
+    variance.
 
     Parameters
     ----------
@@ -218,8 +227,6 @@ def _is_told(given: np.ndarray, error: np.ndarray, axis: int | None, most: float
         Of the same shape.
     axis
         The axis along which the error may depend on the given values in other ways.
-    most
-        The largest ratio: that of random errors is 1.
     """
     if axis is None:
         x, y = given.reshape(1, -1), error.reshape(1, -1)
@@ -228,4 +235,4 @@ def _is_told(given: np.ndarray, error: np.ndarray, axis: int | None, most: float
     wide = np.take_along_axis(y, np.argsort(x, axis=1, kind="stable"), axis=1).astype(np.float64)
     jumps = float((np.diff(wide, axis=1) ** 2).sum()) / 2
     spread = float(((wide - wide.mean(axis=1, keepdims=True)) ** 2).sum())
-    return jumps < most * spread + _NOISE * float((wide**2).sum())
+    return max(0.0, jumps - _NOISE * float((wide**2).sum())) / spread if spread else 0.0

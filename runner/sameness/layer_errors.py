@@ -45,12 +45,15 @@ class LayerError:
         The name of the model's tensor.
     begins
         The layer in which its own error begins, if several were fused.
+    unrounded
+        Its own error if no activation is rounded to an integer, in a file of a quantized model.
     """
 
     error: float | None
     own: float | None
     name: str
     begins: str | None = None
+    unrounded: float | None = None
 
 
 @dataclass(frozen=True)
@@ -173,9 +176,14 @@ class _Passes:
         self._apart: dict[str, np.ndarray] = {}
         self._noise = Noise()
         self._fed: Capture | None = None
+        self._finer = library_of(model).unrounded(model) if is_matched else None
+        self._fed_finer: Capture | None = None
         self._readers = {name: _Reader(run.blocks(name, "activation")) for name in self._specs}
         self._whole = {name: LargestError() for name in self._specs}
         self._own = {name: LargestError() for name in self._specs}
+        self._unrounded = {name: LargestError() for name in self._specs}
+        # Where an error begins is not covered by what integers add.
+        self._judged = self._own if self._finer is None else self._unrounded
 
     def show(self, shown: Shown, rows: int, rng: np.random.Generator | None) -> None:
         """Show a batch, of which the first `rows` samples count."""
@@ -186,14 +194,18 @@ class _Passes:
         patches = {name: self._placed(name, array) for name, array in given.items()}
         fed = Shown(shown.inputs, patches=Shown(patches).padded(shown.samples).inputs)
         if self._fed is None:
-            changes = {Output.of(spec): Patched(name) for name, spec in self._specs.items()}
-            self._fed = Capture(
-                self._model, fed, _SELECTION, changes=Changes(changes, recorded="before")
-            )
+            patched = {Output.of(spec): Patched(name) for name, spec in self._specs.items()}
+            changes = Changes(patched, recorded="before")
+            self._fed = Capture(self._model, fed, _SELECTION, changes=changes)
+            if self._finer is not None:
+                self._fed_finer = Capture(self._finer, fed, _SELECTION, changes=changes)
         for capture, errors, batch in (
             (self._plain, self._whole, shown),
             (self._fed, self._own, fed),
+            (self._fed_finer, self._unrounded, fed),
         ):
+            if capture is None:
+                continue
             arrays = capture(batch)
             places = {name: place for name, (_, place) in _named(capture).items()}
             for name, each in self._counterparts.items():
@@ -201,7 +213,7 @@ class _Passes:
                 if found is not None:
                     placed = _compared(found[:rows], each.rearranged)
                     errors[name].add(values[name], placed)
-                    if self._chains and errors is self._own:
+                    if self._chains and errors is self._judged:
                         self._noise.add(name, values[name], placed)
                         if name in self._chains:
                             self._apart.setdefault(name, placed - values[name])
@@ -219,13 +231,14 @@ class _Passes:
                 self._own[name].relative,
                 each.name,
                 self._begins(name),
+                self._unrounded[name].relative,
             )
             for name, each in self._counterparts.items()
         }
 
     def _begins(self, name: str) -> str | None:
         """Return the layer in which an error begins that is larger than rounding."""
-        apart, own = self._apart.get(name), self._own[name].relative or 0.0
+        apart, own = self._apart.get(name), self._judged[name].relative or 0.0
         if apart is None or own <= TOLERANCES.get(str(apart.dtype), 0.0):
             return None
         rows = len(apart)

@@ -74,5 +74,6 @@ def judged(
         "own_floor": own_floor,
         "adds": adds,
         "begins": row.begins if adds else None,
+        "unrounded": None if own is None else row.unrounded,
         "within": within,
     }

@@ -17,7 +17,7 @@ from runner.arithmetic.spelling import spell_out
 from runner.errors import InputError, one_of, some
 from runner.record.interventions import changes_of, heads_changed
 from runner.runs.published_run import Run
-from runner.screen.figures import shortest, text_table
+from runner.screen.tables import shortest, text_table
 from runner.tables.layout import unit_places
 from runner.tensors import shape_text
 

@@ -19,7 +19,7 @@ from runner.record.interventions import changes_told
 from runner.record.training_record import TrainingRecord
 from runner.runs.published_run import Run
 from runner.screen.dense import DenseCall
-from runner.screen.figures import WIDTH, shortest, text_table
+from runner.screen.tables import WIDTH, shortest, text_table
 
 _MOST_SAMPLES = 12
 _MOST_UNITS = 8

@@ -1,7 +1,8 @@
-"""A measure of the similarity of two layers: how it is computed, and what is known about it."""
+"""A measure of the similarity of two layers: what it computes, what is known of it, its options."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from runner.caller_warnings import warn_caller
+from runner.config.strict import Strict
 from runner.similarity.conditions import UndefinedError
 from runner.similarity.moments import MomentSteps
 
@@ -59,6 +61,8 @@ class Measure:
         samples.
     moments
         The same steps from sums over samples, for many samples; ``None`` if there is no such way.
+    options
+        Its options; ``None``: it has none.
     """
 
     prepare: Callable[[np.ndarray], Any]
@@ -75,6 +79,14 @@ class Measure:
     kept_bytes: Callable[[int, int], int] = lambda samples, units: 8 * samples * units
     samples_squared: bool = False
     moments: MomentSteps | None = None
+    options: type[MeasureOptions] | None = None
+
+    @property
+    def remarks(self) -> str:
+        """What else to know, and its options with their defaults, in Markdown."""
+        fields = {} if self.options is None else self.options.model_fields
+        told = [f"`{key}={each.default}`: {each.description}" for key, each in fields.items()]
+        return "; ".join(filter(None, [self.note, *told]))
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> float:
         """Return the value for two layers; NaN with a warning if it is not defined."""
@@ -85,3 +97,14 @@ class Measure:
         except UndefinedError as reason:
             warn_caller(f"no similarity: a layer {reason}")
             return float("nan")
+
+
+class MeasureOptions(Strict):
+    """The options of a measure, which stand behind its name: ``knn:neighbours=5``.
+
+    A subclass declares them as fields, each with a default and its documentation below it.
+    """
+
+    @abstractmethod
+    def measure(self) -> Measure:
+        """Return the measure with these options; its attribute `options` is this class."""

@@ -2,10 +2,50 @@
 
 from __future__ import annotations
 
+from pydantic import ValidationError
+
+from runner.config.plain_problems import explained
+from runner.errors import InputError, suggest
 from runner.registry import Registry
 from runner.similarity.measure import Measure
 
 MEASURES: Registry[Measure] = Registry(
     "runner.measures", "metric", lambda value: isinstance(value, Measure)
 )
-"""All measures, by the names that ``metric=`` takes."""
+"""All measures with their default options, by the names that ``metric=`` takes."""
+
+
+def measure_of(metric: str) -> Measure:
+    """Return the measure that a text names, with the options behind it: ``knn:neighbours=5``.
+
+    Raises
+    ------
+    InputError
+        If there is no such measure, or it has no such option or value of it.
+    """
+    name, colon, options = metric.partition(":")
+    if name not in MEASURES:
+        advice = suggest(name, MEASURES) or f"there are {', '.join(MEASURES)}"
+        raise InputError.of("metric", f"unknown metric '{name}'", advice)
+    measure = MEASURES[name]
+    if not colon:
+        return measure
+    if measure.options is None:
+        raise InputError.of("metric", f"{name} has no options", f"leave out ':{options}'")
+    given = dict(part.partition("=")[::2] for part in options.split(","))
+    try:
+        return measure.options.model_validate_strings(given).measure()
+    except ValidationError as error:
+        keys = [*measure.options.model_fields]
+        raise InputError(
+            problem
+            for detail in error.errors()
+            for problem in explained(detail, ("metric", name, *detail["loc"]), lambda: keys)
+        ) from error
+
+
+def title_of(metric: str) -> str:
+    """Return the name of a measure in figures, or that of a user's function, with its options."""
+    name, colon, options = metric.partition(":")
+    title = name in MEASURES and MEASURES[name].title
+    return f"{title or name} ({options})" if colon else title or metric

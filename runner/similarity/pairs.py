@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from runner.errors import InputError, suggest
+from runner.errors import InputError
 from runner.similarity.cautions import warn_of
 from runner.similarity.group import compare_group
 from runner.similarity.measure import Measure
-from runner.similarity.measures import MEASURES
+from runner.similarity.measures import measure_of
 from runner.similarity.progress import Counted, Progress, silent
 from runner.similarity.representation import Representation
 from runner.similarity.triangle import Triangle, pair_count
@@ -44,8 +44,8 @@ def compare_layers(
     groups
         Layers that were all shown the same samples in the same order.
     metric
-        A key of `runner.similarity.measures.MEASURES`, or a function of two arrays of
-        shape (samples, units) that returns a float.
+        The name of a measure, with its options (`runner.similarity.measures.measure_of`), or a
+        function of two arrays of shape (samples, units) that returns a float.
     samples
         Largest number of samples for ``rsa`` and ``knn``, which compare each sample with
         every other; if there are more, a random subset is used.
@@ -67,7 +67,7 @@ def compare_layers(
     Raises
     ------
     InputError
-        If there is no such metric, a layer is too large for it, or there are too many pairs.
+        If there is no such metric or option, a layer is too large, or there are too many pairs.
     """
     name, measure = _named(metric)
     groups = [list(layers) for layers in groups]
@@ -117,10 +117,7 @@ def _as_it_is(column: np.ndarray) -> pd.Series:
 def _named(metric: Metric) -> tuple[str, Measure]:
     if callable(metric):
         return getattr(metric, "__name__", type(metric).__name__), Measure(np.asarray, metric)
-    if metric not in MEASURES:
-        advice = suggest(metric, MEASURES) or f"there are {', '.join(MEASURES)}"
-        raise InputError.of("metric", f"unknown metric '{metric}'", advice)
-    return metric, MEASURES[metric]
+    return metric, measure_of(metric)
 
 
 def _fill_in(

@@ -11,7 +11,7 @@ from typing import Any
 
 from runner.errors import InputError
 from runner.store_urls import StoreUrl
-from runner.stores.services import INSTALL, SERVICES
+from runner.stores.services import EXTRA, SERVICES
 from runner.stores.store_errors import plainly
 
 _RANGE = 16 << 20  # bytes of a large object that are fetched in one request
@@ -194,6 +194,6 @@ def _store_of(url: StoreUrl) -> Any:
     try:
         _obstore()
     except ModuleNotFoundError as error:
-        raise InputError.of(f"{url.scheme}://", "needs obstore", INSTALL) from error
+        raise InputError.missing(f"{url.scheme}://", "needs obstore", EXTRA) from error
     with plainly():
         return SERVICES[url.scheme].store(f"{url.root}/")

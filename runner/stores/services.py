@@ -12,7 +12,7 @@ from typing import Any
 from runner.errors import InputError
 from runner.stores.store_errors import plainly
 
-INSTALL = 'type: pip install "activation-runner[stores]"'
+EXTRA = "[stores]"
 """What installs the clients of the services."""
 
 # Requests to a server that fails are repeated for some seconds; a silent server is given up.
@@ -39,6 +39,8 @@ class Service:
     lasts = True
     """Whether it still holds its objects when this process has ended."""
 
+    _endpoint_option = "endpoint"
+
     def __init__(self, *endpoints: str, has_accounts: bool = False) -> None:
         self._endpoints = endpoints
         self.has_accounts = has_accounts
@@ -54,7 +56,7 @@ class Service:
 
         options: dict[str, Any] = {"retry_config": _RETRIES, "client_options": {**_TIMEOUTS}}
         if self.endpoint is not None:
-            options["endpoint"] = self.endpoint
+            options[self._endpoint_option] = self.endpoint
             options["client_options"]["allow_http"] = self.endpoint.startswith("http://")
         return store.from_url(root, **options, **self._options())
 
@@ -78,7 +80,7 @@ class _S3(Service):
         try:
             session = _boto3().Session()
         except ModuleNotFoundError as error:
-            raise InputError.of("s3://", "needs boto3", INSTALL) from error
+            raise InputError.missing("s3://", "needs boto3", EXTRA) from error
         options: dict[str, Any] = {"region": session.region_name or "us-east-1"}
         if os.environ.get("AWS_SKIP_SIGNATURE"):  # a public bucket
             return options | {"skip_signature": True}
@@ -109,6 +111,17 @@ class _S3(Service):
         return {f"{each['Key']}#{each['UploadId']}": removing(each) for each in found}
 
 
+class _Google(Service):
+    """Google's service, or an emulator of it, which takes every credential."""
+
+    _endpoint_option = "base_url"
+
+    def _options(self) -> dict[str, Any]:
+        if self.endpoint is None:
+            return {}
+        return {"credential_provider": lambda: {"token": "emulated", "expires_at": None}}
+
+
 class _Memory(Service):
     """Objects in the memory of this process."""
 
@@ -128,7 +141,7 @@ def _boto3() -> Any:
 
 SERVICES = {
     "s3": _S3("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
-    "gs": Service(),
+    "gs": _Google("STORAGE_EMULATOR_HOST"),
     "az": Service("AZURE_STORAGE_ENDPOINT"),
     "abfs": Service("AZURE_STORAGE_ENDPOINT", has_accounts=True),
     "abfss": Service("AZURE_STORAGE_ENDPOINT", has_accounts=True),

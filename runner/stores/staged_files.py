@@ -66,7 +66,8 @@ class StagedFiles:
     def _send(self, path: Path, file: io.FileIO) -> None:
         """Have the system begin to bring new data to the disk, for which the run waits at its end.
 
-        That is what Linux does with dirty pages that are said not to be needed; they stay in memory.
+        That is what Linux does with dirty pages of which it is said that they are not needed; they
+        stay in memory.
         """
         if sys.platform == "linux":
             start, end = self._sent.get(path, 0), file.tell()

@@ -28,6 +28,10 @@ _TEXTS: dict[str, tuple[int, str]] = {
         errno.ENXIO,
         "there is no such bucket",
     ),
+    r"performing token request|service account file": (
+        errno.EACCES,
+        "no credentials were found, or they are not accepted",
+    ),
     r"AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|status: 403|status code: 403": (
         errno.EACCES,
         "the store denies access",

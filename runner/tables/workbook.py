@@ -65,9 +65,7 @@ def check_installed(table_format: str) -> None:
     """
     has_workbook = table_format in FORMATS and FORMATS[table_format].has_workbook
     if has_workbook and importlib.util.find_spec("xlsxwriter") is None:
-        raise InputError.of(
-            "format", "xlsx needs XlsxWriter", 'type: pip install "activation-runner[excel]"'
-        )
+        raise InputError.missing("format", f"{table_format} needs XlsxWriter", "[excel]")
 
 
 def workbook_of(

@@ -82,6 +82,10 @@ def fixed_batch(model: nn.Module) -> int | None:  # noqa: ARG001
     return None
 
 
+def unrounded(model: nn.Module) -> None:
+    """Return nothing: what modules round to integers is not known."""
+
+
 def has_states(model: nn.Module) -> bool:  # noqa: ARG001
     """Return whether a model keeps a state for each position in a batch: not that is known."""
     return False

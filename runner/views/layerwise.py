@@ -10,12 +10,13 @@ import numpy as np
 
 from runner.errors import InputError
 from runner.plots.drawing import evenly_spaced, how_many, labels
-from runner.plots.similarity_figures import metric_name, similarity_matrix
+from runner.plots.similarity_figures import similarity_matrix
 from runner.report.layer_view import bare, packed
 from runner.report.shown_sweep import METRIC, ShownSweep
 from runner.report.view import Part, View, text_beside
 from runner.runs.runs import Runs
 from runner.runs.same_probe import check_probes
+from runner.similarity.measures import title_of
 from runner.similarity.pairs import compare_layers
 from runner.similarity.progress import Progress, titled
 
@@ -29,7 +30,7 @@ def _of_sweep(sweep: ShownSweep) -> Part | None:
         return None
     progress = titled(sweep.progress, "layer by layer")
     layerwise, told = _layers_by_layers(sweep.drawn, sweep.titles, progress)
-    shown = {"is_drawn": bool(layerwise), "told": told, "measure": metric_name(METRIC)}
+    shown = {"is_drawn": bool(layerwise), "told": told, "measure": title_of(METRIC)}
     return Part(shown, layerwise)
 
 

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from runner.plots.drawing import evenly_spaced, how_many
-from runner.plots.similarity_figures import metric_name, similarity_matrix
+from runner.plots.similarity_figures import similarity_matrix
 from runner.plots.sweep_figures import MOST_BOXES, boxes
 from runner.report.layer_view import bare, packed
 from runner.report.shown_sweep import METRIC, ShownSweep
 from runner.report.view import Part, View, text_beside
+from runner.similarity.measures import title_of
 
 _MOST_VALUES = 50_000
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -29,7 +30,7 @@ def _of_sweep(sweep: ShownSweep) -> Part | None:
         "banded": runs > MOST_BOXES,
         "most_values": _MOST_VALUES,
         "has_matrix": matrix is not None,
-        "measure": metric_name(METRIC),
+        "measure": title_of(METRIC),
     }
     data = {
         "layers": layers,

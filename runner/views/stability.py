@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from runner.errors import InputError
-from runner.plots.similarity_figures import metric_name, stability_figure
+from runner.plots.similarity_figures import stability_figure
 from runner.report.layer_view import bare
 from runner.report.shown_sweep import METRIC, ShownSweep
 from runner.report.view import Part, View, text_beside
+from runner.similarity.measures import title_of
 
 _NO_SEEDS = (
     "There is no figure here because no two comparable runs differ only in their seed. The "
@@ -27,7 +28,7 @@ def _of_sweep(sweep: ShownSweep) -> Part | None:
         "why_none": why_none,
         "cautions": sweep.cautions,
         "told_runs": sweep.told_runs,
-        "measure": metric_name(METRIC),
+        "measure": title_of(METRIC),
     }
     return Part(shown, figure)
 

@@ -12,8 +12,7 @@ from rich.text import Text
 from runner.errors import short_line, some
 from runner.sameness.blame import at_fault, cut_off_in
 from runner.sameness.difference import Difference, TensorDifference
-from runner.screen.figures import shortest
-from runner.screen.screen import cut, text_of
+from runner.screen.tables import cut, shortest, text_of
 from runner.tensors import PER_SAMPLE
 
 _MOST_ROWS = 20

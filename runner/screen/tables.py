@@ -1,13 +1,18 @@
-"""Numbers as text: the shortest digits, and tables with aligned columns."""
+"""Tables as text: how wide they are, and how names and numbers are written in them."""
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pandas as pd
+from rich.console import Console
+from rich.table import Table
 
 WIDTH = 80
 """Number of columns of a terminal of default width."""
+
+_LONGEST_NAME = 30
 
 
 def shortest(value: Any) -> str:
@@ -20,6 +25,23 @@ def shortest(value: Any) -> str:
     """
     text = str(value).removesuffix(".0")
     return "0" if text == "-0" else text  # -0 is shown as 0
+
+
+def cut(name: str) -> str:
+    """Return a name, without its middle if it is long."""
+    if len(name) <= _LONGEST_NAME:
+        return name
+    half = (_LONGEST_NAME - 3) // 2
+    return f"{name[:half]}...{name[-half:]}"
+
+
+def text_of(table: Table) -> str:
+    """Return a table as plain text, 80 columns wide."""
+    text = io.StringIO()
+    for column in table.columns:
+        column.overflow = "fold"
+    Console(width=WIDTH, file=text).print(table)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def text_table(frame: pd.DataFrame) -> str:

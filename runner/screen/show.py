@@ -1,8 +1,7 @@
-"""The text printed after a run and by ``runner show``."""
+"""A run as text: what is printed after it, and by ``runner show``."""
 
 from __future__ import annotations
 
-import io
 import re
 import shlex
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -11,7 +10,6 @@ from textwrap import wrap
 from typing import Any
 
 import yaml
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -24,14 +22,13 @@ from runner.record.layer_record import TensorRecord
 from runner.runs.published_run import Run
 from runner.screen import story
 from runner.screen.dense import DenseCall
-from runner.screen.figures import WIDTH
+from runner.screen.tables import WIDTH, cut, text_of
 from runner.sizes import readable
 from runner.table_formats import FORMATS
 from runner.tables.statistic import Statistic
 from runner.tables.summary import all_statistics, not_finite
 from runner.tensors import shape_text
 
-_LONGEST_NAME = 30
 _MOST_RUNS = 20
 _LARGEST_YAML = 100_000
 
@@ -131,23 +128,6 @@ def _cells(
             for name, each in shown.items()
         ),
     )
-
-
-def cut(name: str) -> str:
-    """Return a name, without its middle if it is long."""
-    if len(name) <= _LONGEST_NAME:
-        return name
-    half = (_LONGEST_NAME - 3) // 2
-    return f"{name[:half]}...{name[-half:]}"
-
-
-def text_of(table: Table) -> str:
-    """Return a table as plain text, 80 columns wide."""
-    text = io.StringIO()
-    for column in table.columns:
-        column.overflow = "fold"
-    Console(width=WIDTH, file=text).print(table)
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def _warning(run: Run) -> Iterator[str]:

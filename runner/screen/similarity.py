@@ -10,8 +10,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from runner.screen.figures import WIDTH
-from runner.screen.screen import cut, text_of
+from runner.screen.tables import WIDTH, cut, text_of
 from runner.similarity.matrices import Matrix, matrices_of
 from runner.similarity.measures import MEASURES
 
@@ -40,7 +39,7 @@ def told(
         Step of the trainings that is compared, if one was asked for.
     """
     metric, n = frame["metric"].iloc[0], frame["n"].iloc[0]
-    measure = MEASURES.get(metric)  # none if it is a function of the user
+    measure = MEASURES.get(metric.partition(":")[0])  # none if it is a function of the user
     unlike = "; 0 is the same" if measure is not None and measure.is_distance else ""
     at = "" if step is None else f", step {step}"
     parts = [f"{metric}, {n:,} samples{at}{unlike}"]

@@ -9,8 +9,8 @@ from rich.text import Text
 
 from runner.errors import RunnerError, short_line
 from runner.sameness.difference import Difference
-from runner.screen.differences import verdict
-from runner.screen.screen import cut, text_of
+from runner.screen.diff import verdict
+from runner.screen.tables import cut, text_of
 
 
 def told_together(run_id: str, found: Mapping[str, Difference | RunnerError]) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 from runner.record.effect_record import MEASURED
 from runner.record.interventions import changed_place, changes_told
 from runner.runs.runs import Runs
-from runner.screen.screen import cut, text_of
+from runner.screen.tables import cut, text_of
 
 _MOST_ROWS = 20
 _COLUMNS = sorted(MEASURED, key=lambda name: name != "mean_abs")
