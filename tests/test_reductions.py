@@ -8,9 +8,11 @@ import pytest
 from keras import layers
 
 from runner.capture.capture import Capture
-from runner.capture.reductions import REDUCTIONS, OfFlattened, OverPositions, described
+from runner.capture.reductions import REDUCTIONS, OfFlattened, OverPositions, described, reduced
 from runner.capture.selection import Selection
 from runner.config.capture_config import CaptureConfig
+from runner.converted_models.converted_tensors import _OPERATIONS
+from runner.errors import InputError
 
 
 def captured(reduction: str) -> tuple[np.ndarray, np.ndarray]:
@@ -74,3 +76,16 @@ def test_a_new_reduction_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_name_that_is_no_reduction_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"unknown reduction '{name}'"):
         CaptureConfig(reduce={"a": name})
+
+
+def test_an_operation_that_only_keras_has_is_refused_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(REDUCTIONS, "topk", OfFlattened(
+        lambda ops, flat, size, _name: ops.top_k(flat, size)[0], size=2
+    ))  # fmt: skip
+    whole, small = captured("topk:4")
+    np.testing.assert_array_equal(small, np.sort(whole.reshape(7, -1))[:, :-5:-1])
+    message = r"^capture\.reduce: a reduction needs `keras.ops.top_k`, which converted models do no"
+    with pytest.raises(InputError, match=message):
+        reduced(whole, "topk:4", "map", 2, _OPERATIONS)

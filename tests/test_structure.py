@@ -116,6 +116,7 @@ ORDER = (
     "probe.array_files",
     "probe.scikit_learn",
     "probe.columns",
+    "probe.table_probe",
     "probe.number_texts",
     "probe.delimited_text",
     "probe.parquet_pages",

@@ -13,14 +13,13 @@ from runner.arithmetic.derived import evaluate, told
 from runner.arithmetic.derived_operations import Derived, MixedSamplesError
 from runner.arithmetic.functions import FUNCTIONS
 from runner.errors import InputError
+from runner.model.backend import ENGINES
 from runner.record.layer_record import LayerRecord
 from runner.runs.published_run import Run
 from runner.tensors import Kind
 from runner.wiring import CallWiring, Wire
 
 _FLOATS = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-7, "float16": 2.0**-10}
-
-_OWNERS = {"jax": "JAX", "torch": "PyTorch"}
 
 
 @dataclass(frozen=True)
@@ -208,7 +207,8 @@ class LayerCall:
         """
         if "unknown" in derivation:
             backend = self.run.record.backend
-            owner = _OWNERS.get(backend.name if backend else "", "TensorFlow")
+            framework = ENGINES.get(backend.name) if backend is not None else None
+            owner = framework.title if framework is not None else "TensorFlow"
             raise self._unnamed(f"the result of {owner}'s {derivation['unknown']}")
         try:
             found = evaluate(derivation, self._source)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from runner.errors import InputError
 from runner.sizes import check_memory
 from runner.tensors import unit_axis_of
 
@@ -106,6 +107,12 @@ def is_reduction(text: str) -> bool:
     if getattr(REDUCTIONS[name], "size", None) is None:
         return not colon
     return re.fullmatch(r"[1-9]\d{0,4}", size) is not None and int(size) <= MAX_SIZE
+
+
+def lacking(operation: str, whose: str) -> InputError:
+    """Return the error that an operation of a reduction does not exist in a library of models."""
+    message = f"a reduction needs `keras.ops.{operation}`, which {whose} do not have"
+    return InputError.of("capture.reduce", message, "choose another reduction for them")
 
 
 def reduced(activation: Any, reduction: str, name: str, unit_axis: int, ops: Any) -> Any:

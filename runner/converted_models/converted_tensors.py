@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from runner.capture.reductions import reduced
+from runner.capture.reductions import lacking, reduced
 from runner.converted_models.graph import Constant
 from runner.tensors import TensorSpec, unit_axis_of
 
@@ -62,6 +62,8 @@ class _Operations:
         return values.astype(dtype)
 
     def __getattr__(self, name: str) -> Any:
+        if not hasattr(np, name):
+            raise lacking(name, "converted models")
         return getattr(np, name)
 
 

@@ -10,9 +10,9 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.engines.engine import Engine
@@ -33,12 +33,15 @@ class Framework:
         Those that compute with it, whose versions the record of a run has.
     title
         Its name in texts.
+    for_float64
+        Variables of the environment without which it does not compute in float64.
     """
 
     load: Callable[[], Engine]
     requirement: str
     packages: tuple[str, ...]
     title: str
+    for_float64: Mapping[str, str] = field(default_factory=dict)
 
 
 _wanted: ContextVar[str | None] = ContextVar("_wanted", default=None)
@@ -231,7 +234,7 @@ def _torch() -> Engine:
 
 ENGINES = {
     "tensorflow": Framework(_tensorflow, "tensorflow>=2.18,<3", ("tensorflow",), "TensorFlow"),
-    "jax": Framework(_jax, "[jax]", ("jax", "jaxlib"), "JAX"),
+    "jax": Framework(_jax, "[jax]", ("jax", "jaxlib"), "JAX", {"JAX_ENABLE_X64": "1"}),
     "torch": Framework(_torch, "[torch]", ("torch",), "PyTorch"),
 }
 """The frameworks with an engine, by Keras's names of the backends; another one is refused."""

@@ -15,6 +15,7 @@ import keras
 
 from runner.config.precision import DtypePolicy, Quantization
 from runner.errors import InputError, first_line
+from runner.model.backend import ENGINES
 from runner.model.keras_internals import all_layers, sublayers
 
 _POLICIES = get_args(DtypePolicy)
@@ -51,10 +52,11 @@ def _check_dtype(wanted: str) -> None:
         found = keras.backend.standardize_dtype(keras.ops.zeros((1,), wanted).dtype)
     if found != wanted:
         name = keras.config.backend()
+        variables = [f"{key}={value}" for key, value in ENGINES[name].for_float64.items()]
         raise InputError.of(
             "model.dtype",
             f"{name} computes in {found} instead of {wanted} in this process",
-            "set JAX_ENABLE_X64=1 in the environment" if name == "jax" else "",
+            f"set {' '.join(variables)} in the environment" if variables else "",
         )
 
 

@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from runner.errors import InputError
 from runner.probe.arrow_values import is_one_value, why_not_numbers
-from runner.probe.columns import MAX_COLUMNS, ColumnRoles, TableColumns, TableProbe
+from runner.probe.columns import MAX_COLUMNS, ColumnRoles, TableColumns
 from runner.probe.probe import Probe
+from runner.probe.table_probe import TableProbe
 
 _NAME_TEXTS = "name other columns in probe.id_column and probe.label_column"
 

@@ -66,6 +66,8 @@ class EffectRecord:
     loss: FiniteFloat | None = None
 
 
+_NAMES = [field.name for field in fields(EffectRecord)]
+
 PART_TYPES = {
     field.name: "string" if field.name in ("layer", "output") else "double"
     for field in fields(EffectRecord)
@@ -97,3 +99,6 @@ MEASURED = {
     "flipped": Measured("share of samples with another largest value", "flipped"),
 }
 """The figures of effects that are shown by themselves, the most informative first."""
+
+IN_PAIRS = [name for name in _NAMES if f"{name}_before" in _NAMES and name not in MEASURED]
+"""The figures that are shown without and with interventions."""

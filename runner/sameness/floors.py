@@ -13,6 +13,7 @@ from runner.capture.model_libraries import library_of
 from runner.config.model_config import is_converted
 from runner.errors import RunnerError
 from runner.experiment.given_weights import GivenWeights
+from runner.model.backend import ENGINES
 from runner.probe.probe import Probe
 from runner.record.reading import read_record
 from runner.runs.run_tensors import RunTensors
@@ -110,7 +111,8 @@ def _measured(
 ) -> tuple[Mapping[str, LayerError], str]:
     """Return the errors of the run's own model, if it rounds otherwise."""
     config, backend = run.record.config, run.record.backend
-    variables = {"JAX_ENABLE_X64": "1"} if backend is not None and backend.name == "jax" else {}
+    framework = ENGINES.get(backend.name) if backend is not None else None
+    variables = framework.for_float64 if framework is not None else {}
     how = "not measured"
     if config["model"].get("dtype") != "float64":
         try:

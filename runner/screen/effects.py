@@ -8,7 +8,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from runner.record.effect_record import MEASURED
+from runner.record.effect_record import IN_PAIRS, MEASURED
 from runner.record.interventions import changed_place, changes_told
 from runner.runs.runs import Runs
 from runner.screen.tables import cut, text_of
@@ -30,7 +30,7 @@ def told(runs: Runs, frame: pd.DataFrame) -> str:
     """
     several = frame["output"].nunique() > 1
     shown = [name for name in _COLUMNS if name == _COLUMNS[0] or frame[name].notna().any()]
-    pairs = [name for name in ("accuracy", "loss") if frame[name].notna().any()]
+    pairs = [name for name in IN_PAIRS if frame[name].notna().any()]
     by = [name for name in ("class", "sample") if name in frame]
     table = Table("changed", *by, box=None, pad_edge=False)
     for title in (

@@ -14,12 +14,13 @@ import pyarrow.csv
 from runner.errors import InputError, first_line
 from runner.given_files import given_file
 from runner.probe.arrow_values import READ_AS_NAN
-from runner.probe.columns import ColumnRoles, TableProbe
+from runner.probe.columns import ColumnRoles
 from runner.probe.compressed import check_samples
 from runner.probe.delimited_text import TextSource, TextTable
 from runner.probe.exactness import KEEP_INTEGER, rounding
 from runner.probe.number_texts import MISSING, is_number, missing_words
 from runner.probe.probe import Probe
+from runner.probe.table_probe import TableProbe
 from runner.tensors import InputSpec
 
 _INTEGER = r"^[ \t]*[+-]?[0-9]+[ \t]*$"

@@ -10,9 +10,8 @@ import ml_dtypes
 import numpy as np
 import torch
 
-from runner.capture.reductions import reduced
+from runner.capture.reductions import lacking, reduced
 from runner.engines.torch.origins import Origin, name_of, version_of
-from runner.errors import InputError
 from runner.tensors import TensorSpec, unit_axis_of
 
 
@@ -241,8 +240,7 @@ class _Operations:
         return torch.as_tensor(values).to(getattr(torch, dtype))
 
     def __getattr__(self, name: str) -> Any:
-        message = f"a reduction needs `keras.ops.{name}`, which modules of PyTorch do not have"
-        raise InputError.of("capture.reduce", message, "choose another reduction for them")
+        raise lacking(name, "modules of PyTorch")
 
 
 _OPERATIONS = _Operations()
