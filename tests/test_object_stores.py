@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import os
 import shutil
 import subprocess
 import sys
 import threading
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -281,6 +283,13 @@ def test_an_index_saves_requests_and_says_nothing_that_the_records_do_not(
                     gzip.compress(b"[" * 8000)):  # fmt: skip
         s3.put_object(Bucket="bucket", Key=f"sweep/{INDEX}", Body=damaged)
         assert listed() == ["new"] * 2 + ["one"] * 5 + ["two"] * 5
+    more = b"".join(b'["%d/more.json", "", 960000]\n' % n + os.urandom(12_000) * 80
+                    for n in range(30))  # fmt: skip
+    s3.put_object(Bucket="bucket", Key=f"sweep/{INDEX}", Body=gzip.compress(more, 1))
+    tracemalloc.start()
+    assert listed() == ["new"] * 2 + ["one"] * 5 + ["two"] * 5
+    assert tracemalloc.get_traced_memory()[1] < 15_000_000  # of 28.8 MB
+    tracemalloc.stop()
 
 
 def test_what_cannot_be_reached_is_told_in_a_line(

@@ -90,7 +90,7 @@ class ObjectStore(Store):
     ) -> tuple[dict[str, bool], dict[str, StoredObject], RecordIndex]:
         """Return the places of runs and whether each has its record, the records, and the index."""
         records: dict[str, StoredObject] = {}
-        index = RecordIndex()
+        indices: list[StoreUrl] = []
 
         def names() -> Iterator[str]:
             for each in bucket.below(self._url.key):
@@ -99,10 +99,13 @@ class ObjectStore(Store):
                 if last == RECORD:
                     records[folder] = each
                 elif last == INDEX:
-                    index.read(bucket, self._url / folder)
+                    indices.append(self._url / folder)
                 yield name
 
-        return _found_in(names()), records, index
+        found, index = _found_in(names()), RecordIndex()
+        for place in indices:
+            index.read(bucket, place, records.values())
+        return found, records, index
 
 
 def _fetched(

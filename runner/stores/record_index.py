@@ -35,14 +35,17 @@ class RecordIndex:
     def __init__(self) -> None:
         self._records: dict[Identity, bytes] = {}
 
-    def read(self, bucket: Bucket, url: StoreUrl) -> None:
+    def read(self, bucket: Bucket, url: StoreUrl, there: Iterable[StoredObject]) -> None:
         """Add the records of the index at a place; nothing is added from one that is damaged.
 
         Parameters
         ----------
         bucket, url
             The place.
+        there
+            The records that the store lists; others are not kept.
         """
+        wanted = {(about.key, about.tag, about.size) for about in there}
         found: dict[Identity, bytes] = {}
         try:
             _, data = bucket.get_small((url / INDEX).key, _MOST_BYTES)
@@ -50,7 +53,8 @@ class RecordIndex:
                 return
             with gzip.open(io.BytesIO(data)) as file:
                 for key, tag, size, record in _entries(file, _MOST_EXPANDED * len(data)):
-                    found[(url / key).key, tag, size] = record
+                    if (about := ((url / key).key, tag, size)) in wanted:
+                        found[about] = record
         except (OSError, EOFError, ValueError, TypeError, RecursionError, zlib.error):
             return
         self._records |= found
