@@ -60,8 +60,8 @@ def _write(kind: str) -> list[str]:
     if kind == "h5":
         with h5py.File("t.h5", "w") as file:
             for name, array in whole.items():
-                file[name] = array
-            file["sample_ids"] = IDS
+                file.create_dataset(name, data=array, compression="gzip", fletcher32=True)
+            file.create_dataset("sample_ids", data=IDS, compression="lzf")
         return ["t.h5"]
     if kind == "safetensors":
         from safetensors.numpy import save_file
@@ -316,6 +316,18 @@ def test_what_hdf5_holds_besides_numbers_and_texts_is_refused(
     with h5py.File("a.h5", "w") as file:
         file.create_dataset("x", 3, dtype)
     assert "'x' in a.h5 holds values of type" in _refused(capsys, "a.h5")
+
+
+def test_an_array_of_hdf5_that_is_packed_twice_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    made.set_chunk((3, 4))
+    for _ in range(2):
+        made.set_deflate(9)
+    with h5py.File("a.h5", "w") as file:
+        h5py.h5d.create(file.id, b"x", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple((3, 4)), made)
+    assert "'x' in a.h5 is not packed with gzip or lzf alone" in _refused(capsys, "a.h5")
 
 
 def zarr_array(folder: Path, values: np.ndarray, version: int, **changed: Any) -> None:

@@ -1301,6 +1301,21 @@ def chunk(file: h5py.File) -> None:
     data.id.write_direct_chunk((0, 0), zlib.compress(b""))
 
 
+def packed(file: h5py.File, filters: int = 1) -> None:
+    """Store 40 MB in a chunk of 24 bytes, of a file of 60 kB."""
+    del file["layers/dense/vars/0"]
+    made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    made.set_chunk((3, 2))
+    data = bytes(40_000_000)
+    for _ in range(filters):
+        made.set_deflate(9)
+        data = zlib.compress(data)
+    shape = h5py.h5s.create_simple((3, 2))
+    place = b"layers/dense/vars/0"
+    array = h5py.h5d.create(file.id, place, h5py.h5t.IEEE_F32LE, shape, made)
+    array.write_direct_chunk((0, 0), data)
+
+
 def outside(file: h5py.File) -> None:
     del file["layers/dense/vars/0"]
     file["layers/dense/vars"].create_dataset("0", (3, 2), "f4", external=[("/etc/passwd", 0, 24)])
@@ -1316,6 +1331,7 @@ def linked(file: h5py.File) -> None:
     [
         (claim, "w.weights.h5 has "),
         (chunk, "w.weights.h5 has "),
+        (packed, "w.weights.h5: 'layers/dense/vars/0' unpacks to far more than it declares"),
         (outside, "w.weights.h5: 'layers/dense/vars/0' is stored in another file"),
         (linked, "w.weights.h5: 'layers/dense/vars/0' is a link, which is not allowed"),
     ],
@@ -1396,6 +1412,17 @@ def test_texts_are_counted_in_each_version_of_an_attribute(version: str) -> None
 
 def test_shards_of_weights_stand_beside_their_list(refused: Refused) -> None:
     own(MODEL)
-    Path("w.weights.json").write_text(json.dumps({"weight_map": {"/a": "../x.weights.h5"}}))
-    [line] = refused(*OWN, "+model.weights=w.weights.json")
-    assert line == "model.weights: w.weights.json names '../x.weights.h5', outside its folder"
+    many = f"[{'{},' * 1_000_000}{{}}]"
+    for text, said in (
+        (
+            '{"weight_map": {"/a": "../x.weights.h5"}}',
+            "names '../x.weights.h5', outside its folder",
+        ),
+        (
+            f'{{"weight_map": {{}}, "metadata": {many}}}',
+            "cannot be loaded: its model has more than",
+        ),
+    ):
+        Path("w.weights.json").write_text(text)
+        [line] = refused(*OWN, "+model.weights=w.weights.json")
+        assert line.startswith(f"model.weights: w.weights.json {said}")

@@ -208,6 +208,7 @@ ORDER = (
     "converted_models.converted_library",
     "model.seeding",
     "model.named_objects",
+    "model.hdf5_chunks",
     "model.hdf5_texts",
     "model.model_archive",
     "model.declared_sizes",

@@ -6,6 +6,7 @@ import importlib.util
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from runner.errors import InputError, first_line
 from runner.given_files import FileOnDisk
+from runner.model.hdf5_chunks import why_not_unpacked
 from runner.probe.array_files import mapped, unpacked
 from runner.probe.compressed import expands
 from runner.regular_files import regular_file
@@ -197,8 +199,13 @@ def read_hdf5(path: Path, _: str, limit: int) -> dict[str, np.ndarray]:
 
     with h5py.File(path) as file:
         file.visititems(visit)
-        declared = sum(each.size * each.dtype.itemsize for each in found.values())
+        # HDF5 unpacks whole chunks, which may be larger than the array.
+        values = {name: max(each.size, prod(each.chunks or (0,))) for name, each in found.items()}
+        declared = sum(values[name] * each.dtype.itemsize for name, each in found.items())
         check_declared(str(path), declared, held, limit)
+        for name, each in found.items():
+            if why := why_not_unpacked(each):
+                raise InputError.of(PLACE, f"'{name}' in {path} {why}", "save it with gzip")
         return {
             name: texts(each) if each.dtype.kind == "O" and each.shape else each[()]
             for name, each in found.items()

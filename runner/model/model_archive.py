@@ -21,6 +21,7 @@ import h5py
 import numpy as np
 
 from runner.errors import InputError, first_line
+from runner.model.hdf5_chunks import why_not_unpacked
 from runner.model.hdf5_texts import HeldTexts, UncheckedError
 from runner.model.named_objects import check_objects, check_parts
 from runner.regular_files import read_at_most, regular_file, what_it_is
@@ -204,7 +205,7 @@ def _other_form(path: Path, place: str) -> InputError:
 
 def _check_arrays(file: h5py.File, path: Path, place: str) -> None:
     """Check that arrays are not in other files and do not declare far more than the file size."""
-    claimed = 0
+    claimed, arrays = 0, {}
     for name, found in _objects(file):
         if isinstance(found, (h5py.ExternalLink, h5py.SoftLink)):
             raise InputError.of(place, f"{path}: '{name}' is a link, which is not allowed")
@@ -221,11 +222,15 @@ def _check_arrays(file: h5py.File, path: Path, place: str) -> None:
             # HDF5 unpacks whole chunks, which may be larger than the array.
             values = max(found.size or 0, math.prod(found.chunks or (0,)))
             claimed += values * found.dtype.itemsize
+            arrays[name] = found
     if claimed > allowance(path):
         size = path.stat().st_size
         raise InputError.of(
             place, f"{path} has {readable(size)}, but its arrays declare {readable(claimed)}"
         )
+    for name, found in arrays.items():
+        if why := why_not_unpacked(found):
+            raise InputError.of(place, f"{path}: '{name}' {why}", "save it again in Keras")
 
 
 def _check_lists(file: h5py.File, path: Path, place: str) -> None:
@@ -275,7 +280,9 @@ def _objects(file: h5py.File) -> Iterator[tuple[str, Any]]:
 def _shards(path: Path, place: str) -> list[str]:
     """Return the files named in an index of weights, all in the same folder."""
     try:
-        described = json.loads(read_at_most(path, _JSON_BYTES, place))
+        text = read_at_most(path, _JSON_BYTES, place)
+        check_parts(text, path, place)
+        described = json.loads(text)
         values = described["weight_map"].values()
         names = {
             name for value in values for name in ([value] if isinstance(value, str) else value)
