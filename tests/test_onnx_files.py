@@ -131,6 +131,12 @@ def test_data_that_is_not_as_the_model_says_is_refused(changed: dict[str, str], 
         entry.value = changed.get(entry.key, entry.value)
     Path("m.onnx").write_bytes(model.SerializeToString())
     assert line in refused()
+    held = onnx.helper.make_node("Constant", [], ["w"], value=model.graph.initializer.pop())
+    inside = onnx.helper.make_function("own", "W", [], ["w"], [held], model.opset_import)
+    model.functions.append(inside)
+    model.graph.node.insert(0, onnx.helper.make_node("W", [], ["w"], domain="own"))
+    Path("m.onnx").write_bytes(model.SerializeToString())
+    assert line in refused()
 
 
 def test_sizes_are_checked_before_anything_is_read() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -38,8 +38,8 @@ def load_model(path: Path) -> Any:
     """
     written_file(path, "model.path")
     model = onnx.load(str(path), load_external_data=False)
-    _check_declared(model.graph, path)
-    outside = [(each, _place(each, path)) for each in tensors_of(model.graph) if _is_outside(each)]
+    _check_declared(model, path)
+    outside = [(each, _place(each, path)) for each in tensors_of(model) if _is_outside(each)]
     total = path.stat().st_size + sum(length for _, (_, _, length) in outside)
     if total > _MOST:
         raise InputError.of(
@@ -62,34 +62,53 @@ def data_files(path: Path) -> list[Path]:
     InputError
         As `load_model`.
     """
-    graph = onnx.load(str(path), load_external_data=False).graph
-    return sorted({_place(each, path)[0] for each in tensors_of(graph) if _is_outside(each)})
+    model = onnx.load(str(path), load_external_data=False)
+    return sorted({_place(each, path)[0] for each in tensors_of(model) if _is_outside(each)})
 
 
-def tensors_of(graph: Any) -> Iterator[Any]:
-    """Yield all constant tensors of a graph, and of the bodies of its operations."""
+def tensors_of(model: Any) -> Iterator[Any]:
+    """Yield all constant tensors of a model: of its graph, its functions, and what is in them."""
+    yield from _in_graph(model.graph)
+    for function in model.functions:
+        yield from _in_attributes(function.attribute_proto)
+        yield from _in_nodes(function.node)
+
+
+def _in_graph(graph: Any) -> Iterator[Any]:
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            if attribute.HasField("sparse_tensor"):
-                yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
-            for sparse in attribute.sparse_tensors:
-                yield from (sparse.values, sparse.indices)
-        for body in bodies_of(node):
-            yield from tensors_of(body)
+    yield from _in_nodes(graph.node)
+
+
+def _in_nodes(nodes: Iterable[Any]) -> Iterator[Any]:
+    for node in nodes:
+        yield from _in_attributes(node.attribute)
+
+
+def _in_attributes(attributes: Iterable[Any]) -> Iterator[Any]:
+    for attribute in attributes:
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+        if attribute.HasField("sparse_tensor"):
+            yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
+        for sparse in attribute.sparse_tensors:
+            yield from (sparse.values, sparse.indices)
+        for graph in _graphs_of(attribute):
+            yield from _in_graph(graph)
 
 
 def bodies_of(node: Any) -> Iterator[Any]:
     """Yield the graphs that an operation computes inside, such as the body of a Loop."""
     for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
+        yield from _graphs_of(attribute)
+
+
+def _graphs_of(attribute: Any) -> Iterator[Any]:
+    if attribute.HasField("g"):
+        yield attribute.g
+    yield from attribute.graphs
 
 
 def plain(tensor: Any) -> np.ndarray:
@@ -142,8 +161,8 @@ def _place(tensor: Any, path: Path) -> Place:
     return file, offset, length
 
 
-def _check_declared(graph: Any, path: Path) -> None:
-    declared = sum(map(_size, tensors_of(graph)))
+def _check_declared(model: Any, path: Path) -> None:
+    declared = sum(map(_size, tensors_of(model)))
     memory = machine_memory()
     if memory is not None and declared > memory:
         raise InputError.of(

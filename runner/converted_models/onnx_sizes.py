@@ -37,7 +37,7 @@ class DeclaredSizes:
         self._path = path
         self._model = onnx.load(str(path), load_external_data=False)
         graph = self._model.graph
-        for tensor in tensors_of(graph):
+        for tensor in tensors_of(self._model):
             if math.prod(tensor.dims) > _MOST:
                 for field in _DATA:
                     tensor.ClearField(field)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import zlib
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
+if TYPE_CHECKING:
+    import h5py
 
 _DEFLATE, _SHUFFLE, _CHECKSUM, _LZF = 1, 2, 3, 32000
 _MOST_LZF = 4 << 20  # bytes of a chunk, which LZF unpacks to at most 88 times as many
