@@ -53,32 +53,32 @@ LOST = 0.02
 HEADER = Header("0a1b2c3d", fingerprint="0" * 64)
 SETTINGS = Settings(CaptureConfig(batch_size=48))
 PROBE = as_probe(np.arange(ROWS), source="rows")
-MODEL = AdoptedTensors(
-    {
-        name: np.random.default_rng(units).normal(size=(ROWS, units)).astype(np.float32)
-        for name, units in (("hidden", 20), ("output", 3))
-    },
-    ROWS,
-)
+VALUES = {
+    name: np.random.default_rng(units).normal(size=(ROWS, units)).astype(np.float32)
+    for name, units in (("hidden", 20), ("output", 3))
+}
+WIDE = VALUES | {"hidden": np.random.default_rng(0).random((ROWS, 64, 64, 16), np.float32)}
+"""Values of which a part is a file of 12 MB, which is uploaded in pieces."""
 
 
-def make(target: RunPlace) -> None:
+def make(target: RunPlace, values: Mapping[str, np.ndarray] = VALUES) -> None:
     """Make a run in parts as a command does: go on with what an earlier one has left."""
+    model = AdoptedTensors(values, ROWS)
     folder = PartsFolder.of_run(target)
     with Publication(draft_at(target, "target", in_parts=True)) as publication:
         found = folder.plan()
-        plan = planned(folder) if found is None else found[1]
+        plan = planned(folder, model) if found is None else found[1]
         with held(folder.folder, "command", "hydra.run.dir"):
             folder.clear()
             for number in missing_parts(plan, folder.parts(plan)):
                 settings = Settings(SETTINGS.capture, part=plan.division.part(number))
-                save_part(folder.draft(number), MODEL, PROBE, settings, HEADER)
+                save_part(folder.draft(number), model, PROBE, settings, HEADER)
             joined(publication, folder)
 
 
-def planned(folder: PartsFolder) -> Plan:
+def planned(folder: PartsFolder, model: AdoptedTensors) -> Plan:
     """Publish the plan of the run."""
-    division = division_of(Showing(MODEL, PROBE, SETTINGS), PARTS)
+    division = division_of(Showing(model, PROBE, SETTINGS), PARTS)
     with Publication(folder.draft()) as publication:
         publication.write(LOG, b"planned\n")
         plan = Plan(
@@ -94,11 +94,16 @@ def planned(folder: PartsFolder) -> Plan:
     return plan
 
 
+def is_wide(target: RunPlace) -> bool:
+    """Return whether the layers of a run are wide: in a bucket, those of every second one."""
+    return isinstance(target, StoreUrl) and int(target.name) % 2 == 1
+
+
 def _work(target: RunPlace, environment: Mapping[str, str], begun: Connection) -> None:
     os.environ.update(environment)
     begun.send_bytes(b".")
     try:
-        make(target)
+        make(target, WIDE if is_wide(target) else VALUES)
     except RunnerError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(FAILED)
@@ -137,15 +142,19 @@ def values_of(run: StoredRun) -> dict[str, str]:
 def kill(place: RunPlace, count: int, seed: int, environment: Mapping[str, str]) -> str:
     """Kill processes that make one run after another, each where the one before was killed."""
     draw = random.Random(seed)
-    longest, runs, killed, failed = 0.0, 0, 0, 0
-    while runs < 2:  # the first one also imports
-        code, longest = worked(place / str(runs), environment)
-        runs += code == 0
+    longest, expected = {}, {}
+    runs, killed, failed, uploads = 0, 0, 0, 0
+    while runs < 3:  # the first one also imports
+        target = place / str(runs)
+        code, seconds = worked(target, environment)
         clear(place)
-    expected = values_of(run_at(place / "0"))
+        if code == 0:
+            longest[is_wide(target)] = seconds
+            expected[is_wide(target)] = values_of(run_at(target))
+            runs += 1
     while killed < count:
         target = place / str(runs)
-        code, _ = worked(target, environment, draw.uniform(0, longest))
+        code, _ = worked(target, environment, draw.uniform(0, longest[is_wide(target)]))
         assert code in (0, FAILED, -signal.SIGKILL), code
         killed += code == -signal.SIGKILL
         failed += code == FAILED
@@ -156,21 +165,27 @@ def kill(place: RunPlace, count: int, seed: int, environment: Mapping[str, str])
         if is_there:
             if PartsFolder.of_run(target).plan() is not None:
                 join(target)
-            assert values_of(run_at(target)) == expected
+            assert values_of(run_at(target)) == expected[is_wide(target)]
             runs += 1
-        clear(place)
+        uploads += clear(place)
     while not holds_run(place / str(runs)):
         worked(place / str(runs), environment)
         clear(place)
-    assert values_of(run_at(place / str(runs))) == expected
-    return f"{killed} killed, {failed} failed, {runs + 1} runs"
+    target = place / str(runs)
+    assert values_of(run_at(target)) == expected[is_wide(target)]
+    said = f"{killed} killed, {failed} failed, {runs + 1} runs"
+    return f"{said}, {uploads} with unfinished uploads" if isinstance(place, StoreUrl) else said
 
 
-def clear(place: RunPlace) -> None:
-    """Remove what a killed process has left in a bucket; on a disk, the next one does so."""
-    if isinstance(place, StoreUrl):
-        for leftover in leftovers_at(place):
-            leftover.remove()
+def clear(place: RunPlace) -> bool:
+    """Remove what a killed process has left in a bucket; on a disk, the next one does so.
+
+    Returns whether there were unfinished uploads.
+    """
+    found = [*leftovers_at(place)] if isinstance(place, StoreUrl) else []
+    for leftover in found:
+        leftover.remove()
+    return any("upload" in leftover.what for leftover in found)
 
 
 @contextlib.contextmanager
@@ -207,6 +222,7 @@ def bucket(folder: Path, seed: int) -> Iterator[tuple[Mapping[str, str], list[st
             yield settings_of(proxy.port, folder), faults
         finally:
             proxy.close()
+        assert not s3.list_multipart_uploads(Bucket="bucket").get("Uploads")
         names = keys(s3)
         for target in {name.partition("/.parts/")[0] for name in names if name.endswith(RECORD)}:
             url = StoreUrl("s3", "bucket", target.removesuffix(f"/{RECORD}"))

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 _HEAD = re.compile(rb"(GET|PUT|POST|HEAD|DELETE) (\S+) HTTP/1\.1\r\n")
+_ENTRY = re.compile(rb"<(Contents|CommonPrefixes)>\s*<(?:Key|Prefix)>([^<]*)</.*?</\1>", re.DOTALL)
 _OF_GOOGLE = {
     b"x-goog-if-generation-match: 0\r\n": b"if-none-match: *\r\n",
     b"x-goog-copy-source: ": b"x-amz-copy-source: ",
@@ -41,6 +42,8 @@ class Proxy:
         answers in the server's place, anything else lets the request pass.
     loses_answer
         Called likewise: whether the server gets the request, and its answer is cut.
+    unlisted
+        Called with each key, or place, in a listing of a bucket: whether it is left out.
     """
 
     def __init__(self, port: int) -> None:
@@ -49,7 +52,9 @@ class Proxy:
         self.fetched = 0
         self.verdict: Callable[[str, str], str] = lambda *_: ""
         self.loses_answer: Callable[[str, str], bool] = lambda *_: False
+        self.unlisted: Callable[[str], bool] | None = None
         self._lost: set[socket.socket] = set()
+        self._listing: set[socket.socket] = set()
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self._threads: list[threading.Thread] = []
@@ -92,6 +97,8 @@ class Proxy:
                     verdict = self.verdict(*self.requests[-1])
                     if self.loses_answer(*self.requests[-1]):
                         self._lost.add(client)
+                    if self.unlisted and method == b"GET" and b"list-type=2" in path:
+                        self._listing.add(client)
                     if verdict == "500":
                         client.sendall(
                             b"HTTP/1.1 500 Internal Server Error\r\n"
@@ -108,13 +115,34 @@ class Proxy:
 
     def _down(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
+            held = b""
             while data := server.recv(1 << 16):
                 if client in self._lost:
                     break
                 self.fetched += len(data)
+                if client in self._listing:
+                    held += data
+                    data = self._without_unlisted(held)
+                    if not data:
+                        continue
+                    held = b""
+                    self._listing.discard(client)
                 client.sendall(data)
         with contextlib.suppress(OSError):
             client.shutdown(socket.SHUT_RDWR)
+
+    def _without_unlisted(self, answer: bytes) -> bytes:
+        """Return a listing in which spaces stand for some entries; nothing until it is whole."""
+        head, _, body = answer.partition(b"\r\n\r\n")
+        size = re.search(rb"(?i)content-length: (\d+)", head)
+        if size is None or len(body) < int(size[1]):
+            return b""
+
+        def shown(entry: re.Match[bytes]) -> bytes:
+            is_left_out = self.unlisted and self.unlisted(entry[2].decode())
+            return b" " * len(entry[0]) if is_left_out else entry[0]
+
+        return _ENTRY.sub(shown, answer)
 
 
 @contextlib.contextmanager

@@ -365,6 +365,41 @@ def test_a_claim_above_complete_runs_removes_none_of_them(s3: Any, claim: bytes)
     assert not list(damage(runner.open_run("s3://bucket/runs/whole")))
 
 
+def test_what_a_store_lists_late_is_asked_for_by_name(s3: Any, proxy: Proxy) -> None:
+    adopted(RUN)
+    killed_parts.make(place_of("s3://bucket/runs/parted"))
+    whole = keys(s3)
+    proxy.unlisted = lambda key: key.endswith(RECORD)
+    assert len(runner.open_runs("s3://bucket")) == 2
+    with pytest.raises(InputError, match="the store does not list all of it yet"):
+        move_aside(place_of(RUN), "again")
+    for place in ("one", "parted/.parts/0"):  # as if the store had failed to remove it
+        s3.put_object(Bucket="bucket", Key=f"runs/{place}/{CLAIM}", Body=b"{}")
+    cleaned = in_process("clean", "s3://bucket", "--yes").stdout
+    assert cleaned.count("a claim beside a complete run") == 2
+    assert keys(s3) == whole
+    s3.put_object(Bucket="bucket", Key=f"runs/{CLAIM}", Body=b"{}")
+    assert "runs: 0 files, 0 B\n" in in_process("clean", "s3://bucket", "--yes").stdout
+    proxy.unlisted = lambda _: True
+    with pytest.raises(InputError, match="the output folder exists and is not empty"):
+        adopted(RUN)
+    proxy.unlisted = lambda key: key.endswith(CLAIM)
+    s3.put_object(Bucket="bucket", Key=f"runs/two/{CLAIM}", Body=b"{}")
+    with pytest.raises(InputError, match=r"a run is being written here|exists and is not empty"):
+        adopted("s3://bucket/runs/two")
+    assert keys(s3) == [*whole, f"runs/two/{CLAIM}"]
+    assert not [*damage(runner.open_run(RUN)), *damage(runner.open_run("s3://bucket/runs/parted"))]
+
+
+def test_an_upload_that_a_complete_run_does_not_know_of_is_removed(s3: Any) -> None:
+    adopted(RUN)
+    for key in ("runs/one/activations/00_hidden.parquet", "other/data"):  # its answer was lost
+        s3.create_multipart_upload(Bucket="bucket", Key=key)
+    said = in_process("clean", "s3://bucket", "--yes").stdout
+    assert said == f"{RUN}: 1 unfinished upload\nremoved 1\n"
+    assert uploads(s3) == ["other/data"]
+
+
 def test_a_run_that_is_cleaned_while_it_is_written_is_not_published(s3: Any) -> None:
     publication = Publication(draft())
     publication.__enter__()

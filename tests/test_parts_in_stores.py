@@ -7,12 +7,15 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import killed_parts
+import numpy as np
 import pytest
 from command import in_process
-from object_servers import azure_store, keys
+from object_servers import Proxy, azure_store, keys
 from parted_runs import IRIS, assert_same_run
 from test_processes import tried
 
@@ -21,6 +24,7 @@ from runner.errors import InputError
 from runner.parts import parted_run
 from runner.runs.published_run import Run
 from runner.sameness.verification import damage
+from runner.store_urls import StoreUrl
 from runner.stores import bucket as buckets
 from runner.stores.object_run import CLAIM
 
@@ -129,9 +133,29 @@ def test_kills_and_a_bad_network_leave_complete_runs_or_none() -> None:
     pytest.importorskip("obstore")
     pytest.importorskip("moto")
     count = int(os.environ.get("KILLS", "4"))
-    killed, _, _, faults = tried("killed_parts.py", "bucket", str(count))
+    killed, _, _, _, faults = tried("killed_parts.py", "bucket", str(count))
     assert killed == count
     assert faults > 0
+
+
+@pytest.mark.usefixtures("s3")
+@pytest.mark.parametrize("times", [1, 2, 10**9])
+def test_parts_that_a_store_lists_late_are_joined(proxy: Proxy, times: int) -> None:
+    seen: Counter[str] = Counter()
+
+    def unlisted(key: str) -> bool:
+        seen[key] += 1
+        return seen[key] <= times
+
+    url = StoreUrl("s3", "bucket", "runs/late")
+    proxy.unlisted = unlisted
+    killed_parts.make(url)
+    assert len(seen) >= 20
+    proxy.unlisted = None
+    run = runner.open_run(str(url))
+    assert not list(damage(run))
+    for name, values in killed_parts.VALUES.items():
+        np.testing.assert_array_equal(run.array(name), values)
 
 
 @pytest.mark.slow

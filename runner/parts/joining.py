@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 
 from runner.errors import InputError, some
 from runner.file_names import LOG
@@ -37,7 +38,9 @@ def join(target: RunPlace) -> StoredRun:
         run, record = run_at(target), read_record(run_at(target))
         if found is None or found[1].run_id != record.run_id:
             raise InputError.of(str(target), "the run is there, and has no parts to join")
-        folder.remove(run, record.digests)  # the joining process ended before it did so
+        folder.remove(
+            run, record.digests, {None: found[1].files}
+        )  # the joining process ended before it did so
         return run
     if found is None:
         raise InputError.of(str(target), "there are no parts of a run to join")
@@ -70,10 +73,12 @@ def joined(publication: Publication, folder: PartsFolder) -> StoredRun:
         names = some([str(number) for number in missing])
         raise _incomplete(folder, f"missing of {len(plan.division.starts)} parts: {names}")
     whole = JoinedParts(plan)
+    used: dict[int | None, Iterable[str]] = {None: plan.files}
     for number, run in parts.items():
         part = folder.record(number, run, plan)
         if part.record.error is not None:
             raise _incomplete(folder, f"part {number} failed: {part.record.error}")
+        used[number] = part.record.files
         tables = part.record.digests.keys() - part.record.files.keys()
         taken = {
             name: publication.take_over(name, run, part.record.digests[name])
@@ -84,7 +89,7 @@ def joined(publication: Publication, folder: PartsFolder) -> StoredRun:
     record = whole.finish(publication)
     check_record(record, publication.draft.place())
     published = publication.publish(record.to_json())
-    folder.remove(published, record.digests)
+    folder.remove(published, record.digests, used)
     return published
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 
 from runner.errors import DamagedError, InputError
-from runner.file_names import PARTS
+from runner.file_names import PARTS, RECORD
 from runner.parts.part_records import PartRecord, Plan, read_part, read_plan
 from runner.store_urls import RunPlace, StoreUrl
 from runner.stores.bucket import bucket_of
-from runner.stores.leftovers import Leftover, leftovers_at, writer_of
+from runner.stores.leftovers import Leftover, clear, writer_of
 from runner.stores.places import holds_run, run_at, store_at
 from runner.stores.staging import locked
 from runner.stores.store import Draft, StoredRun
@@ -49,7 +48,7 @@ class PartsFolder:
 
     def draft(self, part: int | None = None) -> Draft:
         """Return what is to be published as a part, or as the plan."""
-        return self._store.draft(_PLAN if part is None else str(part))
+        return self._store.draft(_name(part))
 
     def plan(self) -> tuple[StoredRun, Plan] | None:
         """Return the plan with its files; ``None`` if there is none.
@@ -63,9 +62,15 @@ class PartsFolder:
         return (run := run_at(place), read_plan(run)) if holds_run(place) else None
 
     def parts(self, plan: Plan) -> dict[int, StoredRun]:
-        """Return the parts of a plan that have a record, by number."""
+        """Return the parts of a plan that have a record, by number.
+
+        What is not listed is asked for by name: the listing of a store may be late.
+        """
         runs = (run for run in self._store.runs() if isinstance(run, StoredRun))
         found = {PurePath(run.place()).name: run for run in runs}
+        for name in map(str, range(len(plan.division.starts))):
+            if name not in found and holds_run(self.folder / name):
+                found[name] = run_at(self.folder / name)
         numbers = range(len(plan.division.starts))
         return {number: found[str(number)] for number in numbers if str(number) in found}
 
@@ -100,13 +105,23 @@ class PartsFolder:
     def clear(self) -> None:
         """Make room for parts whose workers died: in a store, their places are still claimed."""
         if isinstance(self.folder, StoreUrl):
-            for leftover in leftovers_at(self.folder):
-                with contextlib.suppress(OSError):  # its place is refused then, in a line
-                    leftover.remove()
+            clear(self.folder)
 
-    def remove(self, run: StoredRun, files: Iterable[str]) -> None:
-        """Remove the folder, once it is joined to a run that has these files."""
-        self._store.remove({run.place(name) for name in files})
+    def remove(
+        self, run: StoredRun, files: Iterable[str], used: Mapping[int | None, Iterable[str]]
+    ) -> None:
+        """Remove the folder, once it is joined to a run.
+
+        Parameters
+        ----------
+        run, files
+            The run, and the names of its files.
+        used
+            Names of the files that the run does not take over: of each part, by its number, and
+            of the plan (``None``).
+        """
+        names = [f"{_name(part)}/{name}" for part, own in used.items() for name in (*own, RECORD)]
+        self._store.remove({run.place(name) for name in files}, names)
 
     def discard(self) -> None:
         """Remove the plan and all parts; raise OSError if some are still there."""
@@ -130,6 +145,10 @@ class PartsFolder:
             return
         if not is_free(self.folder):
             yield Leftover(str(self.folder), told, self.discard)
+
+
+def _name(part: int | None) -> str:
+    return _PLAN if part is None else str(part)
 
 
 def parts_left_at(place: RunPlace) -> Iterator[Leftover]:

@@ -124,6 +124,14 @@ class Bucket:
         with plainly():
             return StoredObject.of(_obstore().head(self._store, key))
 
+    def has(self, key: str) -> bool:
+        """Return whether there is an object, which a listing may not show yet."""
+        try:
+            self.about(key)
+        except FileNotFoundError:
+            return False
+        return True
+
     def below(self, prefix: str, most: int | None = None) -> Iterator[StoredObject]:
         """Yield the objects in a place of the bucket, in the order of their keys.
 

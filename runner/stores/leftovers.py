@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,8 +56,34 @@ def leftovers_at(place: RunPlace) -> Iterator[Leftover]:
     InputError
         If the place cannot be listed.
     """
-    try:
+    with _listing(place):
         yield from _in_bucket(place) if isinstance(place, StoreUrl) else _in_folder(place)
+
+
+def clear(url: StoreUrl) -> None:
+    """Remove everything below a place that belongs to no complete run, claimed or not.
+
+    What cannot be removed stays: its place is refused later, in a line.
+
+    Raises
+    ------
+    InputError
+        If the place cannot be listed.
+    """
+    with _listing(url):
+        bucket = bucket_of(url)
+        places = _places(bucket, url)
+        for name in {url.inside(place).partition("/")[0] for place in places}:
+            is_recorded = RECORD in places.get((url / name).key, ())
+            if name and not name.startswith(".") and not is_recorded:
+                with contextlib.suppress(OSError):
+                    _remove(bucket, url / name)
+
+
+@contextlib.contextmanager
+def _listing(place: RunPlace) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise InputError.of(str(place), f"cannot be listed: {error.strerror}") from error
 
@@ -84,27 +111,61 @@ def _remove_folder(folder: Path) -> None:
 
 
 def _in_bucket(url: StoreUrl) -> Iterator[Leftover]:
+    """Yield what is left; whether a run is complete is asked by name, as a listing may be late."""
     bucket = bucket_of(url)
-    there: dict[str, list[StoredObject]] = {}
-    for each in bucket.below(url.key):
-        there.setdefault(each.key.rpartition("/")[0], []).append(each)
-    for place in sorted(there):
-        names = {each.key.rpartition("/")[2]: each for each in there[place]}
-        if CLAIM not in names:
-            continue
+    places = _places(bucket, url)
+    for place in sorted(places):
         run = StoreUrl(url.scheme, url.bucket, place)
-        if RECORD in names:
-            claim = names[CLAIM].key
-            told = "a claim beside a complete run"
-            yield Leftover(str(run), told, partial(bucket.delete, [claim]))
+        if CLAIM not in places[place] or not bucket.has((run / CLAIM).key):
             continue
-        left = _left(bucket, run)
-        uploads, objects = left.uploads, left.objects
-        told = _told([each.size for each in objects if each.key != names[CLAIM].key])
-        if uploads:
-            told += f", {len(uploads)} unfinished upload{'s' * (len(uploads) > 1)}"
-        told += writer_of(bucket, run)
+        told = "a claim beside a complete run"
+        if not _is_complete(bucket, run):
+            left = _left(bucket, run)
+            told = _told([each.size for each in left.objects])
+            if left.uploads:
+                told += f", {_told_uploads(left.uploads)}"
+            told += writer_of(bucket, run)
         yield Leftover(str(run), told, partial(_remove, bucket, run))
+    yield from _uploads_of_complete_runs(bucket, url, places)
+
+
+def _places(bucket: Bucket, url: StoreUrl) -> dict[str, set[str]]:
+    """Return the names of the objects in each place at or below a URL."""
+    places: dict[str, set[str]] = {}
+    for each in bucket.below(url.key):
+        place, _, name = each.key.rpartition("/")
+        places.setdefault(place, set()).add(name)
+    return places
+
+
+def _uploads_of_complete_runs(
+    bucket: Bucket, url: StoreUrl, places: Mapping[str, set[str]]
+) -> Iterator[Leftover]:
+    """Yield the uploads that a complete run does not know of: the answer to a request was lost."""
+    runs: dict[str, list[Callable[[], None]]] = {}
+    for name, remove in bucket.uploads(f"{url.key}/".lstrip("/")).items():
+        above = [*itertools.accumulate(name.split("/")[:-1], "{}/{}".format)]
+        own = [place for place in above if {CLAIM, RECORD} & places.get(place, set())]
+        if own and CLAIM not in places[own[-1]]:
+            runs.setdefault(own[-1], []).append(remove)
+    for place, uploads in runs.items():
+        run = StoreUrl(url.scheme, url.bucket, place)
+        yield Leftover(str(run), _told_uploads(uploads), partial(_call_all, uploads))
+
+
+def _call_all(functions: list[Callable[[], None]]) -> None:
+    for each in functions:
+        each()
+
+
+def _told_uploads(uploads: list[Callable[[], None]]) -> str:
+    return f"{len(uploads)} unfinished upload{'s' * (len(uploads) > 1)}"
+
+
+def _is_complete(bucket: Bucket, run: StoreUrl) -> bool:
+    """Return whether a place is that of a complete run, or inside one."""
+    above = itertools.accumulate(run.key.split("/"), "{}/{}".format)
+    return any(bucket.has(f"{place}/{RECORD}") for place in above)
 
 
 class _Left(NamedTuple):
@@ -115,33 +176,35 @@ class _Left(NamedTuple):
 
 
 def _left(bucket: Bucket, run: StoreUrl) -> _Left:
-    """Return what is in the place of a run, but not in the places of other runs below it."""
-    below = [*bucket.below(run.key)]
+    """Return what is in the place of a run but its claim, and in no place of another run below."""
+    below = [each for each in bucket.below(run.key) if each.key != (run / CLAIM).key]
+    uploads = bucket.uploads(f"{run.key}/")
     ends = (f"/{RECORD}", f"/{CLAIM}")
     others = {each.key.rpartition("/")[0] for each in below if each.key.endswith(ends)} - {run.key}
 
-    def is_own(key: str) -> bool:
-        above = itertools.accumulate(key.split("/"), "{}/{}".format)
-        return others.isdisjoint(above)
+    @cache
+    def is_other(place: str) -> bool:
+        return place in others or bucket.has(f"{place}/{RECORD}")
 
-    uploads = bucket.uploads(f"{run.key}/")
+    def is_own(key: str) -> bool:
+        above = itertools.accumulate(run.inside(key).split("/")[:-1], "{}/{}".format)
+        return not any(is_other((run / place).key) for place in above)
+
     own = [remove for name, remove in uploads.items() if is_own(name)]
     return _Left([each for each in below if is_own(each.key)], own)
 
 
 def _remove(bucket: Bucket, run: StoreUrl) -> None:
-    """Remove what is left of a run, its claim last.
+    """Remove what is left of a run, its claim last; of one that is complete, the claim alone.
 
     A writer that still runs cannot publish then, since it does so only while the claim is its own.
     """
     claim = (run / CLAIM).key
     bucket.put(claim, b"{}")
-    left = _left(bucket, run)
-    keys = [each.key for each in left.objects if each.key != claim]
-    if (run / RECORD).key not in keys:  # published meanwhile
-        for remove in left.uploads:
-            remove()
-        bucket.delete(keys)
+    if not _is_complete(bucket, run):
+        left = _left(bucket, run)
+        _call_all(left.uploads)
+        bucket.delete([each.key for each in left.objects])
     bucket.delete([claim])
 
 

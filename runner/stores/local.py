@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 from runner.errors import InputError
@@ -34,7 +34,11 @@ class LocalStore(Store):
         """Return the path of the folder."""
         return str(self._folder)
 
-    def remove(self, kept: Container[str] = ()) -> None:  # noqa: ARG002  linked into the run
+    def remove(
+        self,
+        kept: Container[str] = (),  # noqa: ARG002  linked into the run
+        names: Iterable[str] = (),  # noqa: ARG002  a folder lists all of them
+    ) -> None:
         """Remove the folder; if the process is killed meanwhile, the next one removes the rest."""
         with contextlib.suppress(OSError):
             staging = Staging(self._folder)

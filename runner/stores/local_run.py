@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from runner.errors import DamagedError
-from runner.file_names import HYDRA_FOLDER, LOG, PROBE, RECORD, STEPS, SUMMARY
+from runner.file_names import HYDRA_FOLDER, LOG, PARTS, PROBE, RECORD, STEPS, SUMMARY
 from runner.regular_files import is_of_holes
 from runner.stores.digests import FileDigest
 from runner.stores.store import StoredRun, Unreadable
@@ -114,8 +114,8 @@ def lost_record(names: Collection[str]) -> bool:
     """
     stems = {name.partition(".")[0] for name in names}
     folders = {STEPS, *(kind.folder for kind in KINDS.values())}
-    tables = {PROBE, SUMMARY} <= stems and not stems.isdisjoint(folders)
-    return tables or {LOG, HYDRA_FOLDER} <= set(names)
+    has_tables = PARTS in names or not stems.isdisjoint(folders)
+    return ({PROBE, SUMMARY} <= stems and has_tables) or {LOG, HYDRA_FOLDER} <= set(names)
 
 
 @lru_cache(1024)

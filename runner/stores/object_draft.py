@@ -71,9 +71,12 @@ class ObjectDraft(Draft):
             if CLAIM in there and RECORD not in there:
                 raise claimed(bucket, self._url)
         if there:
-            raise InputError.of(
-                self.place(), "the output folder exists and is not empty", "name another one"
-            )
+            raise self._taken()
+
+    def _taken(self) -> InputError:
+        return InputError.of(
+            self.place(), "the output folder exists and is not empty", "name another one"
+        )
 
     def begin(self) -> None:
         """Claim the place; a store in which two writers could both do so is refused."""
@@ -91,9 +94,19 @@ class ObjectDraft(Draft):
             if not bucket.put_new(key, data):
                 raise claimed(bucket, self._url)
             self._claim = data
-            if bucket not in _TRIED:
-                self._try(bucket, key)
-                _TRIED.add(bucket)
+            try:
+                self._check_claimed(bucket, key)
+            except BaseException:
+                self.abandon()
+                raise
+
+    def _check_claimed(self, bucket: Bucket, key: str) -> None:
+        """Check that the claim holds, and that no run was published since the place was listed."""
+        if bucket not in _TRIED:
+            self._try(bucket, key)
+            _TRIED.add(bucket)
+        if bucket.has((self._url / RECORD).key):
+            raise self._taken()
 
     def check_room(self, size: int) -> None:
         """Choose parts so large that a table of this size has no more of them than are allowed."""

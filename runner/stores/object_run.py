@@ -46,12 +46,9 @@ class ObjectRun(StoredRun):
     def is_recorded(self) -> bool:
         """Return whether there is a record; what cannot be read is taken for one."""
         try:
-            bucket_of(self.url).about(self._key(RECORD))
-        except FileNotFoundError:
-            return False
+            return bucket_of(self.url).has(self._key(RECORD))
         except OSError:
             return True
-        return True
 
     def place(self, name: str = "") -> str:
         """Return the URL of the run, or of a file of it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -45,13 +45,13 @@ class ObjectStore(Store):
         """Return a run to be published below this place."""
         return ObjectDraft(self._url / name)
 
-    def remove(self, kept: Container[str] = ()) -> None:
+    def remove(self, kept: Container[str] = (), names: Iterable[str] = ()) -> None:
         """Remove all objects but those that are kept."""
         with contextlib.suppress(OSError):
             bucket = bucket_of(self._url)
-            keys = [each.key for each in bucket.below(self._url.key)]
-            places = ((key, str(self._url / self._url.inside(key))) for key in keys)
-            bucket.delete([key for key, place in places if place not in kept])
+            listed = (self._url.inside(each.key) for each in bucket.below(self._url.key))
+            gone = [self._url / name for name in dict.fromkeys([*listed, *names])]
+            bucket.delete([url.key for url in gone if str(url) not in kept])
 
     def runs(self) -> Iterator[StoredRun | Unreadable]:
         """Yield every run, with its record, and the places of runs whose records are missing."""
@@ -102,7 +102,15 @@ class ObjectStore(Store):
                     indices.append(self._url / folder)
                 yield name
 
-        found, index = _found_in(names()), RecordIndex()
+        def is_recorded(place: str) -> bool:
+            """Ask for a record by its name: a listing may be late."""
+            try:
+                records[place] = bucket.about((self._url / place / RECORD).key)
+            except FileNotFoundError:
+                return False
+            return True
+
+        found, index = _found_in(names(), is_recorded), RecordIndex()
         for place in indices:
             index.read(bucket, place, records.values())
         return found, records, index
@@ -123,10 +131,17 @@ def _fetched(
     return None if record is None else (now, record)
 
 
-def _found_in(names: Iterator[str]) -> dict[str, bool]:
+def _found_in(names: Iterator[str], is_recorded: Callable[[str], bool]) -> dict[str, bool]:
     """Return the places of runs among the names of objects, and whether each has its record.
 
     Whatever is below a run is part of it. A run that is still being written does not count.
+
+    Parameters
+    ----------
+    names
+        Names of objects.
+    is_recorded
+        Asked about the place of a run that lacks its record among the names.
     """
     entries: dict[str, set[str]] = {}
     for name in names:
@@ -143,8 +158,12 @@ def _found_in(names: Iterator[str]) -> dict[str, bool]:
         above = ("/".join(parts[:end]) for end in range(len(parts)))
         if any(part.startswith(".") for part in parts) or any(map(found.__contains__, above)):
             continue
+        is_claimed = CLAIM in entries[folder]
         if RECORD in entries[folder]:
             found[folder] = True
-        elif CLAIM not in entries[folder] and lost_record(entries[folder]):
-            found[folder] = False
+        elif is_claimed or lost_record(entries[folder]):
+            if is_recorded(folder):
+                found[folder] = True
+            elif not is_claimed:
+                found[folder] = False
     return found

@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -52,7 +52,7 @@ class Store(ABC):
         Whatever this writes may be out of date later, and must not be taken for the records.
         """
 
-    def remove(self, kept: Container[str] = ()) -> None:
+    def remove(self, kept: Container[str] = (), names: Iterable[str] = ()) -> None:
         """Remove everything in the store; what cannot be removed stays.
 
         Only asked of a store that holds the parts of one run.
@@ -61,6 +61,8 @@ class Store(ABC):
         ----------
         kept
             Places of files that the run has taken over, and that may lie in the store.
+        names
+            Paths of files inside the store that its listing may not show yet.
         """
         raise NotImplementedError
 

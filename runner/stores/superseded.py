@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import secrets
 from pathlib import Path
 
@@ -20,7 +21,9 @@ def is_free(place: RunPlace) -> bool:
     """Return whether a run can appear at a place: in an empty folder, or where nothing is."""
     if isinstance(place, StoreUrl):
         with contextlib.suppress(OSError):
-            return not any(True for _ in bucket_of(place).below(place.key, most=1))
+            bucket = bucket_of(place)
+            is_listed = any(True for _ in bucket.below(place.key, most=1))
+            return not (is_listed or bucket.has((place / RECORD).key))
         return False
     try:
         return not place.is_symlink() and not any(place.iterdir())
@@ -75,6 +78,8 @@ def _move_objects(url: StoreUrl, target: StoreUrl) -> None:
     names = [url.inside(each.key) for each in bucket.below(url.key)]
     if CLAIM in names and RECORD not in names:
         raise claimed(bucket, url)
+    if RECORD not in names and bucket.has((url / RECORD).key):
+        raise OSError(errno.EAGAIN, "the store does not list all of it yet; wait a while")
     names.sort(key=lambda name: name == RECORD)
     for name in names:
         bucket.copy((url / name).key, (target / name).key)
