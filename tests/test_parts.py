@@ -279,7 +279,8 @@ def test_parts_that_do_not_fit_together_are_refused(unjoined: PartsFolder) -> No
     assert "was made from another configuration" in said_of(2, fingerprint="0" * 64)
     assert record.model is not None
     model = dataclasses.replace(record.model, sha256="0" * 64)
-    assert "part 1 was made with other weights than part 0" in said_of(model=model)
+    again = f"part 0; to start over, type: runner clean {unjoined.folder}\n"
+    assert f"part 1 was made with other weights than {again}" in said_of(model=model)
     packages = {**record.environment.packages, "numpy": "0.1"}
     environment = dataclasses.replace(record.environment, packages=packages)
     assert "part 1 was made with numpy 0.1, and part 0 with " in said_of(environment=environment)

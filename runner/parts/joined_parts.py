@@ -36,9 +36,12 @@ from runner.tables.table_files import check_expansion, read_pieces
 from runner.tensors import Kind
 
 _PIECE_ROWS = 65_536
-_AGAIN = "remove the folder, and make the run again"
 
 Key = tuple[Kind, str]
+
+
+class UnfitPartsError(RunError):
+    """Parts that do not fit together: they have to be made again."""
 
 
 def now_after(plan: Plan) -> datetime:
@@ -77,7 +80,7 @@ class JoinedParts:
 
         Raises
         ------
-        RunError
+        UnfitPartsError
             If it does not fit the parts before it.
         """
         record, probe = part.record, _shown(part.record)
@@ -144,9 +147,9 @@ class JoinedParts:
                 if not is_possible(row, n)
             ]
         except (ArithmeticError, TypeError, ValueError) as error:
-            raise RunError(f"the statistics of the parts are damaged: {error}; {_AGAIN}") from error
+            raise UnfitPartsError(f"the statistics of the parts are damaged: {error}") from error
         if wrong:
-            raise RunError(f"no values have the statistics of '{wrong[0]}' in the parts; {_AGAIN}")
+            raise UnfitPartsError(f"no values have the statistics of '{wrong[0]}' in the parts")
         return summary, table
 
     def _layer(self, layer: LayerRecord) -> LayerRecord:
@@ -166,7 +169,7 @@ class JoinedParts:
         try:
             hasher = ProbeHasher.of(self._hashes)
         except ValueError as error:
-            raise RunError(f"{error}; {_AGAIN}") from error
+            raise UnfitPartsError(str(error)) from error
         return dataclasses.replace(
             _shown(self._first),
             rows=self._plan.division.rows,
@@ -194,9 +197,9 @@ class JoinedParts:
             counts = pc.value_counts(all_ids)
             place = int(np.argmax(counts.field("counts").to_numpy()))
             twice = counts.field("values")[place].as_py()
-            raise RunError(f"sample id {twice!r} is in several parts; {_AGAIN}")
+            raise UnfitPartsError(f"sample id {twice!r} is in several parts")
         if hasher.hexdigest() != probe.sample_ids_sha256:
-            raise RunError(f"the parts were shown other samples than each other expects; {_AGAIN}")
+            raise UnfitPartsError("the parts were shown other samples than each other expects")
 
     def _pieces(self) -> Iterator[pa.Table]:
         assert self._first is not None
@@ -209,7 +212,7 @@ class JoinedParts:
                 own = pa.schema(list(piece.schema)[:count])
                 schema = own if schema is None else schema
                 if own != schema or len(own) < count or own.names[0] != "sample":
-                    raise RunError(f"{file.place} has other columns than the record; {_AGAIN}")
+                    raise UnfitPartsError(f"{file.place} has other columns than the record")
                 yield piece.select(range(count))
 
 
@@ -240,7 +243,7 @@ def _statistics_of(part: PartRecord) -> dict[Key, RunningStatistics]:
             found[key].restore(each.states)
         except (KeyError, TypeError, ValueError) as error:
             why = f"part {part.part} has damaged statistics of '{each.name}'"
-            raise RunError(f"{why}; {_AGAIN}") from error
+            raise UnfitPartsError(why) from error
     return found
 
 
@@ -253,12 +256,12 @@ def _check_alike(number: int, record: RunRecord, first: RunRecord) -> None:
     packages, known = record.environment.packages, first.environment.packages
     for name in sorted({*packages, *known}):
         if packages.get(name) != known.get(name):
-            raise RunError(
+            raise UnfitPartsError(
                 f"part {number} was made with {name} {packages.get(name, 'missing')}, and part 0 "
-                f"with {known.get(name, 'missing')}; {_AGAIN}"
+                f"with {known.get(name, 'missing')}"
             )
     if record.model != first.model:
-        raise RunError(f"part {number} was made with other weights than part 0; {_AGAIN}")
+        raise UnfitPartsError(f"part {number} was made with other weights than part 0")
     one, other = (
         {_key(t): (t.shape, t.dtype, t.unit_axis) for t in each.tensors if t.per_sample}
         for each in (first, record)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable
 
-from runner.errors import InputError, some
+from runner.errors import InputError, RunError, some
 from runner.file_names import LOG
-from runner.parts.joined_parts import JoinedParts, now_after
+from runner.parts.joined_parts import JoinedParts, UnfitPartsError, now_after
 from runner.parts.part_records import WEIGHTS, Plan
 from runner.parts.parts_folder import PartsFolder
 from runner.record.publication import Publication
 from runner.record.reading import check_record, read_record
+from runner.record.record import RunRecord
 from runner.store_urls import RunPlace
 from runner.stores.places import draft_at, holds_run, run_at
 from runner.stores.store import StoredRun
@@ -72,6 +73,28 @@ def joined(publication: Publication, folder: PartsFolder) -> StoredRun:
     if missing := missing_parts(plan, parts):
         names = some([str(number) for number in missing])
         raise _incomplete(folder, f"missing of {len(plan.division.starts)} parts: {names}")
+    try:
+        record, used = _gathered(publication, folder, stored, plan, parts)
+    except UnfitPartsError as error:
+        raise RunError(f"{error}; {folder.start_over}") from error
+    check_record(record, publication.draft.place())
+    published = publication.publish(record.to_json())
+    folder.remove(published, record.digests, used)
+    return published
+
+
+def _gathered(
+    publication: Publication,
+    folder: PartsFolder,
+    stored: StoredRun,
+    plan: Plan,
+    parts: dict[int, StoredRun],
+) -> tuple[RunRecord, dict[int | None, Iterable[str]]]:
+    """Write the files of a run, and return its record.
+
+    Also returns the names of the files that the run does not take over, as `PartsFolder.remove`
+    wants them.
+    """
     whole = JoinedParts(plan)
     used: dict[int | None, Iterable[str]] = {None: plan.files}
     for number, run in parts.items():
@@ -86,11 +109,7 @@ def joined(publication: Publication, folder: PartsFolder) -> StoredRun:
         }
         whole.add(part, run, taken)
     _add_files_of_plan(publication, stored, plan, len(parts))
-    record = whole.finish(publication)
-    check_record(record, publication.draft.place())
-    published = publication.publish(record.to_json())
-    folder.remove(published, record.digests, used)
-    return published
+    return whole.finish(publication), used
 
 
 def _add_files_of_plan(publication: Publication, stored: StoredRun, plan: Plan, parts: int) -> None:

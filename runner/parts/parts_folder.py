@@ -46,6 +46,11 @@ class PartsFolder:
         target = target.absolute()
         return cls(target.parent / f".{target.name}{PARTS}")
 
+    @property
+    def start_over(self) -> str:
+        """What to do if the parts are of no use, as the end of a message."""
+        return f"to start over, type: runner clean {self.folder}"
+
     def draft(self, part: int | None = None) -> Draft:
         """Return what is to be published as a part, or as the plan."""
         return self._store.draft(_name(part))
@@ -89,7 +94,7 @@ class PartsFolder:
             raise InputError.of(
                 run.place(),
                 f"part {number} was made from another configuration, other files or versions",
-                "remove the folder, and make the run again",
+                self.start_over,
             )
         probe = record.record.probe
         rows = part.rows if probe is None else probe.rows
@@ -98,7 +103,7 @@ class PartsFolder:
                 run.place(),
                 f"expected rows {part.start:,} to {part.start + part.rows:,} of the probe, found "
                 f"{record.start:,} to {record.start + rows:,}",
-                "remove the folder, and make the run again",
+                self.start_over,
             )
         return record
 

@@ -57,7 +57,7 @@ def planned(
             raise InputError.of(
                 str(folder.folder),
                 "holds parts of a run of another configuration, other files or versions",
-                f"to start over, type: runner clean {folder.folder}; or name another hydra.run.dir",
+                f"{folder.start_over}; or name another hydra.run.dir",
             )
         return earlier[1]
     with composition.variables.kept_secret():
