@@ -24,8 +24,10 @@ from runner import parquet_layout
 from runner.command_line.entry import main
 from runner.errors import DamagedError, InputError
 from runner.experiment.earlier import is_done, make_room, outcomes_of, sweep_of
+from runner.record.effect_record import EffectRecord
 from runner.report.shown_sweep import ShownSweep
 from runner.runs.locate import look_below
+from runner.saving.effect_parts import table_of_parts
 from runner.views.runs import RUNS
 
 VERSION_1 = Path(__file__).parent / "data" / "version_1"
@@ -385,6 +387,36 @@ def sweep(folder: Path, count: int = 4) -> Path:
 def flip(path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("unit", 0.5),
+        ("unit", 1e300),
+        ("samples", np.inf),
+        ("samples", np.nan),
+        ("flipped", 5.0),
+        ("kl", np.inf),
+    ],
+)
+def test_figures_that_no_effect_has_are_refused(
+    name: str, value: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "run")
+    effect = EffectRecord(layer="hidden", unit=1, output="hidden", samples=3, mean_abs=0.5)
+    forge(run, lambda record: record["files"].update({"effects.parquet": {}}))
+    forge(run, lambda record: record.update(effect_rows=1, effects=[dataclasses.asdict(effect)]))
+    table = table_of_parts([(("class", "0"), effect)])
+    words = ["effects", str(run), "--by", "class"]
+    put_file(run, "effects.parquet", parquet(table))
+    assert main(words) == 0
+    place = table.column_names.index(name)
+    table = table.set_column(place, name, pa.array([value]))
+    put_file(run, "effects.parquet", parquet(table))
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert said == f"error: {run}/effects.parquet: no effects have such figures in '{name}'\n"
 
 
 def test_one_damaged_table_leaves_the_others(

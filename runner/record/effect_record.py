@@ -75,6 +75,13 @@ PART_TYPES = {
 """The types of the columns in a table of effects: what is not known is NaN, or an empty text."""
 
 
+COUNTED = ("head", "unit", "position", "samples")
+"""The columns of a table of effects that hold whole numbers."""
+
+SHARES = ("flipped", "accuracy_before", "accuracy")
+"""Those that hold numbers from 0 to 1."""
+
+
 @dataclass(frozen=True)
 class Measured:
     """The names of a figure of effects.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow as pa
 from runner.config.effects_config import By
 from runner.errors import DamagedError, InputError
 from runner.file_names import EFFECTS, HISTORY, PROBE, STEPS, SUMMARY
-from runner.record.effect_record import PART_TYPES
+from runner.record.effect_record import COUNTED, PART_TYPES, SHARES
 from runner.record.probe_record import ProbeRecord
 from runner.record.record import RunRecord
 from runner.runs.run_files import RunFiles, lacks, probe_of
@@ -128,7 +129,12 @@ class PlainTables:
         """Return the effects of interventions for each class or sample, a row for each."""
         rows = self._record.effect_rows
         types = {"by": "string", "key": "string", **PART_TYPES}
-        frame = self._read(EFFECTS, rows, types) if rows else pd.DataFrame({"by": []})
+        frame = pd.DataFrame({"by": []})
+        if rows:
+            place, table = self._table(EFFECTS, rows, types)
+            frame = frame_of(table)
+            if wrong := next(filter(partial(_no_figures, frame), PART_TYPES), None):
+                raise DamagedError.of(place, f"no effects have such figures in '{wrong}'")
         frame = frame[frame["by"] == by].drop(columns="by")
         if frame.empty:
             raise InputError.of(
@@ -188,6 +194,20 @@ class PlainTables:
 def _later_columns() -> set[str]:
     """Return the statistics that the summary of a run may lack."""
     return {name for name, each in all_statistics().items() if not each.is_in_every_run}
+
+
+def _no_figures(frame: pd.DataFrame, name: str) -> bool:
+    """Return whether a column of effects holds numbers that no effect has."""
+    if PART_TYPES[name] == "string":
+        return False
+    found = frame[name].to_numpy()
+    known = found[~np.isnan(found)]
+    if name in COUNTED:
+        is_whole = (known >= 0) & (known < 2**53) & (known == np.floor(known))
+        return not is_whole.all() or (name == "samples" and known.size < found.size)
+    if name in SHARES:
+        return not ((known >= 0) & (known <= 1)).all()
+    return bool(np.isinf(known).any())
 
 
 def _check_rows(place: str, expected: int, found: int) -> None:
