@@ -1,4 +1,4 @@
-"""The names of all files in a run's folder, with ``/`` between folders."""
+"""The names of all files in a run's folder."""
 
 from __future__ import annotations
 

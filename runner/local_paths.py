@@ -1,4 +1,4 @@
-"""The folder of runs by default, and a check that a path is on a file system."""
+"""The folder of runs by default, and a check that an output path is on a file system."""
 
 from __future__ import annotations
 

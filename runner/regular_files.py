@@ -107,12 +107,12 @@ def written_file(path: str | Path, place: str) -> Path:
         size, which it takes long to read.
     """
     found = regular_file(path, place)
-    if is_of_holes(found.stat()):
-        raise InputError.of(place, f"'{path}' is a file of holes, almost nothing of it is written")
+    if is_sparse(found.stat()):
+        raise InputError.of(place, f"'{path}' is a sparse file: almost nothing is written in it")
     return found
 
 
-def is_of_holes(state: os.stat_result) -> bool:
+def is_sparse(state: os.stat_result) -> bool:
     """Return whether a file is large, and almost nothing of it is written."""
     on_disk = 512 * state.st_blocks if hasattr(state, "st_blocks") else state.st_size
     return state.st_size > _LARGE and _HOLES * on_disk < state.st_size

@@ -1,4 +1,4 @@
-"""Reader and writer of Thrift's compact protocol, the format of Parquet's metadata.
+"""Thrift's compact protocol, the format of Parquet's metadata: a reader and a writer.
 
 https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 """

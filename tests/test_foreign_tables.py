@@ -489,20 +489,23 @@ def test_inputs_are_those_whose_hash_is_recorded(
             assert "its inputs are not those whose hash" in capsys.readouterr().err
 
 
+_IMPOSSIBLE = "the statistics of 'hidden' are impossible for 12 values"
+
+
 @pytest.mark.parametrize(
     ("key", "value", "why"),
     [
-        ("min", 12.0, "no 12 values have the statistics of 'hidden'"),
-        ("max", np.inf, "no 12 values"),
-        ("max", np.nan, "no 12 values"),
-        ("mean", 1e9, "no 12 values"),
-        ("std", -1.0, "no 12 values"),
-        ("zeros", 1.5, "no 12 values"),
-        ("zeros", np.nan, "no 12 values"),
-        ("dead_units", 5, "no 12 values"),
+        ("min", 12.0, _IMPOSSIBLE),
+        ("max", np.inf, _IMPOSSIBLE),
+        ("max", np.nan, _IMPOSSIBLE),
+        ("mean", 1e9, _IMPOSSIBLE),
+        ("std", -1.0, _IMPOSSIBLE),
+        ("zeros", 1.5, _IMPOSSIBLE),
+        ("zeros", np.nan, _IMPOSSIBLE),
+        ("dead_units", 5, _IMPOSSIBLE),
         ("dead_units", 2, "its counts are not those of the record"),
-        ("nan", -1, "no 12 values"),
-        ("nan", 13, "no 12 values"),
+        ("nan", -1, _IMPOSSIBLE),
+        ("nan", 13, _IMPOSSIBLE),
         ("inf", 1, "its counts are not those of the record"),
         ("units", 10**12, "expected a row for each tensor of the run"),
         ("shape", "[5]", "expected a row for each tensor of the run"),

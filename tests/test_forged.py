@@ -611,10 +611,10 @@ def test_a_table_of_holes_is_not_read(tmp_path: Path, capsys: pytest.CaptureFixt
     with (run / name).open("r+b") as file:
         file.truncate(10**12)  # takes no room, and would take an hour to read
     forge(run, lambda record: tensor_of(record).update(bytes=10**12))
-    with pytest.raises(DamagedError, match="is a file of holes, almost nothing of it is written"):
+    with pytest.raises(DamagedError, match="is a sparse file: almost nothing is written in it"):
         _ = runner.open_run(run)["hidden"]
     assert main(["verify", str(run)]) == 1
-    assert f"{name}: is a file of holes" in capsys.readouterr().err
+    assert f"{name}: is a sparse file" in capsys.readouterr().err
 
 
 def test_one_record_does_not_decide_whose_sweep_a_folder_is(tmp_path: Path) -> None:

@@ -304,7 +304,7 @@ def test_files_of_the_system_and_of_holes_are_not_read(refused: Refused) -> None
         file.write("a,b\n1,2\n")
         file.truncate(2**33)
     [line] = refused("probe=csv", "probe.path=holes.csv")
-    assert line.startswith("probe.path: 'holes.csv' is a file of holes")
+    assert line.startswith("probe.path: 'holes.csv' is a sparse file")
 
 
 def test_a_folder_in_the_place_of_a_file_is_not_read(refused: Refused) -> None:

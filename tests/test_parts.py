@@ -347,7 +347,7 @@ FORGED_PARTS: tuple[tuple[Edit, str], ...] = (
         lambda part: part["statistics"][0]["states"].update(
             {"runner.statistics.zeros._Zeros": {"zeros": 10**6, "total": 1}}
         ),
-        "no values have the statistics of 'normalize'",
+        "the statistics of 'normalize' in the parts are impossible",
     ),
     (lambda part: part["record"].update(headline=None), "'headline': a run that is COMPLETED"),
     (lambda part: part["record"].update(probe=None), "'probe': a run that is COMPLETED has one"),

@@ -139,7 +139,7 @@ def test_weights_that_have_another_hash_are_not_compared(kept: str) -> None:
     made(*IRIS, f"capture.kinds=[{kept}]")
     changed("outputs/base", model={"sha256": "0" * 64})
     assert read_record(runner.open_run("base").stored).model is not None
-    with pytest.raises(InputError, match="its weights cannot be had again: those found have ano"):
+    with pytest.raises(InputError, match="its weights cannot be restored: those found have ano"):
         runner.open_run("base").rerun("model.dtype=float64", path="new")
     assert not Path("new").exists()
 
@@ -183,8 +183,9 @@ def test_a_model_from_a_file_is_made_again() -> None:
         ("=3", "=3: has no key; type key=value"),
         ("modle.dtype=float64", "modle.dtype: unknown key; did you mean 'model'?"),
         ("model.dtpye=float64", "model.dtpye: unknown key; did you mean 'dtype'?"),
-        ("model.hidden_units=4", "model.hidden_units: is recorded with what it led to, and leads "
-         "to nothing more; set the keys that it had a part in, such as model.layers.NAME.units"),
+        ("model.hidden_units=4", "model.hidden_units: has no effect: the record holds the layers "
+         "that were made with it; set the keys that it had a part in, such as "
+         "model.layers.NAME.units"),
         ("model.layers.hiden.units=4", "model.layers.hiden: unknown key; did you mean 'hidden'?"),
         ("capture.batchsize=4", "capture.batchsize: unknown key; did you mean 'batch_size'?"),
         ("model=digits_mlp", "model: stands for many keys; set one of them: model.KEY=..., "

@@ -862,13 +862,24 @@ def test_the_oldest_versions_tested_are_the_lower_bounds() -> None:
         assert Version(lowest.version) == Version(tested[requirement.name]), text
 
 
-def test_the_map_of_the_architecture_names_every_module_once() -> None:
-    named: list[str] = []
+def test_the_map_of_the_architecture_has_the_first_line_of_every_module() -> None:
+    rows: dict[str, str] = {}
     package = ""
     for line in (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
             heading = re.fullmatch(r"### `runner/(.*)`", line)
             package = heading[1].replace("/", ".") if heading else "-"
-        elif package != "-" and (row := re.match(r"\| `([\w.]+)` \|", line)):
-            named.append(package + row[1])
-    assert sorted(named) == sorted({*SOURCES} | {"__init__", "__main__"})
+        elif package != "-" and (row := re.match(r"\| `([\w.]+)` \| (.*) \|", line)):
+            assert package + row[1] not in rows
+            rows[package + row[1]] = row[2]
+    del rows["__init__"], rows["__main__"]  # their docstrings are about the package
+    told = {
+        module: " ".join((ast.get_docstring(tree(module)) or "").split("\n\n")[0].split())
+        for module in SOURCES
+        if module not in ("__init__", "__main__")
+    }
+    told = {module: text.rstrip(".").replace("``", "`") for module, text in told.items()}
+    assert rows == {
+        module: text if text[0] == rows.get(module, text)[0] else text[0].lower() + text[1:]
+        for module, text in told.items()
+    }

@@ -1,4 +1,4 @@
-"""The members of many containers at one moment, compared at once."""
+"""Compares what many containers hold with what they held before, all at once."""
 
 from __future__ import annotations
 

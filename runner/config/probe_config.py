@@ -1,4 +1,4 @@
-"""Configuration of a probe, the inputs shown to a model: its key ``source`` chooses the rest."""
+"""Configuration of a probe: its key ``source`` chooses the module of ``sources/``."""
 
 from __future__ import annotations
 

@@ -113,7 +113,9 @@ def _parameter_problems(config: DictConfig, key: str, part: str) -> Iterator[Pro
     own = [name for name in DeclaredModel.model_fields if f"model.{name}" not in _WEIGHTS]
     if part in config.model and part not in own:
         advice = "set the keys that it had a part in, such as model.layers.NAME.units"
-        yield Problem(key, "is recorded with what it led to, and leads to nothing more", advice)
+        yield Problem(
+            key, "has no effect: the record holds the layers that were made with it", advice
+        )
     elif part not in own:
         yield UnknownKey(key, advice=suggest(part, own) or f"keys are {', '.join(own)}")
 

@@ -1,4 +1,4 @@
-"""Limits of what the defaults and the interpolations of a configuration may unfold to.
+"""Limits on how large the defaults and the interpolations of a configuration may become.
 
 A few lines that refer to each other ten times can stand for gigabytes of text, and a few files that
 include each other twice for millions of files. OmegaConf resolves interpolations one by one, also

@@ -1,4 +1,4 @@
-"""Converted models as a capture uses them (see `runner.capture.model_library.Library`)."""
+"""Converted models as a capture uses them: the functions of the protocol."""
 
 from __future__ import annotations
 

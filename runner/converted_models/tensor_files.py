@@ -1,4 +1,4 @@
-"""Reads tensors from files and folders of other programs."""
+"""Reads tensors from files and folders of other programs, and lists all their kinds."""
 
 from __future__ import annotations
 

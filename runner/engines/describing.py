@@ -1,4 +1,4 @@
-"""Descriptions of how a tensor was computed (see `runner.engines.engine.Engine.derivation`)."""
+"""Descriptions of how a tensor was computed, whatever the framework."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a framework must provide so that a capture need not know it."""
+"""The functions that a framework must provide so that a capture need not know it."""
 
 from __future__ import annotations
 

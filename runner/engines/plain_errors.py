@@ -1,4 +1,4 @@
-"""What an error of a pass says, for frameworks that do not tell which index it is about."""
+"""What an error of a pass says, for frameworks that do not say which index it is about."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class GivenWeights:
         if sha256_of(values) != self.sha256:
             raise InputError.of(
                 f"run {self.run_id}",
-                "its weights cannot be had again: those found have another hash than is recorded",
+                "its weights cannot be restored: those found have another hash than is recorded",
                 "check the run with the command verify, and with rerun without overrides",
             )
         for own, value in zip(model.weights, values, strict=True):

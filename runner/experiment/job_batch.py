@@ -1,4 +1,4 @@
-"""Runs one batch of a sweep: jobs that differ only in cheap keys, and share one model."""
+"""Runs the jobs of one batch of a sweep, and publishes them while the next ones run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep with Hydra, and the task that runs a batch of its jobs, here or in a worker."""
+"""The task that Hydra calls for each batch of a sweep, in this process or in a worker."""
 
 from __future__ import annotations
 

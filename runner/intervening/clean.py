@@ -1,4 +1,4 @@
-"""The outputs of the run that a patch takes its values from, which it may restore."""
+"""The outputs of the run that a patch takes its values from: how much of them it restores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keras models as a capture uses them (see `runner.capture.model_library.Library`)."""
+"""Keras models as a capture uses them: the functions of the protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The graphs of Functional models as Keras 2 wrote them, changed to the form of Keras 3."""
+"""The graphs of Functional models as Keras 2 wrote them, in the form of Keras 3."""
 
 from __future__ import annotations
 

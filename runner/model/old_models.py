@@ -1,4 +1,4 @@
-"""Configurations of models in HDF5 files, changed to what the installed Keras reads.
+"""Configurations in files of Keras 2, changed to what gives the same values in Keras 3.
 
 Keras 2 wrote them in several forms, and its layers have arguments and meanings that Keras 3
 does not have. Each one is changed to what gives the same values, or refused.

@@ -149,7 +149,7 @@ class JoinedParts:
         except (ArithmeticError, TypeError, ValueError) as error:
             raise UnfitPartsError(f"the statistics of the parts are damaged: {error}") from error
         if wrong:
-            raise UnfitPartsError(f"no values have the statistics of '{wrong[0]}' in the parts")
+            raise UnfitPartsError(f"the statistics of '{wrong[0]}' in the parts are impossible")
         return summary, table
 
     def _layer(self, layer: LayerRecord) -> LayerRecord:
@@ -269,6 +269,6 @@ def _check_alike(number: int, record: RunRecord, first: RunRecord) -> None:
     if one != other:
         _, name = min(key for key in {*one, *other} if one.get(key) != other.get(key))
         raise RunError(
-            f"'{name}' has a table in part 0 or part {number}, and not such a one in the other; "
+            f"the table of '{name}' is not the same in part 0 and part {number}; "
             "leave out parts, and the run is made whole"
         )

@@ -1,4 +1,4 @@
-"""How the values of a run depend on the batches in which its samples were shown, in words."""
+"""How a run's values depend on the batches of its samples, in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The record of what interventions did to an output of the model."""
+"""The record of what interventions did to an output: its figures, and what they are called."""
 
 from __future__ import annotations
 

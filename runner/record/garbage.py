@@ -1,4 +1,4 @@
-"""The garbage collector while many objects are made that stay."""
+"""Pauses the garbage collector while many objects are made that are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of a page that shows the inputs of the samples."""
+"""The inputs of the shown samples: pictures, numbers or texts."""
 
 from __future__ import annotations
 

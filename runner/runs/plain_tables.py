@@ -187,7 +187,7 @@ class PlainTables:
             values = prod(tensor.shape) * (shown if tensor.per_sample else 1)
             if not is_possible(row, values):
                 raise DamagedError.of(
-                    place, f"no {values:,} values have the statistics of '{tensor.name}'"
+                    place, f"the statistics of '{tensor.name}' are impossible for {values:,} values"
                 )
 
 

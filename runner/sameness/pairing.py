@@ -1,4 +1,4 @@
-"""The ways to pair the tensors of two runs, by their names in ``diff --align``."""
+"""The ways to pair the tensors of two runs: by name, by order, or by what they share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Repetition of a run from its record, as it was or made otherwise."""
+"""Repetition of a run from its record, as it was or with changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tensors that only restate another one, in the integers of a quantization."""
+"""Tensors that hold the values of another one again, as integers of a quantization."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file that says which tensors of two runs belong together, for layers of other names."""
+"""A file that says which tensors of two runs belong together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values of a model's weights when it is shown a probe."""
+"""The values of a model's weights when it is shown a probe, and their hash."""
 
 from __future__ import annotations
 

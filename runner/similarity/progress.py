@@ -1,4 +1,4 @@
-"""Progress of a comparison of many layers."""
+"""Progress of a comparison of many layers, and a warning if it takes long."""
 
 from __future__ import annotations
 

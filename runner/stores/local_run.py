@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from runner.errors import DamagedError
 from runner.file_names import HYDRA_FOLDER, LOG, PARTS, PROBE, RECORD, STEPS, SUMMARY
-from runner.regular_files import is_of_holes
+from runner.regular_files import is_sparse
 from runner.stores.digests import FileDigest
 from runner.stores.store import StoredRun, Unreadable
 from runner.tensors import KINDS
@@ -55,10 +55,10 @@ class LocalRun(StoredRun):
         return open(self._checked(name), "rb")  # noqa: PTH123
 
     def open_verified(self, name: str, digest: FileDigest) -> BinaryIO:
-        """Open a file as in `StoredRun`; one of holes is not read, whatever size it claims."""
+        """Open a file as in `StoredRun`; a sparse one is not read, whatever size it claims."""
         with contextlib.suppress(OSError):
-            if is_of_holes(os.stat(self._checked(name))):  # noqa: PTH116
-                raise self._damaged(name, "is a file of holes, almost nothing of it is written")
+            if is_sparse(os.stat(self._checked(name))):  # noqa: PTH116
+                raise self._damaged(name, "is a sparse file: almost nothing is written in it")
         return super().open_verified(name, digest)
 
     def names(self) -> Iterator[str | Unreadable]:

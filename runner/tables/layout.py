@@ -1,4 +1,4 @@
-"""The layout of a tensor's table: its columns."""
+"""The layout of a tensor's table: its columns, and the type in which its values are stored."""
 
 from __future__ import annotations
 

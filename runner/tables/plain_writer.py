@@ -1,4 +1,4 @@
-"""Writer of Parquet files whose values are stored as they lie in memory.
+"""Parquet files whose values are stored as they lie in memory, written without Arrow's writer.
 
 Arrow's writer looks at every value of a list to find out where the lists begin. In these files
 that is known: all lists of a column have the same length, and no value is missing. Schema and

@@ -133,7 +133,8 @@ def _plain(name: str, value: Any) -> Any:
         return {"dtype": value.dtype.str, "shape": list(value.shape), "data": data}
     value = value.item() if isinstance(value, np.generic) else value
     if not isinstance(value, int | float):
-        raise RunError(f"a statistic keeps {type(value).__name__} '{name}': parts cannot be joined")
+        found = type(value).__name__
+        raise RunError(f"a statistic's '{name}' is {found}, not a number or array: parts need one")
     return value
 
 

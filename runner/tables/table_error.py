@@ -1,4 +1,4 @@
-"""What is wrong with a table's file, told without the file, which the caller names.
+"""What is wrong with a table's file, without the name of the file, which the caller adds.
 
 Runner writes tables that take a few times their size in memory. Other files can take a thousand
 times their size, by compression or by repeated values, which shows only while they are read.

@@ -1,4 +1,4 @@
-"""Modules of PyTorch as a capture uses them (see `runner.capture.model_library.Library`)."""
+"""Modules of PyTorch as a capture uses them: the functions of the protocol."""
 
 from __future__ import annotations
 

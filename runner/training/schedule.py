@@ -1,4 +1,4 @@
-"""The steps of a training at which the probe is shown."""
+"""The steps of a training at which the probe is shown, and the checks of their keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notes where the tensors of a pass of a Keras model came from, and tells it."""
+"""Notes where the tensors of a pass of a Keras model came from."""
 
 from __future__ import annotations
 
