@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,7 @@ def test_a_damaged_file_is_one_line(capsys: pytest.CaptureFixture[str], text: st
     "forged",
     [
         {"figures": {"mean": 10**400, "std": 0, "min": 0, "max": 0}},
+        {"figures": {"mean": 0, "std": 0, "min": -math.inf, "max": 0}},
         {"name": ["a"]},
         {"projections": [1.0]},
         {"values": [0.0] * 17},

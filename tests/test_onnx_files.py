@@ -169,6 +169,33 @@ def test_sizes_are_checked_before_anything_is_read() -> None:
     assert "'x' in m.onnx has 70.4 TB, this machine has" in refused()
 
 
+def function(name: str, inside: Sequence[Any]) -> Any:
+    return helper.make_function("own", name, ["x"], ["y"], inside, OPSETS)
+
+
+def test_functions_are_written_out_before_anything_is_read() -> None:
+    made([helper.make_node("F40", ["x"], ["y"], domain="own")])
+    model = onnx.load("m.onnx")
+    for number in range(41):
+        kind = f"F{number - 1}" if number else "Neg"
+        twice = [helper.make_node(kind, [one], [other], domain="own" if number else "")
+                 for one, other in ("xa", "ay")]  # fmt: skip
+        model.functions.append(function(f"F{number}", twice))
+    onnx.save(model, "m.onnx")
+    assert "m.onnx has more than 100,000 operations, with those of its functions" in refused()
+    del model.functions[:]
+    model.functions.append(function("F40", [helper.make_node("F40", ["x"], ["y"], domain="own")]))
+    onnx.save(model, "m.onnx")
+    assert "m.onnx has more than 100,000 operations, with those of its functions" in refused()
+    del model.functions[:]
+    size = helper.make_node("Constant", [], ["s"], value=constant("s", [1 << 42]))
+    inside = [size, node("ConstantOfShape", "s", "big"), node("Add", "x big", "y")]
+    model.functions.append(function("F40", inside))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    onnx.save(model, "m.onnx")
+    assert "has 17.6 TB, this machine has" in refused()
+
+
 def test_bfloat16_is_shown_as_float32() -> None:
     weight = helper.make_tensor("w", TensorProto.BFLOAT16, [4], [1.0, 2.0, 0.5, 4.0])
     made(

@@ -17,6 +17,9 @@ from runner.sizes import machine_memory, readable
 _MOST = 2**31 - 2**20
 """Bytes of a graph that ONNX Runtime is given with the tensors to return."""
 
+_MOST_NODES = 100_000
+"""Operations of a model with functions, once these are written out."""
+
 Place = tuple[Path, int, int]
 """A file, the offset of a tensor's values in it, and their length, in bytes."""
 
@@ -34,10 +37,14 @@ def load_model(path: Path) -> Any:
     Raises
     ------
     InputError
-        If they are not, or the model declares tensors larger than this machine's memory.
+        If they are not, the model declares tensors larger than this machine's memory, or its
+        functions call each other so often that it has more than 100,000 operations.
     """
     written_file(path, "model.path")
     model = onnx.load(str(path), load_external_data=False)
+    if model.functions and _operations(model) > _MOST_NODES:
+        what = f"{path} has more than {_MOST_NODES:,} operations, with those of its functions"
+        raise InputError.of("model.path", what)
     _check_declared(model, path)
     outside = [(each, _place(each, path)) for each in tensors_of(model) if _is_outside(each)]
     total = path.stat().st_size + sum(length for _, (_, _, length) in outside)
@@ -52,6 +59,28 @@ def load_model(path: Path) -> Any:
         tensor.data_location = onnx.TensorProto.DEFAULT
         del tensor.external_data[:]
     return model
+
+
+def _operations(model: Any) -> int:
+    """Return the number of operations of a model in which every function is written out."""
+    functions = {(each.domain, each.name, each.overload): each for each in model.functions}
+    known: dict[tuple[str, str, str], int] = {}
+
+    def called(node: Any) -> int:
+        key = (node.domain, node.op_type, node.overload)
+        if key not in functions:
+            return 0
+        if key not in known:
+            known[key] = _MOST_NODES + 1  # of one that calls itself
+            known[key] = counted(functions[key].node)
+        return known[key]
+
+    def counted(nodes: Iterable[Any]) -> int:
+        return sum(
+            1 + called(node) + sum(counted(body.node) for body in bodies_of(node)) for node in nodes
+        )
+
+    return counted(model.graph.node)
 
 
 def data_files(path: Path) -> list[Path]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
+import onnx.inliner
 
 from runner.converted_models.onnx_data import bits_of, tensors_of
 from runner.errors import InputError
@@ -36,11 +37,13 @@ class DeclaredSizes:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._model = onnx.load(str(path), load_external_data=False)
-        graph = self._model.graph
         for tensor in tensors_of(self._model):
             if math.prod(tensor.dims) > _MOST:
                 for field in _DATA:
                     tensor.ClearField(field)
+        if self._model.functions:
+            self._model = onnx.inliner.inline_local_functions(self._model)
+        graph = self._model.graph
         constants = {each.name for each in graph.initializer}
         self._open = [
             [

@@ -285,6 +285,8 @@ def _tensor(found: Mapping[str, Any]) -> GoldenTensor:
     numbers = [*found["figures"].values(), *found["projections"], *found["values"]]
     if not all(isinstance(number, (int, float)) for number in numbers):
         raise ValueError("a figure is not a number")
+    if not all(map(math.isfinite, (found["figures"]["min"], found["figures"]["max"]))):
+        raise ValueError("a scale is not finite")  # everything would agree with it
     shape = tuple(found["shape"])
     held = min(_VALUES[0], math.prod(shape))
     if len(found["projections"]) != _PROJECTIONS or len(found["values"]) > held:
