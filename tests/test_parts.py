@@ -275,7 +275,8 @@ def test_parts_that_do_not_fit_together_are_refused(unjoined: PartsFolder) -> No
     assert "1: expected rows 48 to 96 of the probe, found 96 to 144" in said(2)
     text = part.to_json().replace(b'"part": 1', b'"part": 2')
     (target / "run.json").write_bytes(text)
-    assert "was changed after it was written" in said(2)
+    again = "run the same command with the same hydra.run.dir to make what is missing or damaged"
+    assert f"was changed after it was written; {again}\n" in said(2)
     assert "was made from another configuration" in said_of(2, fingerprint="0" * 64)
     assert record.model is not None
     model = dataclasses.replace(record.model, sha256="0" * 64)

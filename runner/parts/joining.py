@@ -9,7 +9,7 @@ from runner.errors import InputError, RunError, some
 from runner.file_names import LOG
 from runner.parts.joined_parts import JoinedParts, UnfitPartsError, now_after
 from runner.parts.part_records import WEIGHTS, Plan
-from runner.parts.parts_folder import PartsFolder
+from runner.parts.parts_folder import GO_ON, PartsFolder
 from runner.record.publication import Publication
 from runner.record.reading import check_record, read_record
 from runner.record.record import RunRecord
@@ -125,8 +125,7 @@ def _add_files_of_plan(publication: Publication, stored: StoredRun, plan: Plan, 
 
 def _incomplete(folder: PartsFolder, why: str) -> InputError:
     """Return the error for parts that are missing or failed."""
-    advice = "run the same command with the same hydra.run.dir to make them"
-    return InputError.of(str(folder.folder), why, advice)
+    return InputError.of(str(folder.folder), why, GO_ON)
 
 
 def missing_parts(plan: Plan, parts: dict[int, StoredRun]) -> list[int]:

@@ -12,7 +12,7 @@ from runner.config.jobs import Job, Task
 from runner.errors import DamagedError, InputError, RunError, RunnerError
 from runner.experiment.experiment import header_of, make_ready, settings_of
 from runner.parts.part_records import PartRecord, Plan, TensorStates
-from runner.parts.parts_folder import PartsFolder
+from runner.parts.parts_folder import GO_ON, PartsFolder
 from runner.parts.planning import set_weights
 from runner.probe.probe import Probe
 from runner.record.header import Header
@@ -41,7 +41,7 @@ def make_parts(task: Task) -> Generator[tuple[Job, RunnerError | None]]:
                 folder = PartsFolder(job.folder.parent)
                 found = folder.plan()
                 if found is None:
-                    raise DamagedError.of(str(folder.folder), "the plan of the parts is missing")
+                    raise DamagedError.of(str(folder.folder), "the plan is missing", GO_ON)
                 maker = _Maker(folder, *found)
             maker.make(job)
         except RunnerError as error:

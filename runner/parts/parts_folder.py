@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 from runner.errors import DamagedError, InputError
@@ -17,6 +19,9 @@ from runner.stores.places import holds_run, run_at, store_at
 from runner.stores.staging import locked
 from runner.stores.store import Draft, StoredRun
 from runner.stores.superseded import is_free
+
+GO_ON = "run the same command with the same hydra.run.dir to make what is missing or damaged"
+"""What to do if parts are missing, failed or damaged."""
 
 _PLAN = "plan"
 
@@ -64,7 +69,8 @@ class PartsFolder:
             If it is damaged.
         """
         place = self.folder / _PLAN
-        return (run := run_at(place), read_plan(run)) if holds_run(place) else None
+        with _advising(self.start_over):
+            return (run := run_at(place), read_plan(run)) if holds_run(place) else None
 
     def parts(self, plan: Plan) -> dict[int, StoredRun]:
         """Return the parts of a plan that have a record, by number.
@@ -89,7 +95,9 @@ class PartsFolder:
         InputError
             If the part was made from another configuration.
         """
-        record, part = read_part(run), plan.division.part(number)
+        part = plan.division.part(number)
+        with _advising(GO_ON):
+            record = read_part(run)
         if record.record.fingerprint != plan.fingerprint:
             raise InputError.of(
                 run.place(),
@@ -103,7 +111,7 @@ class PartsFolder:
                 run.place(),
                 f"expected rows {part.start:,} to {part.start + part.rows:,} of the probe, found "
                 f"{record.start:,} to {record.start + rows:,}",
-                self.start_over,
+                GO_ON,
             )
         return record
 
@@ -150,6 +158,15 @@ class PartsFolder:
             return
         if not is_free(self.folder):
             yield Leftover(str(self.folder), told, self.discard)
+
+
+@contextlib.contextmanager
+def _advising(advice: str) -> Iterator[None]:
+    """Say in what is raised of damaged files what to do."""
+    try:
+        yield
+    except DamagedError as error:
+        raise DamagedError(replace(each, advice=advice) for each in error.problems) from error
 
 
 def _name(part: int | None) -> str:
