@@ -54,7 +54,7 @@ class Fault:
             [variable] = (
                 each
                 for each in copy.get_layer(self.layer).variables
-                if each.path.endswith(f"{self.layer}/{self.weight}")
+                if each.path.endswith(f"/{self.weight}")
             )
             variable.assign(self.change(np.asarray(variable)))
         return copy

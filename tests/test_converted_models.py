@@ -31,10 +31,12 @@ needs_tf2onnx = pytest.mark.skipif(
 _rng = np.random.default_rng(0)
 
 
-def convolutional() -> keras.Model:
+def convolutional(*before: keras.Layer) -> keras.Model:
     """Return a model whose convolution, normalization and activation LiteRT fuses."""
-    given = keras.Input((8, 8, 3))
-    maps = layers.Conv2D(4, 3, padding="same", name="conv")(given)
+    maps = given = keras.Input((8, 8, 3))
+    for layer in before:
+        maps = layer(maps)
+    maps = layers.Conv2D(4, 3, padding="same", name="conv")(maps)
     maps = layers.ReLU(name="relu")(layers.BatchNormalization(name="norm")(maps))
     vector = layers.GlobalAveragePooling2D(name="pool")(maps)
     return keras.Model(given, layers.Dense(5, "softmax", name="out")(vector), name="net")
@@ -399,7 +401,8 @@ def test_a_run_is_converted_and_made_again(
     format: str, file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keras.utils.set_random_seed(0)
-    convolutional().save("m.keras")
+    held = layers.Normalization(mean=[0.1, 0.2, 0.3], variance=[1.0, 2.0, 3.0], name="held")
+    convolutional(held).save("m.keras")
     base = shown("model=saved model.path=m.keras")
     assert main(["rerun", base.id, "--convert", format, "--output", "again"]) == 0
     said = capsys.readouterr()

@@ -302,3 +302,26 @@ def test_the_error_of_layers_in_one_operation_begins_in_one_of_them(fault: str, 
             noise,
         )
         assert begins == layer, step
+
+
+class Exchanged(layers.Layer):
+    """Returns nearly what a ReLU returns, with rows and columns exchanged."""
+
+    def call(self, inputs: Any) -> Any:
+        return 1.2 * keras.ops.swapaxes(keras.ops.relu(inputs), 1, 2)
+
+
+def test_a_wrong_layer_is_compared_in_the_order_of_axes_that_others_have() -> None:
+    given = _rng.normal(size=(4, 5, 5, 2)).astype(np.float32)
+    one, other = (
+        keras.Sequential([keras.Input((5, 5, 2)), layers.Conv2D(2, 3, name=name), last])
+        for name, last in (
+            ("conv", layers.ReLU(name="same")),
+            ("maps", Exchanged(name="exchanged")),
+        )
+    )
+    other.set_weights(one.get_weights())
+    found = runner.diff(saved(one, given, "one"), saved(other, given, "other"), align="match")
+    errors = {each.tensor: each.max_relative for each in found.compared}
+    assert errors["conv"] == 0
+    assert errors["same"] > 0.5

@@ -16,7 +16,7 @@ import runner
 from runner.config.compose import compose_one
 from runner.converted_models.loading import data_files_of, load_converted
 from runner.experiment.fingerprint import fingerprint_of
-from runner.sameness.restated import WHY
+from runner.sameness.restated import WHY, restated_in
 from runner.sizes import machine_memory
 
 onnx = pytest.importorskip("onnx")
@@ -419,6 +419,31 @@ def test_a_signal_ends_a_loop_without_end() -> None:
     # The runtime has ended, too: its thread is free.
     with pytest.raises(Exception, match="invalid dimensions"):
         model.compute([X[:, :3]], ["y"])
+
+
+def test_the_product_before_its_bias_is_a_step_of_a_convolution() -> None:
+    integers, scale, zero_point = quantized(MATRIX[:, :1].reshape(4, 1, 1, 1))
+    made(
+        [
+            node("Reshape", "x square", "maps"),
+            node("DynamicQuantizeLinear", "maps", "q s z"),
+            node("ConvInteger", "q w z wz", "sums"),
+            node("Cast", "sums", "cast", to=TensorProto.FLOAT),
+            node("Mul", "s ws", "scale"),
+            node("Mul", "cast scale", "product"),
+            node("Reshape", "b along", "bias"),
+            node("Add", "product bias", "y"),
+        ],
+        [
+            constant("w", integers),
+            constant("ws", scale),
+            constant("wz", zero_point),
+            constant("b", np.ones(4, np.float32)),
+            constant("square", [0, 1, 2, 2], "int64"),
+            constant("along", [1, 4, 1, 1], "int64"),
+        ],
+    )
+    assert restated_in(shown().record) == {"q:0", "sums", "cast", "product"}
 
 
 @pytest.mark.parametrize("step", [0.02, 1.5])

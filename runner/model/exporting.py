@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import logging
 import warnings
@@ -14,6 +15,7 @@ from runner.config.model_config import CONVERTED, CONVERTED_CHOICES, is_importab
 from runner.config.strict import not_among
 from runner.errors import InputError, first_line
 from runner.model.backend import is_installed, stderr_kept_back
+from runner.patching import patched
 
 _PLACE = "convert"
 _SUFFIXES = dict(zip(CONVERTED_CHOICES, CONVERTED, strict=True))
@@ -77,7 +79,7 @@ def export_model(model: Any, path: Path) -> bytes:
     format = CONVERTED[path.suffix].choice
     try:
         mark_as_called(model)
-        with _silent():
+        with _silent(), _with_constants() if format == "onnx" else contextlib.nullcontext():
             model.export(str(path), format=format, verbose=False)
     except Exception as error:  # any error, as of the converters
         why = first_line(error)
@@ -86,6 +88,24 @@ def export_model(model: Any, path: Path) -> bytes:
             why, advice = f"Keras {keras.version()} has no such format", "update Keras"
         raise InputError.of(_PLACE, f"Keras cannot convert the model: {why}", advice) from error
     return path.read_bytes()
+
+
+@contextlib.contextmanager
+def _with_constants() -> Iterator[None]:
+    """Have tf2onnx keep the tensors that layers hold as constants, not as further inputs.
+
+    TensorFlow counts them among the inputs of a function, as the means of a `Normalization`.
+    """
+    convert = importlib.import_module("tf2onnx.convert")
+    of_graph = convert._convert_common
+
+    def with_constants(graph: Any, *, input_names: list[str], **options: Any) -> Any:
+        known = {node.name for node in graph.node if node.op == "Const"}
+        inputs = [name for name in input_names if name.partition(":")[0] not in known]
+        return of_graph(graph, input_names=inputs, **options)
+
+    with patched(convert, _convert_common=with_constants):
+        yield
 
 
 @contextlib.contextmanager

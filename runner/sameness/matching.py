@@ -22,6 +22,9 @@ _SAMPLES = 16
 _APART = 0.3
 """Mean difference of single values, by which tensors with the same figures are others."""
 
+_SURE = 0.05
+"""Mean difference of single values, below which the order of their axes is surely right."""
+
 _CLOSE = 0.6
 """Agreement of values that tells tensors by themselves: an error of about 2%."""
 
@@ -193,10 +196,12 @@ def _of_kind(a: RunTensors, b: RunTensors, kind: Kind) -> Iterator[Match]:
         ordering = Ordering(_look, lambda each: each.has_weights)
         for one, other in ordering.pairs(left, others, sure):
             chosen[id(one)] = other, "order"
+    partners = {id(one): chosen[id(one)][0] for one in mine if id(one) in chosen}
+    orders = [] if kind == "weight" else _sure_orders(mine, partners)
     for one in mine:
         if id(one) in chosen:
             other, how = chosen[id(one)]
-            way = _rearrangement(one, other)
+            way = _rearrangement(one, other, orders)
             if "values" in how and _error(one, other, way) > _APART:
                 if kind == "weight":
                     continue  # its axes are in an order that was not found
@@ -287,12 +292,32 @@ def _look(profile: _Profile) -> tuple[tuple[int, ...], bool]:
     return lengths, profile.values.dtype.kind == "f"
 
 
-def _rearrangement(one: _Profile, other: _Profile) -> Rearrangement:
-    """Return the rearrangement of the other tensor that fits the first: by axes, or by values."""
+def _sure_orders(
+    mine: Sequence[_Profile], partners: Mapping[int, _Profile]
+) -> list[tuple[int, ...]]:
+    """Return the orders of axes by which tensors agree in their values."""
+    found = []
+    for one in mine:
+        if (other := partners.get(id(one))) is not None:
+            way = _rearrangement(one, other)
+            if _error(one, other, way) < _SURE:
+                found.append(way.order)
+    return found
+
+
+def _rearrangement(
+    one: _Profile, other: _Profile, orders: Collection[tuple[int, ...]] = ()
+) -> Rearrangement:
+    """Return the rearrangement of the other tensor that fits the first.
+
+    It is found by the names of the axes, by those orders that other tensors have, and by values:
+    those of a layer that is wrong may fit better by chance in another order.
+    """
     ways = list(possible(other.tensor.shape, one.tensor.shape))
     if one.tensor.axes and other.tensor.axes and {*one.tensor.axes} == {*other.tensor.axes}:
         order = tuple(other.tensor.axes.index(name) for name in one.tensor.axes)
         ways = [way for way in ways if way.order == order] or ways
+    ways = [way for way in ways if way.order in orders] or ways
     return ways[0] if len(ways) == 1 else min(ways, key=lambda way: _error(one, other, way))
 
 
