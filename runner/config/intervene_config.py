@@ -7,11 +7,8 @@ from functools import reduce
 from operator import or_
 from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
-from pydantic_core import CoreSchema, core_schema
-
 from runner.config.arguments import shown
-from runner.config.strict import UnknownKey, refuse
+from runner.config.strict import Chosen, UnknownKey, refuse
 from runner.errors import InputError, Problem, suggest
 from runner.intervening.action import Action
 from runner.registry import Registry
@@ -23,24 +20,6 @@ def _is_action(value: Any) -> bool:
 
 ACTIONS: Registry[type[Action]] = Registry("runner.actions", "intervene", _is_action)
 """Classes of actions by their keys."""
-
-
-class _ByKey:
-    """Marks a type whose values are validated by the action whose key they have."""
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(_validated)
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return handler(TypeAdapter(reduce(or_, ACTIONS.values())).core_schema)
-
-
-Intervention = Annotated[Action, _ByKey]
-"""What is done to the outputs that a pattern matches."""
 
 
 def action_in(given: Mapping[str, Any]) -> type[Action]:
@@ -100,3 +79,7 @@ def _validated(given: Any) -> Action:
     )
     # Its errors get the place of the intervention from pydantic.
     return action.model_validate({key: one for key, one in given.items() if one is not None})
+
+
+Intervention = Annotated[Action, Chosen(_validated, lambda: reduce(or_, ACTIONS.values()))]
+"""What is done to the outputs that a pattern matches."""

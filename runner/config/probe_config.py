@@ -7,11 +7,10 @@ from functools import reduce
 from operator import or_
 from typing import Annotated, Any
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
-from pydantic_core import CoreSchema, core_schema
+from pydantic import Field
 
 from runner.config.arguments import shown
-from runner.config.strict import not_among
+from runner.config.strict import Chosen, not_among
 from runner.errors import InputError
 from runner.probe.source import ProbeSource
 from runner.registry import Registry
@@ -26,24 +25,6 @@ SOURCES: Registry[type[ProbeSource]] = Registry("runner.sources", "source", _is_
 """Classes of probes by the value of ``source``."""
 
 
-class _BySource:
-    """Marks a type whose values are validated by the class that their ``source`` names."""
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(_validated)
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        union: Any = Annotated[reduce(or_, SOURCES.values()), Field(discriminator="source")]
-        return handler(TypeAdapter(union).core_schema)
-
-
-ProbeConfig = Annotated[ProbeSource, _BySource]
-
-
 def _validated(given: Any) -> ProbeSource:
     if isinstance(given, ProbeSource):
         return given
@@ -54,5 +35,11 @@ def _validated(given: Any) -> ProbeSource:
         raise InputError.of("source", "required, and not given", advice)
     if given["source"] not in SOURCES:
         raise InputError([not_among("source", given["source"], SOURCES)])
-    # Its errors get the place of the probe from pydantic.
     return SOURCES[given["source"]].model_validate(given)
+
+
+def _union() -> Any:
+    return Annotated[reduce(or_, SOURCES.values()), Field(discriminator="source")]
+
+
+ProbeConfig = Annotated[ProbeSource, Chosen(_validated, _union)]

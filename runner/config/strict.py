@@ -12,11 +12,15 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
 )
+from pydantic_core import CoreSchema, core_schema
 
 from runner.config.arguments import dtype_problems, shown
 from runner.config.references import ModuleName
@@ -114,6 +118,32 @@ def expecting(what: str) -> WrapValidator:
             raise InputError.of("", f"expected {what}, found {shown(value)}") from error
 
     return WrapValidator(check)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Marks a type whose values are validated by one of several classes, imported when chosen.
+
+    Attributes
+    ----------
+    validated
+        Maps a value to an instance of its class. Its errors get their place from pydantic.
+    union
+        Returns the union of all classes, for the JSON schema.
+    """
+
+    validated: Callable[[Any], Any]
+    union: Callable[[], Any]
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.validated)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return handler(TypeAdapter(self.union()).core_schema)
 
 
 def has_custom_modules(info: ValidationInfo) -> bool:
