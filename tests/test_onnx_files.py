@@ -145,6 +145,13 @@ def test_sizes_are_checked_before_anything_is_read() -> None:
     model.graph.initializer[0].dims[:] = [1 << 40, 3]
     Path("m.onnx").write_bytes(model.SerializeToString())
     assert "m.onnx declares weights of 13.2 TB, this machine has" in refused()
+    one = helper.make_sparse_tensor(constant("w", [1.0], "f4"), constant("i", [0], "i8"), [1 << 42])
+    made([helper.make_node("Constant", [], ["w"], sparse_value=one), node("Mul", "x w", "y")])
+    assert "m.onnx declares weights of 17.6 TB, this machine has" in refused()
+    model = onnx.load("m.onnx")
+    model.graph.node[0].attribute[0].sparse_tensor.dims[:] = [1 << 29]
+    onnx.save(model, "m.onnx")
+    assert ", and its sparse weights declare 2.1 GB" in refused()
     made(
         [
             node("ConstantOfShape", "s", "big"),

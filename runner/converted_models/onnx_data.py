@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 
 from runner.errors import InputError
+from runner.probe.compressed import expands
 from runner.regular_files import written_file
 from runner.sizes import machine_memory, readable
 
@@ -97,6 +98,19 @@ def data_files(path: Path) -> list[Path]:
 
 def tensors_of(model: Any) -> Iterator[Any]:
     """Yield all constant tensors of a model: of its graph, its functions, and what is in them."""
+    for each in _constants_of(model):
+        if _is_sparse(each):
+            yield from (each.values, each.indices)
+        else:
+            yield each
+
+
+def _is_sparse(tensor: Any) -> bool:
+    return isinstance(tensor, onnx.SparseTensorProto)
+
+
+def _constants_of(model: Any) -> Iterator[Any]:
+    """Yield all constant tensors of a model, also sparse ones."""
     yield from _in_graph(model.graph)
     for function in model.functions:
         yield from _in_attributes(function.attribute_proto)
@@ -105,8 +119,7 @@ def tensors_of(model: Any) -> Iterator[Any]:
 
 def _in_graph(graph: Any) -> Iterator[Any]:
     yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
+    yield from graph.sparse_initializer
     yield from _in_nodes(graph.node)
 
 
@@ -121,9 +134,8 @@ def _in_attributes(attributes: Iterable[Any]) -> Iterator[Any]:
             yield attribute.t
         yield from attribute.tensors
         if attribute.HasField("sparse_tensor"):
-            yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
-        for sparse in attribute.sparse_tensors:
-            yield from (sparse.values, sparse.indices)
+            yield attribute.sparse_tensor
+        yield from attribute.sparse_tensors
         for graph in _graphs_of(attribute):
             yield from _in_graph(graph)
 
@@ -151,10 +163,11 @@ def _is_outside(tensor: Any) -> bool:
 
 
 def _size(tensor: Any) -> int:
-    """Return the size of the values that a tensor declares, in bytes."""
+    """Return the size of the values that a tensor declares, in bytes; of a sparse one, of all."""
+    held = tensor.values if _is_sparse(tensor) else tensor
     if any(axis < 0 for axis in tensor.dims):
-        raise InputError.of("model.path", f"'{tensor.name}' has a negative shape")
-    return -(-math.prod(map(int, tensor.dims)) * bits_of(tensor.data_type) // 8)
+        raise InputError.of("model.path", f"'{held.name}' has a negative shape")
+    return -(-math.prod(map(int, tensor.dims)) * bits_of(held.data_type) // 8)
 
 
 def bits_of(kind: int) -> int:
@@ -191,11 +204,15 @@ def _place(tensor: Any, path: Path) -> Place:
 
 
 def _check_declared(model: Any, path: Path) -> None:
-    declared = sum(map(_size, tensors_of(model)))
-    memory = machine_memory()
+    sizes = [(_size(each), _is_sparse(each)) for each in _constants_of(model)]
+    declared, memory = sum(size for size, _ in sizes), machine_memory()
     if memory is not None and declared > memory:
         raise InputError.of(
             "model.path",
             f"{path} declares weights of {readable(declared)}, this machine has "
             f"{readable(memory)} of memory",
         )
+    held, sparse = path.stat().st_size, sum(size for size, is_sparse in sizes if is_sparse)
+    if expands(held, sparse):
+        what = f"{path} has {readable(held)}, and its sparse weights declare {readable(sparse)}"
+        raise InputError.of("model.path", what)
