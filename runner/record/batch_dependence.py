@@ -29,6 +29,14 @@ def batch_notes(record: RunRecord) -> list[str]:
     return [f"{note}: {some(names, most=3)}" for note, names in found.items() if names]
 
 
+def batch_warning(layer: str, batch_size: int) -> str:
+    """Return the warning that a layer mixes the samples of a batch, if there are several."""
+    return (
+        f"the output of '{layer}' for a sample depends on the samples beside it: batches have "
+        f"{batch_size} samples, in the order of the probe"
+    )
+
+
 def batch_facts(record: RunRecord) -> dict[str, str]:
     """Return the batch sizes of a run and how its values compare in other batches, as texts."""
     probe = record.probe

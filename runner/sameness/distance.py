@@ -1,4 +1,4 @@
-"""The distance between two tensors, computed piece by piece."""
+"""The distance between two tensors, computed piece by piece, and the default tolerances."""
 
 from __future__ import annotations
 

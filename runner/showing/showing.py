@@ -23,6 +23,7 @@ from runner.preflight import check_size, estimated_bytes
 from runner.probe.batch import Batch, is_text, named_inputs
 from runner.probe.fitting import check_numbers
 from runner.probe.probe import Probe
+from runner.record.batch_dependence import batch_warning
 from runner.record.effect_record import EffectRecord
 from runner.showing.division import Division
 from runner.showing.settings import Settings
@@ -291,10 +292,7 @@ class Showing:
         if self.mixed_by is not None:
             self.is_padded = not findings.any_size
             if self._more:
-                warn_caller(
-                    f"the output of '{self.mixed_by}' for a sample depends on the samples beside "
-                    f"it: batches have {self.batch_size} samples, in the order of the probe"
-                )
+                warn_caller(batch_warning(self.mixed_by, self.batch_size))
 
     def _take_over(self, division: Division) -> None:
         """Take over what was measured before the run was made in parts."""
