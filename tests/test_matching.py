@@ -222,8 +222,14 @@ def test_an_operation_is_the_last_layer_that_its_name_speaks_of() -> None:
         [keras.Input((4,)), *(layers.Dense(4, name=name) for name in ("conv", "norm", "act", "fc"))]
     )
     others = ("net_1/conv_1/Conv;net_1/norm_1/add", "net_1/act_1/Relu", "net_1/act_1/sub", "call")
+    fused = ("net_1/conv_1/Conv", "net_1/norm_1/mul", "net_1/act_1/Relu;net_1/norm_1/add", "call")
     one = saved(model, np.eye(4, dtype=np.float32), "one")
     mine = [one.tensor(name) for name in ("conv", "norm", "act", "fc")]
+    theirs = [dataclasses.replace(mine[0], name=name, layer_path=name) for name in fused]
+    names = Names(mine, theirs)
+    agreed = [(a.name, b.name) for a in mine for b in theirs if names.agree(a, b)]
+    assert agreed == [("conv", fused[0]), ("act", fused[2])]
+    assert names.deny(mine[1], theirs[1])
     theirs = [dataclasses.replace(mine[0], name=name, layer_path=name) for name in others]
     names = Names(mine, theirs)
     agreed = [(a.name, b.name) for a in mine for b in theirs if names.agree(a, b)]

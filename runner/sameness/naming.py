@@ -31,7 +31,7 @@ class Names:
 
     A converter joins the names of the layers that it fused: ``net/relu_1/Relu;net/conv_1/add``. The
     operation returns what the last of them returns. Where a layer became several operations, the
-    last of these returns what the layer does.
+    last of these returns what the layer does, unless it was fused with those of the next layer.
 
     Parameters
     ----------
@@ -51,6 +51,11 @@ class Names:
                 self._own[other.name] = own
                 if sizes[own] == prod(other.shape):
                     self._last[own] = other.name
+                mentioned = {places[key]: key for key in layers}
+                place = places[own] - 1
+                while place in mentioned:  # the last operation of such a layer is within this one
+                    self._last.pop(mentioned[place], None)
+                    place -= 1
         self._named = {*self._last} | {
             key for name, keys in self._layers.items() for key in keys if key != self._own[name]
         }
