@@ -196,6 +196,20 @@ def test_a_table_is_uploaded_while_it_is_written(s3: Any) -> None:
     assert not [key for key in keys(s3) if key.startswith("b/")]
 
 
+def test_an_object_whose_name_is_no_path_is_left_out(s3: Any) -> None:
+    for name in "bdf":
+        adopted(f"s3://bucket/sweep/{name}")
+    whole = s3.get_object(Bucket="bucket", Key="sweep/b/run.json")["Body"].read()
+    for key in ("a//run.json", "c/../run.json", "c/x\x1b[2J/run.json", "d/extra//x", "e/run.log/"):
+        s3.put_object(Bucket="bucket", Key=f"sweep/{key}", Body=whole)
+    told = r"s3://bucket: left out objects whose names are no paths: 'sweep/a//run.json', 'sweep/c/"
+    with pytest.warns(UserWarning, match=told):
+        found = [run.place() for run in store_at("s3://bucket/sweep").runs()]
+    assert found == [f"s3://bucket/sweep/{name}" for name in "bdf"]
+    with pytest.warns(UserWarning, match=r"no paths: 'sweep/d/extra//x'$"):
+        assert not [*damage(runner.open_run("s3://bucket/sweep/d"))]
+
+
 @pytest.mark.usefixtures("s3")
 def test_only_what_is_asked_for_is_fetched(
     s3: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch

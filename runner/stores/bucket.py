@@ -7,14 +7,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from itertools import islice
 from typing import Any
 
-from runner.errors import InputError
+from runner.caller_warnings import warn_caller
+from runner.errors import InputError, some
 from runner.store_urls import StoreUrl
 from runner.stores.services import EXTRA, SERVICES
 from runner.stores.store_errors import plainly
 
 _RANGE = 16 << 20  # bytes of a large object that are fetched in one request
+_NO_PATH = "invalid path"  # what obstore says of a name that is none
+_SHOWN = 60  # characters of such a name
 _CONCURRENT = 2  # parts of one upload that are under way at once
 
 
@@ -135,6 +139,8 @@ class Bucket:
     def below(self, prefix: str, most: int | None = None) -> Iterator[StoredObject]:
         """Yield the objects in a place of the bucket, in the order of their keys.
 
+        Objects whose names are no paths (``a//b``, ``a/../b``) are left out, with a warning.
+
         Parameters
         ----------
         prefix
@@ -143,13 +149,36 @@ class Bucket:
             Number after which to end; the fewer, the smaller the answer.
         """
         chunk = 1000 if most is None else min(most, 1000)
+        last, left = "", most
+        try:
+            with plainly():
+                for metas in _obstore().list(self._store, prefix or None, chunk_size=chunk):
+                    for meta in metas[:left]:
+                        last = meta["path"]
+                        yield StoredObject.of(meta)
+                    if left is not None and (left := left - len(metas)) <= 0:
+                        return
+        except OSError as error:
+            if _NO_PATH not in str(error):
+                raise
+            yield from islice(self._with_paths(prefix, last, error), left)
+
+    def _with_paths(self, prefix: str, last: str, error: OSError) -> Iterator[StoredObject]:
+        """Yield the objects in a place whose names are paths, and come after one of them."""
+        url, wrong = self.url, []
+        below = f"{prefix}/" if prefix else ""
         with plainly():
-            left = most
-            for metas in _obstore().list(self._store, prefix or None, chunk_size=chunk):
-                for meta in metas[:left]:
-                    yield StoredObject.of(meta)
-                if left is not None and (left := left - len(metas)) <= 0:
-                    return
+            found = SERVICES[url.scheme].listed(url.bucket, below)
+            if found is None:
+                raise error
+            for each in found:
+                key = each["Key"].removesuffix("/")
+                if {"", ".", ".."} & {*key.split("/")} or not key.isprintable():
+                    wrong.append(each["Key"])
+                elif key > last:
+                    yield StoredObject(key, each["Size"], each["LastModified"], each["ETag"])
+        named = some([repr(key[:_SHOWN]) for key in wrong])
+        warn_caller(f"{url}: left out objects whose names are no paths: {named}")
 
     def names_in(self, prefix: str) -> set[str]:
         """Return the names of the objects, and of the folders, directly in a place."""

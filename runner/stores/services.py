@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -72,6 +72,13 @@ class Service:
         """
         return {}
 
+    def listed(self, bucket: str, prefix: str) -> Iterator[dict[str, Any]] | None:  # noqa: ARG002
+        """Return what boto3 says of the objects below a prefix; ``None`` if it is no S3.
+
+        Unlike obstore, it also lists objects whose names are no paths.
+        """
+        return None
+
 
 class _S3(Service):
     """Amazon's service, and servers like it: boto3 finds the credentials."""
@@ -109,6 +116,11 @@ class _S3(Service):
 
         found = [upload for page in pages for upload in page.get("Uploads", ())]
         return {f"{each['Key']}#{each['UploadId']}": removing(each) for each in found}
+
+    def listed(self, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
+        client = _boto3().Session().client("s3", endpoint_url=self.endpoint)
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return (each for page in pages for each in page.get("Contents", ()))
 
 
 class _Google(Service):
