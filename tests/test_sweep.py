@@ -18,7 +18,9 @@ import pytest
 from command import in_process
 from forging import forge
 from making import make_run
+from omegaconf import OmegaConf
 
+from hydra_plugins.runner_sweeper.sweeper import leave_memory_of_cluster
 from runner.config import value_columns
 from runner.config.batches import Batch, batches_of
 from runner.config.cheap_keys import CHEAP, changed, cheap_fields, without
@@ -494,6 +496,18 @@ def test_a_launcher_that_fails_is_told_in_a_line(
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert line.startswith(f"error: hydra/launcher={launcher}: {said}")
+
+
+@pytest.mark.parametrize(("words", "is_left"), [({"address": "auto"}, True), ({}, False)])
+def test_a_cluster_of_ray_that_is_there_keeps_its_memory(
+    words: dict[str, str], is_left: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray refuses to be told the size, which Hydra's launcher sets unless there is one."""
+    plugin = pytest.importorskip("hydra_plugins.hydra_ray_launcher.ray_launcher")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    launcher = plugin.RayLauncher(OmegaConf.create({"init": words, "remote": {}}))
+    leave_memory_of_cluster(launcher)
+    assert launcher.ray_cfg.init == words | ({"object_store_memory": None} if is_left else {})
 
 
 def test_runs_of_a_sweep_are_found_by_its_id(sweep: Path) -> None:

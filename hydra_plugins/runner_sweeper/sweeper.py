@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -120,15 +121,17 @@ class RunnerSweeper(Sweeper):
         self._launch(here, [batch for batch in batches if batch not in good])
         try:
             return self._launch(self.launcher, [part for b in good for part in b.parts(size)])
-        except (RunnerError, OSError, MemoryError):
-            raise
         except Exception as error:  # jobs report their own errors: this is the launcher's
+            is_known = isinstance(error, (RunnerError, OSError, MemoryError))
+            if is_known and not isinstance(error, ConnectionError):  # which Ray raises
+                raise
             choice = OmegaConf.select(self.config, "hydra.runtime.choices.hydra/launcher")
             raise RunError(
                 f"hydra/launcher={choice}: {first_line(error)}; for details, add hydra.verbose=true"
             ) from error
 
     def _launch(self, launcher: Launcher, batches: list[Batch]) -> Any:
+        leave_memory_of_cluster(launcher)
         words = [batch.words() for batch in batches]
         if (drawn_by := drawing_backend(batches)) is not None:
             words = [[*own, f"hydra.sweeper.drawn_by={drawn_by}"] for own in words]
@@ -142,6 +145,16 @@ class RunnerSweeper(Sweeper):
         except (HydraException, OmegaConfBaseException, InputError):
             return False
         return True
+
+
+def leave_memory_of_cluster(launcher: Launcher) -> None:
+    """Have Hydra's launcher for Ray set no memory if it is to use a cluster that is there.
+
+    It sets a size of its own by default, which Ray refuses then.
+    """
+    init = getattr(launcher, "ray_cfg", {}).get("init")
+    if init is not None and ("address" in init or "RAY_ADDRESS" in os.environ):
+        init.setdefault("object_store_memory", None)
 
 
 ConfigStore.instance().store(
