@@ -12,13 +12,17 @@ import pytest
 from keras import layers
 
 import runner
+from runner.actions.scale import Scale
 from runner.command_line.entry import main
 from runner.errors import InputError
+from runner.intervening.changed_output import ChangedOutput
+from runner.intervening.edits import Edit
 from runner.model.backend import framework
 from runner.record.layer_record import ChangeRecord
 from runner.report.run_page import page_of_run
 from runner.report.sweep_page import page_of_sweep
 from runner.screen import effects, explain
+from runner.tensors import TensorSpec
 
 ROWS = 7
 
@@ -176,6 +180,19 @@ def test_what_does_not_fit_the_model_is_told_in_a_line(model: keras.Model, x: np
     refused("intervene.hidden: expected one of set, .*, found none", hidden={"units": 1})
     refused("intervene.hidden.add: no file 'no.npy' .*", hidden={"add": "no.npy"})
     refused("intervene.hidden.set: expected a number, .* found nan", hidden={"set": float("nan")})
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (3,), (1, 1)])
+def test_numbers_of_an_action_that_no_sample_takes_are_told(shape: tuple[int, ...]) -> None:
+    spec = TensorSpec("hidden", "activation", "hidden", "Dense", 0, "0", (4,), "float32", 0)
+    output = ChangedOutput("hidden", spec, 0, (0,), None, None, lambda *_: lambda *_: np.zeros(4))
+    for fine in (0.5, np.zeros(4), np.zeros(1), lambda *_: np.zeros((2, 4))):
+        Edit(output, Scale(scale=0.5), np.ones(1, bool), {"factor": fine})
+    message = (
+        r"^intervene\.hidden: the action's numbers 'factor' have shape .* a sample of 'hidden'"
+    )
+    with pytest.raises(InputError, match=message):
+        Edit(output, Scale(scale=0.5), np.ones(1, bool), {"factor": np.zeros(shape)})
 
 
 def test_a_saved_run_says_what_was_done(model: keras.Model, x: np.ndarray, tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ import numpy as np
 from runner.capture.arithmetic import Arithmetic
 from runner.capture.changing import Change, Changes, Output
 from runner.capture.heads import Heads
+from runner.errors import InputError
 from runner.intervening.action import Action
 from runner.intervening.changed_output import ChangedOutput, Numbers
 from runner.intervening.places import EACH
 from runner.record.layer_record import ChangeRecord
-from runner.tensors import TensorSpec
+from runner.tensors import TensorSpec, shape_text
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class Edit:
         The changed positions; ``None`` for all.
     heads
         The changed heads of attention; ``None`` if an output is changed as it is returned.
+
+    Raises
+    ------
+    InputError
+        If numbers have not as many axes as a sample, each of length 1 or that of the sample's axis.
     """
 
     output: ChangedOutput
@@ -72,6 +78,20 @@ class Edit:
     numbers: Numbers
     positions: tuple[int, ...] | None = None
     heads: ChangedHeads | None = None
+
+    def __post_init__(self) -> None:
+        sample = self.spec.shape
+        for name, found in self.numbers.items():
+            shape = () if callable(found) else np.shape(found)
+            sizes = zip(shape, sample, strict=False)
+            fits = len(shape) == len(sample) and all(size in (1, axis) for size, axis in sizes)
+            if shape and not fits:
+                raise InputError.of(
+                    f"intervene.{self.pattern}",
+                    f"the action's numbers '{name}' have shape {shape_text(shape)}, and a sample "
+                    f"of '{self.spec.name}' has {shape_text(sample)}",
+                    "give them as many axes, each of length 1 or that of the sample's axis",
+                )
 
     @property
     def pattern(self) -> str:
