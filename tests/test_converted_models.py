@@ -125,14 +125,34 @@ def test_integers_are_shown_as_the_numbers_they_stand_for(samples: np.ndarray) -
     hidden = keras.Model(model.inputs, model.get_layer("relu").output).predict(samples, verbose=0)
     error = np.abs(values - hidden).max()
     assert 0 < error < 0.05
+    from runner.converted_models.litert_numbers import with_real_numbers
+
     unrounded = load_converted("m.tflite", "model.path").unrounded()
     assert unrounded is not None
     assert [each.path for each in unrounded.operations] == [each.path for each in run.record.layers]
     [numbers] = unrounded.compute([samples], unrounded.operations[0].outputs).values()
     assert 0 < np.abs(numbers - hidden).max() < error / 2  # what is left is that of the weights
+    assert with_real_numbers(_with_shared_integers(Path("m.tflite").read_bytes())) is None
     kernel = run.array(f"{layer.path}/kernel")
     assert kernel.dtype == np.float32
     assert 0 < np.abs(kernel).max() < 3
+
+
+def _with_shared_integers(content: bytes) -> bytes:
+    """Give many tensors of a LiteRT model the same integers: a megabyte in a file of 100 kB."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    tensors = model.subgraphs[0].tensors
+    kernel = next(
+        each for each in tensors if each.type == 9 and model.buffers[each.buffer].data is not None
+    )
+    model.buffers[kernel.buffer].data = np.zeros(100_000, np.uint8)
+    model.subgraphs[0].tensors = [*tensors, *[kernel] * 20]
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
 
 
 def onnx_file(path: str, *, rows: Any = "rows") -> dict[str, np.ndarray]:

@@ -18,6 +18,7 @@ _DTYPES = {
     schema.TensorType.INT32: np.int32,
     schema.TensorType.INT64: np.int64,
 }
+_TIMES = 8  # times the size of the file: float32 takes four times as much as int8
 _CONVERSIONS = (schema.BuiltinOperator.QUANTIZE, schema.BuiltinOperator.DEQUANTIZE)
 
 
@@ -35,12 +36,15 @@ def with_real_numbers(content: bytes) -> bytes | None:
     Returns
     -------
     bytes or None
-        ``None`` if it has no such integers, or some in the body of a loop.
+        ``None`` if it has no such integers, or some in the body of a loop, or if many tensors have
+        the same integers in the file: each would have real numbers of its own.
     """
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     if len(model.subgraphs) != 1:
         return None
     [graph] = model.subgraphs
+    if sum(_real_size(model, each) for each in graph.tensors) > _TIMES * len(content):
+        return None
     changed = {place for place, each in enumerate(graph.tensors) if _made_real(model, each)}
     if not changed:
         return None
@@ -63,11 +67,25 @@ def with_real_numbers(content: bytes) -> bytes | None:
     return bytes(builder.Output())
 
 
+def _stands_for_real(tensor: Any) -> bool:
+    told = tensor.quantization
+    has_scale = told is not None and told.scale is not None and len(told.scale) > 0
+    return has_scale and tensor.type in _DTYPES
+
+
+def _real_size(model: Any, tensor: Any) -> int:
+    """Return the size in bytes of the real numbers that the integers of a constant stand for."""
+    data = model.buffers[tensor.buffer].data
+    if data is None or not _stands_for_real(tensor):
+        return 0
+    return 4 * len(data) // np.dtype(_DTYPES[tensor.type]).itemsize
+
+
 def _made_real(model: Any, tensor: Any) -> bool:
     """Make a tensor of integers one of float32; return whether it stands for real numbers."""
-    told, dtype = tensor.quantization, _DTYPES.get(tensor.type)
-    if told is None or told.scale is None or not len(told.scale) or dtype is None:
+    if not _stands_for_real(tensor):
         return False
+    told, dtype = tensor.quantization, _DTYPES[tensor.type]
     data = model.buffers[tensor.buffer].data
     if data is not None and len(data):
         integers = np.frombuffer(bytes(data), dtype).reshape(tensor.shape)
