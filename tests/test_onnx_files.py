@@ -303,6 +303,21 @@ def test_integers_of_a_dynamic_quantization_are_real_numbers() -> None:
     np.testing.assert_allclose(found["y"], X @ run.array("sums/B"), rtol=1e-5, atol=1e-6)
 
 
+def test_nodes_with_the_same_weight_share_its_real_numbers() -> None:
+    made(
+        [node("DynamicQuantizeLinear", "x", "q s z")]
+        + [node("MatMulInteger", "q w z wz", f"y{number}") for number in range(50)]
+        + [node("Sum", " ".join(f"y{number}" for number in range(50)), "y")],
+        [constant("w", np.ones((4, 3)), "int8"), constant("wz", np.int8(1))],
+    )
+    from runner.converted_models.onnx_numbers import with_real_numbers
+
+    graph = onnx.load("m.onnx").graph
+    assert with_real_numbers(graph)
+    assert {each.input[1] for each in graph.node[1:51]} == {"w/wz/MatMul/numbers"}
+    assert len([each for each in graph.initializer if each.name.endswith("/numbers")]) == 1
+
+
 def test_numbers_that_are_not_rounded_are_cut_off() -> None:
     made(
         [node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z", "y")],

@@ -157,6 +157,9 @@ class OnnxModel(ConvertedModel):
                 if key not in self._constants:
                     continue
                 value = self._constants[key]
+                if key in weights and not _is_setting(name, value):
+                    own.append((name, weights[key]))
+                    continue
                 real = self._real(node, name, dict(named), axis)
                 if real is not None or not _is_setting(name, value):
                     held = Constant(value if real is None else real)

@@ -75,18 +75,22 @@ def _with_scale_of_one(graph: Any, node: Any, constants: Mapping[str, np.ndarray
     _constant(graph, zero_point, np.uint8(0))
 
 
-def _product(graph: Any, node: Any, constants: Mapping[str, np.ndarray]) -> None:
+def _product(graph: Any, node: Any, constants: dict[str, np.ndarray]) -> None:
     """Replace a product of integers: a constant one keeps its scale, by which it is multiplied."""
     weight = constants.get(node.input[1])
-    zero_point = constants.get(node.input[3]) if len(node.input) > 3 else None
+    given = [*node.input[1:2], *node.input[3:4]]
+    zero_point = constants.get(given[1]) if len(given) > 1 else None
     node.op_type = _PRODUCTS[node.op_type]
     del node.input[2:]
     if weight is not None:
         zeros = np.zeros(1) if zero_point is None else zero_point.reshape(-1)
         scales = np.ones(zeros.shape, np.float32)
         axis = weight.ndim - 1 if node.op_type == "MatMul" else 0
-        numbers = Quantization(scales, zeros, axis).dequantized(weight)
-        node.input[1] = _constant(graph, f"{node.output[0]}/numbers", numbers)
+        name = "/".join([*given, node.op_type, "numbers"])
+        if name not in constants:  # many nodes may have the same weight
+            constants[name] = Quantization(scales, zeros, axis).dequantized(weight)
+            _constant(graph, name, constants[name])
+        node.input[1] = name
 
 
 def _constant(graph: Any, name: str, value: np.ndarray | np.generic) -> str:
