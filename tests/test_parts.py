@@ -289,7 +289,7 @@ def test_parts_that_do_not_fit_together_are_refused(unjoined: PartsFolder) -> No
     statistics = tuple(each for each in part.statistics if each.name == "output")
     fewer = dataclasses.replace(record, layers=layers)
     rewritten(unjoined, part, record=fewer, statistics=statistics)
-    assert "'hidden' has a table in part 0 or part 1, and not" in said()
+    assert "the table of 'hidden' is not the same in part 0 and part 1; leave out parts" in said()
     kept = shutil.copy(target / "probe.parquet", unjoined.folder / "kept")
     shutil.copy(unjoined.folder / "0/probe.parquet", target / "probe.parquet")
     files = {**record.files, "probe.parquet": parts[0].record.files["probe.parquet"]}
