@@ -129,12 +129,15 @@ class LiteRTModel(ConvertedModel):
                 if key in computed:
                     inputs.append((name, key))
                     continue
+                if key in constants:  # many operations may have the same one
+                    weights.append((name, constants[key]))
+                    continue
                 value = self._value(key)
                 if self._is_setting(key, value):
                     arguments[name] = value.tolist()
                 else:
-                    constant = constants.setdefault(key, Constant(value))
-                    weights.append((name, constant))
+                    constants[key] = Constant(value)
+                    weights.append((name, constants[key]))
             arguments |= self._quantized_output(outputs[0])
             path = unique(str(self._tensors[outputs[0]]["name"]), taken)
             made = kind(each["op_name"])
