@@ -224,21 +224,20 @@ def test_an_operation_is_the_last_layer_that_its_name_speaks_of() -> None:
     others = ("net_1/conv_1/Conv;net_1/norm_1/add", "net_1/act_1/Relu", "net_1/act_1/sub", "call")
     fused = ("net_1/conv_1/Conv", "net_1/norm_1/mul", "net_1/act_1/Relu;net_1/norm_1/add", "call")
     one = saved(model, np.eye(4, dtype=np.float32), "one")
-    mine = [one.tensor(name) for name in ("conv", "norm", "act", "fc")]
+    mine = [one.tensor(name) for name in ("conv", "norm", "fc", "act")]
     theirs = [dataclasses.replace(mine[0], name=name, layer_path=name) for name in fused]
-    names = Names(mine, theirs)
+    names = Names(mine, theirs, {"act": ["norm"], "norm": ["conv"]})
     agreed = [(a.name, b.name) for a in mine for b in theirs if names.agree(a, b)]
     assert agreed == [("conv", fused[0]), ("act", fused[2])]
     assert names.deny(mine[1], theirs[1])
     theirs = [dataclasses.replace(mine[0], name=name, layer_path=name) for name in others]
-    names = Names(mine, theirs)
+    names = Names(mine, theirs, {"act": ["norm"], "norm": ["conv"]})
     agreed = [(a.name, b.name) for a in mine for b in theirs if names.agree(a, b)]
     assert agreed == [("norm", others[0]), ("act", others[2])]
-    assert names.deny(mine[2], theirs[1])
-    assert not names.deny(mine[2], theirs[2])
-    assert [names.tell(each) for each in (*mine, *theirs)] == [True] * 3 + [False] + [True] * 3 + [
-        False
-    ]
+    assert names.deny(mine[3], theirs[1])
+    assert not names.deny(mine[3], theirs[2])
+    told = [names.tell(each) for each in (*mine, *theirs)]
+    assert told == [True, True, False, True, True, True, True, False]
 
 
 def test_layers_with_weights_are_paired_in_order() -> None:

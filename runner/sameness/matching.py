@@ -153,7 +153,8 @@ def _of_kind(a: RunTensors, b: RunTensors, kind: Kind) -> Iterator[Match]:
         mine = _without(mine, restated_in(a.record))
         theirs = _without(theirs, restated_in(b.record))
     returned = _returned(a.record, b.record) if kind == "activation" else set()
-    names = Names([one.tensor for one in mine], [other.tensor for other in theirs])
+    reads = reads_in(a.record) if kind == "activation" else {}
+    names = Names([one.tensor for one in mine], [other.tensor for other in theirs], reads)
     pairs = []
     for one in mine:
         for other in theirs:

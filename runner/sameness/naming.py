@@ -37,9 +37,16 @@ class Names:
     ----------
     mine, theirs
         Tensors of one kind of the two runs, each in call order.
+    reads
+        The activations that each call of a layer of the first run reads.
     """
 
-    def __init__(self, mine: Sequence[TensorRecord], theirs: Sequence[TensorRecord]) -> None:
+    def __init__(
+        self,
+        mine: Sequence[TensorRecord],
+        theirs: Sequence[TensorRecord],
+        reads: Mapping[str, Sequence[str]],
+    ) -> None:
         self._layers = max((_layers_in(mine, theirs, way) for way in _WAYS), key=len)
         places = {_key(tensor): place for place, tensor in enumerate(mine)}
         sizes = {_key(tensor): prod(tensor.shape) for tensor in mine}
@@ -51,11 +58,12 @@ class Names:
                 self._own[other.name] = own
                 if sizes[own] == prod(other.shape):
                     self._last[own] = other.name
-                mentioned = {places[key]: key for key in layers}
-                place = places[own] - 1
-                while place in mentioned:  # the last operation of such a layer is within this one
-                    self._last.pop(mentioned[place], None)
-                    place -= 1
+                fused = [own]
+                for key in fused:  # the last operation of those that are read is within this one
+                    before = {_key_of(name) for name in reads.get(key[0], ())} & {*layers}
+                    fused += before.difference(fused)
+                for key in fused[1:]:
+                    self._last.pop(key, None)
         self._named = {*self._last} | {
             key for name, keys in self._layers.items() for key in keys if key != self._own[name]
         }
@@ -106,7 +114,11 @@ def _layers_in(
 def _key(tensor: TensorRecord) -> _Key:
     if not tensor.per_sample:
         return tensor.layer_path, ""
-    call, _, output = tensor.name.partition(":")
+    return _key_of(tensor.name)
+
+
+def _key_of(name: str) -> _Key:
+    call, _, output = name.partition(":")
     return call, output
 
 
