@@ -197,17 +197,20 @@ def _of_kind(a: RunTensors, b: RunTensors, kind: Kind) -> Iterator[Match]:
         ordering = Ordering(_look, lambda each: each.has_weights)
         for one, other in ordering.pairs(left, others, sure):
             chosen[id(one)] = other, "order"
-    partners = {id(one): chosen[id(one)][0] for one in mine if id(one) in chosen}
-    orders = [] if kind == "weight" else _sure_orders(mine, partners)
-    for one in mine:
-        if id(one) in chosen:
-            other, how = chosen[id(one)]
-            way = _rearrangement(one, other, orders)
-            if "values" in how and _error(one, other, way) > _APART:
-                if kind == "weight":
-                    continue  # its axes are in an order that was not found
-                how = " and ".join(word for word in how.split(" and ") if word != "values")
-            yield Match(one.tensor, other.tensor, way, how or "order")
+    yield from _compared([(one, *chosen[id(one)]) for one in mine if id(one) in chosen], kind)
+
+
+def _compared(pairs: Sequence[tuple[_Profile, _Profile, str]], kind: Kind) -> Iterator[Match]:
+    """Yield pairs of tensors, given with what they share, and how their axes belong together."""
+    orders = [] if kind == "weight" else _sure_orders(pairs)
+    for one, other, how in pairs:
+        way = _rearrangement(one, other, orders)
+        shared = how
+        if "values" in how and _error(one, other, way) > _APART:
+            if kind == "weight":
+                continue  # its axes are in an order that was not found
+            shared = " and ".join(word for word in how.split(" and ") if word != "values")
+        yield Match(one.tensor, other.tensor, way, shared or "order")
 
 
 def _read_by(
@@ -293,17 +296,10 @@ def _look(profile: _Profile) -> tuple[tuple[int, ...], bool]:
     return lengths, profile.values.dtype.kind == "f"
 
 
-def _sure_orders(
-    mine: Sequence[_Profile], partners: Mapping[int, _Profile]
-) -> list[tuple[int, ...]]:
+def _sure_orders(pairs: Sequence[tuple[_Profile, _Profile, str]]) -> list[tuple[int, ...]]:
     """Return the orders of axes by which tensors agree in their values."""
-    found = []
-    for one in mine:
-        if (other := partners.get(id(one))) is not None:
-            way = _rearrangement(one, other)
-            if _error(one, other, way) < _SURE:
-                found.append(way.order)
-    return found
+    ways = ((one, other, _rearrangement(one, other)) for one, other, _ in pairs)
+    return [way.order for one, other, way in ways if _error(one, other, way) < _SURE]
 
 
 def _rearrangement(
