@@ -330,3 +330,17 @@ def test_a_wrong_layer_is_compared_in_the_order_of_axes_that_others_have() -> No
     errors = {each.tensor: each.max_relative for each in found.compared}
     assert errors["conv"] == 0
     assert errors["same"] > 0.5
+
+
+def test_what_has_the_values_of_a_paired_tensor_is_paired_with_none() -> None:
+    given = _rng.normal(size=(4, 5, 4, 2)).astype(np.float32)
+    first, second, whole = (
+        layers.Conv2D(2, 1, use_bias=False, name=name) for name in ("first", "second", "whole")
+    )
+    one = keras.Sequential([keras.Input((5, 4, 2)), first, second])
+    moved = layers.Permute((2, 1, 3), name="moved")
+    other = keras.Sequential([keras.Input((5, 4, 2)), whole, moved])
+    whole.set_weights([first.get_weights()[0] @ second.get_weights()[0]])
+    runs = saved(one, given, "one"), saved(other, given, "other")
+    found = runner.diff(*runs, align="match", weights=False)
+    assert {each.tensor: each.other for each in found.compared} == {"second": "moved"}

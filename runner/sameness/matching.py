@@ -25,6 +25,9 @@ _APART = 0.3
 _SURE = 0.05
 """Mean difference of single values, below which the order of their axes is surely right."""
 
+_COPY = 1e-6
+"""Difference of the figures of tensors that hold the same values."""
+
 _CLOSE = 0.6
 """Agreement of values that tells tensors by themselves: an error of about 2%."""
 
@@ -183,6 +186,7 @@ def _of_kind(a: RunTensors, b: RunTensors, kind: Kind) -> Iterator[Match]:
             [each for each in group if id(each) in paired or not names.tell(each.tensor)]
             for group in (mine, theirs)
         )
+        others = _without_copies(others, list(sure.values()))
         if kind == "activation":
             by_name = [
                 (one.tensor.name, chosen[id(one)][0].tensor.name)
@@ -284,6 +288,16 @@ def _apart(one: _Profile, other: _Profile) -> float:
     if scale == 0:
         return 0.0 if error == 0 else 1.0
     return error / scale
+
+
+def _without_copies(profiles: Sequence[_Profile], partners: Sequence[_Profile]) -> list[_Profile]:
+    """Return tensors that are partners, or do not have the values of one, as in another layout."""
+    known = {id(each) for each in partners}
+    return [
+        each
+        for each in profiles
+        if id(each) in known or not any(_apart(each, one) < _COPY for one in partners)
+    ]
 
 
 def _without(profiles: list[_Profile], names: set[str]) -> list[_Profile]:
