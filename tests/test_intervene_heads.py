@@ -16,6 +16,7 @@ from runner.command_line.entry import main
 from runner.errors import InputError
 from runner.record.layer_record import ChangeRecord
 from runner.report.run_page import page_of_run
+from runner.screen import effects as effects_screen
 from runner.screen import explain
 
 ROWS, POSITIONS, HEADS, WIDTH, UNITS = 6, 5, 4, 3, 8
@@ -133,8 +134,8 @@ def test_each_head_by_itself_is_as_in_a_run_of_its_own(
     grid = {"mha": {"heads": "each", "positions": "each", "set": 0}}
     run = runner.save_run(model, x, tmp_path / "grid", intervene=grid, format="none")
     assert len(run.effects) == HEADS * POSITIONS
-    told = effects.told(*(lambda runs: (runs, runs.effects()))(runner.open_runs(run.path)))
-    assert "mha head 3 at position 4" in told
+    runs = runner.open_runs(run.path)
+    assert "mha head 3 at position 4" in effects_screen.told(runs, runs.effects())
 
 
 def test_a_layer_without_heads_is_told_which_have_some(

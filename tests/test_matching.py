@@ -270,21 +270,23 @@ def test_layers_with_weights_are_paired_in_order() -> None:
     ],
 )
 def test_the_error_of_layers_in_one_operation_begins_in_one_of_them(fault: str, layer: str) -> None:
+    rng = np.random.default_rng(16)
+    keras.utils.set_random_seed(16)
     names = {"conv": layers.Conv2D(4, 3), "norm": layers.BatchNormalization(), "act": layers.ReLU()}
-    given = _rng.normal(size=(9, 6, 5, 3)).astype(np.float32)
+    given = rng.normal(size=(9, 6, 5, 3)).astype(np.float32)
     model = keras.Sequential([keras.Input((6, 5, 3)), *names.values()])
     for name, one in names.items():
         one.name = name
     for variable in model.variables:
         if variable.ndim == 1:
-            variable.assign(variable + _rng.uniform(0.3, 0.9, variable.shape))
+            variable.assign(variable + rng.uniform(0.3, 0.9, variable.shape))
     run = saved(model, given, "run")
     values = {name: run.array(name).astype(np.float64) for name in names}
     _, beta, mean, _ = names["norm"].get_weights()
     conv, norm, bias = values["conv"], values["norm"], names["conv"].get_weights()[1]
     scale = np.median((norm - beta) / (conv - mean), axis=(0, 1, 2))
     wrong = {
-        "noise": norm + 0.1 * _rng.normal(size=norm.shape),
+        "noise": norm + 0.1 * rng.normal(size=norm.shape),
         "factor of the weights": (1.1 * (conv - bias) + bias - mean) * scale + beta,
         "bias": norm + 0.1 * scale,
         "factor of the normalization": (norm - beta) * [1.0, 1.0, 1.3, 0.8] + beta,

@@ -22,9 +22,9 @@ _MOST_NOISE = 0.5
 """The largest part of it that an explanation may leave to coarse numbers."""
 
 _WELL = 1e-3
-"""The largest part of it that an explanation may leave where another one leaves far less."""
+"""The largest part of it that an explanation may leave where another one leaves clearly less."""
 
-_FAR = 10
+_CLEARLY = 1.5
 """How many times less that is."""
 
 _BY_CHANNEL = ("BatchNormalization", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
@@ -106,7 +106,7 @@ def where_it_begins(
     all layers before the faulty one are right, its inputs in the run are those in the operation.
     A normalization comes before the functions of single values behind it, if another factor and
     offset for each of its channels explain the error: few numbers say more than a function, unless
-    one function of all channels explains far more of it.
+    one function of all channels explains clearly more of it.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def where_it_begins(
             )
             change = AffineChange.fitted(right, later, found)
             least = change.unexplained if layer is chain[-1] else _untold(values(layer.name), error)
-            if change.unexplained < min(most, max(_WELL, _FAR * least)):
+            if change.unexplained < min(most, max(_WELL, _CLEARLY * least)):
                 is_before = _is_of_weights(change, before, right, given, layer, weight)
                 return given.name if is_before else layer.name
     for given, layer in pairs:
