@@ -311,6 +311,27 @@ def test_the_error_of_layers_in_one_operation_begins_in_one_of_them(fault: str, 
         assert begins == layer, step
 
 
+def test_an_operation_within_a_layer_is_not_what_the_layer_returns() -> None:
+    """The second step of a separable convolution is in one operation with the normalization."""
+    sep = layers.SeparableConv2D(4, 3, use_bias=False, name="sep")
+    norm = layers.BatchNormalization(name="norm")
+    whole = keras.Sequential([keras.Input((6, 5, 4)), sep, norm])
+    norm.set_weights([_rng.uniform(0.5, 1.5, 4) for _ in range(4)])
+    first, last = (
+        layers.DepthwiseConv2D(3, use_bias=False, name="sep"),
+        layers.Conv2D(4, 1, name="norm"),
+    )
+    fused = keras.Sequential([keras.Input((6, 5, 4)), first, last])
+    by_depth, by_point = sep.get_weights()
+    gamma, beta, mean, variance = norm.get_weights()
+    scale = gamma / np.sqrt(variance + norm.epsilon)
+    first.set_weights([by_depth])
+    last.set_weights([by_point * scale, beta - mean * scale])
+    given = _rng.normal(size=(4, 6, 5, 4)).astype(np.float32)
+    found = runner.diff(saved(whole, given, "a"), saved(fused, given, "b"), align="match")
+    assert [each.tensor for each in found.compared if each.kind == "activation"] == ["norm"]
+
+
 class Exchanged(layers.Layer):
     """Returns nearly what a ReLU returns, with rows and columns exchanged."""
 

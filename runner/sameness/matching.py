@@ -25,6 +25,9 @@ _APART = 0.3
 _SURE = 0.05
 """Mean difference of single values, below which the order of their axes is surely right."""
 
+_ALIKE = 0.5
+"""Squared correlation of values, from which one tensor is the other with an error."""
+
 _COPY = 1e-6
 """Difference of the figures of tensors that hold the same values."""
 
@@ -91,7 +94,7 @@ def matches(a: RunTensors, b: RunTensors, kinds: Collection[Kind] | None = None)
     those of operations, by their values, and by their order. Of pairs that have a tensor in common,
     the best is taken. Between pairs that are sure, tensors that are left are paired in order if
     both runs have as many layers with weights, or tensors of their shape, there. Tensors that
-    restate others have no pair.
+    restate others have no pair, and none whose values nothing that reads them can have read.
 
     Parameters
     ----------
@@ -201,7 +204,41 @@ def _of_kind(a: RunTensors, b: RunTensors, kind: Kind) -> Iterator[Match]:
         ordering = Ordering(_look, lambda each: each.has_weights)
         for one, other in ordering.pairs(left, others, sure):
             chosen[id(one)] = other, "order"
-    yield from _compared([(one, *chosen[id(one)]) for one in mine if id(one) in chosen], kind)
+    found = [(one, *chosen[id(one)]) for one in mine if id(one) in chosen]
+    wrong = _refuted(a.record, found) if kind == "activation" else set()
+    yield from _compared([pair for pair in found if pair[0].tensor.name not in wrong], kind)
+
+
+def _refuted(record: RunRecord, pairs: Sequence[tuple[_Profile, _Profile, str]]) -> set[str]:
+    """Return the tensors whose partners are something else, in spite of their names or order.
+
+    All that reads such a tensor is right, although the partner has nothing in common with it: it is
+    an operation within the layer, the last of which was fused with the next layer.
+    """
+    users: dict[str, list[str]] = {}
+    for user, read in reads_in(record).items():
+        for name in read:
+            users.setdefault(name, []).append(user)
+    errors = {
+        one.tensor.name: _error(one, other, _rearrangement(one, other)) for one, other, _ in pairs
+    }
+    return {
+        one.tensor.name
+        for one, other, _ in pairs
+        if errors[one.tensor.name] > _APART
+        and one.tensor.name in users
+        and all(errors.get(user, np.inf) < _SURE for user in users[one.tensor.name])
+        and not _are_alike(one, other)
+    }
+
+
+def _are_alike(one: _Profile, other: _Profile) -> bool:
+    """Return whether the values of two tensors are correlated."""
+    theirs = _rearrangement(one, other).of_samples(other.values).ravel().astype(np.float64)
+    mine = one.values.ravel().astype(np.float64)
+    mine, theirs = (each - each.mean() for each in (mine, theirs))
+    squares = float(mine @ mine) * float(theirs @ theirs)
+    return not float(mine @ theirs) ** 2 < _ALIKE * squares
 
 
 def _compared(pairs: Sequence[tuple[_Profile, _Profile, str]], kind: Kind) -> Iterator[Match]:
