@@ -93,8 +93,7 @@ def markdown(results: list[dict[str, Any]], backend: str) -> str:
         f"{machine}; the plain pass is {PASSES[backend]}; medians of {turns} turns, lowest and "
         "highest in brackets.\n\n"
         + page.table(["model", "samples", "", "floor", *names], rows)
-        + "\n"
-        + page.table(["model", "process", "peak memory"], peaks)
+        + ("\n" + page.table(["model", "process", "peak memory"], peaks) if peaks else "")
     )
 
 
