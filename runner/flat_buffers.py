@@ -1,8 +1,11 @@
-"""Reader of FlatBuffers, the format of the metadata of Arrow files."""
+"""FlatBuffers, the format of the metadata of Arrow files."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
+
+import numpy as np
 
 
 class FlatTable:
@@ -40,13 +43,17 @@ class FlatTable:
 
     def byte(self, field: int) -> int:
         """Return the value of a field of one byte."""
-        return self.data[self._place + self._fields[field]] if self.has(field) else 0
+        return self.data[self.place(field)] if self.has(field) else 0
 
     def long(self, field: int) -> int:
         """Return the value of a field of eight bytes."""
-        if not self.has(field):
-            return 0
-        return int(struct.unpack_from("<q", self.data, self._place + self._fields[field])[0])
+        return (
+            int(struct.unpack_from("<q", self.data, self.place(field))[0]) if self.has(field) else 0
+        )
+
+    def place(self, field: int) -> int:
+        """Return the offset of a field that is there."""
+        return int(self._place + self._fields[field])
 
     def child(self, field: int) -> FlatTable:
         """Return the table in a field."""
@@ -60,5 +67,30 @@ class FlatTable:
         return place + 4, struct.unpack_from("<I", self.data, place)[0]
 
     def _followed(self, field: int) -> int:
-        place = self._place + self._fields[field]
+        place = self.place(field)
         return int(place + struct.unpack_from("<I", self.data, place)[0])
+
+
+def with_vectors(table: FlatTable, vectors: Mapping[int, np.ndarray]) -> bytearray:
+    """Return a copy of the data of a table in which lists of structs are replaced.
+
+    Parameters
+    ----------
+    table
+        A table.
+    vectors
+        The lists by field, which must be there: structured arrays, whose longest entries have
+        eight bytes.
+
+    Returns
+    -------
+    bytearray
+        The data, whose length is a multiple of eight bytes. The new lists are at its end, the old
+        ones stay without being referred to.
+    """
+    data = bytearray(table.data)
+    for field, entries in vectors.items():
+        data += bytes(-len(data) % 8 + 4)  # the structs after the count are aligned
+        struct.pack_into("<I", data, table.place(field), len(data) - table.place(field))
+        data += struct.pack("<I", len(entries)) + entries.tobytes()
+    return data + bytes(-len(data) % 8)

@@ -257,6 +257,7 @@ ORDER = (
     "tables.summary",
     "tables.plain_parquet",
     "tables.plain_writer",
+    "tables.wide_arrow",
     *sorted(
         (name for name in SOURCES if name.startswith("formats.")),
         key=lambda name: ("from runner.formats import" in SOURCES[name], name),  # variants last

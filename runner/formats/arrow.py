@@ -17,6 +17,7 @@ from runner.tables.column_types import check_types
 from runner.tables.expected_columns import ExpectedColumns
 from runner.tables.table_error import check_rows, not_as_written
 from runner.tables.table_format import GroupWriter, TableFormat
+from runner.tables.wide_arrow import WideArrowWriter, is_wide
 
 _RECORD_BATCH = 3
 _END = b"ARROW1"
@@ -26,7 +27,9 @@ class Arrow(TableFormat):
     """Arrow's file format."""
 
     def writer(self, output: pa.NativeFile, schema: pa.Schema) -> GroupWriter:
-        """Return Arrow's own writer."""
+        """Return a writer of many columns, or Arrow's own for others."""
+        if is_wide(schema):
+            return WideArrowWriter(output, schema)
         writer: GroupWriter = ipc.new_file(output, schema)
         return writer
 

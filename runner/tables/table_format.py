@@ -38,7 +38,8 @@ class ColumnsWriter(GroupWriter, Protocol):
         index
             The first columns.
         values
-            All other columns: shape (column, row), contiguous along the last axis.
+            All other columns: shape (column, row), contiguous along the last axis. They may be
+            written after the call, so they may not change.
         """
 
 
