@@ -292,7 +292,9 @@ def test_an_index_saves_requests_and_says_nothing_that_the_records_do_not(
     assert len(proxy.requests) <= 3
     data = s3.get_object(Bucket="bucket", Key=f"sweep/{INDEX}")["Body"].read()
     bomb = gzip.compress(b'["0/run.json", "", 1000000]\n' + bytes(1_000_000))
-    for damaged in (b"", b"{}", data[:-9], data[:500] + bytes(9) + data[509:], bomb,
+    forged = gzip.compress(gzip.decompress(data).replace(b'"name": "one"', b'"name": "six"'))
+    assert gzip.decompress(forged) != gzip.decompress(data)
+    for damaged in (b"", b"{}", forged, data[:-9], data[:500] + bytes(9) + data[509:], bomb,
                     gzip.compress(b"[1, 2, 3]\nabc"), gzip.compress(b'["a"]'),
                     gzip.compress(b"[" * 8000)):  # fmt: skip
         s3.put_object(Bucket="bucket", Key=f"sweep/{INDEX}", Body=damaged)

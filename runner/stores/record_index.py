@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 
@@ -28,8 +30,9 @@ class RecordIndex:
     """The contents of records, by what the store says of their objects.
 
     A record is taken from here only if the listing of the store gives its object the same tag and
-    size as when the record was fetched. An index may thus be missing or out of date: it never
-    says what the records do not.
+    size as when the record was fetched, and if the record has the checksum that the tag is, if it
+    is one (an MD5 on S3, without KMS). An index may thus be missing or out of date, or come from
+    someone else.
     """
 
     def __init__(self) -> None:
@@ -53,7 +56,8 @@ class RecordIndex:
                 return
             with gzip.open(io.BytesIO(data)) as file:
                 for key, tag, size, record in _entries(file, _MOST_EXPANDED * len(data)):
-                    if (about := ((url / key).key, tag, size)) in wanted:
+                    about = ((url / key).key, tag, size)
+                    if about in wanted and not _contradicts(tag, record):
                         found[about] = record
         except (OSError, EOFError, ValueError, TypeError, RecursionError, zlib.error):
             return
@@ -87,6 +91,12 @@ def write_index(
             header = [url.inside(about.key), about.tag, len(record)]
             file.write(json.dumps(header).encode() + b"\n" + record)
     bucket.put((url / INDEX).key, packed.getvalue())
+
+
+def _contradicts(tag: str, record: bytes) -> bool:
+    """Return whether a tag looks like the MD5 of a record, and is another one."""
+    found = re.fullmatch('"?([0-9a-f]{32})"?', tag)
+    return found is not None and found[1] != hashlib.md5(record, usedforsecurity=False).hexdigest()
 
 
 def _entries(file: gzip.GzipFile, most: int) -> Iterator[tuple[str, str, int, bytes]]:
