@@ -25,6 +25,7 @@ SCHEMA_VERSION = 1
 
 
 _FEW_ROWS = 10_000
+_STRIP_BYTES = 1 << 18
 
 
 def value_type(layout: Layout) -> pa.DataType:
@@ -99,11 +100,12 @@ def room_for(rows: int, layout: Layout) -> np.ndarray:
 
 
 def copy_rows(rows: np.ndarray, place: np.ndarray) -> None:
-    """Copy rows in strips, since a transpose larger than the cache takes twice as long.
+    """Copy rows in strips, since a transpose larger than the cache takes several times as long.
 
-    Sixteen rows of float32 are a cache line in each column.
+    Strips fit in a core's second cache, but for rows so long that there would be too few: the time
+    of a strip is that of moving from column to column.
     """
-    strip = max(16, 8192 // max(1, rows.shape[1]))
+    strip = max(64, _STRIP_BYTES // max(1, rows.shape[1] * rows.itemsize))
     for start in range(0, len(rows), strip):
         place[start : start + strip] = rows[start : start + strip]
 

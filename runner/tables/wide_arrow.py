@@ -19,7 +19,8 @@ from runner.flat_buffers import FlatTable, with_vectors
 _MARK = b"ARROW1"
 _CONTINUED = b"\xff\xff\xff\xff"  # begins each message
 _ALIGNMENT = 8  # of messages and columns, in bytes
-_AT_ONCE = 1 << 20  # bytes of columns that are copied together
+_AT_ONCE = 1 << 20  # bytes of short columns that are copied together
+_LONG = 1 << 16  # bytes of a column that is written by itself
 
 # Fields of Arrow's messages.
 _HEADER, _BODY_LENGTH = 2, 3
@@ -149,15 +150,22 @@ def _entries(table: FlatTable, field: int, kind: np.dtype) -> np.ndarray:
 
 def _pieces(values: np.ndarray, room: int) -> Iterator[np.ndarray]:
     """Yield columns as they lie in the file, in which each takes so many bytes."""
-    if values.flags.c_contiguous and values.nbytes == room * len(values):
+    size = values.shape[1] * values.itemsize
+    padding = np.zeros(room - size, np.uint8)
+    if values.flags.c_contiguous and not padding.size:
         yield values.view()
-        return
-    at_once = max(1, _AT_ONCE // room)
-    for start in range(0, len(values), at_once):
-        some = values[start : start + at_once].view(np.uint8)
-        piece = np.zeros((len(some), room), np.uint8)
-        piece[:, : some.shape[1]] = some
-        yield piece
+    elif size >= _LONG:
+        for column in values:
+            yield column.view()
+            yield padding
+    else:
+        at_once = _AT_ONCE // max(1, room)
+        for start in range(0, len(values), at_once):
+            some = values[start : start + at_once].view(np.uint8)
+            piece = np.empty((len(some), room), np.uint8)
+            piece[:, :size] = some
+            piece[:, size:] = padding
+            yield piece
 
 
 def _aligned(size: int) -> int:
