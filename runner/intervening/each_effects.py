@@ -12,8 +12,7 @@ from runner.intervening.edits import Edits
 from runner.intervening.effect import Effect, Part, Unchanged, keys_of
 from runner.intervening.effects import Outputs, names_of, returned_in
 from runner.intervening.losses import Losses
-from runner.intervening.remainder import Remainder
-from runner.intervening.ways import ways_of
+from runner.intervening.one_by_one import OneByOne
 from runner.probe.batch import Batch
 from runner.record.effect_record import EffectRecord
 from runner.showing.showing import Showing
@@ -37,26 +36,31 @@ class EachEffects:
 
     def __init__(self, plain: Showing, edits: Edits) -> None:
         self._plain = plain
-        self._rests = [Remainder(plain, edit) for edit in edits.edits]
+        self._changes = [OneByOne(plain, edit) for edit in edits.edits]
         self.renew(edits)
 
     def renew(self, edits: Edits) -> None:
         """Start again with other edits of the same form, and the current state of the model."""
         self._edits = edits.edits
-        for rest, edit in zip(self._rests, self._edits, strict=True):
-            rest.renew(edit)
-        self._ways = [ways_of(edit) for edit in self._edits]
+        for change, edit in zip(self._changes, self._edits, strict=True):
+            change.renew(edit)
         self._cleans = [
             Clean(self._plain.capture, edit.action, f"intervene.{edit.pattern}")
             for edit in self._edits
         ]
         self.parts: list[tuple[Part, EffectRecord]] = []
 
+    @property
+    def notes(self) -> list[str]:
+        """Where units or positions were changed, if that is a later output."""
+        return [note for change in self._changes if (note := change.note) is not None]
+
     def records(self) -> tuple[EffectRecord, ...]:
         """Show the probe once, and return the effect of each way on each output."""
         capture = self._plain.capture
         effects = [
-            [[Effect(name) for name in names_of(capture)] for _ in ways] for ways in self._ways
+            [[Effect(name) for name in names_of(capture)] for _ in change.ways]
+            for change in self._changes
         ]
         losses = Losses(self._plain, 1 + sum(map(len, effects)))
         row = 0
@@ -84,10 +88,9 @@ class EachEffects:
         edit, outputs = self._edits[number], returned_in(self._plain.capture, arrays)
         settings = self._plain.settings
         all_keys = keys_of(batch, settings.effects_by)
-        masks = [way.mask for way in self._ways[number]]
         cleans = self._cleans[number].of(row, batch.samples)
         own = self._own(edit.spec, arrays)
-        for rows, shown in self._rests[number].parts(batch, row, own, masks):
+        for rows, shown in self._changes[number].parts(batch, row, own):
             labels = None if batch.labels is None else batch.labels[rows]
             keys = {by: array[rows] for by, array in all_keys.items()}
             unchanged = [
@@ -104,8 +107,8 @@ class EachEffects:
 
     def _told(self, effects: list[list[list[Effect]]], losses: Losses) -> Iterator[EffectRecord]:
         number = 1
-        for edit, ways, of_ways in zip(self._edits, self._ways, effects, strict=True):
-            for way, of_outputs in zip(ways, of_ways, strict=True):
+        for edit, change, of_ways in zip(self._edits, self._changes, effects, strict=True):
+            for way, of_outputs in zip(change.ways, of_ways, strict=True):
                 place = {
                     "layer": edit.layer,
                     "head": way.head,

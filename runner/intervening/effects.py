@@ -33,6 +33,8 @@ class Effects:
         What is done.
     """
 
+    notes: Sequence[str] = ()
+
     def __init__(self, plain: Showing, edits: Edits) -> None:
         self._plain = plain
         self._changed: Showing | None = None

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from runner.capture.arithmetic import Arithmetic
-from runner.capture.batches import Shown
+from runner.capture.batches import Shown, rounded_up
 from runner.capture.capture import Capture
-from runner.capture.changing import Changes, Output
+from runner.capture.changing import Change, Changes, Output, Patched
 from runner.capture.model_library import has_fixed_batches
 from runner.capture.selection import Selection
-from runner.intervening.edits import Edit, floats_of
 from runner.intervening.effects import Outputs, returned_in
-from runner.probe.batch import Batch
 from runner.showing.showing import Showing
+from runner.tensors import TensorSpec
 
 # Bytes of the largest result in a pass: more of them leave the processor's caches.
 _CACHED = 2**24
+
+MASK = "0.mask"
+"""The name of the patch that says which values of the output change, by sample."""
 
 
 class Remainder:
@@ -35,115 +37,110 @@ class Remainder:
     ----------
     plain
         A showing of the probe without interventions.
-    edit
-        What is done to the output.
+    spec
+        The output.
+    change
+        What is done to it, with the patches of the samples.
+    shown
+        Samples of the first batch, as many as there will be at most.
+    mask
+        Which values change in one of the ways: boolean, of as many axes as a sample.
+    names
+        Activations that are captured beside what the model returns.
+    replaced
+        Other outputs, each with the name of the patch that takes its place.
+
+    Attributes
+    ----------
+    capture : Capture
+        The traced pass.
+    size : int
+        The number of samples of a batch that a part of it holds at most.
+    is_divided : bool
+        Whether a pass may take other samples than those of a batch.
     """
 
-    def __init__(self, plain: Showing, edit: Edit) -> None:
-        self._plain = plain
-        self._edit = edit
-        self._capture: Capture | None = None
-        self._size = 0  # samples of a part
-        self._ways = 1  # in which a part is shown at once
+    def __init__(
+        self,
+        plain: Showing,
+        spec: TensorSpec,
+        change: Change,
+        shown: Shown,
+        mask: np.ndarray,
+        names: Sequence[str] = (),
+        replaced: Mapping[Output, str] = MappingProxyType({}),
+    ) -> None:
+        others = {output: Patched(name) for output, name in replaced.items()}
+        self.capture = Capture(
+            plain.model,
+            _masked(shown, np.repeat(mask[None], shown.samples, axis=0)),
+            Selection(include=tuple(names), kinds=frozenset(("activation",)), outputs=True),
+            training=plain.settings.capture.training,
+            changes=Changes({**others, Output.of(spec): change}),
+        )
+        fixed = has_fixed_batches(self.capture.library, plain.model)
+        stateful = self.capture.carries_state or plain.mixed_by is not None
+        self.is_divided = not (fixed or stateful or plain.settings.capture.training)
+        self._lanes = self.capture.library.lanes()
+        self.size = self._rows = shown.samples
+        if self.is_divided and (each := self.capture.sample_bytes):
+            self._divide(_CACHED // each)
 
-    def renew(self, edit: Edit) -> None:
-        """Use another edit of the same form, and the current state of the model, from now on."""
-        self._edit = edit
-        if self._capture is not None:
-            self._capture.refresh()
+    def _divide(self, most: int) -> None:
+        """Choose how many samples a pass takes, in whole vectors of the processor."""
+        lanes = self._lanes
+        if most >= 2 * self.size:
+            self._rows = rounded_up(most // self.size * self.size, lanes)
+        elif most < self.size and self.size % lanes == 0:
+            self.size = self._rows = max(lanes, most // lanes * lanes)
 
-    def parts(
-        self, batch: Batch, row: int, own: np.ndarray, masks: Sequence[np.ndarray]
-    ) -> Iterator[tuple[slice, Iterator[Outputs]]]:
-        """Yield the samples of each part of a batch, with what the model returns for them.
+    def values(self, shown: Shown, mask: np.ndarray) -> list[Any]:
+        """Return the captured values of samples, given which values of each of them change."""
+        return self.capture(_masked(shown, mask))
 
-        That is an iterator over the ways to change the output, which has to be used up before the
-        next part.
+    def outputs(self, shown: Shown, masks: Sequence[np.ndarray], count: int) -> Iterator[Outputs]:
+        """Yield what the model returns for the first of some samples in each way to change them.
 
         Parameters
         ----------
-        batch
+        shown
             The samples.
-        row
-            The row of the first of them.
-        own
-            The output without interventions, of shape (sample, ...).
         masks
             Which values change in each way: boolean, of as many axes as a sample.
+        count
+            The number of samples that are wanted.
         """
-        count = len(batch.samples)
-        patches = self._edit.patches(0, row, batch.samples)
-        own = own.astype(floats_of(self._edit.spec), copy=False)
-        shown = Shown(batch.inputs, None, {**patches, "own": own})
-        if self._plain.is_padded:
-            shown = shown.padded(self._plain.batch_size)
-        capture = self._traced(shown, masks)
-        if self._size == shown.samples and self._ways == 1:
-            yield slice(count), self._one_by_one(capture, shown, masks, count)
-            return
-        for first in range(0, count, self._size):
-            rows = np.minimum(np.arange(first, first + self._size), shown.samples - 1)
-            part = slice(first, min(count, first + self._size))
-            yield part, self._stacked(capture, shown.taken(rows), masks, part.stop - first)
+        ways = self._rows // count
+        if ways > 1 and self.is_divided:
+            yield from self._stacked(shown, masks, count, ways)
+        else:
+            yield from self._one_by_one(shown, masks, count)
 
     def _one_by_one(
-        self, capture: Capture, shown: Shown, masks: Sequence[np.ndarray], count: int
+        self, shown: Shown, masks: Sequence[np.ndarray], count: int
     ) -> Iterator[Outputs]:
-        """Yield the outputs of a batch, each computed from the state after the batch before."""
-        held = capture.held(shown)
+        """Yield the outputs of samples, each computed from the state after the batch before."""
+        capture, held = self.capture, self.capture.held(shown)
         for number, mask in enumerate(masks, 1):
             last = number == len(masks)
             with contextlib.nullcontext() if last else capture.aside():
-                found = capture(self._masked(held, [mask]))
+                found = capture(_masked(held, np.repeat(mask[None], shown.samples, axis=0)))
             yield [array[:count] for array in returned_in(capture, found)]
 
     def _stacked(
-        self, capture: Capture, shown: Shown, masks: Sequence[np.ndarray], count: int
+        self, shown: Shown, masks: Sequence[np.ndarray], count: int, ways: int
     ) -> Iterator[Outputs]:
         """Yield the outputs of samples, which are shown in several ways at once."""
-        size = shown.samples
-        held = capture.held(shown.taken(np.tile(np.arange(size), self._ways)))
-        for at in range(0, len(masks), self._ways):
-            some = [*masks[at : at + self._ways]]
-            full = some + [some[-1]] * (self._ways - len(some))
-            found = returned_in(capture, capture(self._masked(held, full)))
-            for way in range(len(some)):
-                yield [array[way * size : way * size + count] for array in found]
+        capture, rows = self.capture, np.arange(self._rows)
+        held = capture.held(shown.taken(rows % count))
+        for at in range(0, len(masks), ways):
+            some = np.stack(masks[at : at + ways])
+            of_rows = some[np.minimum(rows // count, len(some) - 1)]
+            found = returned_in(capture, capture(_masked(held, of_rows)))
+            for first in range(0, len(some) * count, count):
+                yield [array[first : first + count] for array in found]
 
-    def _masked(self, held: Shown, masks: Sequence[np.ndarray]) -> Shown:
-        """Return samples with the masks of the ways in which they change, one after the other."""
-        assert held.patches is not None
-        mask = np.repeat(np.stack(masks), held.samples // len(masks), axis=0)
-        return held._replace(patches={**held.patches, "0.mask": mask})
 
-    def _traced(self, shown: Shown, masks: Sequence[np.ndarray]) -> Capture:
-        """Return the traced pass; the first batch decides how many samples it takes at once."""
-        if self._capture is not None:
-            return self._capture
-        edit = self._edit
-
-        def change(tensor: Any, patches: Mapping[str, Any], arithmetic: Arithmetic) -> Any:
-            return edit.applied(0, arithmetic.like(patches["own"], tensor), patches, arithmetic)
-
-        plain = self._plain
-        capture = self._capture = Capture(
-            plain.model,
-            self._masked(shown, masks[:1]),
-            Selection(include=(), kinds=frozenset(("activation",)), outputs=True),
-            training=plain.settings.capture.training,
-            changes=Changes({Output.of(edit.spec): change}),
-        )
-        self._size = shown.samples
-        fixed = has_fixed_batches(capture.library, plain.model)
-        if not (fixed or capture.carries_state or plain.mixed_by is not None):
-            self._divide(capture, shown.samples, len(masks))
-        return capture
-
-    def _divide(self, capture: Capture, samples: int, ways: int) -> None:
-        """Choose how many samples a pass takes, in whole vectors of the processor."""
-        lanes = capture.library.lanes()
-        most = _CACHED // max(1, capture.sample_bytes) if capture.sample_bytes else samples
-        if most >= samples:
-            self._ways = min(ways, most // samples)
-        elif samples % lanes == 0:
-            self._size = min(samples, max(lanes, most // lanes * lanes))
+def _masked(shown: Shown, mask: np.ndarray) -> Shown:
+    """Return samples with which of their values change, of shape (sample, ...)."""
+    return shown._replace(patches={**(shown.patches or {}), MASK: mask})

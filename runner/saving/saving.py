@@ -233,13 +233,15 @@ class Saving:
         layers = records_of(self.showing, self.steps.last, self._header.variables)
         if FORMATS[self.showing.settings.format].has_workbook:
             add_workbook(self.publication, layers)
-        for name, data in {**self._header.files, LOG: self._log.content()}.items():
-            self.publication.write(name, data)
         if (effects := self.showing.effects) is not None:
             known["effects"] = effects.records()
+            for note in effects.notes:
+                self._log.add(note)
             if parts := effects.parts:
                 known["effect_rows"] = len(parts)
                 self.write_table(EFFECTS, table_of_parts(parts))
+        for name, data in {**self._header.files, LOG: self._log.content()}.items():
+            self.publication.write(name, data)
         return record_of_run(
             self._header,
             self.showing,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -40,6 +40,10 @@ class MeasuredEffects(Protocol):
     @property
     def parts(self) -> list[tuple[tuple[By, str], EffectRecord]]:
         """The effects on each class or sample, once those on the whole probe are known."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """How they were measured, for the run's log, once they are known."""
 
 
 class Showing:

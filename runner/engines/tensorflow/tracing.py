@@ -102,6 +102,7 @@ def _largest(outputs: Iterable[Any], rows: int) -> tuple[str, int]:
             for axis, length in enumerate(tensor.shape)
         )
         for operation in operations
+        if operation.inputs  # what is given to the pass, such as its weights, is no result
         for tensor in operation.outputs
         if tensor.shape.rank is not None
     }
