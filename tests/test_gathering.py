@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,6 +49,19 @@ def test_sql_joins_tensors_with_runs(tmp_path: Path, format: str) -> None:
     assert list(runs.sql("select * from hidden").columns) == ["run", "sample", "u0", "u1"]
     quoted = runs.sql("""select sum(u1) as s from "b's" where run = '5eed5eed-1'""")
     assert quoted["s"].tolist() == [1 + 3 + 5 + 3]
+
+
+@pytest.mark.parametrize("values", [(True, 2), (True, "a"), (1, "a"), ([1], {"a": 1})])
+def test_one_odd_configuration_does_not_end_every_query(
+    tmp_path: Path, values: tuple[Any, ...]
+) -> None:
+    for number in range(1100):  # DuckDB looks at the types of 1,000 rows
+        value = values[1] if number == 1050 else values[0]
+        make_run(tmp_path / str(number), {}, config={"seed": number, "odd": value})
+    found = open_runs(tmp_path).sql("select seed, odd from runs order by seed")
+    assert found["seed"].tolist() == [*range(1100)]
+    if bool in map(type, values):
+        assert {*found["odd"]} == {*map(str, values)}
 
 
 @pytest.mark.parametrize("format", STORED)

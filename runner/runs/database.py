@@ -127,9 +127,10 @@ def select(
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
         "python_enable_replacements": False,
+        "pandas_analyze_sample": max(1, len(runs)),  # of the rows, whose types may differ
     }
     with duckdb.connect(config=settings) as connection:
-        connection.register("runs", runs)
+        connection.register("runs", _without_mixed_bools(runs))
         own = "given"
         while any(view.casefold().startswith(own) for view in tables):
             own += "_"
@@ -145,6 +146,13 @@ def select(
                     raise why from error
             raise InputError.of("sql", message) from error
     return frame
+
+
+def _without_mixed_bools(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with texts in columns of truth values and others, which DuckDB refuses."""
+    kinds = {name: {*map(type, runs[name].dropna())} for name in runs if runs[name].dtype == object}
+    mixed = [name for name, found in kinds.items() if bool in found and len(found) > 1]
+    return runs.assign(**{str(name): runs[name].map(str, na_action="ignore") for name in mixed})
 
 
 def _view(
