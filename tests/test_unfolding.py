@@ -35,7 +35,7 @@ def refused(text: str, path: str = "experiment/mine.yaml", *words: str) -> str:
     file.write_text(text, encoding="utf-8")
     words = words or ("experiment=mine",)
     with pytest.raises(InputError) as caught:
-        validate(parse_arguments(["--config-dir", "own", *words]), "0" * 8)
+        validate(parse_arguments(["--config-dir", "own", *words]), "0" * 8).composition()
     return str(caught.value)
 
 
@@ -203,6 +203,20 @@ def test_keys_of_a_model_are_looked_for_at_once() -> None:
     places = [problem.place for problem in parameter_problems(base, [])]
     used = {"k1", "k2", "k3", "k5"}
     assert places == [f"model.{key}" for key in [*keys, ""] if key not in used]
+
+
+@pytest.mark.parametrize("keys", ["{1: a, b: c}", "{1.5: a, 2: b}"])
+def test_keys_of_several_types_are_refused(keys: str) -> None:
+    callback = f"{{class_name: TensorBoard, embeddings_metadata: {keys}}}"
+    text = (
+        "# @package _global_\ndefaults:\n  - override /model: iris_mlp\n"
+        "  - override /probe: iris\n  - override /train: fit\n"
+        "  - override /loss: sparse_categorical_crossentropy\n"
+        f"train: {{epochs: 1, callbacks: {{t: {callback}}}}}\n"
+    )
+    place = "train.callbacks.t.embeddings_metadata"
+    said = f"{place}: has keys of several types, or of bytes; write all its keys in quotes"
+    assert refused(text) == said
 
 
 def test_files_that_include_each_other_twice_are_refused() -> None:

@@ -250,6 +250,7 @@ def _plain_of(cfg: DictConfig, problems: list[Problem], *, keep: bool = False) -
     return plain
 
 
+_MIXED = "has keys of several types, or of bytes"
 _NO_TEXT = "holds half a character, or no UTF-8"
 
 
@@ -268,6 +269,8 @@ class _Plain:
             self._unfolding.count("characters", len(node) if isinstance(node, str) else 0)
         if isinstance(node, DictConfig):
             keys: Any = list(node.keys())
+            if len({type(key) for key in keys}) > 1 or any(isinstance(key, bytes) for key in keys):
+                self._problems.append(Problem(place, _MIXED, "write all its keys in quotes"))
         elif isinstance(node, ListConfig):
             keys = range(len(node))
         else:
