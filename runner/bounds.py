@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from runner.table_formats import own_stored
+from runner.tables.column_types import MOST_AXES
 
 _Item = TypeVar("_Item")
 _Key = TypeVar("_Key")
@@ -65,10 +66,10 @@ Count = Annotated[int, Field(ge=0, lt=2**62)]
 Seconds = Annotated[FiniteFloat, Field(ge=0)]
 """A duration in seconds."""
 
-Shape = Annotated[tuple[Count, ...], Field(fail_fast=True, max_length=32)]
-"""The shape of a tensor; NumPy before 2 allows at most 32 axes."""
+Shape = Annotated[tuple[Count, ...], Field(fail_fast=True, max_length=MOST_AXES)]
+"""The shape of a tensor."""
 
-OpenShape = Annotated[tuple[Count | None, ...], Field(fail_fast=True, max_length=32)]
+OpenShape = Annotated[tuple[Count | None, ...], Field(fail_fast=True, max_length=MOST_AXES)]
 """The shape of an input, ``None`` for an axis of any length."""
 
 RunId = Annotated[

@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import pickle
+import struct
+import time
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from keras import layers
 
 import runner
 from runner.command_line.commands import main
+from runner.converted_models.graph import unique
 
 _rng = np.random.default_rng(0)
 IDS = [f"s{row}" for row in range(5)]
@@ -582,6 +586,52 @@ def test_features_in_a_file_of_matlab_are_adopted(capsys: pytest.CaptureFixture[
     Path("out/file_names.txt").write_text("\n".join(f"{name}.jpg" for name in IDS[::-1]))
     said = _refused(capsys, "out")
     assert "FILES: out/features.mat has other pictures than file_names.txt" in said
+
+
+def test_a_file_of_matlab_that_unpacks_to_more_than_it_declares_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("scipy")
+
+    def element(kind: int, data: bytes) -> bytes:
+        return struct.pack("<2I", kind, len(data)) + data + bytes(-len(data) % 8)
+
+    about = element(6, struct.pack("<2I", 6, 0)) + element(5, struct.pack("<2i", 1, 1))
+    whole = element(14, about + element(1, b"features") + element(9, bytes(10**7)))
+    header = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x0100) + b"IM"
+    Path("out").mkdir()
+    Path("out/features.mat").write_bytes(header + element(15, zlib.compress(whole)))
+    Path("out/file_names.txt").write_text("a.png\n")
+    said = _refused(capsys, "out")
+    assert "'features' in out/features.mat unpacks to far more than it declares; save" in said
+    whole = element(14, about + element(1, bytes(2**30)))  # a name of a gigabyte
+    Path("out/features.mat").write_bytes(header + element(15, zlib.compress(whole)))
+    assert "out/features.mat has 1.0 MB, and declares 1.1 GB" in _refused(capsys, "out")
+
+
+def test_a_tensor_of_more_axes_than_a_table_has_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(runner.InputError, match=r"^tensors\.x: has 33 axes, the limit is 32$"):
+        runner.adopt_run("run", {"x": np.zeros((2, *(1,) * 32))}, sample_ids=[0, 1])
+    assert not Path("run").exists()
+    runner.adopt_run("run", {"x": np.zeros((2, *(1,) * 31))}, sample_ids=[0, 1])
+    with h5py.File("holes.h5", "w") as file:
+        made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        made.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        made.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        space = h5py.h5s.create_simple((10**9,))
+        h5py.h5d.create(file.id, b"x", h5py.h5t.IEEE_F32LE, space, made)
+    assert "'holes.h5' is a sparse file: almost nothing is writ" in _refused(capsys, "holes.h5")
+
+
+def test_operations_of_one_name_are_numbered_at_once() -> None:
+    taken: dict[str, int] = {}
+    began = time.process_time()
+    names = [unique(name, taken) for name in ["x", "x_2", "x:0"] * 20_000]
+    assert time.process_time() - began < 5
+    assert len({*names}) == 60_000
+    assert names[:4] == ["x", "x_2", "x_3", "x_4"]
 
 
 def test_a_file_of_the_name_of_features_is_none_of_thingsvision() -> None:

@@ -51,6 +51,7 @@ ORDER = (
     "tensors",
     "file_names",
     "wiring",
+    "zip_damage",
     "sizes",
     "preflight",
     "thrift",

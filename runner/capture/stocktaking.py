@@ -13,6 +13,7 @@ from runner.capture.model_library import Tensors
 from runner.capture.reductions import reduced_axes
 from runner.capture.selecting import Absent, Found
 from runner.capture.selection import Selection
+from runner.tables.column_types import MOST_AXES
 from runner.tensors import Kind, LeftOut, TensorSpec
 from runner.wiring import CallWiring
 
@@ -122,7 +123,7 @@ class Stocktaking:
     def take_returned(self, root: Call) -> None:
         """Keep what the model itself returns, where it fits a table."""
         for place, tensor in root.outputs:
-            if self._tensors.unfit(tensor, "its output", self._rows) is not None:
+            if self._no_table(tensor, "its output") is not None:
                 self.refused.append(tensor)
                 continue
             if (id(tensor), None) not in self._positions:
@@ -167,7 +168,13 @@ class Stocktaking:
         if call.loop is not None:
             return f"opaque: runs step by step inside the loop of '{call.loop.layer_path}'"
         it = "its input" if kind == "input" else "its output"
-        return self._tensors.unfit(tensor, it, self._rows)
+        return self._no_table(tensor, it)
+
+    def _no_table(self, tensor: Any, it: str) -> str | None:
+        why = self._tensors.unfit(tensor, it, self._rows)
+        if why is None and (axes := len(tensor.shape)) > MOST_AXES:
+            return f"opaque: {it} has {axes} axes, the limit is {MOST_AXES}"
+        return why
 
     def add(self, path: str, layer_class: str, reason: str) -> None:
         """Add a layer that was never called, with the reason."""

@@ -10,6 +10,7 @@ import numpy as np
 from runner.converted_models.graph import ConvertedModel, Key, kind, unique
 from runner.engines.settings import ADOPTED, Backend
 from runner.errors import InputError, Problem
+from runner.tables.column_types import MOST_AXES
 from runner.tensors import InputSpec
 
 _NUMBERS = "biufc"
@@ -36,7 +37,7 @@ class AdoptedTensors(ConvertedModel):
         if problems := [*_problems(tensors, rows)]:
             raise InputError(problems)
         self.inputs = {"row": InputSpec("input", (), "int64")}
-        taken: set[str] = set()
+        taken: dict[str, int] = {}
         self._values: dict[Key, np.ndarray] = {}
         for name, array in tensors.items():
             path = unique(name, taken)
@@ -69,6 +70,8 @@ def _problems(tensors: Mapping[str, np.ndarray], rows: int) -> Iterator[Problem]
         place = f"tensors.{name}"
         if array.dtype.kind not in _NUMBERS and array.dtype.name != "bfloat16":
             yield Problem(place, f"expected numbers, found {array.dtype.name}")
+        elif array.ndim > MOST_AXES:
+            yield Problem(place, f"has {array.ndim} axes, the limit is {MOST_AXES}")
         elif array.shape[:1] != (rows,):
             yield Problem(
                 place,

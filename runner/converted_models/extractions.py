@@ -22,7 +22,7 @@ from runner.converted_models.tensor_formats import (
 )
 from runner.converted_models.torch_file import read_torch
 from runner.errors import InputError
-from runner.regular_files import everything_below, read_at_most, regular_file
+from runner.regular_files import everything_below, read_at_most, written_file
 
 _MANIFEST, _NAMES = "manifest.json", "file_names.txt"
 _BYTES = 100_000_000
@@ -142,7 +142,7 @@ def read_thingsvision(folder: Path, name: str, limit: int) -> dict[str, np.ndarr
     ids = _picture_names(folder)
     parts: dict[str, list[tuple[tuple[int, int], np.ndarray]]] = {}
     for path, suffix, place in _feature_files(folder):
-        regular_file(path, PLACE)
+        written_file(path, PLACE)
         above = path.parent.relative_to(folder).as_posix()
         key = (name if above == "." else above) + suffix
         arrays = _ENDINGS[path.suffix](path, "features", limit)
@@ -196,4 +196,4 @@ def _inside(folder: Path, relative: str) -> Path:
         raise InputError.of(PLACE, f"'{folder}' lists '{relative}', which is outside of it")
     if not path.resolve().is_relative_to(folder.resolve()):
         raise InputError.of(PLACE, f"'{folder}' lists '{relative}', which is outside of it")
-    return regular_file(path, PLACE)
+    return written_file(path, PLACE)

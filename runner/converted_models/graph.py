@@ -178,13 +178,21 @@ class ConvertedModel(ABC):
         """Return the runtime and its settings."""
 
 
-def unique(name: str, taken: set[str]) -> str:
-    """Return a name that no other operation has: ``:0`` at its end is left out."""
+def unique(name: str, taken: dict[str, int]) -> str:
+    """Return a name that no other operation has: ``:0`` at its end is left out.
+
+    Parameters
+    ----------
+    name
+        The name in the file, which others may have, too.
+    taken
+        The names so far, each with the last number that was put behind it.
+    """
     name = name.removesuffix(":0").replace(":", "_").replace("@", "_").strip("/")
     name = name if name and name.isprintable() else "operation"
-    found, position = name, 1
+    found = name
     while found in taken:
-        position += 1
-        found = f"{name}_{position}"
-    taken.add(found)
+        taken[name] += 1
+        found = f"{name}_{taken[name]}"
+    taken[found] = 1
     return found

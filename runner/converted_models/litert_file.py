@@ -113,7 +113,7 @@ class LiteRTModel(ConvertedModel):
         described = self._interpreter._get_ops_details()  # its only description of operations
         computed = {int(key) for each in described for key in each["outputs"]} | {*self.inputs}
         constants: dict[int, Constant] = {}
-        taken: set[str] = set()
+        taken: dict[str, int] = {}
         for each in described:
             outputs = [int(key) for key in each["outputs"] if key >= 0]
             if not outputs:

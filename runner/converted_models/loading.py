@@ -7,7 +7,7 @@ from pathlib import Path
 from runner.config.model_config import CONVERTED
 from runner.converted_models.graph import ConvertedModel
 from runner.errors import InputError
-from runner.regular_files import regular_file
+from runner.regular_files import written_file
 
 
 def load_converted(given: str, place: str) -> ConvertedModel:
@@ -18,7 +18,7 @@ def load_converted(given: str, place: str) -> ConvertedModel:
     InputError
         If there is no such file, its runtime is not installed, or cannot read it.
     """
-    path = regular_file(given, place)
+    path = written_file(given, place)
     runtime = CONVERTED[path.suffix.lower()]
     if runtime.missing is not None:
         message = f"a {runtime.format} model needs {runtime.missing}"

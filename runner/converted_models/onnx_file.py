@@ -140,7 +140,7 @@ class OnnxModel(ConvertedModel):
     def _add_operations(self, nodes: Sequence[Any], opset: int) -> None:
         """Add the operations of the main graph, and note those inside of them."""
         weights: dict[str, Constant] = {}
-        taken: set[str] = set()
+        taken: dict[str, int] = {}
         computed = {*self.inputs, *(name for node in nodes for name in node.output)}
         computed -= {*self._constants}
         for node in nodes:

@@ -28,7 +28,7 @@ from runner.converted_models.tensor_tables import read_tensor_table
 from runner.converted_models.torch_file import read_torch
 from runner.converted_models.zarr_folder import is_zarr, read_zarr
 from runner.errors import InputError
-from runner.regular_files import everything_below, read_at_most, regular_file
+from runner.regular_files import everything_below, read_at_most, written_file
 from runner.sizes import machine_memory
 
 _ID_BYTES = 100_000_000
@@ -139,5 +139,5 @@ def _reader(path: Path) -> Reader:
     if suffix not in FILES:
         known = ", ".join(FILES)
         raise InputError.of(PLACE, f"'{path}' is of an unknown kind", f"the kinds are {known}")
-    regular_file(path, PLACE)
+    written_file(path, PLACE)
     return FILES[suffix]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import prod
@@ -14,11 +15,14 @@ import numpy as np
 
 from runner.errors import InputError, first_line
 from runner.given_files import FileOnDisk
-from runner.model.hdf5_chunks import why_not_unpacked
+from runner.model.hdf5_chunks import unpacked_size, why_not_unpacked
 from runner.probe.array_files import mapped, unpacked
-from runner.probe.compressed import expands
-from runner.regular_files import regular_file
+from runner.probe.compressed import expands, largest
+from runner.regular_files import written_file
 from runner.sizes import readable
+
+_MATLAB_HEADER, _MATLAB_COMPRESSED = 128, 15
+_MATLAB_BYTES = 1000  # of an element besides its values
 
 PLACE = "FILES"
 """Where the files were named, for messages."""
@@ -217,17 +221,42 @@ def read_matlab(path: Path, _: str, limit: int) -> dict[str, np.ndarray]:
     check_installed("scipy", path)
     from scipy.io import loadmat, whosmat
 
-    regular_file(path, PLACE)
-    shapes = {name: shape for name, shape, kind in whosmat(str(path)) if kind in _NUMBERS}
-    declared = sum(8 * int(np.prod(shape, dtype=object)) for shape in shapes.values())
-    check_declared(str(path), declared, path.stat().st_size, limit)
-    loaded = loadmat(str(path), variable_names=[*shapes])
-    return {name: np.asarray(loaded[name]) for name in shapes}
+    size = written_file(path, PLACE).stat().st_size
+    unpacked = _unpacked_matlab(path, min(limit, largest(size)) + 1)
+    check_declared(str(path), sum(unpacked), size, limit)  # also names are unpacked
+    listed = [(name, prod(shape), kind in _NUMBERS) for name, shape, kind in whosmat(str(path))]
+    check_declared(str(path), sum(8 * count for _, count, wanted in listed if wanted), size, limit)
+    for (name, count, wanted), held in zip(listed, unpacked, strict=False):
+        if wanted and held > 16 * count + _MATLAB_BYTES:  # SciPy unpacks it to its end
+            message = f"'{name}' in {path} unpacks to far more than it declares"
+            raise InputError.of(PLACE, message, "save it again")
+    names = [name for name, _, wanted in listed if wanted]
+    loaded = loadmat(str(path), variable_names=[*names])
+    return {name: np.asarray(loaded[name]) for name in names}
+
+
+def _unpacked_matlab(path: Path, most: int) -> list[int]:
+    """Return what each element of a ``.mat`` file unpacks to: nothing if it is not compressed.
+
+    They are counted until they are more than `most` together, in bytes.
+
+    Source: MAT-File Format, https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf.
+    """
+    unpacked: list[int] = []
+    with path.open("rb") as file:
+        order = "<" if file.read(_MATLAB_HEADER)[-2:] == b"IM" else ">"
+        while len(tag := file.read(8)) == 8:
+            kind, length = struct.unpack(f"{order}2I", tag)
+            end = file.tell() + length
+            packed = file.read(length) if kind == _MATLAB_COMPRESSED else b""
+            unpacked.append(unpacked_size(packed, most - sum(unpacked)))
+            file.seek(end)
+    return unpacked
 
 
 def read_numbers(path: Path, name: str, limit: int) -> dict[str, np.ndarray]:
     """Return the matrix in a text file of numbers, a row in each line."""
-    regular_file(path, PLACE)
+    written_file(path, PLACE)
     size = path.stat().st_size
     check_declared(str(path), 4 * size, size, limit)  # a number takes at least two characters
     return {name: np.loadtxt(path, ndmin=2)}

@@ -45,20 +45,21 @@ def why_not_unpacked(array: h5py.Dataset) -> str:
             wrong = "has a large chunk, packed with lzf" if stored.size > _MOST_LZF else ""
         else:
             _, packed = array.id.read_direct_chunk(stored.chunk_offset)
-            wrong = "unpacks to far more than it declares" if _unpacks(packed, chunk) else ""
+            is_more = unpacked_size(packed, chunk) > chunk
+            wrong = "unpacks to far more than it declares" if is_more else ""
         return True if wrong else None
 
     array.id.chunk_iter(check)
     return wrong
 
 
-def _unpacks(packed: bytes, most: int) -> bool:
-    """Return whether data of zlib unpacks to more than a number of bytes."""
+def unpacked_size(packed: bytes, most: int) -> int:
+    """Return the size of what data of zlib unpacks to, or a size over `most` if it is more."""
     stream, size = zlib.decompressobj(), 0
     try:
         while packed and size <= most:
             size += len(stream.decompress(packed, _PIECE))
             packed = stream.unconsumed_tail
-    except zlib.error:  # which HDF5 finds, too
+    except zlib.error:  # which is found when it is read
         pass
-    return size > most
+    return size

@@ -24,8 +24,9 @@ from runner.errors import InputError, first_line
 from runner.model.hdf5_chunks import why_not_unpacked
 from runner.model.hdf5_texts import HeldTexts, UncheckedError
 from runner.model.named_objects import check_objects, check_parts
-from runner.regular_files import read_at_most, regular_file, what_it_is
+from runner.regular_files import read_at_most, what_it_is, written_file
 from runner.sizes import readable
+from runner.zip_damage import DAMAGED
 
 # Limit of a file's unpacked size: weights can hardly be compressed.
 _UNPACKED_TIMES = 20
@@ -52,7 +53,7 @@ def model_file(given: str, place: str) -> Path:
         If it is another kind of file, is damaged, or declares far more than its size; says
         what it is and what to do.
     """
-    path = regular_file(given, place)
+    path = written_file(given, place)
     kind = what_it_is(path)
     if kind == "it is a zip file":
         members = _check_archive(path, place)
@@ -93,7 +94,7 @@ def weights_file(given: str, place: str) -> Path:
     InputError
         As in `model_file`.
     """
-    path = regular_file(given, place)
+    path = written_file(given, place)
     kind = what_it_is(path)
     if kind == "it is a zip file":
         _check_archive(path, place)
@@ -155,10 +156,13 @@ def _check_archive(path: Path, place: str) -> list[str]:
                         shutil.copyfileobj(archive.open(member), source)
                         with _checked(source, path, place):
                             pass
-    except zipfile.BadZipFile as error:
+    except InputError:
+        raise
+    except DAMAGED as error:
         raise InputError.of(
             place,
-            f"{path} is damaged: it begins as a zip file, and its end is missing or changed",
+            f"{path} is damaged: it begins as a zip file, and its end is missing, or a part "
+            "of it is changed",
             "copy or save it again",
         ) from error
     return [member.filename for member in members]
@@ -294,5 +298,5 @@ def _shards(path: Path, place: str) -> list[str]:
     for name in names:
         if not isinstance(name, str) or PureWindowsPath(name).name != name:
             raise InputError.of(place, f"{path} names {name!r}, outside its folder")
-        regular_file(path.parent / name, place)
+        written_file(path.parent / name, place)
     return sorted(names)

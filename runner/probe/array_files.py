@@ -7,7 +7,6 @@ import math
 import tokenize
 import warnings
 import zipfile
-import zlib
 from typing import IO, Any
 
 import numpy as np
@@ -19,13 +18,14 @@ from runner.probe.compressed import check_unpacked
 from runner.probe.stored_array import Array, StoredArray
 from runner.regular_files import begins, regular_file
 from runner.sizes import readable
+from runner.tables.column_types import MOST_AXES
+from runner.zip_damage import DAMAGED
 
 UNPACK = "save it uncompressed with numpy.savez"
 """Advice for an ``.npz`` file that unpacks to far more than its size."""
 
 _HEADER_BYTES = 10_000  # NumPy's own limit
 _BLOCK = 2**20
-_AXES = 32  # NumPy before 2 allows no more
 
 
 def mapped(name: str, place: str, limit: int) -> np.ndarray:
@@ -108,7 +108,9 @@ def unpacked(file: GivenFile, limit: int) -> dict[str, np.ndarray]:
                     size = member.file_size
                     arrays[name] = read_array(opened, f"{file}: {name}", size, limit)
                 limit -= arrays[name].nbytes
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
+    except InputError:
+        raise
+    except DAMAGED as error:
         with file.open() as whole:
             is_whole = zipfile.is_zipfile(whole)
         if is_whole:
@@ -121,9 +123,6 @@ def unpacked(file: GivenFile, limit: int) -> dict[str, np.ndarray]:
                 "copy or save it again",
             ) from error
         raise InputError.of("probe.path", f"{file} is not an .npz file: {kind}") from error
-    except (RuntimeError, NotImplementedError) as error:
-        # Allowed by the zip format, but never written by NumPy: passwords, other compressions.
-        raise InputError.of("probe.path", f"{file} cannot be read: {error}") from error
     return arrays
 
 
@@ -189,7 +188,7 @@ def _header(
             f"{name} holds pickled Python objects, which can run code when read",
             "save it as an array of numbers",
         )
-    is_shape = len(shape) <= _AXES and all(type(axis) is int and axis >= 0 for axis in shape)
+    is_shape = len(shape) <= MOST_AXES and all(type(axis) is int and axis >= 0 for axis in shape)
     if dtype.kind not in "biufSU" or not dtype.itemsize or not is_shape:
         raise InputError.of(place, f"{name} declares {dtype} of shape {shape}, expected numbers")
     declared = math.prod(shape) * dtype.itemsize

@@ -25,7 +25,8 @@ NUMBERS = frozenset(
 )
 """Types of single values; all other columns hold text, or tensors of these."""
 
-_MOST_AXES = 32  # of an array in NumPy before 2
+MOST_AXES = 32
+"""Number of axes of an array; NumPy before 2 allows no more."""
 
 
 def check_types(schema: pa.Schema) -> None:
@@ -53,7 +54,7 @@ def _is_tensor(kind: pa.DataType) -> bool:
     return (
         kind.value_type in NUMBERS
         and min(kind.shape) > 0
-        and len(kind.shape) < _MOST_AXES  # besides that of the rows
+        and len(kind.shape) < MOST_AXES  # besides that of the rows
         and (kind.permutation is None or list(kind.permutation) == axes)
         and storage.value_type == kind.value_type
         and storage.list_size == prod(kind.shape)
