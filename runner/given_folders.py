@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runner.errors import InputError, is_text
 from runner.given_files import FileInStore, FileOnDisk, GivenFile, given_file, unreadable
-from runner.regular_files import everything_below, folder
+from runner.regular_files import LARGE, everything_below, folder, written_file
 from runner.store_urls import StoreUrl, path_of, store_url
 from runner.stores.bucket import bucket_of
 
@@ -46,8 +46,8 @@ class GivenFolder:
         Raises
         ------
         InputError
-            If there are more than `MOST_FILES`, one has a name that is no text, or a store
-            cannot be listed.
+            If there are more than `MOST_FILES`, one has a name that is no text or is a link to
+            a file of the system, one is sparse, or a store cannot be listed.
         """
         found: dict[str, GivenFile] = {}
         for count, (name, file) in enumerate(self._all()):
@@ -60,6 +60,8 @@ class GivenFolder:
                 message = f"the name '{self.place}/{name}' is not UTF-8"
                 raise InputError.of(self.key, message, "rename it")
             if file is not None:
+                if file.path is not None and (file.size > LARGE or file.path.is_symlink()):
+                    written_file(file.path, self.key)  # which takes longer than listing it
                 found[name] = file
         return sorted(found.items(), key=lambda each: each[0].split("/"))
 

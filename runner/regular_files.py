@@ -46,8 +46,11 @@ _NOT_REGULAR = {
 }
 # Their files show the state of the system: the environment of processes, the memory.
 _OF_THE_SYSTEM = (Path("/proc"), Path("/sys"))
-# Above this size, a file whose size is this many times what is on disk is not read.
-_LARGE, _HOLES = 2**30, 64
+LARGE = 2**30
+"""Size above which a file may be called sparse."""
+
+_HOLES = 64
+"""How many times what is on disk the size of a sparse file is."""
 
 
 def regular_file(path: str | Path, place: str) -> Path:
@@ -115,7 +118,7 @@ def written_file(path: str | Path, place: str) -> Path:
 def is_sparse(state: os.stat_result) -> bool:
     """Return whether a file is large, and almost nothing of it is written."""
     on_disk = 512 * state.st_blocks if hasattr(state, "st_blocks") else state.st_size
-    return state.st_size > _LARGE and _HOLES * on_disk < state.st_size
+    return state.st_size > LARGE and _HOLES * on_disk < state.st_size
 
 
 def folder(path: str | Path, place: str) -> Path:

@@ -169,6 +169,7 @@ def header(**changes: Any) -> bytes:
         (header(size=-512), "is damaged, or no tar file"),
         (header(type=tarfile.XHDTYPE, size=-512), "is damaged, or no tar file"),
         (header(type=tarfile.XHDTYPE) * 3000, "is damaged, or no tar file"),
+        (header(type=tarfile.XHDTYPE, size=25) + b"9" * 20 + b" a=b\n" + bytes(487), "is damaged"),
         (b"", "is damaged, or no tar file"),
         (b"some text", "is damaged, or no tar file: .*; it is a text file"),
     ],

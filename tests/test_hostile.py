@@ -138,6 +138,36 @@ def test_an_archive_is_compressed_as_keras_does() -> None:
         weights_file("m.keras", "model.path")
 
 
+def spoiled(data: bytes, mark: bytes, at: int, value: bytes) -> bytes:
+    """Return an archive with other bytes behind the first place of a mark."""
+    place = data.index(mark) + at
+    return data[:place] + value + data[place + len(value) :]
+
+
+DAMAGE = {
+    "a stream that is none": (b"config.json", 11, b"\xff\xff"),
+    "a version of Python's future": (b"PK\1\2", 6, b"\x63"),
+    "a name that is no text": (b"PK\1\2", 8, b"\0\x08" + b"\xff" * 40),
+    "a place before the file": (b"PK\5\6", 16, b"\xff\xff\0\0"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_archive_is_refused_whatever_reading_it_raises(
+    damage: str, refused: Refused
+) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("config.json", b'{"a": 1}' * 50)
+    data = spoiled(packed.getvalue(), *DAMAGE[damage])
+    Path("m.keras").write_bytes(data)
+    [line] = refused(*SAVED)
+    assert line.startswith("model.path: m.keras is damaged: it begins as a zip file, and its end")
+    Path("a.npz").write_bytes(data)
+    [line] = refused("probe=npz", "probe.path=a.npz")
+    assert line.startswith("probe.path: a.npz is damaged: ")
+
+
 @pytest.mark.parametrize("name", ["config.json", "metadata.json"])
 def test_a_model_of_a_million_empty_parts_is_refused(name: str) -> None:
     """A file of 30 kB may hold ten million, which take minutes, and hundreds of megabytes."""
@@ -305,6 +335,30 @@ def test_files_of_the_system_and_of_holes_are_not_read(refused: Refused) -> None
         file.truncate(2**33)
     [line] = refused("probe=csv", "probe.path=holes.csv")
     assert line.startswith("probe.path: 'holes.csv' is a sparse file")
+    for name, *words in (
+        ("m.keras", "model=saved", "model.path=m.keras"),
+        ("m.weights.h5", "experiment=iris_mlp", "+model.weights=m.weights.h5"),
+    ):
+        Path("holes.csv").rename(name)
+        [line] = refused(*words)
+        assert f"'{name}' is a sparse file: almost nothing is written in it" in line
+        Path(name).rename("holes.csv")
+
+
+@pytest.mark.parametrize("target", ["/proc/self/environ", "/proc/kmsg", "holes"])
+def test_files_of_a_folder_are_neither_of_the_system_nor_of_holes(
+    target: str, refused: Refused
+) -> None:
+    Path("pictures").mkdir()
+    with Path("pictures/.holes").open("wb") as file:
+        file.truncate(2**33)
+    if target == "holes":
+        Path("pictures/.holes").rename("pictures/a.png")
+    else:
+        Path("pictures/a.png").symlink_to(target)
+    [line] = refused("model=digits_cnn", "probe=images", "probe.path=pictures")
+    what = "a sparse file" if target == "holes" else "a file of the system"
+    assert line.startswith(f"probe.path: 'pictures/a.png' is {what}")
 
 
 def test_a_folder_in_the_place_of_a_file_is_not_read(refused: Refused) -> None:
@@ -557,6 +611,37 @@ def test_a_sweep_in_a_file_has_the_values_that_were_checked(
     assert main(["--config-dir", "own", "--config-name", "mine"]) == 1
     assert "1 of 2 runs completed" in capsys.readouterr().out
     assert not Path("harmed").exists()
+
+
+@pytest.mark.parametrize("name", ["/{}/outside", "C:\\outside", "../outside"])
+def test_no_file_outside_the_folder_of_configs_is_included(
+    name: str, tmp_path: Path, refused: Refused
+) -> None:
+    (tmp_path / "outside.yaml").write_text("seed: 5\n")
+    choice = f"/{name.format(tmp_path)}@_global_"
+    own(f"# @package _global_\ndefaults: ['{choice}']\n", "experiment/mine.yaml")
+    for words in (("experiment=mine",), ("experiment=mine", "--cfg", "job")):
+        [line] = refused("--config-dir", "own", *words)
+        assert "is outside the folder of configs" in line, line
+
+
+@pytest.mark.parametrize("template", ["$FOOTER", "$", "{a: 1}"])
+def test_a_page_of_help_that_cannot_be_made_is_one_line(template: str, refused: Refused) -> None:
+    own(f"# @package _global_\nhydra: {{help: {{template: {template}}}}}\n", "experiment/mine.yaml")
+    [line] = refused("--config-dir", "own", "experiment=mine", "--help")
+    assert line.startswith(("config: ", "hydra.help"))
+    [line] = refused("+a@b=x", "--info", "all")
+    assert "config group 'a' does not exist" in line
+
+
+@pytest.mark.parametrize("page", ["--help", "--info=config"])
+def test_no_page_acts_on_the_terminal(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = 'name: "\\e]0;evil\\a"\nhydra: {help: {template: "${name} $APP_CONFIG_GROUPS"}}\n'
+    own(f"# @package _global_\n{text}", "experiment/mine.yaml")
+    assert main(["--config-dir", "own", "experiment=mine", page]) == 0
+    shown = capsys.readouterr().out
+    assert "evil" in shown
+    assert "\x1b" not in shown
 
 
 @pytest.mark.parametrize("path", ["pkg://antigravity", "file:///tmp"])

@@ -33,13 +33,15 @@ from runner.probe import delimited_text, parquet_table
 from runner.probe.batch import Batch
 from runner.probe.fitting import fit_to_model
 from runner.probe.memory_sources import as_probe
+from runner.probe.picture_files import PictureFolder
 from runner.probe.probe import Probe
 from runner.probe.source import open_probe
+from runner.sources import images as images_source
 from runner.tensors import InputSpec
 
 
-def opened(shape: tuple[int | None, ...], dtype: str = "float32", **config: Any) -> Probe:
-    expected = [InputSpec("input", shape, dtype)]
+def opened(shape: tuple[int | None, ...] | None, dtype: str = "float32", **config: Any) -> Probe:
+    expected = [] if shape is None else [InputSpec("input", shape, dtype)]
     return open_probe(TypeAdapter(ProbeConfig).validate_python(config), expected)
 
 
@@ -465,7 +467,8 @@ def picture(path: str, colour: Any = 0, size: tuple[int, int] = (4, 4), mode: st
     Image.new(mode, size, colour).save(path)
 
 
-def images(shape: tuple[int | None, ...] = (2, 2, 3), **config: Any) -> Probe:
+def images(shape: tuple[int | None, ...] | None = (2, 2, 3), **config: Any) -> Probe:
+    """Return the probe of a folder, for a model of one input, or of none that is declared."""
     return opened(shape, source="images", path="pictures", **config)
 
 
@@ -518,6 +521,20 @@ def test_the_rotation_noted_by_a_camera_is_applied_on_wish(orientation: int) -> 
     assert np.array_equal(whole(probe).inputs[0, ..., 0], upright)
     probe = images((2, 3, 1), scale="0-255")
     assert np.array_equal(whole(probe).inputs[0, ..., 0], np.asarray(as_taken))
+
+
+def test_a_rotation_that_cannot_be_read_is_said() -> None:
+    Path("pictures").mkdir()
+    Image.new("RGB", (2, 2)).save("pictures/a.png", exif=b"XX")
+    said = r"^pictures/a\.png: cannot be read as a picture: it is incomplete or damaged$"
+    for shape in ((2, 2, 3), None):  # of a model, or as the pictures are
+        with pytest.raises(InputError, match=said):
+            whole(images(shape, exif_rotation=True))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x28", b"\x0a"])
+def test_a_file_of_a_few_bytes_is_no_picture(content: bytes) -> None:
+    assert not PictureFolder("pictures").reads("notes", content)
 
 
 def keras_values(size: tuple[int, int], mode: str, **how: Any) -> np.ndarray:
@@ -778,10 +795,16 @@ def test_a_picture_that_declares_too_many_pixels_is_refused() -> None:
         images()
 
 
-def test_a_picture_of_gigabytes_is_refused_before_it_is_read() -> None:
+def test_a_picture_of_gigabytes_is_refused_before_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     picture("pictures/a.png")
+    with monkeypatch.context() as patch:
+        patch.setattr(images_source, "LARGEST", 10)
+        with pytest.raises(InputError, match=r"^pictures/a\.png: has \d+ B, the limit of a pict"):
+            whole(images())
     os.truncate("pictures/a.png", 10**11)  # takes no room, and would take as much memory
-    with pytest.raises(InputError, match=r"^pictures/a\.png: has 100\.0 GB, the limit of a pict"):
+    with pytest.raises(InputError, match=r"^probe.path: 'pictures/a\.png' is a sparse file"):
         images()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import itertools
@@ -13,7 +14,8 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from hydra._internal.utils import _run_hydra, get_args_parser
+from hydra._internal import utils as hydra_utils
+from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
 from runner.command_line.help_page import filled_in
@@ -27,6 +29,7 @@ from runner.config.loading import QUIET
 from runner.config.packaged import CONFIG_DIRECTORY, CONFIG_NAME
 from runner.errors import InputError, Problem, RunError, is_text
 from runner.model.backend import check_backend
+from runner.patching import patched
 from runner.store_urls import RunPlace, StoreUrl
 from runner.stores.local import make_folder
 
@@ -56,15 +59,7 @@ def run_arguments(typed: Sequence[str], check_stopped: Callable[[], None]) -> in
     parsed = parse_arguments(arguments)
     run_id = secrets.token_hex(4)
     if parsed.help or parsed.hydra_help or parsed.cfg or parsed.info or parsed.shell_completion:
-        admit(parsed, run_id)
-        parsed.overrides = merging(parsed.overrides)
-        page = io.StringIO()  # Hydra would show a traceback if stdout fails
-        try:
-            with contextlib.redirect_stdout(page):
-                _run_hydra(parsed, get_args_parser(), _no_job, str(CONFIG_DIRECTORY), CONFIG_NAME)
-        finally:
-            said = page.getvalue()
-            sys.stdout.write(filled_in(said) if parsed.help else said)
+        put(_page(parsed, run_id))
         return 0
     asked = validate(parsed, run_id)
     check_backend(asked.cfg.backend)
@@ -78,6 +73,29 @@ def run_arguments(typed: Sequence[str], check_stopped: Callable[[], None]) -> in
         if asked.is_sweep:
             return _sweep(arguments, asked, run_id, check_stopped)
         return _single(arguments, asked, run_id, check_stopped)
+
+
+def _page(parsed: argparse.Namespace, run_id: str) -> str:
+    """Return the page of Hydra that a command line asks for.
+
+    Raises
+    ------
+    InputError
+        If it cannot be made from the files of the user.
+    """
+    loader, _ = admit(parsed, run_id)
+    parsed.overrides = merging(parsed.overrides)
+    page = io.StringIO()  # Hydra would show a traceback if stdout fails
+    with (
+        loader.explaining(parsed.overrides),
+        patched(hydra_utils, run_and_report=lambda shown: shown()),  # it would show a traceback
+        contextlib.redirect_stdout(page),
+        contextlib.suppress(SystemExit),  # after a page of help
+    ):
+        hydra_utils._run_hydra(
+            parsed, get_args_parser(), _no_job, str(CONFIG_DIRECTORY), CONFIG_NAME
+        )
+    return filled_in(page.getvalue()) if parsed.help else page.getvalue()
 
 
 def _no_job(cfg: DictConfig) -> None:

@@ -109,7 +109,7 @@ class Loader:
             If Hydra cannot compose it, or if its interpolations unfold to far more than what is
             written.
         """
-        with self._explaining(overrides):
+        with self.explaining(overrides):
             cfg = self._loader.load_configuration(self._config_name, list(overrides), run_mode=mode)
         resolved(cfg)
         return cfg
@@ -128,7 +128,19 @@ class Loader:
         return self._chosen[key]
 
     @contextlib.contextmanager
-    def _explaining(self, overrides: Sequence[str] = ()) -> Iterator[None]:
+    def explaining(self, overrides: Sequence[str] = ()) -> Iterator[None]:
+        """Turn what Hydra raises inside the context into an InputError.
+
+        Parameters
+        ----------
+        overrides
+            What is being composed.
+
+        Raises
+        ------
+        InputError
+            With the problem, for every error of Hydra, OmegaConf and YAML.
+        """
         try:
             with warnings.catch_warnings():  # wrong suffixes are reported with missing files
                 warnings.filterwarnings("ignore", QUIET)
@@ -147,7 +159,7 @@ class Loader:
 
     def _check_search_path(self) -> None:
         """Refuse ``hydra.searchpath`` before use: a path to a package imports that package."""
-        with self._explaining():
+        with self.explaining():
             primary = self._loader.repository.load_config(self._config_name)
         if primary is not None and OmegaConf.select(primary.config, "hydra.searchpath"):
             raise InputError.of("hydra.searchpath", "can run code", "use --config-dir")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
+from pathlib import PureWindowsPath
 from typing import Any, NoReturn
 
 import omegaconf.base
@@ -183,7 +184,8 @@ class _CountingRepository(CachingConfigRepository):
         self._left = {kind: 3 * limit for kind, limit in _INCLUDED.items()}
 
     def load_config(self, config_path: str) -> ConfigResult | None:
-        if ".." in config_path.split("/"):
+        path = PureWindowsPath(config_path)  # Hydra joins it with the folder
+        if path.anchor or ".." in path.parts:
             raise InputError.of(
                 "defaults", f"'{config_path}' is outside the folder of configs", "copy it there"
             )

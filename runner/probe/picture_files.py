@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import re
+import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -62,8 +63,16 @@ class PictureFolder(ProbeFolder):
         ending = PurePosixPath(name).suffix.lower()
         if pillow.registered_extensions().get(ending) in FORMATS:
             return True
-        accepting = (pillow.OPEN[each][1] for each in formats_of(pillow, ending))
-        return any(accepts is None or accepts(start) for accepts in accepting)
+        return any(_accepts(pillow, each, start) for each in formats_of(pillow, ending))
+
+
+def _accepts(pillow: Any, format: str, start: bytes) -> bool:
+    """Return whether a file may be a picture of a format, by its first bytes."""
+    accepts = pillow.OPEN[format][1]
+    try:
+        return accepts is None or bool(accepts(start))
+    except (SyntaxError, IndexError, TypeError, struct.error):  # as Pillow does: a short file
+        return False
 
 
 def listed(
@@ -131,23 +140,21 @@ def _identified(pillow: Any, file: GivenFile, opened_file: BinaryIO) -> tuple[st
     named = pillow.registered_extensions().get(PurePosixPath(file.place).suffix.lower())
     formats = formats_of(pillow, PurePosixPath(file.place).suffix[1:])
     try:
-        with opened_picture(pillow, opened_file, formats) as opened:
+        with opened_picture(pillow, opened_file, formats, file.place) as opened:
             # Only for formats with pages, since `is_animated` may read the whole file.
             several = opened.format in _OF_PAGES and getattr(opened, "is_animated", False)
             # Pillow opens an MPO, a JPEG followed by further pictures, as a JPEG.
             return "JPEG" if opened.format == "MPO" else opened.format, several
-    except InputError:
-        raise
-    except pillow.UnidentifiedImageError as error:
+    except InputError as error:
+        if not isinstance(error.__cause__, pillow.UnidentifiedImageError):
+            raise
         what = file.what_it_is()
         if "a picture" in what:
-            raise broken_picture(file.place, ValueError(_BROKEN)) from error
+            raise _broken(file.place, ValueError(_BROKEN)) from error
         if named in formats:
             why = f"expected a picture, {what}"
             raise InputError.of(file.place, why, "replace it, or move it away") from error
         return "", False
-    except Exception as error:  # what a broken picture raises has no common class
-        raise broken_picture(file.place, error) from error
 
 
 def formats_of(pillow: Any, ending: str) -> list[str]:
@@ -157,8 +164,7 @@ def formats_of(pillow: Any, ending: str) -> list[str]:
     return [format for format in known if format not in _BY_ENDING or format == named]
 
 
-def broken_picture(place: str, error: Exception) -> InputError:
-    """Return the error that a picture cannot be read."""
+def _broken(place: str, error: Exception) -> InputError:
     said = first_line(error)
     if re.search(r"\bb['\"]|<_io", said):  # Pillow shows the bytes that it cannot read
         said = _BROKEN
@@ -166,13 +172,35 @@ def broken_picture(place: str, error: Exception) -> InputError:
 
 
 @contextlib.contextmanager
-def opened_picture(pillow: Any, source: Any, formats: Sequence[str]) -> Iterator[Any]:
-    """Open a picture in one of the given formats; too many pixels are an error."""
+def opened_picture(pillow: Any, source: Any, formats: Sequence[str], place: str) -> Iterator[Any]:
+    """Open a picture, and tell what is broken in it, also in what is read inside the context.
+
+    Parameters
+    ----------
+    pillow
+        The module, from `load_pillow`.
+    source
+        The open file.
+    formats
+        What it may be, by Pillow's names.
+    place
+        Where it is, for messages.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or has too many pixels.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about metadata
         warnings.simplefilter("error", pillow.DecompressionBombWarning)
-        with pillow.open(source, formats=formats) as opened:
-            yield opened
+        try:
+            with pillow.open(source, formats=formats) as opened:
+                yield opened
+        except InputError:
+            raise
+        except Exception as error:  # what a broken picture raises has no common class
+            raise _broken(place, error) from error
 
 
 def load_pillow() -> Any:

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt
 from runner.config.strict import RECORDED
 from runner.errors import InputError
 from runner.probe.decoding import GRAYS, MODES, decoded
-from runner.probe.picture_files import broken_picture, opened_picture
+from runner.probe.picture_files import opened_picture
 from runner.probe.resizing import Fit, Interpolation, resized
 from runner.probe.source import Layout, ProbeSource
 from runner.tensors import InputSpec, shape_text
@@ -134,16 +134,11 @@ class PictureDecoder:
             If it is damaged, or has more than 8 bits.
         """
         config, (height, width, channels) = self._config, self._size
-        try:
-            with opened_picture(self._pillow, file, formats) as opened:
-                array = decoded(opened, channels)
-                if array is not None and config.exif_rotation:
-                    array = _upright(array, opened.getexif().get(_ORIENTATION, 1))
-                mode, given = opened.mode, shown_size(opened, config.exif_rotation)[:2]
-        except InputError:
-            raise
-        except Exception as error:  # what a broken picture raises has no common class
-            raise broken_picture(place, error) from error
+        with opened_picture(self._pillow, file, formats, place) as opened:
+            array = decoded(opened, channels)
+            if array is not None and config.exif_rotation:
+                array = _upright(array, opened.getexif().get(_ORIENTATION, 1))
+            mode, given = opened.mode, shown_size(opened, config.exif_rotation)[:2]
         if array is None:
             message = f"has pixels of more than 8 bits ({mode})"
             raise InputError.of(place, message, "convert it to 8 bits")

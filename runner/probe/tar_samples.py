@@ -23,6 +23,7 @@ ENDINGS = (".tar", ".tar.gz", ".tgz")
 """Endings of the names of tar files."""
 
 _NAME = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)")
+_DAMAGED = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, RecursionError)
 _HEADER_BYTES = 2**16  # of a member: its name and attributes
 
 
@@ -113,7 +114,7 @@ class TarSamples:
             yield
         except InputError:
             raise
-        except (tarfile.TarError, OSError, EOFError, ValueError, RecursionError) as error:
+        except _DAMAGED as error:
             kind, said = self._file.what_it_is(), first_line(error)
             message = f"{self._file} is damaged, or no tar file: {said}"
             raise InputError.of("probe.path", message, kind) from error

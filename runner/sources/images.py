@@ -116,7 +116,7 @@ def _common_size(pillow: Any, pictures: Sequence[Picture], rotate: bool) -> tupl
     are_gray = True
     with opened_ahead(picture.file for picture in pictures) as files:
         for picture, file in zip(pictures, files, strict=True):
-            with opened_picture(pillow, file, [picture.format]) as opened:
+            with opened_picture(pillow, file, [picture.format], picture.file.place) as opened:
                 height, width, is_gray = shown_size(opened, rotate)
                 sizes.setdefault((height, width), picture.name)
                 are_gray &= is_gray

@@ -19,7 +19,6 @@ from runner.probe.array_files import read_array
 from runner.probe.memory_sources import as_probe
 from runner.probe.picture_files import (
     FORMATS,
-    broken_picture,
     formats_of,
     load_pillow,
     opened_picture,
@@ -134,11 +133,8 @@ class WebdatasetConfig(PictureSource):
             return PictureDecoder(pillow, self, size, is_first)
         first = next(shard.samples((shown,)))
         file, place = io.BytesIO(first.files[shown]), first.place(shown)
-        try:
-            with opened_picture(pillow, file, formats_of(pillow, shown)) as opened:
-                height, width, is_gray = shown_size(opened, self.exif_rotation)
-        except Exception as error:  # what a broken picture raises has no common class
-            raise broken_picture(place, error) from error
+        with opened_picture(pillow, file, formats_of(pillow, shown), place) as opened:
+            height, width, is_gray = shown_size(opened, self.exif_rotation)
         size = height, width, 1 if is_gray else 3
         return PictureDecoder(pillow, self, size, is_first, only_this_size=True)
 
