@@ -12,7 +12,7 @@ import numpy as np
 from runner.config.capture_config import CaptureOptions
 from runner.config.compose import asked_for
 from runner.config.effects_config import BY, By, logit_problems
-from runner.config.experiment_config import check_name, parse_capture, parse_interventions
+from runner.config.parsing import check_name, parse_capture, parse_interventions
 from runner.config.strict import not_among, refuse
 from runner.errors import InputError
 from runner.experiment.experiment import run_experiment

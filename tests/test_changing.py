@@ -52,11 +52,11 @@ def captured(
 
 
 def scaled(name: str) -> Change:
-    return lambda tensor, patches, arithmetic: tensor * arithmetic.like(patches[name], tensor)
+    return lambda tensor, patches, tensors: tensor * tensors.like(patches[name], tensor)
 
 
-def set_where(tensor: Any, patches: Any, arithmetic: Any) -> Any:
-    return arithmetic.where(patches["which"], arithmetic.like(patches["value"], tensor), tensor)
+def set_where(tensor: Any, patches: Any, tensors: Any) -> Any:
+    return tensors.ops.where(patches["which"], tensors.like(patches["value"], tensor), tensor)
 
 
 CONV = Output("conv", 0, None)

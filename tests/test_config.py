@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from runner.config import catalogue
 from runner.config.capture_config import CaptureConfig, CaptureOptions
 from runner.config.declared_config import DeclaredModel
-from runner.config.experiment_config import ExperimentConfig, parse, parse_capture
+from runner.config.experiment_config import ExperimentConfig
 from runner.config.model_config import ApplicationModel, FunctionModel, SavedModel
+from runner.config.parsing import parse, parse_capture
 from runner.errors import InputError
 from runner.sources.csv import CsvConfig
 from runner.sources.inline import InlineConfig
@@ -506,7 +507,7 @@ def test_a_newer_keras_may_know_names_that_the_catalogue_does_not(
 
 def test_checking_loads_neither_keras_nor_tensorflow() -> None:
     code = (
-        "import sys; from runner.config.experiment_config import parse; "
+        "import sys; from runner.config.parsing import parse; "
         f"parse({json.loads(json.dumps(experiment()))!r}); "
         "print({'tensorflow', 'keras'} & set(sys.modules))"
     )
@@ -532,5 +533,5 @@ def test_an_unknown_capture_option_is_refused_in_a_line() -> None:
 
 def test_the_size_of_a_projection_has_a_limit() -> None:
     assert parse_capture(reduce={"**": "projection:65536"})
-    with pytest.raises(InputError, match=r"projection:65537'; the largest size is 65,536"):
+    with pytest.raises(InputError, match=r"projection\.size: must be <= 65536, found 65537"):
         parse_capture(reduce={"**": "projection:65537"})

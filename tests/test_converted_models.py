@@ -510,7 +510,8 @@ def test_a_package_that_a_conversion_needs_is_named(capsys: pytest.CaptureFixtur
     in_process("experiment=iris_mlp", "probe.rows=3")
     assert main(["rerun", "--convert", "onnx"]) == 2
     assert capsys.readouterr().err == (
-        'error: convert: ONNX needs tf2onnx; type: pip install "activation-runner[onnx-export]"\n'
+        "error: convert: converting a model to ONNX needs tf2onnx; "
+        'type: pip install "activation-runner[onnx-export]"\n'
     )
 
 

@@ -14,8 +14,9 @@ import pytest
 from keras import layers
 
 import runner
-from runner.config.experiment_config import ExperimentConfig, parse
+from runner.config.experiment_config import ExperimentConfig
 from runner.config.model_config import SavedModel
+from runner.config.parsing import parse
 from runner.errors import InputError
 from runner.keras_models import calls
 from runner.model.backend import framework

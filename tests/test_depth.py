@@ -17,7 +17,7 @@ import pytest
 from keras import layers
 
 import runner
-from runner.config.experiment_config import parse
+from runner.config.parsing import parse
 from runner.model.building import build_model
 from runner.record.layer_record import LayerRecord
 from runner.report.network import layer_tree

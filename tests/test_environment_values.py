@@ -13,8 +13,9 @@ import runner
 from runner.command_line.entry import main
 from runner.config.compose import compose_one
 from runner.config.composition import experiment_of
+from runner.config.environment_reading import values_from_environment
 from runner.config.environment_values import EnvironmentValues
-from runner.config.resolve import register_resolvers, values_from_environment
+from runner.config.resolve import register_resolvers
 from runner.errors import InputError, Problem
 
 SECRETS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sqlite3
@@ -15,8 +16,10 @@ import keras
 import numpy as np
 import pytest
 from forging import put_file
+from keras import layers
 from making import make_run
-from test_readme import BLOCK, ROOT, installed
+from packages import installed
+from test_readme import BLOCK, ROOT
 
 import runner
 from runner.command_line.entry import main
@@ -61,7 +64,7 @@ def _package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_table_of_what_varies_is_true() -> None:
     page = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
     rows = re.findall(r"\| \[.*\]\(#([\w-]+)\) \| (.*) \| `(runner/.*)` \| (.*) \|\n", page)
-    assert len(rows) == 11
+    assert len(rows) == 12
     headings = {line.lower().replace(" ", "-") for line in re.findall(r"\n## (.*)", page)}
     assert {heading for heading, *_ in rows} <= headings
     for _, kind, place, offered in rows:
@@ -148,6 +151,59 @@ def test_an_action_of_a_package_is_done_told_and_named_in_the_record() -> None:
     assert run.record.environment.packages["own"] == "1.0"
     with pytest.raises(InputError, match=r"^intervene\.hidden\.drop: .*less than 1, found 2"):
         runner.run(*words, "intervene.hidden.drop=2")
+
+
+def test_a_reduction_of_a_package_has_options_and_is_named_in_the_record(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    maps = layers.Conv2D(4, 3, name="edges")
+    model = keras.Sequential([keras.Input((8, 8, 1)), maps])
+    x = np.random.default_rng(0).normal(size=(5, 8, 8, 1))
+    whole = runner.capture_activations(model, x)["edges"].value
+    for text, p in (("norm", 2), ("norm:3", 3), ("norm:p=1.5", 1.5)):
+        run = runner.save_run(model, x, text, reduce={"edges": text})
+        expected = (np.abs(whole) ** p).sum(axis=(1, 2)) ** (1 / p)
+        np.testing.assert_allclose(run.array("edges"), expected, rtol=1e-5)
+        assert run.record.environment.packages["own"] == "1.0"
+    words = ["experiment=digits_cnn", "dry_run=true"]
+    assert main([*words, "capture.reduce={conv_1:norm}"]) == 0
+    assert main([*words, "capture.reduce={conv_1:'norm:0.5'}"]) == 2
+    said = "error: capture.reduce.conv_1.norm.p: must be >= 1.0, found 0.5\n"
+    assert capsys.readouterr().err == said
+
+
+def test_a_runtime_of_a_package_computes_models_in_its_files(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, last = np.array([[1, 0], [2, 1], [0, 1]], "f4"), np.array([[1], [-1]], "f4")
+    text = json.dumps({"first": first.tolist(), "last": last.tolist()})
+    Path("net.matrices").write_text(text)
+    words = [
+        "model=json_matrices",
+        "model.path=net.matrices",
+        "probe=hdf5",
+        "probe.path=samples.h5",
+    ]
+    run = runner.run(*words)
+    np.testing.assert_array_equal(run.array("first"), SAMPLES @ first)
+    np.testing.assert_array_equal(run.array("last"), SAMPLES @ first @ last)
+    np.testing.assert_array_equal(run.weights("last/matrix"), last)
+    assert run.record.backend is not None
+    assert run.record.backend.name == "numpy"
+    assert run.record.environment.packages["own"] == "1.0"
+    assert runner.diff(run, run.rerun(path="again"), exact=True).same
+    other = np.array([[1], [1]], "f4")
+    Path("other.matrices").write_text(text.replace("-1", "1"))
+    changed = run.rerun("model=json_matrices", "model.path=other.matrices", path="changed")
+    np.testing.assert_array_equal(changed.array("last"), SAMPLES @ first @ other)
+    capsys.readouterr()
+    Path("net.matrices").write_text("no JSON")
+    assert main(words) == 2
+    assert capsys.readouterr().err.startswith(
+        "error: model.path: net.matrices holds no matrices: Expecting value"
+    )
+    assert main(["rerun", "again", "--convert", "json_matrices"]) == 2
+    assert "(choose from 'litert', 'onnx')" in capsys.readouterr().err
 
 
 def test_a_statistic_of_a_package_is_merged_like_others() -> None:

@@ -24,7 +24,7 @@ from PIL import Image
 from runner.command_line.entry import main
 from runner.config import catalogue
 from runner.config.compose import compose_one
-from runner.config.experiment_config import parse
+from runner.config.parsing import parse
 from runner.config.probe_config import SOURCES
 from runner.errors import InputError, Problem
 from runner.probe.source import open_probe

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from packages import LIMIT_NORM, offered
 
 import runner
 from runner.actions.scale import Scale
@@ -489,3 +490,22 @@ def test_a_direction_that_is_no_array_is_named_by_its_key(
     said = capsys.readouterr().err
     assert "intervene.hidden.add: direction.npy is not an .npy array: it is a text file" in said
     assert "secret" not in said
+
+
+def test_an_action_computes_with_the_functions_of_keras(
+    model: keras.Model,
+    x: np.ndarray,
+    plain: dict[str, np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = {"limit_norm": "LimitNorm", "sorted": "Sorted"}
+    offered("actions", names, LIMIT_NORM, tmp_path, monkeypatch)
+    what = {"hidden": {"limit_norm": 0.5}, "conv": {"sorted": 0}}
+    found = values(runner.capture_activations(model, x, intervene={"hidden": what["hidden"]}))
+    norms = np.linalg.norm(plain["hidden"], axis=-1, keepdims=True)
+    assert (norms > 0.5).any()
+    expected = plain["hidden"] * 0.5 / np.maximum(norms, 0.5)
+    np.testing.assert_allclose(found["hidden"], expected, rtol=1e-5)
+    found = values(runner.capture_activations(model, x, intervene={"conv": what["conv"]}))
+    np.testing.assert_array_equal(found["conv"], np.sort(plain["conv"]))

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from runner.config.experiment_config import parse
+from runner.config.parsing import parse
 from runner.errors import InputError
 from runner.model.building import build_model, input_specs
 

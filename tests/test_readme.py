@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import doctest
 import io
 import os
@@ -10,7 +9,6 @@ import re
 import shlex
 import subprocess
 import sys
-import tomllib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 import pytest
 from command import in_process
 from object_servers import client_of, moto_server, settings_of
+from packages import installed
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -98,20 +97,6 @@ class Near(doctest.OutputChecker):
 
     def check_output(self, want: str, got: str, optionflags: int) -> bool:
         return super().check_output(want, got, optionflags) or same(got, want)
-
-
-def installed(project: Path) -> None:
-    """Write beside a pyproject.toml what its installation would write: its entry points."""
-    described = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
-    folder = project.parent / f"{described['name']}-{described['version']}.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {described['name']}\nVersion: {described['version']}\n"
-    )
-    groups = configparser.ConfigParser(delimiters="=")
-    groups.read_dict(described["entry-points"])
-    with (folder / "entry_points.txt").open("w") as file:
-        groups.write(file)
 
 
 # The warnings that Python ignores by default.

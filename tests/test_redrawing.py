@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from runner.config.experiment_config import parse
+from runner.config.parsing import parse
 from runner.model.building import build_model
 from runner.model.keras_internals import watching_new_variables
 from runner.model.redrawing import RedrawnModel

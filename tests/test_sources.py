@@ -43,7 +43,7 @@ def test_a_choice_sets_every_key_to_its_default(name: str, group: str) -> None:
 def test_a_source_is_imported_only_if_it_is_chosen() -> None:
     code = """
 import sys
-from runner.config.experiment_config import parse
+from runner.config.parsing import parse
 model = {"input_shape": [3], "layers": {"a": {"class_name": "Dense", "units": 1}}}
 parse({"model": model, "probe": {"source": "tutorial"}})
 print(sorted(name for name in sys.modules if name.startswith("runner.sources.")))

@@ -16,9 +16,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from packages import offered
 
 import runner
-from runner.capture.reductions import REDUCTIONS, OverPositions
 from runner.config.torch_losses import TORCH_LOSSES
 from runner.errors import InputError, RunError
 
@@ -600,10 +600,15 @@ def test_reductions_keep_the_channels() -> None:
 
 @pytest.mark.parametrize("name", ["min", "sum", "median"])
 def test_a_further_reduction_works_on_a_module_or_is_refused_in_a_line(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compute = OverPositions(lambda ops, tensor, positions: getattr(ops, name)(tensor, positions))
-    monkeypatch.setitem(REDUCTIONS, name, compute)
+    code = (
+        "from runner.capture.reduction import OverPositions\n"
+        "class Further(OverPositions):\n"
+        "    def compute(self, ops, tensor, positions):\n"
+        f"        return ops.{name}(tensor, positions)\n"
+    )
+    offered("reductions", {name: "Further"}, code, tmp_path, monkeypatch)
     model, x = nn.Conv2d(1, 2, 3), torch.ones(3, 1, 4, 4)
     if name == "median":
         with pytest.raises(runner.InputError, match=r"^capture\.reduce: .*`keras\.ops\.median`"):

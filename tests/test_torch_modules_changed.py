@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from packages import LIMIT_NORM, offered
 
 import runner
 from runner.capture.batches import Shown
@@ -292,3 +293,21 @@ def test_heads_are_changed_before_the_projection_of_a_module(tmp_path: Path) -> 
     effects = runner.save_run(model, x, tmp_path / "each", intervene=each).record.effects
     assert [(one.layer, one.head) for one in effects] == [("1", 0), ("1", 1)]
     np.testing.assert_allclose(effects[1].mean_abs, np.abs(found - out()).mean(), rtol=1e-5)
+
+
+def test_an_action_computes_with_functions_named_as_in_keras_or_is_refused_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"limit_norm": "LimitNorm", "sorted": "Sorted"}
+    offered("actions", names, LIMIT_NORM, tmp_path, monkeypatch)
+    model, x = network(), pictures()
+    plain = runner.capture_activations(model, x)["2"].value
+    what: dict[str, Any] = {"2": {"limit_norm": 0.5}}
+    found = runner.capture_activations(model, x, intervene=what)["2"].value
+    norms = np.linalg.norm(plain, axis=-1, keepdims=True)
+    np.testing.assert_allclose(found, plain * 0.5 / np.maximum(norms, 0.5), rtol=1e-5)
+    message = (
+        r"^intervene\.2: 'sorted' needs `keras\.ops\.sort`, which modules of PyTorch do not have$"
+    )
+    with pytest.raises(InputError, match=message):
+        runner.capture_activations(model, x, intervene={"2": {"sorted": 0}})

@@ -8,12 +8,13 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
+from runner.config.model_config import RUNTIMES
 from runner.config.packaged import CHOICES
 from runner.config.probe_config import SOURCES
 
 
 class ChoiceConfigs(ConfigSource):
-    """A config for each object. A source of probes, whose keys it sets, is then loaded."""
+    """A config for each object; a source of probes is loaded, since it sets all of its keys."""
 
     @staticmethod
     def scheme() -> str:
@@ -23,9 +24,14 @@ class ChoiceConfigs(ConfigSource):
     def load_config(self, config_path: str) -> ConfigResult:
         """Return the config that chooses an object."""
         group, _, name = config_path.removesuffix(".yaml").rpartition("/")
-        is_source = CHOICES[group] is SOURCES
-        keys = OmegaConf.create(SOURCES[name].choice() if is_source else {group: name})
-        header = {"package": None if is_source else "_global_"}
+        package = None
+        if CHOICES[group] is SOURCES:
+            keys = OmegaConf.create(SOURCES[name].choice())
+        elif CHOICES[group] is RUNTIMES:
+            keys = OmegaConf.create({"path": "???"})
+        else:
+            keys, package = OmegaConf.create({group: name}), "_global_"
+        header = {"package": package}
         return ConfigResult(self.provider, self.full_path(), keys, header=header)
 
     def available(self) -> bool:

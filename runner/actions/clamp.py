@@ -41,4 +41,4 @@ class Clamp(Action):
 
     def changed(self, tensor: Any, numbers: Mapping[str, Any], arithmetic: Arithmetic) -> Any:
         """Return the values within the limits."""
-        return arithmetic.clip(tensor, numbers["low"], numbers["high"])
+        return arithmetic.minimum(arithmetic.maximum(tensor, numbers["low"]), numbers["high"])

@@ -1,4 +1,4 @@
-"""The operations on tensors from which changes of a pass are built, in any framework."""
+"""The operations on tensors of which reductions and changes are made, in any framework."""
 
 from __future__ import annotations
 
@@ -6,13 +6,31 @@ from typing import Any, Protocol
 
 
 class Arithmetic(Protocol):
-    """The operations that a library of models offers beside ``+`` and ``*`` of its tensors."""
+    """The functions of `keras.ops`, or others of the same names and arguments.
 
-    def where(self, condition: Any, one: Any, other: Any) -> Any:
-        """Return `one` where a condition holds, and `other` elsewhere, broadcast to one shape."""
+    Keras has all of them. Modules of PyTorch and converted models have those of NumPy's style that
+    work alike there.
 
-    def clip(self, tensor: Any, low: Any, high: Any) -> Any:
-        """Return the values of a tensor, limited to `low` and `high`, which are tensors."""
+    Raises
+    ------
+    LackingError
+        If a library of models does not have one.
+    """
 
-    def like(self, values: Any, tensor: Any) -> Any:
-        """Return values in the dtype of a tensor."""
+    def __getattr__(self, operation: str) -> Any:
+        """Return a function by its name."""
+
+
+class LackingError(AttributeError):
+    """A library of models does not have an operation.
+
+    Parameters
+    ----------
+    operation
+        Its name in ``keras.ops``.
+    whose
+        The models, in the plural.
+    """
+
+    def __init__(self, operation: str, whose: str) -> None:
+        super().__init__(f"needs `keras.ops.{operation}`, which {whose} do not have")

@@ -1,4 +1,4 @@
-"""What is shown to a model at once, and for how many samples: that must not change the values."""
+"""The batches shown to a model, and their size, which must not change the values."""
 
 from __future__ import annotations
 

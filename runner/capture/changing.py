@@ -40,10 +40,10 @@ class Output(NamedTuple):
         return cls(spec.layer_path, spec.call or 0, spec.output, spec.kind)
 
 
-Change = Callable[[Any, Mapping[str, Any], Arithmetic], Any]
+Change = Callable[[Any, Mapping[str, Any], "ChangedTensors"], Any]
 """Takes a tensor that a call returned, the patches of the batch (see
-`runner.capture.batches.Shown`) and the arithmetic of the library; returns a tensor of the same
-shape and dtype, which goes on instead."""
+`runner.capture.batches.Shown`) and the tensors of the pass; returns a tensor of the same shape and
+dtype, which goes on instead."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,20 @@ class Patched:
 
     name: str
 
-    def __call__(self, tensor: Any, patches: Mapping[str, Any], arithmetic: Arithmetic) -> Any:
+    def __call__(self, tensor: Any, patches: Mapping[str, Any], tensors: ChangedTensors) -> Any:
         """Return the patch, in the dtype of the tensor."""
-        return arithmetic.like(patches[self.name], tensor)
+        return tensors.like(patches[self.name], tensor)
 
 
-class ChangedTensors(Arithmetic, Protocol):
+class ChangedTensors(Protocol):
     """The tensors of one pass, which a library of models knows how to replace."""
+
+    @property
+    def ops(self) -> Arithmetic:
+        """The operations of the library."""
+
+    def like(self, values: Any, tensor: Any) -> Any:
+        """Return values in the dtype of a tensor, never the given tensor itself."""
 
     def is_tensor(self, value: Any) -> bool:
         """Return whether a value of a call's outputs is a tensor."""

@@ -174,7 +174,7 @@ def _variable(text: str) -> tuple[str, str]:
 
 
 def _arguments(parser: ArgumentParser) -> None:
-    from runner.config.model_config import CONVERTED_CHOICES
+    from runner.model.exporting import convertible
 
     about = f"{RUN}; then keys of its configuration with other values: backend=jax"
     parser.add_argument("words", metavar="RUN key=value", nargs="*", help=about)
@@ -182,7 +182,7 @@ def _arguments(parser: ArgumentParser) -> None:
                         help="make a run for each value: backend=jax,torch")  # fmt: skip
     parser.add_argument("--env", type=_variable, metavar="NAME=VALUE", action="append", default=[],
                         help="set a variable of the environment for the new run")  # fmt: skip
-    parser.add_argument("--convert", choices=CONVERTED_CHOICES,
+    parser.add_argument("--convert", choices=convertible(),
                         help="convert the model, and run the file")  # fmt: skip
     parser.add_argument("--output", metavar="DIR", help="folder to keep the new run")
     parser.add_argument("--trust-code", action="store_true",

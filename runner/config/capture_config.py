@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, ClassVar, Literal, TypedDict
 
 from pydantic import Field
 
-from runner.capture.reductions import MAX_SIZE, described, examples, is_reduction
+from runner.capture.reductions import described, reduction_of
 from runner.config.strict import RECORDED, Length, Strict, checked
-from runner.errors import Problem, suggest
+from runner.errors import InputError, Problem
 from runner.tensors import KINDS, Kind, OnNan
 
 
 def _reduction_problems(name: str) -> Iterator[Problem]:
-    if not is_reduction(name):
-        known = examples()
-        advice = suggest(name, known) or f"there are {', '.join(known)}"
-        if re.fullmatch(r"\w+:\d{5,}", name):
-            advice = f"the largest size is {MAX_SIZE:,}"
-        yield Problem("", f"unknown reduction '{name}'", advice)
+    try:
+        reduction_of(name)
+    except InputError as error:
+        yield from error.problems
 
 
 class CaptureConfig(Strict):

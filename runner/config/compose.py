@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from runner.config.choices import checked_choice, each_choice, first_value, no_sweep, own_part
 from runner.config.combinations import check_sweeps, combined, jobs_of, words_of
 from runner.config.composition import Composition, composition_of
+from runner.config.environment_reading import resolved_value
 from runner.config.environment_values import with_seed_filled_in
 from runner.config.grammar import hydra_word, parsed_overrides
 from runner.config.hydra_arguments import parse_arguments
@@ -26,7 +27,7 @@ from runner.config.hydra_keys import ForbiddenError, check_hydra_keys, subdir_pr
 from runner.config.job_folder import check_not_secret
 from runner.config.loading import Loader, check_names
 from runner.config.precision import PRECISION_KEYS
-from runner.config.resolve import register_resolvers, resolved_value
+from runner.config.resolve import register_resolvers
 from runner.config.yaml_files import check_yaml_files
 from runner.errors import InputError, Problem
 from runner.store_urls import RunPlace, StoreUrl, runs_place

@@ -11,15 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import OmegaConfDumper
 
 from runner.config.environment_limits import written_places
+from runner.config.environment_reading import values_from_environment
 from runner.config.environment_values import EnvironmentValues
-from runner.config.experiment_config import ExperimentConfig, parse
+from runner.config.experiment_config import ExperimentConfig
 from runner.config.packaged import CONFIG_DIRECTORY
-from runner.config.resolve import (
-    register_custom_resolvers,
-    resolved,
-    source_of,
-    values_from_environment,
-)
+from runner.config.parsing import parse
+from runner.config.resolve import register_custom_resolvers, resolved, source_of
 from runner.config.strict import UnknownKey
 from runner.errors import InputError, Problem
 from runner.file_names import CONFIG, HYDRA, OVERRIDES

@@ -9,7 +9,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from runner.config.resolve import resolved_value, short, values_from_environment
+from runner.config.environment_reading import resolved_value, values_from_environment
+from runner.config.resolve import short
 from runner.errors import InputError
 from runner.store_urls import runs_place
 

@@ -18,10 +18,11 @@ from runner.config.batches import with_words
 from runner.config.cheap_keys import changed, without
 from runner.config.choices import own_part
 from runner.config.composition import Composition, composition_of, to_yaml
+from runner.config.environment_reading import values_from_environment
 from runner.config.grammar import INTEGER, parsed_overrides
 from runner.config.hydra_keys import subdir_problems
 from runner.config.job_folder import JobFolder
-from runner.config.resolve import resolved, values_from_environment
+from runner.config.resolve import resolved
 from runner.config.sharing import CHEAP_KEYS
 from runner.errors import InputError, Problem
 from runner.file_names import CONFIG, HYDRA, OVERRIDES

@@ -14,7 +14,7 @@ from runner.config.declared_config import LayerNode, ModelInput
 from runner.config.effects_config import EffectsConfig
 from runner.config.experiment_config import ExperimentConfig
 from runner.config.intervene_config import ACTIONS
-from runner.config.model_config import MODEL_KINDS, NamedObject
+from runner.config.model_config import MODEL_KINDS, RUNTIMES, NamedObject
 from runner.config.packaged import CONFIG_DIRECTORY
 from runner.config.precision import Precision
 from runner.config.probe_config import SOURCES
@@ -131,6 +131,9 @@ def _choices() -> str:
         f"probe={name}": _words(source.__doc__ or "").partition(". ")[0].replace("``", "`")
         for name, source in SOURCES.items()
     }
+    for name, runtime in RUNTIMES.items():
+        files = f"`{runtime.suffix}` file ({runtime.format})"
+        about[f"model={name}"] = f"A model from a {files}: each of its operations is a layer"
     for path in CONFIG_DIRECTORY.glob("*/*.yaml"):
         text = path.read_text(encoding="utf-8").removeprefix("# @package _global_\n")
         if text.startswith("# ") and path.parent.name != "hydra":

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import PurePath
 from typing import Annotated, Any, ClassVar, Self, get_args
 
@@ -15,7 +13,9 @@ from runner.config.declared_config import DeclaredModel
 from runner.config.precision import Precision
 from runner.config.references import UNTYPED, InputFile
 from runner.config.strict import Function, Open, Strict, refuse
+from runner.converted_models.runtime import Runtime
 from runner.errors import Problem
+from runner.registry import Registry
 
 
 class NamedObject(Open):
@@ -35,45 +35,10 @@ class NamedObject(Open):
         return self.others
 
 
-@dataclass(frozen=True)
-class Runtime:
-    """A runtime that computes models in files of a format of its own.
-
-    Attributes
-    ----------
-    format
-        The name of the format.
-    packages
-        Those that read and compute such a file, whose versions are part of a run's fingerprint.
-    """
-
-    format: str
-    packages: tuple[str, ...]
-
-    @property
-    def choice(self) -> str:
-        """The choice of the group ``model``, and the extra of Runner that installs it."""
-        return self.format.lower()
-
-    @property
-    def missing(self) -> str | None:
-        """The first of its packages that is not installed."""
-        return next((each for each in self.packages if not is_importable(each)), None)
-
-
-def is_importable(package: str) -> bool:
-    """Return whether a package whose module has its name is installed."""
-    return find_spec(package.replace("-", "_")) is not None
-
-
-CONVERTED = {
-    ".tflite": Runtime("LiteRT", ("ai-edge-litert",)),
-    ".onnx": Runtime("ONNX", ("onnx", "onnxruntime")),
-}
-"""The runtimes of converted models, by the ends of the names of their files."""
-
-CONVERTED_CHOICES = tuple(runtime.choice for runtime in CONVERTED.values())
-"""The choices of the group ``model`` for these formats."""
+RUNTIMES: Registry[Runtime] = Registry(
+    "runner.runtimes", "model", lambda value: isinstance(value, Runtime)
+)
+"""The runtimes of converted models, by the choices of the group ``model``."""
 
 _OTHER_FORMATS = {
     ".pb": "a TensorFlow graph",
@@ -94,17 +59,18 @@ def _format_problems(path: str) -> Iterator[Problem]:
 
 
 def runtime_of(path: str | PurePath) -> Runtime | None:
-    """Return the runtime of a converted model's file, told by its name; ``None``: of no other."""
-    return CONVERTED.get(PurePath(path).suffix.lower())
+    """Return the runtime of a converted model's file, given its name; ``None`` for other files."""
+    suffix = PurePath(path).suffix.lower()
+    return next((each for each in RUNTIMES.values() if each.suffix == suffix), None)
 
 
 def is_converted(path: str) -> bool:
-    """Return whether a file is named like a model of another runtime: LiteRT or ONNX."""
+    """Return whether a file is named like a model of another runtime."""
     return runtime_of(path) is not None
 
 
 class SavedModel(Precision):
-    """A model from a file: of Keras, or converted to LiteRT or ONNX."""
+    """A model from a file: of Keras, or of another runtime."""
 
     section_title = "From a file"
     examples: ClassVar[dict[str, str]] = {
@@ -113,7 +79,7 @@ class SavedModel(Precision):
     }
 
     path: InputFile
-    """The `.keras` file, an `.h5` file of Keras 2 or 3, or a `.tflite` or `.onnx` file."""
+    """The `.keras` file, an `.h5` file of Keras 2 or 3, or a converted file, such as `.onnx`."""
     weights: InputFile | None = None
     """A `.weights.h5` file to load into the model."""
 

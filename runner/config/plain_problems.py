@@ -55,6 +55,8 @@ def explained(
         yield Problem(place, f"expected {expected}, found {shown(found)}", advice)
     elif kind == "greater_than_equal":
         yield Problem(place, f"must be >= {context['ge']}, found {found}")
+    elif kind == "less_than_equal":
+        yield Problem(place, f"must be <= {context['le']}, found {found}")
     else:
         yield Problem(place, f"{error['msg']}, found {shown(found)}")
 

@@ -13,7 +13,7 @@ from runner.config.choices import no_sweep
 from runner.config.declared_config import DeclaredModel
 from runner.config.experiment_config import ExperimentConfig
 from runner.config.grammar import parsed_overrides
-from runner.config.model_config import CONVERTED_CHOICES
+from runner.config.model_config import RUNTIMES
 from runner.config.overrides import path_problems
 from runner.config.resolve import DEEPEST
 from runner.config.strict import UnknownKey
@@ -80,7 +80,7 @@ def override(config: DictConfig, words: Sequence[str]) -> None:
 def _is_converted_model(given: Override) -> bool:
     """Return whether an override takes a model of another runtime in place of the run's."""
     is_plain = not given.is_sweep_override() and not given.is_delete() and given.package is None
-    return given.key_or_group == "model" and is_plain and given.value() in CONVERTED_CHOICES
+    return given.key_or_group == "model" and is_plain and given.value() in RUNTIMES
 
 
 def _problems(config: DictConfig, given: Override) -> Iterator[Problem]:
@@ -102,7 +102,7 @@ def _problems(config: DictConfig, given: Override) -> Iterator[Problem]:
         advice = suggest(first, ExperimentConfig.model_fields)
         yield UnknownKey(key, advice=advice or f"keys of {', '.join(_FREE)} can change")
     elif not second and first in ("model", "capture"):
-        others = f", or {' or '.join(CONVERTED_CHOICES)}" if first == "model" else ""
+        others = f", or {' or '.join(RUNTIMES)}" if first == "model" else ""
         yield Problem(key, "stands for many keys", f"set one of them: {key}.KEY=...{others}")
     elif first == "model" and "layers" in config.model:
         yield from _parameter_problems(config, key, second.partition(".")[0])

@@ -1,1 +1,1 @@
-"""Models in files that other runtimes compute: LiteRT and ONNX."""
+"""Models in files that other runtimes compute."""

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from runner.capture.reductions import lacking, reduced
+from runner.capture.arithmetic import Arithmetic, LackingError
+from runner.capture.reductions import reduced
 from runner.converted_models.graph import Constant
 from runner.tensors import TensorSpec, unit_axis_of
 
@@ -34,7 +35,7 @@ def stored(tensor: Any, spec: TensorSpec, dtype: str | None) -> np.ndarray:
     values: np.ndarray = tensor
     if spec.reduction is not None:
         unit_axis = unit_axis_of(spec.axes, values.ndim - 1)
-        values = reduced(values, spec.reduction, spec.name, unit_axis, _OPERATIONS)
+        values = reduced(values, spec.reduction, spec.name, unit_axis, OPERATIONS)
     return values.astype(dtype) if dtype is not None and values.dtype.kind == "f" else values
 
 
@@ -55,7 +56,7 @@ def described(variable: Constant) -> tuple[tuple[int, ...], str]:
 
 
 class _Operations:
-    """The operations that reductions use: NumPy's have the names of ``keras.ops``."""
+    """NumPy's functions, which have the names of those of ``keras.ops``."""
 
     @staticmethod
     def cast(values: np.ndarray, dtype: str) -> np.ndarray:
@@ -63,8 +64,9 @@ class _Operations:
 
     def __getattr__(self, name: str) -> Any:
         if not hasattr(np, name):
-            raise lacking(name, "converted models")
+            raise LackingError(name, "converted models")
         return getattr(np, name)
 
 
-_OPERATIONS = _Operations()
+OPERATIONS: Arithmetic = _Operations()
+"""The operations of converted models."""

@@ -114,9 +114,15 @@ class ConvertedModel(ABC):
         Path and class of each operation inside another, and why it has no tables.
     channels_first : bool
         Whether the channels of feature maps come first.
+    of_maps : tuple[str, ...]
+        The kinds of operations that take or return feature maps.
+    of_units : tuple[str, ...]
+        The kinds of operations whose outputs have units along the last axis.
     """
 
     channels_first = False
+    of_maps: tuple[str, ...] = ()
+    of_units: tuple[str, ...] = ()
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -15,13 +15,6 @@ _SPATIAL: dict[int, Names] = {
     2: ("height", "width"),
     3: ("depth", "height", "width"),
 }
-_MAPS = (
-    *("Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "AveragePool", "MaxPool"),
-    *("GlobalAveragePool", "GlobalMaxPool", "LpPool"),
-    *("CONV_2D", "CONV_3D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "AVERAGE_POOL_2D"),
-    *("MAX_POOL_2D", "L2_POOL_2D"),
-)
-_FLAT = ("Gemm", "MatMul", "FULLY_CONNECTED")
 
 
 def named_axes(model: ConvertedModel, values: Mapping[Key, np.ndarray]) -> dict[Key, Names | None]:
@@ -46,7 +39,7 @@ def named_axes(model: ConvertedModel, values: Mapping[Key, np.ndarray]) -> dict[
     for operation in model.operations:
         kind = type(operation).__name__
         inputs = [key for _, key in operation.inputs if isinstance(values[key], np.ndarray)]
-        if kind in _MAPS:
+        if kind in model.of_maps:
             for key in inputs:
                 found[key] = found.get(key) or _of_maps(values[key].ndim, model.channels_first)
         for key in operation.outputs:
@@ -56,11 +49,11 @@ def named_axes(model: ConvertedModel, values: Mapping[Key, np.ndarray]) -> dict[
             alike = next(
                 (one for one in inputs if values[one].shape == shape and one in found), None
             )
-            if kind in _MAPS:
+            if kind in model.of_maps:
                 found[key] = _of_maps(len(shape), model.channels_first)
             elif len(shape) == 2:
                 found[key] = ("unit",)
-            elif kind in _FLAT and len(shape) > 2:
+            elif kind in model.of_units and len(shape) > 2:
                 found[key] = (*(f"i{axis}" for axis in range(len(shape) - 2)), "unit")
             elif alike is not None and kind.upper() != "TRANSPOSE":
                 found[key] = found[alike]

@@ -58,6 +58,12 @@ class LiteRTModel(ConvertedModel):
         If LiteRT cannot read it, or it declares tensors larger than this machine's memory.
     """
 
+    of_maps = (
+        *("CONV_2D", "CONV_3D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "AVERAGE_POOL_2D"),
+        *("MAX_POOL_2D", "L2_POOL_2D"),
+    )
+    of_units = ("FULLY_CONNECTED",)
+
     def __init__(self, path: Path, content: bytes | None = None) -> None:
         super().__init__(path)
         self._changed = content

@@ -59,6 +59,11 @@ class OnnxModel(ConvertedModel):
     """
 
     channels_first = True
+    of_maps = (
+        *("Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "AveragePool", "MaxPool"),
+        *("GlobalAveragePool", "GlobalMaxPool", "LpPool"),
+    )
+    of_units = ("Gemm", "MatMul")
 
     def __init__(self, path: Path, *, rounds: bool = True) -> None:
         super().__init__(path)

@@ -1,4 +1,4 @@
-"""A run of the file that a run's model was converted to, with the file in its folder."""
+"""Converts the model of a run to another format, and runs the file, which the new run keeps."""
 
 from __future__ import annotations
 

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from runner.capture.reductions import REDUCTIONS
 from runner.config.composition import Composition
 from runner.config.experiment_config import ExperimentConfig
 from runner.config.intervene_config import ACTIONS
-from runner.config.model_config import SavedModel, runtime_of
+from runner.config.model_config import RUNTIMES, SavedModel, runtime_of
 from runner.config.probe_config import SOURCES
 from runner.config.references import Reference, references_in
 from runner.config.sharing import shared_part
@@ -59,25 +60,29 @@ def _contents_of(experiment: ExperimentConfig) -> _Contents:
 
 def _packages_of(experiment: ExperimentConfig) -> dict[str, str]:
     """Return the packages of which a run uses something, and their versions."""
-    model = experiment.model
-    runtime = runtime_of(model.path) if isinstance(model, SavedModel) else None
     return (
         named_packages(experiment)
-        | (versions(runtime.packages) if runtime is not None else {})
         | FORMATS.packages([experiment.format])
         | STATISTICS.packages(STATISTICS.names)
     )
 
 
 def named_packages(experiment: ExperimentConfig) -> dict[str, str]:
-    """Return the packages of the sources and actions of an experiment, and their versions."""
+    """Return the packages of what an experiment names, besides its format, and their versions."""
     data = experiment.train.data if experiment.train is not None else None
     sources = [each for each in (experiment.probe, data) if each is not None]
     actions = [each.name() for each in experiment.intervene.values()]
+    reductions = {each.partition(":")[0] for each in experiment.capture.reduce.values()} - {"none"}
+    model = experiment.model
+    runtime = runtime_of(model.path) if isinstance(model, SavedModel) else None
+    runtimes = [name for name in RUNTIMES if runtime is not None and RUNTIMES[name] is runtime]
     return (
         versions(package for each in sources for package in each.packages)
         | SOURCES.packages(each.name() for each in sources)
         | ACTIONS.packages(actions)
+        | REDUCTIONS.packages(reductions)
+        | versions(package for name in runtimes for package in RUNTIMES[name].packages)
+        | RUNTIMES.packages(runtimes)
     )
 
 

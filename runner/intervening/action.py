@@ -123,7 +123,7 @@ class Action(Strict):
         numbers
             The numbers as tensors of the same dtype, which broadcast to the same shape.
         arithmetic
-            The operations of the framework beside ``+`` and ``*``.
+            The functions of `keras.ops`, for every library of models.
         """
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from runner.capture.arithmetic import Arithmetic
-from runner.capture.changing import Change, Changes, Output
+from runner.capture.arithmetic import LackingError
+from runner.capture.changing import Change, ChangedTensors, Changes, Output
 from runner.capture.heads import Heads
 from runner.errors import InputError
 from runner.intervening.action import Action
@@ -150,14 +150,22 @@ class Edit:
         return patches
 
     def applied(
-        self, number: int, tensor: Any, patches: Mapping[str, Any], arithmetic: Arithmetic
+        self, number: int, tensor: Any, patches: Mapping[str, Any], tensors: ChangedTensors
     ) -> Any:
-        """Return a tensor of the pass with this edit."""
-        given = {
-            name: arithmetic.like(patches[_name(number, name)], tensor) for name in self.numbers
-        }
-        new = self.action.changed(tensor, given, arithmetic)
-        return arithmetic.where(patches[_name(number, "mask")], new, tensor)
+        """Return a tensor of the pass with this edit.
+
+        Raises
+        ------
+        InputError
+            If the library of the model does not have an operation of the action.
+        """
+        given = {name: tensors.like(patches[_name(number, name)], tensor) for name in self.numbers}
+        try:
+            new = self.action.changed(tensor, given, tensors.ops)
+        except LackingError as error:
+            message = f"'{self.action.name()}' {error}"
+            raise InputError.of(f"intervene.{self.pattern}", message) from error
+        return tensors.ops.where(patches[_name(number, "mask")], new, tensor)
 
 
 class Edits:
@@ -199,9 +207,9 @@ class Edits:
         return tuple(record for record in found if record is not None)
 
     def _change(self, numbers: Sequence[int]) -> Change:
-        def change(tensor: Any, patches: Mapping[str, Any], arithmetic: Arithmetic) -> Any:
+        def change(tensor: Any, patches: Mapping[str, Any], tensors: ChangedTensors) -> Any:
             for number in numbers:
-                tensor = self.edits[number].applied(number, tensor, patches, arithmetic)
+                tensor = self.edits[number].applied(number, tensor, patches, tensors)
             return tensor
 
         return change

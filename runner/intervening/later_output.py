@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from runner.capture.arithmetic import Arithmetic
 from runner.capture.batches import Shown
+from runner.capture.changing import ChangedTensors
 from runner.intervening.changed_output import along
 from runner.intervening.edits import floats_of
 from runner.intervening.remainder import MASK, Remainder
@@ -180,10 +180,10 @@ class LaterOutput:
         return moved if shares.are_kept_by(self.rest, spec, moved) else None
 
 
-def change(tensor: Any, patches: Mapping[str, Any], arithmetic: Arithmetic) -> Any:
+def change(tensor: Any, patches: Mapping[str, Any], tensors: ChangedTensors) -> Any:
     """Return a later output: changed where the mask holds, otherwise as it was."""
-    own, changed = (arithmetic.like(patches[name], tensor) for name in (_OWN, _CHANGED))
-    return arithmetic.where(patches[MASK], changed, own)
+    own, changed = (tensors.like(patches[name], tensor) for name in (_OWN, _CHANGED))
+    return tensors.ops.where(patches[MASK], changed, own)
 
 
 def _with_own(shown: Shown, own: np.ndarray) -> Shown:

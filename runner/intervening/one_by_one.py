@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from runner.capture.arithmetic import Arithmetic
 from runner.capture.batches import Shown
-from runner.capture.changing import Output
+from runner.capture.changing import ChangedTensors, Output
 from runner.errors import InputError
 from runner.intervening import later_output
 from runner.intervening.edits import Edit, floats_of
@@ -121,8 +120,8 @@ class OneByOne:
             if plain.capture.eager_because is None:  # a compiled pass leaves out calls
                 self._beside = {name: readers.beside(name) for name in self._names}
 
-        def change(tensor: Any, patches: Mapping[str, Any], arithmetic: Arithmetic) -> Any:
-            return edit.applied(0, arithmetic.like(patches["own"], tensor), patches, arithmetic)
+        def change(tensor: Any, patches: Mapping[str, Any], tensors: ChangedTensors) -> Any:
+            return edit.applied(0, tensors.like(patches["own"], tensor), patches, tensors)
 
         def rest(names: Sequence[str]) -> Remainder:
             return Remainder(plain, edit.spec, change, shown, self.ways[0].mask, names)

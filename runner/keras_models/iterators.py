@@ -1,4 +1,4 @@
-"""Copies of the iterators that Python objects hold, for a pass to move in their place."""
+"""Copies of the iterators that Python objects hold, which a pass advances in their place."""
 
 from __future__ import annotations
 

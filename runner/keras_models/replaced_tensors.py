@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from runner.capture.arithmetic import Arithmetic
 from runner.capture.call import Leaf, leaves, mapped
 from runner.keras_models.tensors import is_tensor
 from runner.model.keras_internals import copy_mask
@@ -14,6 +15,8 @@ from runner.model.keras_internals import copy_mask
 
 class ChangedOfKeras:
     """The tensors of one pass (see `runner.capture.changing.ChangedTensors`)."""
+
+    ops: Arithmetic = keras.ops
 
     def __init__(self) -> None:
         self._stands_for: dict[int, tuple[Any, Any]] = {}
@@ -39,14 +42,6 @@ class ChangedOfKeras:
     def own(self, given: list[Leaf]) -> list[Leaf]:
         """Return the inputs of a call, with the tensors that others were taken as."""
         return [(place, self._stands_for.get(id(one), (one, one))[1]) for place, one in given]
-
-    def where(self, condition: Any, one: Any, other: Any) -> Any:
-        """Return `one` where a condition holds, and `other` elsewhere."""
-        return keras.ops.where(condition, one, other)
-
-    def clip(self, tensor: Any, low: Any, high: Any) -> Any:
-        """Return the values of a tensor, limited to `low` and `high`."""
-        return keras.ops.minimum(keras.ops.maximum(tensor, low), high)
 
     def like(self, values: Any, tensor: Any) -> Any:
         """Return values in the dtype of a tensor."""

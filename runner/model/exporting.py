@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import logging
 import warnings
@@ -11,16 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from runner.config.model_config import CONVERTED, CONVERTED_CHOICES, is_importable
+from runner.config.model_config import RUNTIMES, runtime_of
 from runner.config.strict import not_among
 from runner.errors import InputError, first_line
-from runner.model.backend import is_installed, stderr_kept_back
-from runner.patching import patched
+from runner.model.backend import stderr_kept_back
 
 _PLACE = "convert"
-_SUFFIXES = dict(zip(CONVERTED_CHOICES, CONVERTED, strict=True))
-_CONVERTERS = {"onnx": ("tf2onnx", "onnx-export")}
-"""The package with which Keras writes a format, and the extra of Runner that installs it."""
+
+
+def convertible() -> list[str]:
+    """Return the formats that a model of Keras can be converted to, as ``--convert`` names them."""
+    return [name for name, runtime in RUNTIMES.items() if runtime.converters]
 
 
 def check_exportable(format: str) -> str:
@@ -29,7 +29,7 @@ def check_exportable(format: str) -> str:
     Parameters
     ----------
     format
-        One of `runner.config.model_config.CONVERTED_CHOICES`.
+        One of `convertible`.
 
     Returns
     -------
@@ -41,20 +41,10 @@ def check_exportable(format: str) -> str:
     InputError
         If there is no such format, or a package that it needs is not installed.
     """
-    if format not in _SUFFIXES:
-        raise InputError([not_among(_PLACE, format, CONVERTED_CHOICES)])
-    suffix = _SUFFIXES[format]
-    if not is_installed("tensorflow"):
-        message = "Keras converts models with TensorFlow"
-        raise InputError.missing(_PLACE, message, "tensorflow")
-    runtime = CONVERTED[suffix]
-    needed = [(package, runtime.choice) for package in runtime.packages]
-    if format in _CONVERTERS:
-        needed.insert(0, _CONVERTERS[format])
-    for package, extra in needed:
-        if not is_importable(package):
-            raise InputError.missing(_PLACE, f"{runtime.format} needs {package}", f"[{extra}]")
-    return suffix
+    if format not in (choices := convertible()):
+        raise InputError([not_among(_PLACE, format, choices)])
+    RUNTIMES[format].check_installed(_PLACE, to_convert=True)
+    return RUNTIMES[format].suffix
 
 
 def export_model(model: Any, path: Path) -> bytes:
@@ -76,36 +66,19 @@ def export_model(model: Any, path: Path) -> bytes:
 
     from runner.model.keras_internals import mark_as_called
 
-    format = CONVERTED[path.suffix].choice
+    runtime = runtime_of(path)
+    assert runtime is not None
     try:
         mark_as_called(model)
-        with _silent(), _with_constants() if format == "onnx" else contextlib.nullcontext():
-            model.export(str(path), format=format, verbose=False)
+        with _silent():
+            runtime.convert(model, path)
     except Exception as error:  # any error, as of the converters
         why = first_line(error)
         advice = ""
-        if "format" in why and format in why:
+        if "format" in why and runtime.format.lower() in why:
             why, advice = f"Keras {keras.version()} has no such format", "update Keras"
         raise InputError.of(_PLACE, f"Keras cannot convert the model: {why}", advice) from error
     return path.read_bytes()
-
-
-@contextlib.contextmanager
-def _with_constants() -> Iterator[None]:
-    """Have tf2onnx keep the tensors that layers hold as constants, not as further inputs.
-
-    TensorFlow counts them among the inputs of a function, as the means of a `Normalization`.
-    """
-    convert = importlib.import_module("tf2onnx.convert")
-    of_graph = convert._convert_common
-
-    def with_constants(graph: Any, *, input_names: list[str], **options: Any) -> Any:
-        known = {node.name for node in graph.node if node.op == "Const"}
-        inputs = [name for name in input_names if name.partition(":")[0] not in known]
-        return of_graph(graph, input_names=inputs, **options)
-
-    with patched(convert, _convert_common=with_constants):
-        yield
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from runner.capture.reductions import REDUCTIONS
 from runner.config.environment_values import EnvironmentValues
 from runner.record.environment import read_environment
 from runner.record.record import RunRecord
@@ -79,6 +80,8 @@ class Header:
         now = time.monotonic()
         seconds = now - self.began
         environment = read_environment(Path.cwd())
+        tensors = (tensor for layer in known.get("layers", ()) for tensor in layer.tensors)
+        reductions = {name.partition(":")[0] for tensor in tensors if (name := tensor.reduction)}
         return RunRecord(
             run_id=self.run_id,
             name=self.name,
@@ -100,6 +103,7 @@ class Header:
                 packages={
                     **environment.packages,
                     **FORMATS.packages([table_format]),
+                    **REDUCTIONS.packages(reductions),
                     **STATISTICS.packages(STATISTICS.names),
                     **self.packages,
                 },

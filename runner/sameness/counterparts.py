@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runner.config.experiment_config import parse_capture
+from runner.config.parsing import parse_capture
 from runner.probe.probe import Probe
 from runner.record.header import Header
 from runner.record.reading import read_record

@@ -12,21 +12,26 @@ from runner.record.record import RunRecord
 from runner.runs.run_tensors import RunTensors
 from runner.sameness.naming import Names
 from runner.sameness.ordering import Ordering
-from runner.sameness.rearrangement import Rearrangement, possible
+from runner.sameness.profiles import (
+    Profile,
+    agreement,
+    are_alike,
+    best_way,
+    closeness,
+    error_of,
+    figures_apart,
+    look,
+    profiles_of,
+)
+from runner.sameness.rearrangement import Rearrangement
 from runner.sameness.restated import restated_in
 from runner.tensors import Kind
-
-_SAMPLES = 16
-"""Number of samples whose values are compared."""
 
 _APART = 0.3
 """Mean difference of single values, by which tensors with the same figures are others."""
 
 _SURE = 0.05
 """Mean difference of single values, below which the order of their axes is surely right."""
-
-_ALIKE = 0.5
-"""Squared correlation of values, from which one tensor is the other with an error."""
 
 _COPY = 1e-6
 """Difference of the figures of tensors that hold the same values."""
@@ -55,36 +60,6 @@ class Match:
     b: TensorRecord
     rearranged: Rearrangement
     how: str
-
-
-@dataclass(frozen=True)
-class _Profile:
-    """What is known of a tensor for matching.
-
-    Attributes
-    ----------
-    tensor
-        Its record.
-    place
-        Its position among those of its kind, from 0 to 1.
-    figures
-        Mean, standard deviation, minimum and maximum of its first samples, which another order
-        of the axes does not change; of shape (sample, 4).
-    values
-        Its first samples, or the weight.
-    has_weights
-        Whether its layer is known to have weights.
-    """
-
-    tensor: TensorRecord
-    place: float
-    figures: np.ndarray
-    values: np.ndarray
-    has_weights: bool
-
-    @property
-    def size(self) -> int:
-        return int(np.prod(self.tensor.shape))
 
 
 def matches(a: RunTensors, b: RunTensors, kinds: Collection[Kind] | None = None) -> list[Match]:
@@ -154,7 +129,7 @@ def reads_in(record: RunRecord) -> dict[str, list[str]]:
 
 
 def _of_kind(a: RunTensors, b: RunTensors, kind: Kind) -> Iterator[Match]:
-    mine, theirs = (_profiles(run, kind) for run in (a, b))
+    mine, theirs = (profiles_of(run, kind) for run in (a, b))
     if kind == "activation":
         mine = _without(mine, restated_in(a.record))
         theirs = _without(theirs, restated_in(b.record))
@@ -165,15 +140,15 @@ def _of_kind(a: RunTensors, b: RunTensors, kind: Kind) -> Iterator[Match]:
     for one in mine:
         for other in theirs:
             if one.size == other.size and not names.deny(one.tensor, other.tensor):
-                named, close = names.agree(one.tensor, other.tensor), _agreement(one, other)
+                named, close = names.agree(one.tensor, other.tensor), agreement(one, other)
                 apart = abs(one.place - other.place)
                 output = (one.tensor.name, other.tensor.name) in returned
-                score = 2 * close + 0.1 * _exactness(one, other) + named + 1.5 * output
+                score = 2 * close + 0.1 * closeness(one, other) + named + 1.5 * output
                 score += 0.01 * one.place - 0.3 * apart
                 shared = {"name": named, "values": close >= _CLOSE, "output": output}
                 pairs.append((score, [word for word, holds in shared.items() if holds], one, other))
     pairs.sort(key=lambda pair: -pair[0])
-    chosen: dict[int, tuple[_Profile, str]] = {}
+    chosen: dict[int, tuple[Profile, str]] = {}
     taken: set[int] = set()
     for _, shared_by, one, other in pairs:
         if kind == "weight" and "values" not in shared_by:
@@ -201,7 +176,7 @@ def _of_kind(a: RunTensors, b: RunTensors, kind: Kind) -> Iterator[Match]:
             for one, other in _read_by(by_name, (a.record, free), (b.record, unread)):
                 chosen[id(one)] = other, "input"
                 sure[id(one)] = other
-        ordering = Ordering(_look, lambda each: each.has_weights)
+        ordering = Ordering(look, lambda each: each.has_weights)
         for one, other in ordering.pairs(left, others, sure):
             chosen[id(one)] = other, "order"
     found = [(one, *chosen[id(one)]) for one in mine if id(one) in chosen]
@@ -209,7 +184,7 @@ def _of_kind(a: RunTensors, b: RunTensors, kind: Kind) -> Iterator[Match]:
     yield from _compared([pair for pair in found if pair[0].tensor.name not in wrong], kind)
 
 
-def _refuted(record: RunRecord, pairs: Sequence[tuple[_Profile, _Profile, str]]) -> set[str]:
+def _refuted(record: RunRecord, pairs: Sequence[tuple[Profile, Profile, str]]) -> set[str]:
     """Return the tensors whose partners are something else, in spite of their names or order.
 
     All that reads such a tensor is right, although the partner has nothing in common with it: it is
@@ -220,7 +195,7 @@ def _refuted(record: RunRecord, pairs: Sequence[tuple[_Profile, _Profile, str]])
         for name in read:
             users.setdefault(name, []).append(user)
     errors = {
-        one.tensor.name: _error(one, other, _rearrangement(one, other)) for one, other, _ in pairs
+        one.tensor.name: error_of(one, other, best_way(one, other)) for one, other, _ in pairs
     }
     return {
         one.tensor.name
@@ -228,26 +203,17 @@ def _refuted(record: RunRecord, pairs: Sequence[tuple[_Profile, _Profile, str]])
         if errors[one.tensor.name] > _APART
         and one.tensor.name in users
         and all(errors.get(user, np.inf) < _SURE for user in users[one.tensor.name])
-        and not _are_alike(one, other)
+        and not are_alike(one, other)
     }
 
 
-def _are_alike(one: _Profile, other: _Profile) -> bool:
-    """Return whether the values of two tensors are correlated."""
-    theirs = _rearrangement(one, other).of_samples(other.values).ravel().astype(np.float64)
-    mine = one.values.ravel().astype(np.float64)
-    mine, theirs = (each - each.mean() for each in (mine, theirs))
-    squares = float(mine @ mine) * float(theirs @ theirs)
-    return not float(mine @ theirs) ** 2 < _ALIKE * squares
-
-
-def _compared(pairs: Sequence[tuple[_Profile, _Profile, str]], kind: Kind) -> Iterator[Match]:
+def _compared(pairs: Sequence[tuple[Profile, Profile, str]], kind: Kind) -> Iterator[Match]:
     """Yield pairs of tensors, given with what they share, and how their axes belong together."""
     orders = [] if kind == "weight" else _sure_orders(pairs)
     for one, other, how in pairs:
-        way = _rearrangement(one, other, orders)
+        way = best_way(one, other, orders)
         shared = how
-        if "values" in how and _error(one, other, way) > _APART:
+        if "values" in how and error_of(one, other, way) > _APART:
             if kind == "weight":
                 continue  # its axes are in an order that was not found
             shared = " and ".join(word for word in how.split(" and ") if word != "values")
@@ -256,9 +222,9 @@ def _compared(pairs: Sequence[tuple[_Profile, _Profile, str]], kind: Kind) -> It
 
 def _read_by(
     pairs: Sequence[tuple[str, str]],
-    a: tuple[RunRecord, Sequence[_Profile]],
-    b: tuple[RunRecord, Sequence[_Profile]],
-) -> Iterator[tuple[_Profile, _Profile]]:
+    a: tuple[RunRecord, Sequence[Profile]],
+    b: tuple[RunRecord, Sequence[Profile]],
+) -> Iterator[tuple[Profile, Profile]]:
     """Yield tensors without a pair that pairs read, where each reads only one of that size.
 
     Parameters
@@ -283,96 +249,21 @@ def _returned(a: RunRecord, b: RunRecord) -> set[tuple[str, str]]:
     return {*zip(mine, theirs, strict=True)} if len(mine) == len(theirs) else set()
 
 
-def _profiles(run: RunTensors, kind: Kind) -> list[_Profile]:
-    tensors = [one for one in run.record.tensors if one.kind == kind and one.alias_of is None]
-    tensors.sort(key=lambda one: one.order)
-    heavy = {one.layer_path for one in run.record.tensors if one.kind == "weight"}
-    found = []
-    for position, tensor in enumerate(tensors):
-        if tensor.per_sample:
-            values = np.asarray(next(run.blocks(tensor.name, kind)))[:_SAMPLES]
-            rows = values.reshape(len(values), -1)
-        else:
-            values = run.array(tensor.name, kind)
-            rows = values.reshape(1, -1)
-        wide = rows.astype(np.float64)
-        figures = np.stack(
-            [wide.mean(axis=1), wide.std(axis=1), wide.min(axis=1), wide.max(axis=1)], axis=1
-        )
-        place, has_weights = position / max(1, len(tensors) - 1), tensor.layer_path in heavy
-        found.append(_Profile(tensor, place, figures, values, has_weights))
-    return found
-
-
-def _agreement(one: _Profile, other: _Profile) -> float:
-    """Return how well the figures of two tensors agree: 1 up to an error of 0.1%, 0 from 100%."""
-    return float(np.clip(-np.log10(_apart(one, other) + 1e-12) / 3, 0, 1))
-
-
-def _exactness(one: _Profile, other: _Profile) -> float:
-    """Return how well figures agree beyond 0.1%, to tell nearly equal tensors: 1 up to rounding."""
-    return float(np.clip(-np.log10(_apart(one, other) + 1e-12) / 3 - 1, 0, 1))
-
-
-def _apart(one: _Profile, other: _Profile) -> float:
-    """Return the largest difference of the figures of two tensors, relative to the largest one."""
-    if one.figures.shape != other.figures.shape:
-        return 1.0
-    scale = float(np.abs(one.figures).max(initial=0.0))
-    error = float(np.abs(one.figures - other.figures).max(initial=0.0))
-    if not np.isfinite(scale) or not np.isfinite(error):
-        return 1.0
-    if scale == 0:
-        return 0.0 if error == 0 else 1.0
-    return error / scale
-
-
-def _without_copies(profiles: Sequence[_Profile], partners: Sequence[_Profile]) -> list[_Profile]:
+def _without_copies(profiles: Sequence[Profile], partners: Sequence[Profile]) -> list[Profile]:
     """Return tensors that are partners, or do not have the values of one, as in another layout."""
     known = {id(each) for each in partners}
     return [
         each
         for each in profiles
-        if id(each) in known or not any(_apart(each, one) < _COPY for one in partners)
+        if id(each) in known or not any(figures_apart(each, one) < _COPY for one in partners)
     ]
 
 
-def _without(profiles: list[_Profile], names: set[str]) -> list[_Profile]:
+def _without(profiles: list[Profile], names: set[str]) -> list[Profile]:
     return [each for each in profiles if each.tensor.name not in names]
 
 
-def _look(profile: _Profile) -> tuple[tuple[int, ...], bool]:
-    """Return the lengths of a tensor's axes in any order, and whether it has fractions."""
-    lengths = tuple(sorted(axis for axis in profile.tensor.shape if axis != 1))
-    return lengths, profile.values.dtype.kind == "f"
-
-
-def _sure_orders(pairs: Sequence[tuple[_Profile, _Profile, str]]) -> list[tuple[int, ...]]:
+def _sure_orders(pairs: Sequence[tuple[Profile, Profile, str]]) -> list[tuple[int, ...]]:
     """Return the orders of axes by which tensors agree in their values."""
-    ways = ((one, other, _rearrangement(one, other)) for one, other, _ in pairs)
-    return [way.order for one, other, way in ways if _error(one, other, way) < _SURE]
-
-
-def _rearrangement(
-    one: _Profile, other: _Profile, orders: Collection[tuple[int, ...]] = ()
-) -> Rearrangement:
-    """Return the rearrangement of the other tensor that fits the first.
-
-    It is found by the names of the axes, by those orders that other tensors have, and by values:
-    those of a layer that is wrong may fit better by chance in another order.
-    """
-    ways = list(possible(other.tensor.shape, one.tensor.shape))
-    if one.tensor.axes and other.tensor.axes and {*one.tensor.axes} == {*other.tensor.axes}:
-        order = tuple(other.tensor.axes.index(name) for name in one.tensor.axes)
-        ways = [way for way in ways if way.order == order] or ways
-    ways = [way for way in ways if way.order in orders] or ways
-    return ways[0] if len(ways) == 1 else min(ways, key=lambda way: _error(one, other, way))
-
-
-def _error(one: _Profile, other: _Profile, way: Rearrangement) -> float:
-    """Return the mean difference of the values, relative to the mean magnitude of the first."""
-    is_per_sample = one.tensor.per_sample
-    theirs = way.of_samples(other.values) if is_per_sample else way.of(other.values)
-    mine = one.values.astype(np.float64)
-    apart = np.abs(mine - theirs.astype(np.float64)).sum()
-    return float(apart / max(float(np.abs(mine).sum()), np.finfo(np.float64).tiny))
+    ways = ((one, other, best_way(one, other)) for one, other, _ in pairs)
+    return [way.order for one, other, way in ways if error_of(one, other, way) < _SURE]

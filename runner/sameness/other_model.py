@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from runner.capture.model_libraries import library_of
-from runner.config.experiment_config import parse_capture
+from runner.config.parsing import parse_capture
 from runner.errors import InputError, RunnerError
 from runner.probe.memory_sources import array_probe
 from runner.probe.probe import Probe

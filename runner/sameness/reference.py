@@ -1,4 +1,4 @@
-"""What the layers of a run that is made again are held against."""
+"""The values with which the layers of a repeated run are compared."""
 
 from __future__ import annotations
 

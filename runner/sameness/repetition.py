@@ -179,7 +179,8 @@ def prepared(
     trust_code
         Whether to run the Python code that the configuration names.
     convert
-        ``litert`` or ``onnx``: the model is converted, and the new run is that of the conversion.
+        Such as ``litert`` or ``onnx``: the model is converted, and the new run is that of the
+        conversion.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from runner.caller_warnings import warn_caller
 from runner.capture.capture import Capture
 from runner.capture.model_libraries import library_of
 from runner.config.capture_config import ShowingOptions
-from runner.config.experiment_config import parse_capture, parse_interventions
+from runner.config.parsing import parse_capture, parse_interventions
 from runner.errors import some
 from runner.intervening.intervened import showing_of
 from runner.probe.memory_sources import as_probe

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
-
-from runner.config.plain_problems import explained
+from runner.config.options import options_in
 from runner.errors import InputError, suggest
 from runner.registry import Registry
 from runner.similarity.measure import Measure
@@ -23,25 +21,14 @@ def measure_of(metric: str) -> Measure:
     InputError
         If there is no such measure, or it has no such option or value of it.
     """
-    name, colon, options = metric.partition(":")
+    name, colon, _ = metric.partition(":")
     if name not in MEASURES:
         advice = suggest(name, MEASURES) or f"there are {', '.join(MEASURES)}"
         raise InputError.of("metric", f"unknown metric '{name}'", advice)
     measure = MEASURES[name]
     if not colon:
         return measure
-    if measure.options is None:
-        raise InputError.of("metric", f"{name} has no options", f"leave out ':{options}'")
-    given = dict(part.partition("=")[::2] for part in options.split(","))
-    try:
-        return measure.options.model_validate_strings(given).measure()
-    except ValidationError as error:
-        keys = [*measure.options.model_fields]
-        raise InputError(
-            problem
-            for detail in error.errors()
-            for problem in explained(detail, ("metric", name, *detail["loc"]), lambda: keys)
-        ) from error
+    return options_in(metric, measure.options, "metric").measure()
 
 
 def title_of(metric: str) -> str:

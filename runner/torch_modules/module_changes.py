@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch.utils import _pytree
 
+from runner.capture.arithmetic import Arithmetic
 from runner.capture.call import Leaf
 from runner.torch_modules.module_calls import leaves_of
-from runner.torch_modules.tensors import Value, Values
+from runner.torch_modules.tensors import OPERATIONS, Value, Values
 
 
 class ChangedOfTorch:
@@ -21,6 +22,8 @@ class ChangedOfTorch:
     values
         The values of the tensors of the pass.
     """
+
+    ops: Arithmetic = OPERATIONS
 
     def __init__(self, values: Values) -> None:
         self._values = values
@@ -50,14 +53,6 @@ class ChangedOfTorch:
     def own(self, given: list[Leaf]) -> list[Leaf]:
         """Return the inputs of a call: their values are those of the own tensors already."""
         return given
-
-    def where(self, condition: Any, one: Any, other: Any) -> torch.Tensor:
-        """Return `one` where a condition holds, and `other` elsewhere."""
-        return torch.where(condition, one, other)
-
-    def clip(self, tensor: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
-        """Return the values of a tensor, limited to `low` and `high`."""
-        return torch.minimum(torch.maximum(tensor, low), high)
 
     def like(self, values: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
         """Return values in the dtype of a tensor, never the given tensor itself."""

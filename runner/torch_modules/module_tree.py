@@ -1,4 +1,4 @@
-"""The tree of modules of a model: their paths, and what stands around a module.
+"""The tree of modules of a model: their paths, and the wrappers around a module.
 
 It is read with the methods of PyTorch's own `Module`: a class that overrides them could return or
 raise anything.

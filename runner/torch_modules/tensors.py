@@ -10,7 +10,8 @@ import ml_dtypes
 import numpy as np
 import torch
 
-from runner.capture.reductions import lacking, reduced
+from runner.capture.arithmetic import Arithmetic, LackingError
+from runner.capture.reductions import reduced
 from runner.engines.torch.origins import Origin, name_of, version_of
 from runner.tensors import TensorSpec, unit_axis_of
 
@@ -117,7 +118,7 @@ def stored_data(data: torch.Tensor, spec: TensorSpec, dtype: str | None) -> torc
     """Return data reduced as `spec` says and cast to a dtype, if it is floating."""
     if spec.reduction is not None:
         unit_axis = unit_axis_of(spec.axes, data.ndim - 1)
-        data = reduced(data, spec.reduction, spec.name, unit_axis, _OPERATIONS)
+        data = reduced(data, spec.reduction, spec.name, unit_axis, OPERATIONS)
     cast = dtype is not None and data.dtype.is_floating_point
     return data.to(getattr(torch, str(dtype))) if cast else data
 
@@ -206,41 +207,52 @@ _WITH_TABLE = {
 
 
 class _Operations:
-    """The operations that reductions use, under the names of ``keras.ops``."""
+    """The functions of ``keras.ops`` that modules of PyTorch have, under the same names."""
 
-    matmul = staticmethod(torch.matmul)
-    reshape = staticmethod(torch.reshape)
-
-    @staticmethod
-    def mean(tensor: torch.Tensor, axis: tuple[int, ...]) -> torch.Tensor:
-        if not (tensor.dtype.is_floating_point or tensor.dtype.is_complex):
-            tensor = tensor.to(torch.float32)
-        return tensor.mean(dim=axis)
+    def __getattr__(self, name: str) -> Any:
+        if name not in _AS_IN_KERAS:
+            raise LackingError(name, "modules of PyTorch")
+        return getattr(torch, name)
 
     @staticmethod
-    def max(tensor: torch.Tensor, axis: tuple[int, ...]) -> torch.Tensor:
-        return tensor.amax(dim=axis)
+    def mean(tensor: torch.Tensor, axis: Any = None, keepdims: bool = False) -> torch.Tensor:
+        return _floating(tensor).mean(dim=axis, keepdim=keepdims)
 
     @staticmethod
-    def min(tensor: torch.Tensor, axis: tuple[int, ...]) -> torch.Tensor:
-        return tensor.amin(dim=axis)
+    def max(tensor: torch.Tensor, axis: Any = (), keepdims: bool = False) -> torch.Tensor:
+        return tensor.amax(dim=axis, keepdim=keepdims)
 
     @staticmethod
-    def sum(tensor: torch.Tensor, axis: tuple[int, ...]) -> torch.Tensor:
-        return tensor.sum(dim=axis)
+    def min(tensor: torch.Tensor, axis: Any = (), keepdims: bool = False) -> torch.Tensor:
+        return tensor.amin(dim=axis, keepdim=keepdims)
 
     @staticmethod
-    def std(tensor: torch.Tensor, axis: tuple[int, ...]) -> torch.Tensor:
-        if not (tensor.dtype.is_floating_point or tensor.dtype.is_complex):
-            tensor = tensor.to(torch.float32)
-        return tensor.std(dim=axis, correction=0)
+    def sum(tensor: torch.Tensor, axis: Any = None, keepdims: bool = False) -> torch.Tensor:
+        return tensor.sum(dim=axis, keepdim=keepdims)
+
+    @staticmethod
+    def std(tensor: torch.Tensor, axis: Any = None, keepdims: bool = False) -> torch.Tensor:
+        return _floating(tensor).std(dim=axis, correction=0, keepdim=keepdims)
 
     @staticmethod
     def cast(values: Any, dtype: str) -> torch.Tensor:
         return torch.as_tensor(values).to(getattr(torch, dtype))
 
-    def __getattr__(self, name: str) -> Any:
-        raise lacking(name, "modules of PyTorch")
+
+# Those whose results, and positional arguments, are the same in both.
+_AS_IN_KERAS = (
+    *("abs", "ceil", "cos", "exp", "floor", "isfinite", "isnan", "log", "logical_and"),
+    *("logical_not", "logical_or", "matmul", "maximum", "minimum", "ones_like", "reshape"),
+    *("round", "rsqrt", "sigmoid", "sign", "sin", "sqrt", "square", "tanh", "where", "zeros_like"),
+)
 
 
-_OPERATIONS = _Operations()
+def _floating(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor of integers in floating point, as `keras.ops` does before it divides."""
+    if tensor.dtype.is_floating_point or tensor.dtype.is_complex:
+        return tensor
+    return tensor.to(torch.float32)
+
+
+OPERATIONS: Arithmetic = _Operations()
+"""The operations of modules of PyTorch."""

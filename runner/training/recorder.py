@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Unpack
 
 from runner.config.capture_config import CaptureOptions
-from runner.config.experiment_config import check_name, parse_capture
+from runner.config.parsing import check_name, parse_capture
 from runner.errors import InputError
 from runner.probe.memory_sources import as_probe
 from runner.record.header import Header

@@ -1,0 +1,1 @@
+"""The reductions of activations, one per module: its options, and what it computes."""

@@ -1,0 +1,18 @@
+"""The standard deviation over space or time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runner.capture.arithmetic import Arithmetic
+from runner.capture.reduction import OverPositions
+
+
+class Std(OverPositions):
+    """The standard deviation over space or time."""
+
+    order = 30
+
+    def compute(self, ops: Arithmetic, tensor: Any, positions: tuple[int, ...]) -> Any:
+        """Return it for each unit."""
+        return ops.std(tensor, axis=positions)
