@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
@@ -17,6 +19,9 @@ from runner.probe.batch import Batch
 from runner.record.effect_record import EffectRecord
 from runner.showing.showing import Showing
 from runner.tensors import TensorSpec
+
+# Outputs that wait until their effects are computed, beside the next pass.
+_WAITING = 8
 
 
 class EachEffects:
@@ -64,7 +69,7 @@ class EachEffects:
         ]
         losses = Losses(self._plain, 1 + sum(map(len, effects)))
         row = 0
-        with capture.library.exact():
+        with capture.library.exact(), ThreadPoolExecutor(1, "runner-effects") as thread:
             for batch, arrays in self._plain:
                 before = returned_in(capture, arrays)
                 targets = losses.targets(batch, row)
@@ -73,10 +78,14 @@ class EachEffects:
                 for number, of_ways in enumerate(effects):
                     for rows, unchanged, shown in self._parts(number, batch, row, arrays):
                         part = None if targets is None else targets[rows]
+                        waiting = deque[Future[None]]()
                         for way, after in enumerate(shown):
-                            for at, effect in enumerate(of_ways[way]):
-                                effect.add(unchanged[at], after[at])
+                            if len(waiting) == _WAITING:
+                                waiting.popleft().result()
+                            waiting.append(thread.submit(_add, of_ways[way], unchanged, after))
                             losses.add(first + way, part, after)
+                        for added in waiting:
+                            added.result()
                     first += len(of_ways)
                 row += len(batch.samples)
         return tuple(self._told(effects, losses))
@@ -128,3 +137,9 @@ class EachEffects:
         found = arrays[capture.tensors.index(sources[Output.of(spec)])]
         assert found is not None, "its shape was the same in each batch"
         return found
+
+
+def _add(effects: Sequence[Effect], before: Sequence[Unchanged], after: Outputs) -> None:
+    """Add what the model returned in one of the ways to the effects on its outputs."""
+    for effect, one, other in zip(effects, before, after, strict=True):
+        effect.add(one, other)

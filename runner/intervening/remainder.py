@@ -21,6 +21,13 @@ from runner.tensors import TensorSpec
 # Bytes of the largest result in a pass: more of them leave the processor's caches.
 _CACHED = 2**24
 
+# Bytes of the largest result up to which samples share a pass in several ways, and with it what
+# each pass costs.
+_SHARED = 2**22
+
+# So many times 16 samples, of which batches mostly have some, fill vectors of 48.
+_FULL = 3
+
 MASK = "0.mask"
 """The name of the patch that says which values of the output change, by sample."""
 
@@ -81,18 +88,11 @@ class Remainder:
         fixed = has_fixed_batches(self.capture.library, plain.model)
         stateful = self.capture.carries_state or plain.mixed_by is not None
         self.is_divided = not (fixed or stateful or plain.settings.capture.training)
-        self._lanes = self.capture.library.lanes()
-        self.size = self._rows = shown.samples
-        if self.is_divided and (each := self.capture.sample_bytes):
-            self._divide(_CACHED // each)
-
-    def _divide(self, most: int) -> None:
-        """Choose how many samples a pass takes, in whole vectors of the processor."""
-        lanes = self._lanes
-        if most >= 2 * self.size:
-            self._rows = rounded_up(most // self.size * self.size, lanes)
-        elif most < self.size and self.size % lanes == 0:
-            self.size = self._rows = max(lanes, most // lanes * lanes)
+        self._lanes = lanes = self.capture.library.lanes()
+        self._each = self.capture.sample_bytes if self.is_divided else None
+        self.size = shown.samples
+        if self._each and self._each * self.size > _CACHED and self.size % lanes == 0:
+            self.size = max(lanes, _CACHED // self._each // lanes * lanes)
 
     def values(self, shown: Shown, mask: np.ndarray) -> list[Any]:
         """Return the captured values of samples, given which values of each of them change."""
@@ -110,11 +110,19 @@ class Remainder:
         count
             The number of samples that are wanted.
         """
-        ways = self._rows // count
-        if ways > 1 and self.is_divided:
+        ways = min(len(masks), self._ways(count))
+        if ways > 1:
             yield from self._stacked(shown, masks, count, ways)
         else:
             yield from self._one_by_one(shown, masks, count)
+
+    def _ways(self, count: int) -> int:
+        """Return in how many ways some samples are shown at once."""
+        if not self._each:
+            return 1
+        size = self._each * count
+        fills = count % self._lanes and size * _FULL <= 2 * _CACHED
+        return max(_FULL if fills else 1, _SHARED // size)
 
     def _one_by_one(
         self, shown: Shown, masks: Sequence[np.ndarray], count: int
@@ -131,7 +139,7 @@ class Remainder:
         self, shown: Shown, masks: Sequence[np.ndarray], count: int, ways: int
     ) -> Iterator[Outputs]:
         """Yield the outputs of samples, which are shown in several ways at once."""
-        capture, rows = self.capture, np.arange(self._rows)
+        capture, rows = self.capture, np.arange(rounded_up(ways * count, self._lanes))
         held = capture.held(shown.taken(rows % count))
         for at in range(0, len(masks), ways):
             some = np.stack(masks[at : at + ways])
