@@ -16,6 +16,8 @@ from torch.utils._python_dispatch import (
 
 from runner.engines.torch.origins import Origin, Origins
 
+_STATISTICS = frozenset(("running_mean", "running_var"))
+
 
 class Operations(TorchDispatchMode):  # type: ignore[misc]
     """Observes every operation of PyTorch in its scope.
@@ -99,9 +101,19 @@ def _overwritten(func: Any, args: tuple[Any, ...], kwargs: Any) -> Iterator[torc
     """Yield the tensors that an operation is about to overwrite."""
     for position, name in _written_arguments(func):
         given = args[position] if position < len(args) else kwargs.get(name)
+        if name in _STATISTICS and not _is_training(func, args, kwargs):
+            continue
         for tensor in given if isinstance(given, (tuple, list)) else (given,):
             if isinstance(tensor, torch.Tensor):
                 yield tensor
+
+
+def _is_training(func: Any, args: tuple[Any, ...], kwargs: Any) -> bool:
+    """Return whether a batch normalization takes its statistics from the batch."""
+    for position, argument in enumerate(func._schema.arguments):
+        if argument.name == "training":
+            return bool(args[position] if position < len(args) else kwargs.get("training"))
+    return True
 
 
 @functools.cache
@@ -109,7 +121,7 @@ def _written_arguments(func: Any) -> tuple[tuple[int, str], ...]:
     """Return position and name of the arguments that an operation writes to."""
     arguments = func._schema.arguments
     # The schemas of batch normalization do not tell that it updates the running statistics.
-    statistics = {"running_mean", "running_var"} if "batch_norm" in func.__name__ else set()
+    statistics = _STATISTICS if "batch_norm" in func.__name__ else frozenset[str]()
     return tuple(
         (position, argument.name)
         for position, argument in enumerate(arguments)
