@@ -82,18 +82,9 @@ class Header:
         environment = read_environment(Path.cwd())
         tensors = (tensor for layer in known.get("layers", ()) for tensor in layer.tensors)
         reductions = {name.partition(":")[0] for tensor in tensors if (name := tensor.reduction)}
+        fields = RunRecord.__dataclass_fields__.keys() - {"files"}
         return RunRecord(
-            run_id=self.run_id,
-            name=self.name,
-            sweep=self.sweep,
-            config=dict(self.config),
-            overrides=self.overrides,
-            seed=self.seed,
-            seeding=self.seeding,
-            own_build_because=self.own_build_because,
-            weights_of=self.weights_of,
-            fingerprint=self.fingerprint,
-            started=self.started,
+            **{key: value for key, value in vars(self).items() if key in fields},
             ended=self.started + timedelta(seconds=seconds),
             seconds=seconds,
             uptime=Uptime.at(now),
