@@ -316,6 +316,7 @@ ORDER = (
     "keras_models.keras_library",
     "torch_modules.tensors",
     "torch_modules.module_tree",
+    "torch_modules.module_inputs",
     "torch_modules.writes",
     "torch_modules.stream_positions",
     "torch_modules.module_contents",

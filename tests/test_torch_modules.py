@@ -19,11 +19,15 @@ import pytest
 from packages import offered
 
 import runner
+from runner.capture.batches import Shown
+from runner.capture.capture import Capture
 from runner.config.torch_losses import TORCH_LOSSES
 from runner.errors import InputError, RunError
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (pip install torch)")
 nn = torch.nn
+
+from runner.torch_modules.module_inputs import Placing  # noqa: E402 (imports PyTorch)
 
 Hooked = dict[str, list[Any]]
 
@@ -405,6 +409,47 @@ def test_hooks_of_the_user_run_and_stay() -> None:
     assert bits(found) == bits(expected)
     assert seen["after"] == seen["before"] > 0
     assert len(model[0]._forward_hooks) == 2
+
+
+def test_inputs_share_the_memory_of_arrays_only_where_they_may() -> None:
+    x = random(4, 3)
+    placing = Placing.of(nn.Linear(3, 3))
+    fixed = x.copy()
+    fixed.flags.writeable = False
+    assert np.shares_memory(placing.tensors(x, shared=True).numpy(), x)
+    for given in (placing.tensors(x), placing.tensors(x[:, ::-1], shared=True)):
+        assert not np.shares_memory(given.numpy(), x)
+    assert not np.shares_memory(placing.tensors(fixed, shared=True).numpy(), fixed)
+
+
+def test_what_shares_memory_with_an_input_is_a_copy() -> None:
+    model, x = nn.Sequential(nn.Flatten(), nn.Linear(3, 2)).eval(), random(6, 3)
+    capture = Capture(model, x[:2])
+    for start in (2, 4):  # the calls are known from the first batch
+        flat = capture(x[start : start + 2])[0]
+        assert bits(flat) == bits(x[start : start + 2])
+        assert not np.shares_memory(flat, x)
+
+
+def test_a_hook_of_all_modules_that_overwrites_an_input_leaves_the_probe_alone() -> None:
+    model, x = nn.Sequential(nn.Linear(3, 2)).eval(), random(6, 3)
+    capture, before = Capture(model, x[:2]), bits(x)
+    capture(x[2:4])
+    hook = nn.modules.module.register_module_forward_pre_hook(lambda _, given: given[0].zero_())
+    try:
+        found = capture(x[4:])[0]
+    finally:
+        hook.remove()
+    assert bits(found) == bits(model[0].bias.detach().expand(2, 2))
+    assert bits(x) == before
+
+
+def test_a_batch_is_given_in_the_dtype_that_the_weights_have_by_then() -> None:
+    model, x = nn.Sequential(nn.Linear(3, 2)), random(6, 3)
+    capture = Capture(model, x[:2])
+    assert capture(x[2:4])[0].dtype == np.float32
+    model.double()
+    assert capture.once_more(Shown.of(x[4:]))[0].dtype == np.float64
 
 
 def test_shared_modules_are_numbered_by_their_calls() -> None:

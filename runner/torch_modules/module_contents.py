@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from runner.capture.membership import Membership
+from runner.torch_modules.module_inputs import Placing
 
 # Packages whose objects are not looked into, except modules.
 _LIBRARIES = sys.stdlib_module_names - {"__main__"} | {
@@ -42,6 +43,8 @@ class Contents:
         The modules that are compiled.
     fused : list[nn.Module]
         PyTorch's transformer layers.
+    placing : Placing
+        Where the module computes, and in which numbers.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -57,6 +60,7 @@ class Contents:
         self.is_training = {mode for _, mode in self.modes}
         self.compiled = [one for one in modules if one._compiled_call_impl is not None]
         self.fused = [one for one in modules if isinstance(one, nn.TransformerEncoderLayer)]
+        self.placing = Placing.of(model)
         self._parameters = _Parameters(
             [one for one in self.tensors if isinstance(one, nn.Parameter)]
         )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils import _pytree
 
 from runner.capture.batches import Shown
 from runner.capture.call import Call
@@ -27,7 +28,7 @@ from runner.torch_modules.module_changes import ChangedOfTorch
 from runner.torch_modules.module_contents import Contents
 from runner.torch_modules.module_gradients import Marked, total_loss
 from runner.torch_modules.module_inventory import take_inventory
-from runner.torch_modules.module_tree import parameters_in, tensors_in, unwrapped
+from runner.torch_modules.module_tree import parameters_in, unwrapped
 from runner.torch_modules.pass_plan import Passed, Plan
 from runner.torch_modules.repetition import Repetition
 from runner.torch_modules.state import State
@@ -150,21 +151,26 @@ class TorchPasses:
     def _passed(self, batch: Shown) -> Passed | None:
         """Run a pass; return ``None`` if it showed that something has to be watched in another."""
         gradients = "gradient" in self._selection.kinds
-        given = self._as_tensors(batch.inputs)
-        with (
-            _one_at_a_time,
-            _explained(),
-            torch.set_grad_enabled(gradients),
-            self._state.one_pass(training=self._training, describing=self._plan is None) as (
-                operations,
-                contents,
-            ),
-            _in_python(contents),
-        ):
+        with _one_at_a_time, _explained(), torch.set_grad_enabled(gradients):
+            present = self._state.present()
             repetition = None if self._plan is None else self._plan.repetition
-            if repetition is not None and repetition.contents is contents:
-                return self._repeated(given, operations, repetition)
-            return self._observed(batch, given, operations, contents)
+            # A copy otherwise: a module may overwrite its input.
+            shared = (
+                repetition is not None
+                and self._state.carried is None
+                and repetition.overwrites_nothing(present)
+            )
+            given = present.placing.tensors(batch.inputs, shared=shared)
+            one_pass = self._state.one_pass(
+                present,
+                _pytree.tree_leaves(given) if shared else (),
+                training=self._training,
+                describing=self._plan is None,
+            )
+            with one_pass as (operations, contents), _in_python(contents):
+                if repetition is not None and repetition.contents is contents:
+                    return self._repeated(given, operations, repetition)
+                return self._observed(batch, given, operations, contents)
 
     def _repeated(
         self, given: Any, operations: Operations, repetition: Repetition
@@ -201,7 +207,7 @@ class TorchPasses:
             known = self._earlier.known_for(batch.inputs)
             without = self._earlier.inside if known else frozenset()
             learning = self._earlier.observer(batch.inputs)
-            patches = batch.patches and self._as_tensors(batch.patches)
+            patches = batch.patches and contents.placing.tensors(batch.patches)
             changing = Changing(self._changes, patches, ChangedOfTorch(values))
         around = [changing, selecting, keeping]
         if self._changes is not None and self._changes.recorded == "before":
@@ -209,7 +215,8 @@ class TorchPasses:
         observers = [each for each in (learning, *around, marked) if each is not None]
         calls, returned = watch(lambda: _called(self._model, given), values, observers, known)
         if marked is not None:
-            marked.set_gradients(total_loss(self._loss, self._as_tensors(batch.targets), returned))
+            targets = contents.placing.tensors(batch.targets)
+            marked.set_gradients(total_loss(self._loss, targets, returned))
         if overwritten := keeping.overwritten():
             self._copied |= overwritten
             return None
@@ -242,18 +249,6 @@ class TorchPasses:
         if self._plan is not None and self._changes is None:
             self._plan.repeat(calls, contents)
 
-    def _as_tensors(self, inputs: Any) -> Any:
-        device, floating = device_of(self._model), floating_of(self._model)
-        if isinstance(inputs, Mapping):
-            return {
-                name: tensors.as_tensor(array, device, floating)
-                for name, array in inputs.items()
-                if array is not None
-            }
-        if isinstance(inputs, (list, tuple)):
-            return [tensors.as_tensor(array, device, floating) for array in inputs]
-        return tensors.as_tensor(inputs, device, floating)
-
 
 def _selected_by(selecting: Selecting | None) -> Callable[[Call], set[Key]]:
     """Return a function that returns the selected tensors of a call."""
@@ -272,17 +267,6 @@ def _are_equal(some: list[np.ndarray], others: list[np.ndarray]) -> bool:
     """Return whether arrays are equal, bit for bit."""
     pairs = zip(some, others, strict=True)
     return all(one.tobytes() == other.tobytes() for one, other in pairs)
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Return the device of a module's first parameter or buffer."""
-    found = tensors_in(model)
-    return found[0].device if found else torch.device("cpu")
-
-
-def floating_of(model: nn.Module) -> torch.dtype | None:
-    """Return the dtype of a module's first floating-point parameter, if it has one."""
-    return next((one.dtype for one in parameters_in(model) if one.dtype.is_floating_point), None)
 
 
 def _check(model: nn.Module, selection: Selection) -> None:

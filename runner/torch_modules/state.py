@@ -34,14 +34,29 @@ class State:
         self.carried: _Moment | None = None
         self.changed = False
 
+    def present(self) -> Contents:
+        """Return the present contents of the user's module: the last ones where they are."""
+        if self._users is None or not self._users.is_present():
+            self._users = Contents(self._model)
+        return self._users
+
     @contextlib.contextmanager
     def one_pass(
-        self, *, training: bool, describing: bool
+        self,
+        present: Contents,
+        given: Iterable[torch.Tensor],
+        *,
+        training: bool,
+        describing: bool,
     ) -> Iterator[tuple[Operations, Contents]]:
         """Run a pass over the module inside the scope, in the given mode.
 
         Parameters
         ----------
+        present
+            The present contents of the user's module.
+        given
+            Tensors that share memory with arrays, which no operation overwrites.
         training
             Whether it is training mode.
         describing
@@ -54,7 +69,7 @@ class State:
         Contents
             The contents of the module's objects before it.
         """
-        users = _Moment(self._present())
+        users = _Moment(present)
         is_users = False  # whether the pass began with the user's state, and left all of it
         try:
             before = users.streams
@@ -62,7 +77,8 @@ class State:
                 self.carried.put_back(users)
                 before = positions()
             own = (self.carried or users).contents
-            operations = Operations(users.contents.tensors, users.save, describing=describing)
+            existing = [*present.tensors, *given]
+            operations = Operations(existing, users.save, describing=describing)
             with operations:
                 if own.is_training != {training}:
                     self._model.train(training)
@@ -84,12 +100,6 @@ class State:
             return True
         contents.put_modes_back()
         return contents.is_present()
-
-    def _present(self) -> Contents:
-        """Return the present contents of the module's objects: the last ones where they are."""
-        if self._users is None or not self._users.is_present():
-            self._users = Contents(self._model)
-        return self._users
 
 
 class _Moment:

@@ -144,30 +144,6 @@ def described(variable: torch.Tensor) -> tuple[tuple[int, ...], str]:
     return tuple(variable.shape), name_of(variable.dtype)
 
 
-def as_tensor(array: Any, device: torch.device, floating: torch.dtype | None) -> torch.Tensor:
-    """Return an array as a tensor that a module takes.
-
-    Parameters
-    ----------
-    array
-        Numbers. Signed integers become int64, as PyTorch's own indices and labels are.
-    device
-        Where the module computes.
-    floating
-        The dtype of floating-point inputs; ``None`` to keep their own.
-    """
-    array = np.asarray(array)
-    if array.dtype.name == "bfloat16":
-        tensor = torch.from_numpy(array.view("int16").copy()).view(torch.bfloat16)
-    else:
-        tensor = torch.from_numpy(np.array(array))  # a module may overwrite its input
-    if tensor.dtype.is_floating_point and floating is not None:
-        tensor = tensor.to(floating)
-    if tensor.dtype in (torch.int8, torch.int16, torch.int32):
-        tensor = tensor.to(torch.int64)
-    return tensor.to(device)
-
-
 def as_arrays(tensors: Sequence[torch.Tensor]) -> list[np.ndarray]:
     """Return the values of tensors, sharing their memory where possible."""
     if any(tensor.is_cuda for tensor in tensors):

@@ -24,8 +24,9 @@ from runner.probe.probe import Probe
 from runner.probe.source import Layout
 from runner.tensors import InputSpec
 from runner.torch_modules import module_gradients, tensors
+from runner.torch_modules.module_inputs import Placing
 from runner.torch_modules.module_tree import own_tensors, submodules, unwrapped
-from runner.torch_modules.passes import TorchPasses, floating_of
+from runner.torch_modules.passes import TorchPasses
 
 
 def name_of(model: nn.Module) -> str:
@@ -68,7 +69,7 @@ def count_parameters(model: nn.Module) -> int:
 
 def number_types(model: nn.Module, probe: Probe) -> tuple[InputSpec, ...]:
     """Return the inputs of a probe; those of floating-point numbers in the dtype of the weights."""
-    floating = floating_of(model)
+    floating = Placing.of(model).floating
     if floating is None:
         return probe.inputs
     dtype: Any = dtype_name(floating)
@@ -146,10 +147,8 @@ def targets_of(model: nn.Module, probe: Probe, inputs: Any, loss: Any) -> _Targe
 
 def total_loss(model: nn.Module, loss: Any, targets: np.ndarray, output: np.ndarray) -> float:
     """Return the sum of the losses of all samples."""
-    floating = floating_of(model)
-    given, returned = (
-        tensors.as_tensor(array, torch.device("cpu"), floating) for array in (targets, output)
-    )
+    placing = Placing(torch.device("cpu"), Placing.of(model).floating)
+    given, returned = placing.tensors([targets, output])
     with torch.no_grad():
         return float(module_gradients.total_loss(loss, given, returned))
 
