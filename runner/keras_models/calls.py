@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
+from itertools import chain
 from typing import Any
 
 import keras
@@ -180,17 +183,26 @@ class _CallingClasses:
 
     def __init__(self) -> None:
         self._of: dict[type, Any] = {}
-        found, waiting = {keras.Layer}, [keras.Layer]
-        while waiting:
-            for cls in waiting.pop().__subclasses__():
-                if cls not in found:
-                    waiting.append(cls)
-                found.add(cls)
-        functions = {cls.__call__: cls for cls in found}  # a few, for the classes of all layers
-        self.found = {self.of(cls) for cls in functions.values()}
+        every = [keras.Layer]
+        level: list[type] = every
+        while level := [*chain.from_iterable(map(type.__subclasses__, level))]:
+            every += level
+        self.found = _calling(tuple(map(weakref.ref, every)))
 
     def of(self, cls: type) -> Any:
         """Return the class whose ``__call__`` runs when an instance of `cls` is called."""
         if cls not in self._of:
-            self._of[cls] = next(base for base in cls.__mro__ if "__call__" in vars(base))
+            self._of[cls] = next(base for base in cls.__mro__ if base in self.found)
         return self._of[cls]
+
+
+@functools.lru_cache(maxsize=1)
+def _calling(classes: tuple[weakref.ref[type], ...]) -> frozenset[type]:
+    """Return the classes whose ``__call__`` runs for instances of some classes.
+
+    They are looked for again only once there are other classes: a pass is as fast as that.
+    """
+    functions = {cls.__call__: cls for ref in classes if (cls := ref()) is not None}
+    return frozenset(
+        next(base for base in cls.__mro__ if "__call__" in vars(base)) for cls in functions.values()
+    )
