@@ -5,6 +5,8 @@ Slow, since other tests show most of it on TensorFlow.
 
 from __future__ import annotations
 
+import functools
+import operator
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,8 @@ import runner
 from runner.capture.capture import Capture
 from runner.capture.selection import Selection
 from runner.errors import InputError, RunError
+from runner.keras_models.attributes import Attributes
+from runner.keras_models.own_code import runs_keras_alone
 from runner.model.backend import framework
 
 BACKEND = keras.backend.backend()
@@ -533,3 +537,113 @@ def test_measured_dependence_on_the_batch() -> None:
     assert set(found.values()) <= {"bitwise", "rounding"}
     assert run.record.probe is not None
     assert run.record.probe.compared_sizes
+
+
+only_torch = pytest.mark.skipif(BACKEND != "torch", reason="only PyTorch's tensors are overwritten")
+
+
+class PartOfBuffer(layers.Layer):
+    """Overwrites a part of a buffer of PyTorch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        import torch
+
+        self.register_buffer("seen", torch.zeros(3))
+
+    def call(self, inputs: Any) -> Any:
+        self.seen[1:] += 1
+        return inputs + self.seen
+
+
+@only_torch
+def test_a_part_of_a_buffer_that_is_overwritten_is_put_back() -> None:
+    model = keras.Sequential([keras.Input((3,)), layer := PartOfBuffer()])
+    layer.seen.zero_()  # Keras has called it to learn its shapes
+    found = runner.capture_activations(model, np.zeros((4, 3), "float32"), batch_size=2)
+    np.testing.assert_array_equal(found[layer.name].value[:, 1], [1, 1, 2, 2])
+    assert not layer.seen.any()
+
+
+def torch_hook(where: str, layer: Any, hook: Callable[..., None]) -> Any:
+    import torch
+
+    if where == "layer":
+        return layer.register_forward_pre_hook(hook)
+    return torch.nn.modules.module.register_module_forward_pre_hook(hook)
+
+
+@only_torch
+@pytest.mark.parametrize("where", ["layer", "every module"])
+def test_what_a_hook_changes_in_a_later_batch_is_put_back(where: str) -> None:
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2), layers.Dense(2)])
+    weights, x = [variable.numpy() for variable in model.variables], normal(4, 3)
+    capture = Capture(model, x)
+    capture(x)
+    capture(x)
+
+    def doubles(module: Any, _given: Any) -> None:
+        if module is model.layers[0]:
+            module.kernel.value.detach().mul_(2)
+
+    hook = torch_hook(where, model.layers[0], doubles)
+    try:
+        capture.refresh()
+        found = capture(x)[0]
+    finally:
+        hook.remove()
+    assert found is not None
+    np.testing.assert_array_equal(found, x @ (2 * weights[0]))
+    for variable, before in zip(model.variables, weights, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), before)
+
+
+class Mine(layers.Layer):
+    """A layer of a user."""
+
+    def call(self, inputs: Any) -> Any:
+        return inputs
+
+
+def model_of(*parts: Any) -> keras.Model:
+    return keras.Sequential([layers.Input((4, 3)), *parts])
+
+
+OF_KERAS: list[Callable[[], list[Any]]] = [
+    lambda: [layers.Dense(2, "relu", kernel_regularizer="l2"), layers.Softmax()],
+    lambda: [
+        layers.BatchNormalization(),
+        layers.Dropout(0.5),
+        layers.Bidirectional(layers.LSTM(2)),
+    ],
+    lambda: [layers.Dense(3, activation=keras.activations.gelu), model_of(layers.ReLU())],
+]
+OF_OTHERS: list[Callable[[], list[Any]]] = [
+    lambda: [Mine()],
+    lambda: [layers.TimeDistributed(Mine())],
+    lambda: [layers.Lambda(keras.ops.relu)],
+    lambda: [layers.Activation(operator.pos)],
+    lambda: [layers.Dense(3, activation=lambda x: x)],
+    lambda: [layers.Dense(3, activation=functools.partial(keras.ops.clip, x_min=0, x_max=1))],
+    lambda: [layers.Dense(3, kernel_regularizer=lambda kernel: keras.ops.sum(kernel))],
+]
+
+
+@only_torch
+@pytest.mark.parametrize("parts", OF_KERAS)
+def test_layers_of_keras_run_its_code_alone(parts: Callable[[], list[Any]]) -> None:
+    assert runs_keras_alone(Attributes(model_of(*parts())))
+
+
+@only_torch
+@pytest.mark.parametrize("parts", OF_OTHERS)
+def test_what_others_wrote_is_found(parts: Callable[[], list[Any]]) -> None:
+    assert not runs_keras_alone(Attributes(model_of(*parts())))
+
+
+@only_torch
+@pytest.mark.parametrize("parts", OF_KERAS)
+def test_what_is_put_into_a_layer_later_is_found(parts: Callable[[], list[Any]]) -> None:
+    built = model_of(*parts())
+    built.layers[0].kept = {"by name": operator.pos}
+    assert not runs_keras_alone(Attributes(built))

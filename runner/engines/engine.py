@@ -194,7 +194,11 @@ class Engine(Protocol):
     # State
 
     def noting_changes(
-        self, note: Callable[[Resource], None], *, every_thread: bool = False
+        self,
+        note: Callable[[Resource], None],
+        *,
+        every_thread: bool = False,
+        is_quiet: bool = False,
     ) -> AbstractContextManager[Mapping[int, Any]]:
         """Note every resource before it is changed in the scope.
 
@@ -204,6 +208,8 @@ class Engine(Protocol):
             Called with each resource.
         every_thread
             Whether to observe all threads.
+        is_quiet
+            Whether only Keras's own code runs, and was seen to change no resource.
 
         Yields
         ------

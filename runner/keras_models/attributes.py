@@ -44,7 +44,7 @@ _LOOKED_INTO = (
     np.random.RandomState, np.random.Generator, types.MethodType, types.FunctionType,
     functools.partial, io.IOBase, *METHODS,
 )  # fmt: skip
-_CONTAINERS = (list, dict, set, collections.deque)
+CONTAINERS = (list, dict, set, collections.deque)
 # Attributes that Keras itself keeps in a layer and changes when it builds one.
 _OF_KERAS = frozenset((*vars(keras.Model()), *vars(keras.layers.Layer())))
 
@@ -193,7 +193,7 @@ class Attributes:
         if container is not None:
             self._containers[key] = container
         self._lent.discard(key)
-        if not isinstance(held, _CONTAINERS) or not held:
+        if not isinstance(held, CONTAINERS) or not held:
             return
         for value in suspects(held.values() if isinstance(held, dict) else held):
             if holds_iterator(value):
@@ -207,7 +207,7 @@ class Attributes:
         """Note one object, and return the objects that it refers to."""
         if isinstance(thing, types.FunctionType):
             return self._function(thing)
-        if not isinstance(thing, _CONTAINERS):
+        if not isinstance(thing, CONTAINERS):
             if (parts := parts_of(thing)) is not None:
                 return parts
             if holds_iterator(thing):  # where no copy can take its place

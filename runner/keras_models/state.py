@@ -11,6 +11,7 @@ import keras
 
 from runner.engines.engine import Resource
 from runner.keras_models.attributes import Attributes
+from runner.keras_models.own_code import runs_keras_alone
 from runner.keras_models.streams import Streams
 from runner.model.backend import framework
 from runner.model.keras_internals import global_generator, use_global_generator, watching_builds
@@ -37,6 +38,7 @@ class State:
         self._values: dict[int, Any] = {}
         self._python: _Python | None = None
         self._attributes: Attributes | None = None
+        self._quiet_with: Attributes | None = None
         self.generator: Any = None
 
     def forget(self) -> None:
@@ -92,8 +94,13 @@ class State:
                 elif self.generator is not None and users.streams.keras is None:
                     use_global_generator(self.generator)
                 own.attributes.lend()
-                with self._own_resources(watched=True, every_thread=every_thread):
+                is_quiet = own.attributes is self._quiet_with and not self._resources
+                with self._own_resources(
+                    watched=True, every_thread=every_thread, is_quiet=is_quiet
+                ):
                     yield
+                if not is_quiet:
+                    self._note_quiet(own.attributes)
                 if users.streams.keras is None:
                     self.generator = global_generator()
                 present = own.attributes if own.attributes.is_present() else None
@@ -114,6 +121,11 @@ class State:
         self._attributes = noted if noted.is_present() else None
         return noted
 
+    def _note_quiet(self, attributes: Attributes) -> None:
+        """Note the attributes of a pass that changed no resource, if no other one with them can."""
+        is_known = attributes is self._attributes and not self._resources
+        self._quiet_with = attributes if is_known and runs_keras_alone(attributes) else None
+
     @contextlib.contextmanager
     def trace(self) -> Iterator[None]:
         """Trace a pass, without carrying on the Python state that the trace leaves."""
@@ -122,7 +134,7 @@ class State:
 
     @contextlib.contextmanager
     def _own_resources(
-        self, *, watched: bool = False, every_thread: bool = False
+        self, *, watched: bool = False, every_thread: bool = False, is_quiet: bool = False
     ) -> Iterator[None]:
         users = {key: resource.read() for key, resource in self._resources.items()}
 
@@ -135,7 +147,7 @@ class State:
         try:
             for key, value in self._values.items():
                 self._resources[key].write(value)
-            noting = framework().noting_changes(note, every_thread=every_thread)
+            noting = framework().noting_changes(note, every_thread=every_thread, is_quiet=is_quiet)
             with noting if watched else contextlib.nullcontext():
                 yield
             self._values = {key: self._resources[key].read() for key in users}

@@ -63,6 +63,7 @@ def noting_changes(
     note: Callable[[Resource], None],  # noqa: ARG001
     *,
     every_thread: bool = False,  # noqa: ARG001
+    is_quiet: bool = False,  # noqa: ARG001
 ) -> Iterator[Mapping[int, Any]]:
     """Note every resource that is changed in the scope: arrays of JAX never change."""
     yield {}

@@ -106,7 +106,10 @@ class _Table:
 
 @contextlib.contextmanager
 def noting_changes(
-    note: Callable[[Resource], None], *, every_thread: bool = False
+    note: Callable[[Resource], None],
+    *,
+    every_thread: bool = False,
+    is_quiet: bool = False,  # noqa: ARG001
 ) -> Iterator[dict[int, Any]]:
     """Note every resource before it is changed in the scope; yield the handles made there.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
+from torch.nn.modules.module import _has_any_global_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from runner.engines.engine import Resource
@@ -35,15 +37,19 @@ def noting_changes(
     note: Callable[[Resource], None],
     *,
     every_thread: bool = False,  # noqa: ARG001
+    is_quiet: bool = False,
 ) -> Iterator[Mapping[int, Any]]:
     """Note every tensor before it is changed in the scope, unless it was made there.
+
+    To look at every operation takes as long as several of them, so nothing is looked at where only
+    Keras's own code runs: it changes nothing but the values of Keras's variables.
 
     Yields
     ------
     Mapping
         Empty: tensors made in the scope are not noted.
     """
-    with _Noting(note):
+    with contextlib.nullcontext() if is_quiet and not _has_any_global_hook() else _Noting(note):
         yield {}
 
 
@@ -63,16 +69,24 @@ class _Noting(TorchDispatchMode):  # type: ignore[misc]
     ) -> Any:
         for tensor in _changed(operation, arguments, options or {}):
             if not self._is_made(tensor):
-                self._note(_Values(tensor))
+                # A view is another one in each pass.
+                self._note(_Values(tensor if tensor._base is None else tensor._base))
         returned = operation(*arguments, **(options or {}))
-        for tensor in returned if isinstance(returned, (list, tuple)) else (returned,):
-            if isinstance(tensor, torch.Tensor):
-                self._made[tensor.untyped_storage()._cdata] = weakref.ref(tensor)
+        if not _returns_memory_of_arguments(operation):
+            for tensor in returned if isinstance(returned, (list, tuple)) else (returned,):
+                if isinstance(tensor, torch.Tensor):
+                    self._made[tensor.untyped_storage()._cdata] = weakref.ref(tensor)
         return returned
 
     def _is_made(self, tensor: torch.Tensor) -> bool:
         made = self._made.get(tensor.untyped_storage()._cdata)
         return made is not None and made() is not None
+
+
+@functools.cache
+def _returns_memory_of_arguments(operation: Any) -> bool:
+    """Return whether an operation makes no tensor, but a view of one, or overwrites it."""
+    return any(returned.alias_info is not None for returned in operation._schema.returns)
 
 
 def _changed(operation: Any, arguments: Any, options: Any) -> Iterator[torch.Tensor]:
