@@ -647,3 +647,18 @@ def test_what_is_put_into_a_layer_later_is_found(parts: Callable[[], list[Any]])
     built = model_of(*parts())
     built.layers[0].kept = {"by name": operator.pos}
     assert not runs_keras_alone(Attributes(built))
+
+
+@only_torch
+@pytest.mark.parametrize("called", [False, True])
+def test_operations_of_keras_s_own_code_are_looked_at_only_at_first(called: bool) -> None:
+    model, x = model_of(layers.Dense(3, "relu"), layers.Softmax()), normal(2, 4, 3)
+    if called:
+        model(x)
+    capture = Capture(model, x)
+    capture(x)  # the first call of a model changes its attributes
+    state = capture._passes._state
+    known = state._quiet_with
+    assert known is not None
+    capture(x)
+    assert state._quiet_with is known

@@ -99,11 +99,11 @@ class State:
                     watched=True, every_thread=every_thread, is_quiet=is_quiet
                 ):
                     yield
-                if not is_quiet:
-                    self._note_quiet(own.attributes)
                 if users.streams.keras is None:
                     self.generator = global_generator()
                 present = own.attributes if own.attributes.is_present() else None
+                if not is_quiet:
+                    self._note_quiet(present)
                 if carry:
                     present = present or Attributes(self._model)
                     self._python = _Python(present)
@@ -121,10 +121,10 @@ class State:
         self._attributes = noted if noted.is_present() else None
         return noted
 
-    def _note_quiet(self, attributes: Attributes) -> None:
-        """Note the attributes of a pass that changed no resource, if no other one with them can."""
-        is_known = attributes is self._attributes and not self._resources
-        self._quiet_with = attributes if is_known and runs_keras_alone(attributes) else None
+    def _note_quiet(self, left: Attributes | None) -> None:
+        """Note the attributes that a pass left as they were, if it and all like it are quiet."""
+        is_quiet = left is not None and not self._resources and runs_keras_alone(left)
+        self._quiet_with = left if is_quiet else None
 
     @contextlib.contextmanager
     def trace(self) -> Iterator[None]:
