@@ -24,6 +24,11 @@ _LONGEST = 1_000  # characters of a name
 _PARTS = 10_000_000  # of all tuples together
 _PICKLES = 5  # in a file as PyTorch wrote them before 1.6
 
+_ZIP = b"PK\x03\x04"  # the start of a file by which PyTorch decides
+# What PyTorch calls with any arguments: for a number, or again and again for what it returned.
+_OF_ANY_SIZE = {"builtins bytearray": "a bytearray", "_codecs encode": "bytes"}
+_ALONE = "save the tensors alone: torch.save(model.state_dict(), path), or with safetensors"
+
 _CLASS = re.compile(r"(?:GLOBAL|global:?|class) ([\w.]+)")  # as PyTorch names what it refuses
 
 
@@ -54,15 +59,16 @@ def read_torch(path: Path, name: str, limit: int) -> dict[str, np.ndarray]:
     import torch
 
     held = path.stat().st_size
-    if zipfile.is_zipfile(path):
+    with path.open("rb") as file:
+        is_zip = file.read(len(_ZIP)) == _ZIP
+    if is_zip:
         with zipfile.ZipFile(path) as archive:
             packed = sum(each.file_size for each in archive.infolist())
-            check_declared(str(path), packed, held, limit)
-            for each in archive.namelist():
-                if each.endswith("data.pkl"):
-                    _check_tuples(archive.read(each), path)
+        check_declared(str(path), packed, held, limit)
+        # PyTorch finds it in its own way, for example in capital letters.
+        _check_pickles(torch._C.PyTorchFileReader(str(path)).get_record("data.pkl"), path)
     else:
-        _check_tuples(read_at_most(path, limit, PLACE), path)
+        _check_pickles(read_at_most(path, held, PLACE), path)
     loaded = _loaded(path)
     tensors: dict[str, Any] = {}
     found: dict[str, np.ndarray] = {}
@@ -96,8 +102,12 @@ def read_torch(path: Path, name: str, limit: int) -> dict[str, np.ndarray]:
     return found
 
 
-def _check_tuples(pickled: bytes, path: Path) -> None:
-    """Check that no tuple holds others so often that Python would compute its hash for hours.
+class _AnySizeError(Exception):
+    """A pickle makes something that may be of any size, which the text names."""
+
+
+def _check_pickles(pickled: bytes, path: Path) -> None:
+    """Check that pickles make nothing of any size, and no tuple whose hash takes Python hours.
 
     A key of a mapping may be a tuple, and one that holds a tuple twice, which itself holds one
     twice, has as many parts as it has paths. The parts are counted without loading anything.
@@ -112,14 +122,20 @@ def _check_tuples(pickled: bytes, path: Path) -> None:
     Raises
     ------
     InputError
-        If the tuples have more than 10,000,000 parts.
+        If the tuples have more than 10,000,000 parts, something else may be of any size, or there
+        is no pickle.
     """
     stream = io.BytesIO(pickled)
-    for _ in range(_PICKLES):
+    for number in range(_PICKLES):
         try:
             counted = _parts_of_tuples(stream)
-        except Exception:  # no pickle: what is wrong with it, PyTorch says
-            return
+        except _AnySizeError as error:
+            message = f"{path} holds {error}, which is not loaded, since it may take any memory"
+            raise InputError.of(PLACE, message, _ALONE) from error
+        except Exception as error:
+            if number:  # other data
+                return
+            raise InputError.of(PLACE, f"{path} is no file of PyTorch, or is damaged") from error
         if counted > _PARTS:
             raise InputError.of(PLACE, f"{path} holds tuples of more than {_PARTS:,} parts")
 
@@ -134,6 +150,8 @@ def _parts_of_tuples(stream: io.BytesIO) -> int:
     counted = 0
     for opcode, argument, _ in pickletools.genops(stream):
         name, before = opcode.name, opcode.stack_before
+        if name == "GLOBAL" and argument in _OF_ANY_SIZE:
+            raise _AnySizeError(_OF_ANY_SIZE[argument])
         if name == "MARK":
             stack.append(None)
         elif name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
@@ -172,7 +190,7 @@ def _loaded(path: Path) -> Any:
         raise InputError.of(
             PLACE,
             f"{path} {what}, which is not loaded, since it can run code",
-            "save the tensors alone: torch.save(model.state_dict(), path), or with safetensors",
+            _ALONE,
         ) from error
 
 
