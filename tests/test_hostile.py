@@ -1511,3 +1511,37 @@ def test_shards_of_weights_stand_beside_their_list(refused: Refused) -> None:
         Path("w.weights.json").write_text(text)
         [line] = refused(*OWN, "+model.weights=w.weights.json")
         assert line.startswith(f"model.weights: w.weights.json {said}")
+
+
+@pytest.mark.parametrize(
+    ("argument", "limit"),
+    [
+        ("layers: {a: {class_name: TextVectorization, ngrams: 2000000000}}", "1,000"),
+        ("layers: {a: {class_name: TextVectorization, ngrams: [1, 2000000000]}}", "1,000"),
+        ("layers: {a: {class_name: AdaptiveMaxPooling1D, output_size: 30000000}}", "1,000,000"),
+        ("layers: {a: {class_name: Equalization, bins: 2000000000}}", "1,000,000"),
+    ],
+)
+def test_a_layer_of_a_list_of_billions_is_refused(
+    argument: str, limit: str, refused: Refused
+) -> None:
+    own(f"input_shape: [3]\n{argument}\n")
+    [line] = refused(*OWN)
+    assert f": an integer here is at most {limit}, found" in line
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        ("{class_name: AUC, num_thresholds: 2000000000}", "an integer here is at most 1,000,000"),
+        ("{class_name: MeanIoU, num_classes: 2000000}", " of memory, "),
+        ("{class_name: AUC, multi_label: true, num_labels: 2000000000}", " of memory, "),
+    ],
+)
+def test_a_metric_that_fills_the_memory_is_refused(
+    metric: str, said: str, refused: Refused
+) -> None:
+    training = ("loss=sparse_categorical_crossentropy", "train=fit", "train.epochs=1")
+    [line] = refused("model=iris_mlp", "probe=iris", *training, f"train.metrics=[{metric}]")
+    assert line.startswith("train.metrics")
+    assert said in line

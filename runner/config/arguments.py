@@ -66,8 +66,11 @@ _NO_SIZES = (
     "seed", "salt", "vocabulary", "mask_token", "oov_token", "mask_value", "bin_boundaries",
     "idf_weights", "scale", "offset", "fill_value", "max_value", "threshold",
 )  # fmt: skip
-# Largest values of others than any size: of this one, Keras makes a list.
-_LARGEST = {"num_oov_indices": 1_000_000}
+# Largest values of others than any size: Keras makes a list of so many, or repeats what it does.
+_LARGEST = {
+    **dict.fromkeys(("num_oov_indices", "num_thresholds", "output_size", "bins"), 1_000_000),
+    **dict.fromkeys(("ngrams", "num_chains", "num_ops", "power_iterations"), 1_000),
+}
 
 # Other types accepted for an argument whose default is this word.
 _INSTEAD = {"auto": bool, "epoch": int}
@@ -113,7 +116,7 @@ def argument_problems(
             yield Problem(join(place, name), f"{class_name} needs it, and it is not given")
     for name, value in arguments.items():
         below = join(place, name)
-        if namespace == "layers":
+        if namespace in ("layers", "metrics"):
             yield from size_problems(name, value, below)
         if signature is not None and name in signature.names:
             yield from _type_problems(name, value, signature.optional.get(name, ...), below)
@@ -185,7 +188,7 @@ def _type_problems(name: str, value: Any, default: Any, place: str) -> Iterator[
 
 
 def size_problems(name: str, value: Any, place: str) -> Iterator[Problem]:
-    """Yield a problem for each integer in a layer's argument that is too large for a size.
+    """Yield a problem for each integer in an argument that is too large for a size.
 
     TensorFlow computes most sizes with 32 bits, and larger ones wrap around or end the process.
 
@@ -203,7 +206,7 @@ def size_problems(name: str, value: Any, place: str) -> Iterator[Problem]:
         largest = 2**63 - 1 if name in _NO_SIZES else _LARGEST.get(name, 2**31 - 1)
         if abs(value) > largest:
             message = f"an integer here is at most {largest:,}, found {value:,}"
-            yield Problem(place, message, "" if name in _NO_SIZES else "make the layer smaller")
+            yield Problem(place, message, "" if name in _NO_SIZES else "make it smaller")
 
 
 def _are_sorted(values: list[Any]) -> bool:

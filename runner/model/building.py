@@ -65,15 +65,17 @@ def build_model(config: ExperimentConfig) -> Any:
             "set train=none",
         )
     if config.optimizer is not None and isinstance(model, keras.Model):
-        model.compile(
-            optimizer=_named_object(config.optimizer, "optimizers", "optimizer"),
-            loss=config.loss and _named_object(config.loss, "losses", "loss"),
-            metrics=[
+        with within_memory(quick=True, counted=True):
+            metrics = [
                 metric
                 if isinstance(metric, str)
                 else _named_object(metric, "metrics", "train.metrics")
                 for metric in (config.train.metrics if config.train is not None else [])
-            ],
+            ]
+        model.compile(
+            optimizer=_named_object(config.optimizer, "optimizers", "optimizer"),
+            loss=config.loss and _named_object(config.loss, "losses", "loss"),
+            metrics=metrics,
         )
     return model
 
