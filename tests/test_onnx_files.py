@@ -172,12 +172,43 @@ def test_sizes_are_checked_before_anything_is_read() -> None:
     with pytest.raises(runner.InputError, match=r"'big' in m.onnx has .* show fewer samples"):
         runner.save_run(model, X, "run")
     assert not Path("run").exists()
+    inside = [node("ConstantOfShape", "s", "big"), node("ReduceMax", "big", "most", keepdims=0)]
+    body = helper.make_graph(
+        [*inside, node("Add", "a most", "b"), node("Identity", "go", "on")], "body",
+        [value("i", kind=TensorProto.INT64), value("go", kind=TensorProto.BOOL),
+         value("a", "n", 4)],
+        [value("on", kind=TensorProto.BOOL), value("b", "n", 4)],
+        [constant("s", [1 << 42])],
+    )  # fmt: skip
+    made([node("Loop", "once go x", "y", body=body)], [constant("once", 1), constant("go", True)])
+    assert "'big' in m.onnx has 17.6 TB, this machine has" in refused()
     made([node("Identity", "x", "y")], inputs=[value("x", 1 << 42, 4)])
     assert "'x' in m.onnx has 70.4 TB, this machine has" in refused()
 
 
 def function(name: str, inside: Sequence[Any]) -> Any:
     return helper.make_function("own", name, ["x"], ["y"], inside, OPSETS)
+
+
+def test_functions_that_take_far_more_than_the_file_are_refused() -> None:
+    text = helper.make_node("Constant", [], ["c"], value_string="s" * 100_000)
+    calls = [
+        helper.make_node("F", [f"x{row}"], [f"x{row + 1}"], domain="own") for row in range(1000)
+    ]
+    made([node("Identity", "x", "x0"), *calls, node("Identity", "x1000", "y")])
+    model = onnx.load("m.onnx")
+    model.functions.append(function("F", [text, helper.make_node("Neg", ["x"], ["y"])]))
+    onnx.save(model, "m.onnx")
+    assert "kB, and its operations 100.1 MB with those of its functions" in refused()
+
+
+def test_the_kind_of_an_operation_may_have_any_name() -> None:
+    made([helper.make_node("F\0", ["x"], ["y"], domain="own")])
+    model = onnx.load("m.onnx")
+    model.functions.append(function("F\0", [helper.make_node("Neg", ["x"], ["y"])]))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    onnx.save(model, "m.onnx")
+    assert "F\\x00" in [layer.layer_class for layer in shown().record.layers]
 
 
 def test_functions_are_written_out_before_anything_is_read() -> None:

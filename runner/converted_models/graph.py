@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from runner.engines.settings import Backend
-from runner.errors import InputError
+from runner.errors import InputError, one_line
 from runner.tensors import InputSpec
 
 Key = int | str
@@ -92,7 +92,7 @@ class Operation:
 @functools.cache
 def kind(name: str) -> type[Operation]:
     """Return the class of operations of a kind, such as ``CONV_2D``."""
-    return type(name, (Operation,), {})
+    return type(one_line(name), (Operation,), {})
 
 
 class ConvertedModel(ABC):

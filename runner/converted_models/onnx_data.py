@@ -39,13 +39,13 @@ def load_model(path: Path) -> Any:
     ------
     InputError
         If they are not, the model declares tensors larger than this machine's memory, or its
-        functions call each other so often that it has more than 100,000 operations.
+        functions are called so often that it has more than 100,000 operations, or that these
+        take far more than the file.
     """
     written_file(path, "model.path")
     model = onnx.load(str(path), load_external_data=False)
-    if model.functions and _operations(model) > _MOST_NODES:
-        what = f"{path} has more than {_MOST_NODES:,} operations, with those of its functions"
-        raise InputError.of("model.path", what)
+    if model.functions:
+        _check_functions(model, path)
     _check_declared(model, path)
     outside = [(each, _place(each, path)) for each in tensors_of(model) if _is_outside(each)]
     total = path.stat().st_size + sum(length for _, (_, _, length) in outside)
@@ -62,26 +62,40 @@ def load_model(path: Path) -> Any:
     return model
 
 
-def _operations(model: Any) -> int:
-    """Return the number of operations of a model in which every function is written out."""
+def _check_functions(model: Any, path: Path) -> None:
+    """Check the number and size of the operations of a model with its functions written out."""
     functions = {(each.domain, each.name, each.overload): each for each in model.functions}
-    known: dict[tuple[str, str, str], int] = {}
+    known: dict[tuple[str, str, str], np.ndarray] = {}
+    nothing = np.zeros(2)
 
-    def called(node: Any) -> int:
+    def called(node: Any) -> np.ndarray:
         key = (node.domain, node.op_type, node.overload)
         if key not in functions:
-            return 0
+            return nothing
         if key not in known:
-            known[key] = _MOST_NODES + 1  # of one that calls itself
+            known[key] = nothing + np.inf  # of one that calls itself
             known[key] = counted(functions[key].node)
         return known[key]
 
-    def counted(nodes: Iterable[Any]) -> int:
-        return sum(
-            1 + called(node) + sum(counted(body.node) for body in bodies_of(node)) for node in nodes
-        )
+    def counted(nodes: Iterable[Any]) -> np.ndarray:
+        """Return the number of operations and their size in bytes, as floats: without a limit."""
+        found = nothing
+        for node in nodes:
+            found = found + np.array([1, node.ByteSize()]) + called(node)
+            found = sum(map(inside, bodies_of(node)), found)
+        return found
 
-    return counted(model.graph.node)
+    def inside(body: Any) -> np.ndarray:
+        return counted(body.node)
+
+    operations, size = counted(model.graph.node)
+    if operations > _MOST_NODES:
+        what = f"{path} has more than {_MOST_NODES:,} operations, with those of its functions"
+        raise InputError.of("model.path", what)
+    held = path.stat().st_size
+    if expands(held, int(size), text=True):
+        what = f"{path} has {readable(held)}, and its operations {readable(int(size))}"
+        raise InputError.of("model.path", f"{what} with those of its functions")
 
 
 def data_files(path: Path) -> list[Path]:

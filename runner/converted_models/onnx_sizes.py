@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnx.inliner
 
-from runner.converted_models.onnx_data import bits_of, tensors_of
+from runner.converted_models.onnx_data import bits_of, bodies_of, tensors_of
 from runner.errors import InputError
 from runner.sizes import free_memory, readable
 
@@ -80,7 +81,7 @@ class DeclaredSizes:
         if memory is None:
             return
         graph = onnx.shape_inference.infer_shapes(self._model, data_prop=True).graph
-        for each in (*graph.input, *graph.value_info, *graph.output):
+        for each in _tensors(graph):
             described = each.type.tensor_type
             axes = [
                 axis.dim_value if axis.HasField("dim_value") else 1 for axis in described.shape.dim
@@ -95,3 +96,11 @@ class DeclaredSizes:
                     f"{readable(memory)} of free memory",
                     advice,
                 )
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """Yield the tensors of a graph, and of the graphs that its operations compute inside."""
+    yield from (*graph.input, *graph.value_info, *graph.output)
+    for node in graph.node:
+        for body in bodies_of(node):
+            yield from _tensors(body)
