@@ -16,6 +16,7 @@ import numpy as np
 
 from runner.converted_models.tensor_formats import IDS, PLACE, check_declared, check_installed
 from runner.errors import InputError
+from runner.given_files import FileOnDisk
 from runner.regular_files import read_at_most
 
 _ENTRIES = 100_000
@@ -59,9 +60,7 @@ def read_torch(path: Path, name: str, limit: int) -> dict[str, np.ndarray]:
     import torch
 
     held = path.stat().st_size
-    with path.open("rb") as file:
-        is_zip = file.read(len(_ZIP)) == _ZIP
-    if is_zip:
+    if FileOnDisk(path).start(len(_ZIP)) == _ZIP:
         with zipfile.ZipFile(path) as archive:
             packed = sum(each.file_size for each in archive.infolist())
         check_declared(str(path), packed, held, limit)
