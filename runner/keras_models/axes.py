@@ -265,10 +265,6 @@ def _flat(output: _Output) -> Names | None:
     return ("unit",) if output.rank == 1 else None
 
 
-def _repeated(output: _Output) -> Names | None:  # noqa: ARG001
-    return "time", "unit"
-
-
 _RULES: tuple[tuple[Any, Callable[[_Output], Names | None]], ...] = (
     (_ATTENTION, _multi_head_attention),
     ((keras.layers.Attention, keras.layers.AdditiveAttention), _attention),
@@ -279,7 +275,7 @@ _RULES: tuple[tuple[Any, Callable[[_Output], Names | None]], ...] = (
     (keras.layers.TimeDistributed, _distributed),
     (keras.layers.Permute, _permuted),
     ((keras.layers.Flatten, keras.layers.Reshape), _flat),
-    (keras.layers.RepeatVector, _repeated),
+    (keras.layers.RepeatVector, lambda _: ("time", "unit")),
 )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from runner.config.declared_config import DeclaredModel, LayerNode
+from runner.config.graph import tensors_of
 from runner.config.seedings import Seeding
 from runner.errors import InputError, first_line
 from runner.model.keras_objects import made, reraise_bug
@@ -83,7 +84,7 @@ def _called(layer: keras.Layer, arguments: Any, tensors: Mapping[str, Any], name
     except Exception as error:
         reraise_bug(error, type(layer))
         shapes = ", ".join(
-            f"'{tensor}' {tuple(_part(tensors, tensor).shape)}" for tensor in _names(arguments)
+            f"'{tensor}' {tuple(_part(tensors, tensor).shape)}" for tensor in tensors_of(arguments)
         )
         raise InputError.of(
             place, f"{type(layer).__name__} cannot take {shapes}: {first_line(error)}"
@@ -116,13 +117,6 @@ def _check_fits(layer: keras.Layer, shape: tuple[int | None, ...], place: str) -
             f"{shape_text(reached)}",
             "make it smaller, or set padding: same",
         )
-
-
-def _names(arguments: Any) -> list[str]:
-    if isinstance(arguments, str):
-        return [arguments]
-    values = arguments.values() if isinstance(arguments, Mapping) else arguments
-    return [value for value in values if isinstance(value, str)]
 
 
 def _part(tensors: Mapping[str, Any], reference: str) -> Any:

@@ -117,7 +117,11 @@ class _Maker:
             try:
                 yield
             except Exception as error:
-                why = str(error) if isinstance(error, RunnerError) else f"{_name(error)}: {error}"
+                why = (
+                    str(error)
+                    if isinstance(error, RunnerError)
+                    else f"{type(error).__name__}: {error}"
+                )
                 failed = PartRecord(
                     part=part.number,
                     start=part.start,
@@ -170,7 +174,3 @@ def save_part(draft: Draft, model: Any, probe: Probe, settings: Settings, header
             ),
         )
         publication.publish(made.to_json())
-
-
-def _name(error: Exception) -> str:
-    return type(error).__name__

@@ -144,7 +144,8 @@ def tensor_heat_map(
         between = list(values.shape[1:])
         del between[unit_axis]
         told.append(f"mean over {' x '.join(map(str, between))} positions")
-    figure = heat_map(cells[:, units], [rows[place] for place in places], _units(units), row)
+    names = [f"u{place}" for place in units]
+    figure = heat_map(cells[:, units], [rows[place] for place in places], names, row)
     title = f"{plain(name)}<br><sup>{'; '.join(told)}</sup>"
     return figure.update_layout(title={"text": title}, margin={"t": 64})
 
@@ -216,7 +217,3 @@ def _span(finite: np.ndarray) -> tuple[float, float]:
     # If all values are almost equal, bars must not be narrower than rounding.
     room = max(abs(low), abs(high), 1e-300) * 1e-6
     return (low, high) if high - low > room else (low - (room or 0.5), high + (room or 0.5))
-
-
-def _units(places: np.ndarray) -> list[str]:
-    return [f"u{place}" for place in places]

@@ -98,10 +98,7 @@ def fused_into(record: RunRecord, paired: Mapping[str, str]) -> dict[str, str]:
     dict
         Name of an activation to the other run's name of the operation it was fused into.
     """
-    users: dict[str, list[str]] = {}
-    for user, read in reads_in(record).items():
-        for name in read:
-            users.setdefault(name, []).append(user)
+    users = _users_in(record)
     found: dict[str, str] = {}
     for tensor in record.tensors:
         if tensor.kind != "activation" or tensor.name in paired:
@@ -126,6 +123,15 @@ def reads_in(record: RunRecord) -> dict[str, list[str]]:
             read = [wire.tensor for wire in call.wires if wire.tensor is not None]
             reads.setdefault(call.name, []).extend(read)
     return reads
+
+
+def _users_in(record: RunRecord) -> dict[str, list[str]]:
+    """Return the calls of layers that read each activation, by its name."""
+    users: dict[str, list[str]] = {}
+    for user, read in reads_in(record).items():
+        for name in read:
+            users.setdefault(name, []).append(user)
+    return users
 
 
 def _of_kind(a: RunTensors, b: RunTensors, kind: Kind) -> Iterator[Match]:
@@ -190,10 +196,7 @@ def _refuted(record: RunRecord, pairs: Sequence[tuple[Profile, Profile, str]]) -
     All that reads such a tensor is right, although the partner has nothing in common with it: it is
     an operation within the layer, the last of which was fused with the next layer.
     """
-    users: dict[str, list[str]] = {}
-    for user, read in reads_in(record).items():
-        for name in read:
-            users.setdefault(name, []).append(user)
+    users = _users_in(record)
     errors = {
         one.tensor.name: error_of(one, other, best_way(one, other)) for one, other, _ in pairs
     }

@@ -179,8 +179,7 @@ def prepared(
     trust_code
         Whether to run the Python code that the configuration names.
     convert
-        Such as ``litert`` or ``onnx``: the model is converted, and the new run is that of the
-        conversion.
+        A format such as ``onnx``: the model is converted, and the new run is that of the file.
 
     Raises
     ------
