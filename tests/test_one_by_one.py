@@ -12,6 +12,7 @@ import pytest
 from keras import layers
 
 import runner
+from runner.capture.capture import Capture
 from runner.file_names import LOG
 
 ROWS = 50
@@ -120,3 +121,9 @@ def test_units_are_changed_where_each_still_stands_alone(
     for unit in (0, 7, UNITS - 1):
         expected = by_hand(model, layer, x, unit)
         np.testing.assert_allclose(found[unit], expected, rtol=2e-5, atol=1e-9)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch does not tell sizes")
+def test_weights_do_not_count_as_results_of_a_pass() -> None:
+    model = keras.Sequential([keras.Input((4000,)), layers.Dense(2)])
+    assert Capture(model, np.zeros((2, 4000), "float32")).sample_bytes == 8
