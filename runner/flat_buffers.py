@@ -1,9 +1,10 @@
-"""FlatBuffers, the format of the metadata of Arrow files."""
+"""FlatBuffers, the format of LiteRT files, and of the metadata of Arrow files."""
 
 from __future__ import annotations
 
+import mmap
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -23,23 +24,23 @@ class FlatTable:
         Where it begins.
     """
 
-    def __init__(self, data: bytes, place: int) -> None:
+    def __init__(self, data: bytes | mmap.mmap, place: int) -> None:
         self.data = data
         self._place = place
         fields = place - struct.unpack_from("<i", data, place)[0]
         if fields < 0:
             raise IndexError("a table outside of its data")
-        size = struct.unpack_from("<H", data, fields)[0]
-        self._fields = struct.unpack_from(f"<{max(0, size - 4) // 2}H", data, fields + 4)
+        self._fields = fields
+        self._count = (struct.unpack_from("<H", data, fields)[0] - 4) // 2
 
     @classmethod
-    def root(cls, data: bytes) -> FlatTable:
+    def root(cls, data: bytes | mmap.mmap) -> FlatTable:
         """Return the outermost table."""
         return cls(data, struct.unpack_from("<I", data)[0])
 
     def has(self, field: int) -> bool:
         """Return whether a field is there, which is not if it has its default value."""
-        return field < len(self._fields) and self._fields[field] > 0
+        return field < self._count and self._offset(field) > 0
 
     def byte(self, field: int) -> int:
         """Return the value of a field of one byte."""
@@ -53,7 +54,7 @@ class FlatTable:
 
     def place(self, field: int) -> int:
         """Return the offset of a field that is there."""
-        return int(self._place + self._fields[field])
+        return self._place + self._offset(field)
 
     def child(self, field: int) -> FlatTable:
         """Return the table in a field."""
@@ -65,6 +66,15 @@ class FlatTable:
             return 0, 0
         place = self._followed(field)
         return place + 4, struct.unpack_from("<I", self.data, place)[0]
+
+    def tables(self, field: int) -> Iterator[FlatTable]:
+        """Yield the tables in a list."""
+        start, count = self.vector(field)
+        for place in range(start, start + 4 * count, 4):
+            yield FlatTable(self.data, place + struct.unpack_from("<I", self.data, place)[0])
+
+    def _offset(self, field: int) -> int:
+        return int(struct.unpack_from("<H", self.data, self._fields + 4 + 2 * field)[0])
 
     def _followed(self, field: int) -> int:
         place = self.place(field)

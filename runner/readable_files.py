@@ -120,6 +120,6 @@ def content_of(file: BinaryIO) -> bytes | mmap.mmap:
     file.seek(0)
     with contextlib.suppress(io.UnsupportedOperation):
         number = file.fileno()
-        if os.fstat(number).st_size == size:  # not that of a compressed file behind this one
+        if size and os.fstat(number).st_size == size:  # not of a compressed file behind this one
             return mmap.mmap(number, size, access=mmap.ACCESS_READ)
     return file.read()

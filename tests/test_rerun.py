@@ -200,6 +200,7 @@ def test_a_model_from_a_file_is_made_again() -> None:
          "mean 'jax'?"),
         ("--env=KERAS_BACKEND=jax", "env: KERAS_BACKEND is a key of the configuration; "
          "backend=..."),
+        ("--env=A=b\0c", "env: 'b\\x00c' cannot be the value of a variable"),
         ("--env=A", "runner rerun: argument --env: expected NAME=VALUE, found 'A'; runner rerun "
          "--help lists the arguments"),
         ("model.layers.hidden.units=9", "run ID: its weight hidden/kernel has shape [4, 8], and "

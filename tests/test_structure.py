@@ -192,6 +192,7 @@ ORDER = (
     "capture.model_libraries",
     "converted_models.litert_cut",
     "converted_models.litert_numbers",
+    "converted_models.litert_sizes",
     "converted_models.litert_file",
     "converted_models.onnx_data",
     "converted_models.onnx_nodes",

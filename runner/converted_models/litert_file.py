@@ -20,6 +20,7 @@ from runner.converted_models.graph import (
 )
 from runner.converted_models.litert_cut import cut_at
 from runner.converted_models.litert_numbers import with_real_numbers
+from runner.converted_models.litert_sizes import check_unfolded
 from runner.engines.settings import Backend
 from runner.errors import InputError, first_line
 from runner.model.backend import stderr_kept_back
@@ -69,6 +70,8 @@ class LiteRTModel(ConvertedModel):
         self._changed = content
         self._rows: int | None = None
         self._cut: tuple[Interpreter, dict[int, int], int] | None = None
+        if content is None:
+            check_unfolded(path)
         try:
             read = {"model_path": str(path)} if content is None else {"model_content": content}
             self._interpreter = _interpreter(**read)

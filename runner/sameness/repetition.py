@@ -18,7 +18,7 @@ from runner.config.model_config import SavedModel, is_converted
 from runner.config.recorded_config import override, recorded, variables_required
 from runner.config.references import check_references
 from runner.config.resolve import short
-from runner.errors import InputError, Problem
+from runner.errors import InputError, Problem, is_text
 from runner.experiment.given_weights import GivenWeights
 from runner.experiment.worker import worker_on
 from runner.local_paths import OUTPUTS
@@ -281,7 +281,9 @@ def _is_other(experiment: ExperimentConfig) -> bool:
 
 def _check_variables(variables: Sequence[tuple[str, str]]) -> None:
     problems = []
-    for name, _ in variables:
+    for name, value in variables:
+        if "\0" in value or not is_text(value):
+            problems.append(Problem("env", f"{value!r} cannot be the value of a variable"))
         if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
             problems.append(Problem("env", f"{name!r} cannot name a variable", "give NAME=VALUE"))
         elif name == "KERAS_BACKEND":
