@@ -74,7 +74,8 @@ class LimitNorm(Action):
 
     def changed(self, tensor, numbers, arithmetic):
         norms = arithmetic.sqrt(arithmetic.sum(tensor**2, axis=-1, keepdims=True))
-        return tensor * numbers["most"] / arithmetic.maximum(norms, numbers["most"])
+        most = numbers["most"]
+        return tensor * most / arithmetic.clip(norms, most, most * 1e6)
 
 
 class Sorted(Action):

@@ -217,7 +217,7 @@ class _Operations:
 
 # Those whose results, and positional arguments, are the same in both.
 _AS_IN_KERAS = (
-    *("abs", "ceil", "cos", "exp", "floor", "isfinite", "isnan", "log", "logical_and"),
+    *("abs", "ceil", "clip", "cos", "exp", "floor", "isfinite", "isnan", "log", "logical_and"),
     *("logical_not", "logical_or", "matmul", "maximum", "minimum", "ones_like", "reshape"),
     *("round", "rsqrt", "sigmoid", "sign", "sin", "sqrt", "square", "tanh", "where", "zeros_like"),
 )
