@@ -18,6 +18,7 @@ from runner.command_line.entry import main
 from runner.errors import InputError
 from runner.intervening.changed_output import ChangedOutput
 from runner.intervening.edits import Edit
+from runner.intervening.effect import Effect, Unchanged
 from runner.model.backend import framework
 from runner.record.layer_record import ChangeRecord
 from runner.report.run_page import page_of_run
@@ -268,6 +269,14 @@ def test_effects_are_those_of_passes_made_by_hand(
         with pytest.raises(InputError, match=message):
             runner.save_run(model, x, tmp_path / "x", intervene=intervene, logit_difference=units)
     assert not (tmp_path / "x").exists()
+
+
+def test_a_change_that_is_no_number_is_no_effect_of_zero() -> None:
+    effect = Effect("out")
+    for value in (1.0, np.nan, 2.0):
+        effect.add(Unchanged(np.zeros((2, 3)), None), np.array([[0, 0, value], [0, 1, 0]]))
+    found = effect.record(None, None)
+    assert (found.samples, found.mean_abs, found.max_abs) == (6, None, None)
 
 
 def test_each_unit_by_itself_is_as_in_a_run_of_its_own(

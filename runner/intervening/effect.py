@@ -176,7 +176,7 @@ class Effect:
         self._values += change.size
         self._sum += float(change.sum())
         if change.size:
-            self._largest = max(self._largest, float(change.max()))
+            self._largest = float(np.maximum(self._largest, change.max()))  # NaN stays NaN
         after = after.reshape(before.rows.shape)
         self._rows += len(after)
         best = after.argmax(axis=1)
