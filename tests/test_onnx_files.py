@@ -202,6 +202,25 @@ def test_functions_that_take_far_more_than_the_file_are_refused() -> None:
     assert "kB, and its operations 100.1 MB with those of its functions" in refused()
 
 
+@pytest.mark.parametrize("byte", [b"\x80", b"\xff"])
+def test_names_that_are_no_text_are_told_in_one_line(
+    byte: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in (b"input0", b"output", b"hidden"):
+        made(
+            [
+                node("Neg", "input0", "hidden"),
+                node("Neg", "hidden", "y"),
+                node("Neg", "y", "output"),
+            ],
+            inputs=[value("input0", "n", 4)],
+        )
+        data = Path("m.onnx").read_bytes()
+        Path("m.onnx").write_bytes(data.replace(name, byte + name[1:]))
+        assert "m.onnx cannot be loaded by ONNX Runtime: " in refused()
+    assert capfd.readouterr().out == ""
+
+
 def test_the_kind_of_an_operation_may_have_any_name() -> None:
     made([helper.make_node("F\0", ["x"], ["y"], domain="own")])
     model = onnx.load("m.onnx")

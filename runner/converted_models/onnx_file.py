@@ -77,18 +77,18 @@ class OnnxModel(ConvertedModel):
             self._widened: set[str] = set()
             self._session = self._opened(model)
             self._cut: tuple[frozenset[str], OnnxSession] | None = None
+            self._quantizations = Quantizations(graph.node, self._constants)
+            for each in self._session.inputs:
+                self._add_input(each)
+            self.check_inputs()
+            opset = next((each.version for each in model.opset_import if not each.domain), 1)
+            self._add_operations(graph.node[: len(graph.node) - len(self._widened)], opset)
         except InputError:
             raise
         except Exception as error:  # those of its parser and of ONNX Runtime have no common class
             raise InputError.of(
                 "model.path", f"{path} cannot be loaded by ONNX Runtime: {first_line(error)}"
             ) from error
-        self._quantizations = Quantizations(graph.node, self._constants)
-        for each in self._session.inputs:
-            self._add_input(each)
-        self.check_inputs()
-        opset = next((each.version for each in model.opset_import if not each.domain), 1)
-        self._add_operations(graph.node[: len(graph.node) - len(self._widened)], opset)
 
     def _loaded(self) -> Any:
         model = load_model(self.path)

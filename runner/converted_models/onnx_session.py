@@ -39,7 +39,12 @@ class OnnxSession:
         if not rewritten:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         with stderr_kept_back(shown=False):
-            self._session = onnxruntime.InferenceSession(model, options, _PROVIDERS)
+            self._session = onnxruntime.InferenceSession(
+                model,
+                options,
+                _PROVIDERS,
+                enable_fallback=0,  # it would print an error
+            )
         self._thread = ThreadPoolExecutor(1, "onnxruntime")
         self.inputs: Sequence[Any] = self._session.get_inputs()
         self.outputs: Sequence[Any] = self._session.get_outputs()
