@@ -130,6 +130,7 @@ ORDER = (
     "probe.label_table",
     "probe.picture_files",
     "probe.jpeg",
+    "probe.picture_work",
     "probe.decoding",
     "probe.resizing",
     "probe.pictures",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from runner.probe.jpeg import jpeg_pixels
+from runner.probe.picture_work import check_work
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's colour mode by the number of channels."""
@@ -36,7 +37,13 @@ def decoded(opened: Any, channels: int) -> np.ndarray | None:
     ndarray or None
         Shape (height, width, channels), uint8; ``None`` if its numbers have more than 8 bits,
         of which Pillow would clip those above 255.
+
+    Raises
+    ------
+    ValueError
+        If it takes far more work than its pixels suggest.
     """
+    check_work(opened)
     pixels = None
     if opened.format in ("JPEG", "MPO"):
         pixels = jpeg_pixels(opened, channels)

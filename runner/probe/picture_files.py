@@ -20,12 +20,12 @@ from runner.given_folders import GivenFolder
 
 FORMATS = (
     "PNG", "JPEG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000", "ICO",
-    "ICNS", "TGA", "PCX", "DDS", "PSD", "QOI", "SGI", "SUN", "XBM", "XPM", "MSP",
+    "TGA", "PCX", "DDS", "PSD", "QOI", "SGI", "SUN", "XBM", "XPM", "MSP",
 )  # fmt: skip
 """Pillow's formats that are decoded in this process.
 
-Others start a program (EPS: Ghostscript), are drawn by the system (WMF) or are not pictures by
-themselves.
+Others start a program (EPS: Ghostscript), are drawn by the system (WMF), are not pictures by
+themselves, or hold JPEG 2000 whose header is not checked (ICNS).
 """
 
 # Formats that have no magic bytes: tried only for files with their extension.

@@ -1,0 +1,121 @@
+"""The work that the header of a picture asks for beyond its pixels, counted before it is done."""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import Any
+
+_MOST_SCANS = 100  # of a JPEG, each of which takes a pass over all its pixels; cameras write ten
+
+# A marker of a JPEG that a segment or the end follows; in between, bytes of 255 are followed by
+# 0, or by a marker without a segment.
+_MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd8])")
+_END, _SCAN = b"\xd9", b"\xda"
+
+_START_OF_CODES = b"\xff\x4f\xff\x51"
+_SIZE, _CODING, _COMPONENT = 0xFF51, 0xFF52, 0xFF53
+_TILE_PART, _DATA, _END_OF_CODES = 0xFF90, 0xFF93, 0xFFD9
+_SEGMENTS = {*range(0xFF50, 0xFF65), _TILE_PART}
+_BROKEN = "it is incomplete or damaged"
+# There may be a few tiles of a component, and precincts, or one for so many pixels.
+_FEW, _TILE_PIXELS, _PRECINCT_PIXELS = 64, 1024, 256
+
+
+def check_work(opened: Any) -> None:
+    """Check that a picture takes no more work than its pixels suggest.
+
+    Parameters
+    ----------
+    opened
+        The picture, from `PIL.Image.open`; not loaded yet.
+
+    Raises
+    ------
+    ValueError
+        If it does.
+    """
+    if opened.format in ("JPEG", "MPO", "JPEG2000"):
+        place = opened.fp.tell()
+        opened.fp.seek(0)
+        content = opened.fp.read()
+        opened.fp.seek(place)
+        if opened.format == "JPEG2000":
+            _check_jpeg2000(content, *opened.size)
+        else:
+            _check_jpeg(content)
+
+
+def _check_jpeg(content: bytes) -> None:
+    place = scans = 0
+    while (found := _MARKER.search(content, place)) and found[1] != _END:
+        scans += found[1] == _SCAN
+        place = found.end() + int.from_bytes(content[found.end() : found.end() + 2])
+    if scans > _MOST_SCANS:
+        raise ValueError(f"it has {scans:,} scans, the limit is {_MOST_SCANS}")
+
+
+def _check_jpeg2000(content: bytes, width: int, height: int) -> None:
+    """Check the tiles and precincts of a JPEG 2000, which OpenJPEG makes before it decodes.
+
+    Source: ITU-T T.800, annexes A (the codestream) and I (the boxes of a file).
+    """
+    place, part = _codestream(content), 0
+    if content[place : place + 4] != _START_OF_CODES:
+        raise ValueError(_BROKEN)
+    place += 2
+    while place + 4 <= len(content):
+        marker, length = struct.unpack_from(">2H", content, place)
+        if marker == _DATA and part > place:
+            place = part
+            continue
+        if marker in (_DATA, _END_OF_CODES):
+            break
+        if marker not in _SEGMENTS:
+            raise ValueError(_BROKEN)
+        segment = content[place + 4 : place + 2 + length]
+        if marker == _SIZE:
+            _check_tiles(segment, width, height)
+        elif marker == _CODING:
+            _check_precincts(segment[0], segment[5:], width, height)
+        elif marker == _COMPONENT:
+            _check_precincts(segment[1], segment[2:], width, height)
+        elif marker == _TILE_PART:
+            part = place + struct.unpack_from(">I", segment, 2)[0]
+        place += 2 + length
+
+
+def _codestream(content: bytes) -> int:
+    """Return where the codestream begins in a file of boxes, or of nothing else."""
+    place = 0
+    while not content.startswith(_START_OF_CODES, place):
+        length, kind = struct.unpack_from(">I4s", content, place)
+        start = 8
+        if length == 1:
+            start, length = 16, int.from_bytes(content[place + 8 : place + 16])
+        if kind == b"jp2c":
+            return place + start
+        place += max(length, start)
+    return place
+
+
+def _check_tiles(size: bytes, width: int, height: int) -> None:
+    right, bottom, x, y, wide, tall, left, top, components = struct.unpack_from(">8IH", size, 2)
+    if (right - x, bottom - y) != (width, height) or not wide or not tall:
+        raise ValueError(_BROKEN)
+    tiles = -(-(right - left) // wide) * -(-(bottom - top) // tall)
+    if tiles * components > _FEW + width * height // _TILE_PIXELS:
+        raise ValueError(f"it has {tiles:,} tiles, too many for {width * height:,} pixels")
+
+
+def _check_precincts(flags: int, coding: bytes, width: int, height: int) -> None:
+    levels, across, down = coding[:3]
+    if across + down < 4:  # powers of two, of 4 pixels
+        raise ValueError("it has code blocks of less than 256 pixels")
+    precincts = 0
+    for level, powers in enumerate(coding[5:] if flags & 1 else b""):
+        shift = max(0, levels - level)
+        wide, tall = 2 ** (shift + (powers & 15)), 2 ** (shift + (powers >> 4))
+        precincts += -(-width // wide) * -(-height // tall)
+    if precincts > _FEW + width * height // _PRECINCT_PIXELS:
+        raise ValueError(f"it has {precincts:,} precincts, too many for {width * height:,} pixels")
