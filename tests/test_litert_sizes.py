@@ -13,7 +13,7 @@ from runner.errors import InputError
 flatbuffers = pytest.importorskip("flatbuffers")
 
 
-def shared(graphs: int, tensors: int, axes: int) -> None:
+def shared(graphs: int, tensors: int, axes: int, lists: int = 3) -> None:
     """Write a file that lists one graph many times, with one tensor that it lists many times."""
     builder = flatbuffers.Builder(1024)
 
@@ -33,8 +33,10 @@ def shared(graphs: int, tensors: int, axes: int) -> None:
         return vector(count, lambda: builder.PrependUOffsetTRelative(place))
 
     tensor = table([(0, vector(axes, lambda: builder.PrependInt32(1)))])
-    graph = table([(0, listed(tensors, tensor))])
-    builder.Finish(table([(2, listed(graphs, graph))]), file_identifier=b"TFL3")
+    none = listed(0, tensor)
+    graph = table([(0, listed(tensors, tensor)), (3, none)])
+    model = [(1, none), (2, listed(graphs, graph)), (4, none)]
+    builder.Finish(table(model[:lists]), file_identifier=b"TFL3")
     Path("m.tflite").write_bytes(bytes(builder.Output()))
 
 
@@ -45,6 +47,14 @@ def test_parts_that_are_shared_very_often_are_refused(counts: tuple[int, int, in
         r"^model\.path: m\.tflite has .*B, and its parts are shared so often that it unfolds to m"
     )
     with pytest.raises(InputError, match=said):
+        check_unfolded(Path("m.tflite"))
+
+
+def test_a_file_without_its_lists_is_refused() -> None:
+    shared(1, 3, 4, lists=2)
+    with pytest.raises(
+        InputError, match=r"^model\.path: m\.tflite is no file of LiteRT, or is dam"
+    ):
         check_unfolded(Path("m.tflite"))
 
 

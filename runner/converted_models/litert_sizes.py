@@ -36,7 +36,7 @@ _MODEL = _Part({}, {}, {1: _CODE, 2: _GRAPH, 4: _BUFFER})
 
 
 def check_unfolded(path: Path) -> None:
-    """Check that the parts of a file are not shared so often that it stands for far more.
+    """Check that all lists are there, and shared not so often that the file stands for far more.
 
     Raises
     ------
@@ -52,6 +52,8 @@ def check_unfolded(path: Path) -> None:
         for field, below in part.tables.items():
             if table.has(field):
                 count(table.child(field), below)
+        if not all(map(table.has, part.lists)):  # which ends LiteRT's process
+            raise IndexError("a list is missing")
         for field, below in part.lists.items():
             for each in table.tables(field):
                 left -= 4
