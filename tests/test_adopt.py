@@ -363,6 +363,12 @@ def test_an_array_of_hdf5_that_is_packed_twice_is_refused(
     assert "'x' in a.h5 is not packed with gzip or lzf alone" in _refused(capsys, "a.h5")
 
 
+def test_groups_of_hdf5_nested_without_end_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with h5py.File("a.h5", "w") as file:
+        file.create_group("/".join(150 * "g"))["x"] = np.zeros(3)
+    assert "FILES: a.h5 is nested too deeply to be read" in _refused(capsys, "a.h5")
+
+
 def zarr_array(folder: Path, values: np.ndarray, version: int, **changed: Any) -> None:
     """Write an array of Zarr by hand: one chunk without compression."""
     kind, zeros = values.dtype, [0] * values.ndim
@@ -410,6 +416,33 @@ def test_a_folder_of_zarr_is_adopted(version: int) -> None:
     assert np.array_equal(run.array("block/maps"), MAPS)
 
 
+def shards(chunk: tuple[int, int], inner: tuple[int, int]) -> dict[str, Any]:
+    """Return what an array of Zarr says of its chunks if each of them holds further ones."""
+    plain = [{"name": "bytes", "configuration": {"endian": "little"}}]
+    sharding = {"chunk_shape": inner, "codecs": plain, "index_codecs": plain}
+    return {
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}},
+        "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
+    }
+
+
+TEXTS = {
+    "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [1000]}},
+    "codecs": [{"name": "vlen-utf8"}],
+}
+
+
+@needs_zarr
+def test_an_array_of_zarr_in_shards_is_adopted() -> None:
+    values = np.arange(600, dtype=np.float32).reshape(60, 10)
+    group = importlib.import_module("zarr").create_group("t.zarr")
+    group.create_array("x", data=values, chunks=(5, 10), shards=(20, 10))
+    group.create_array("ids", data=np.array([f"s{row}" for row in range(60)], dtype="T"))
+    run = _adopted("t.zarr")
+    assert list(run.samples)[-1] == "s59"
+    assert np.array_equal(run.array("x"), values)
+
+
 @needs_zarr
 @pytest.mark.parametrize(
     ("version", "changed", "line"),
@@ -428,6 +461,19 @@ def test_a_folder_of_zarr_is_adopted(version: int) -> None:
         (2, {"chunks": [0, 1]}, "a.zarr has chunks of shape [0, 1], which hold no values"),
         (3, {"data_type": None}, "a.zarr holds None, expected numbers"),
         (2, {"shape": None}, "a.zarr cannot be read"),
+        (
+            2,
+            {"filters": [{"id": "delta", "dtype": "<c16", "astype": "|i1"}]},
+            "uses the codec 'delta', which is not read",
+        ),
+        (2, {"filters": 20 * [{"id": "shuffle"}]}, "a.zarr uses 20 codecs"),
+        (
+            3,
+            {"shape": [10**5], "data_type": "string", "fill_value": 10**5 * "y", **TEXTS},
+            "a.zarr has 100.4 kB, and declares 10.0 GB",
+        ),
+        (3, {"shape": [10**5, 4], **shards((10**5, 4), (1, 4))}, "declares 100,000 chunks, and"),
+        (3, shards((5, 4), (0, 4)), "has chunks of shape [0, 4], which hold no values"),
     ],
 )
 def test_an_array_of_zarr_that_may_harm_is_refused(

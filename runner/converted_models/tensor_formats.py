@@ -21,6 +21,7 @@ from runner.probe.compressed import expands, largest
 from runner.regular_files import written_file
 from runner.sizes import readable
 
+_MOST_GROUPS = 100  # of HDF5, in each other
 _MATLAB_HEADER, _MATLAB_COMPRESSED = 128, 15
 _MATLAB_BYTES = 1000  # of an element besides its values
 
@@ -174,6 +175,8 @@ def read_hdf5(path: Path, _: str, limit: int) -> dict[str, np.ndarray]:
     found: dict[str, Any] = {}
 
     def visit(name: str, item: Any) -> None:
+        if name.count("/") > _MOST_GROUPS:  # each is opened by its whole path
+            raise InputError.of(PLACE, f"{path} is nested too deeply to be read")
         if not isinstance(item, h5py.Dataset):
             return
         if item.external or item.is_virtual:

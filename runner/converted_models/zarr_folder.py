@@ -23,19 +23,24 @@ from runner.errors import InputError
 from runner.patching import patched
 from runner.probe.compressed import largest
 from runner.regular_files import read_at_most
+from runner.sizes import readable
 
 _ARRAYS = {".zarray": 2, "zarr.json": 3}
 _MARKS = (*_ARRAYS, ".zgroup")
 _BYTES = 10_000_000
 _FILES = 1_000_000
-_CHUNKS = 10_000  # that may be missing, each of which takes a look on the disk
+_CHUNKS = 10_000  # that may be missing, or small, each of which takes half a millisecond
+_CHUNK_BYTES = 1000
+_MOST_CODECS = 16
+_TEXT_ITEM = 16  # bytes of a text of any length, in memory, besides its characters
 _NUMBERS = re.compile(r"[<>|]?([biuf])(\d{1,2})|[<>|]?c(8|16)|[<>|]?[US]\d{1,5}")
 _NAMED = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)|complex(64|128)|string")
 _COMPRESSORS = ("blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd")
-# Others may run code: a filter of version 2 is Python's pickle.
+# Others may run code, as Python's pickle, a filter of version 2, or make more of what they read, as
+# filters that change the type.
 _CODECS = {
     *_COMPRESSORS,
-    *("bytes", "shuffle", "delta"),
+    *("bytes", "shuffle"),
     *("transpose", "crc32", "crc32c", "adler32", "fletcher32", "vlen-utf8", "sharding_indexed"),
 }
 
@@ -52,6 +57,8 @@ class _Described:
         The version of the format.
     shape, chunk
         Shapes of the array and of a chunk.
+    inner
+        Number of chunks in a chunk: more than one if it is a shard.
     itemsize
         Size of a value in bytes.
     is_text
@@ -62,13 +69,15 @@ class _Described:
     version: int
     shape: tuple[int, ...]
     chunk: tuple[int, ...]
+    inner: int
     itemsize: int
     is_text: bool
 
     @property
     def chunks(self) -> int:
-        """The number of chunks."""
-        return prod(-(-axis // one) for axis, one in zip(self.shape, self.chunk, strict=True))
+        """The number of chunks, counted inside of shards."""
+        outer = prod(-(-axis // one) for axis, one in zip(self.shape, self.chunk, strict=True))
+        return outer * self.inner
 
 
 def is_zarr(folder: Path) -> bool:
@@ -100,11 +109,10 @@ def read_zarr(folder: Path, name: str, limit: int) -> dict[str, np.ndarray]:
     arrays = [each for each in found if each is not None]
     for each in arrays:
         check_declared(str(each.folder), prod(each.chunk) * each.itemsize, held, limit)
-        if each.chunks > _CHUNKS + len(files):
-            raise InputError.of(
-                PLACE,
-                f"{each.folder} declares {each.chunks:,} chunks, and has {len(files):,} files",
-            )
+    chunks = sum(each.chunks for each in arrays)
+    if chunks > _CHUNKS + len(files) + held // _CHUNK_BYTES:
+        has = f"has {len(files):,} files of {readable(held)}"
+        raise InputError.of(PLACE, f"{folder} declares {chunks:,} chunks, and {has}")
     declared = sum(prod(each.shape) * each.itemsize for each in arrays)
     check_declared(str(folder), declared, held, limit)
     import zarr
@@ -194,17 +202,17 @@ def _described(path: Path, version: int) -> _Described | None:
     if version == 3 and found.get("node_type") == "group":
         return None
     if version == 2:
-        kind, chunk = found["dtype"], found["chunks"]
-        codecs = [
-            *(found["filters"] or ()),
-            *([found["compressor"]] if found["compressor"] else ()),
-        ]
-        names = [each["id"] for each in codecs]
+        kind, chunk, smallest = found["dtype"], found["chunks"], found["chunks"]
+        names = [each["id"] for each in (*(found["filters"] or ()), found["compressor"]) if each]
     else:
-        kind, names = found["data_type"], [*_names(found["codecs"])]
+        codecs = [*_codecs(found["codecs"])]
+        kind, names = found["data_type"], [name for name, _ in codecs]
         chunk = found["chunk_grid"]["configuration"]["chunk_shape"]
+        smallest = min((inner for _, inner in codecs if inner), key=prod, default=chunk)
         if found.get("storage_transformers"):
             raise InputError.of(PLACE, f"{path.parent} has storage transformers")
+    if len(names) > _MOST_CODECS:
+        raise InputError.of(PLACE, f"{path.parent} uses {len(names):,} codecs")
     if unknown := [each for each in names if each not in _CODECS]:
         raise InputError.of(
             PLACE,
@@ -213,35 +221,39 @@ def _described(path: Path, version: int) -> _Described | None:
         )
     shape = found["shape"]
     if len(shape) != len(chunk) or not all(
-        type(axis) is int and 0 <= axis < 2**62 for axis in (*shape, *chunk)
+        type(axis) is int and 0 <= axis < 2**62 for axis in (*shape, *chunk, *smallest)
     ):
         raise InputError.of(PLACE, f"{path.parent} has a broken shape {shape}")
-    if 0 in chunk:
+    if 0 in (*chunk, *smallest):
         raise InputError.of(
-            PLACE, f"{path.parent} has chunks of shape {chunk}, which hold no values"
+            PLACE, f"{path.parent} has chunks of shape {smallest}, which hold no values"
         )
     is_text = "vlen-utf8" in names
-    itemsize = _itemsize(kind, is_text)
+    itemsize = _itemsize(kind, str(found["fill_value"]) if is_text else None)
     if itemsize is None:
         raise InputError.of(PLACE, f"{path.parent} holds {kind}, expected numbers")
-    return _Described(path.parent, version, (*shape,), (*chunk,), itemsize, is_text)
+    inner = prod(chunk) // prod(smallest)
+    return _Described(path.parent, version, (*shape,), (*chunk,), inner, itemsize, is_text)
 
 
-def _names(codecs: Any) -> Iterator[str]:
-    """Yield the names of codecs, also of those inside a shard."""
+def _codecs(codecs: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the name of each codec, also inside a shard, and the shape of a shard's chunks."""
     for each in codecs:
-        yield each if isinstance(each, str) else each["name"]
         inner = {} if isinstance(each, str) else each.get("configuration") or {}
+        yield each if isinstance(each, str) else each["name"], inner.get("chunk_shape")
         for key in ("codecs", "index_codecs"):
-            yield from _names(inner.get(key) or ())
+            yield from _codecs(inner.get(key) or ())
 
 
-def _itemsize(kind: Any, is_text: bool) -> int | None:
-    """Return the size of a value in bytes; ``None`` if it is neither a number nor a text."""
+def _itemsize(kind: Any, fill: str | None) -> int | None:
+    """Return the size of a value in bytes; ``None`` if it is neither a number nor a text.
+
+    `fill` stands in the place of each missing text, and is ``None`` for numbers.
+    """
     if not isinstance(kind, str):
         return None
     if kind in ("|O", "string"):
-        return 8 if is_text else None
+        return None if fill is None else _TEXT_ITEM + len(fill.encode())
     if _NUMBERS.fullmatch(kind) or _NAMED.fullmatch(kind):
         return max(1, np.dtype(kind).itemsize)
     return None
