@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -109,7 +109,7 @@ class MemoryFile(io.RawIOBase):
         return len(data)
 
 
-def content_of(file: BinaryIO) -> bytes | mmap.mmap:
+def content_of(file: IO[bytes]) -> bytes | mmap.mmap:
     """Return the content of an open file: mapped into memory if it is on a disk, else read.
 
     It stays when the file is closed.

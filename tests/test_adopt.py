@@ -24,6 +24,7 @@ from keras import layers
 import runner
 from runner.command_line.commands import main
 from runner.converted_models.graph import unique
+from runner.model.model_archive import weights_file
 
 _rng = np.random.default_rng(0)
 IDS = [f"s{row}" for row in range(5)]
@@ -340,6 +341,22 @@ def test_texts_of_hdf5_that_are_all_one_long_text_are_refused(
     content[place : place + 16 * 3000] = content[place : place + 16] * 3000  # 16 bytes each
     Path("a.h5").write_bytes(content)
     assert "FILES: a.h5 declares more texts than it holds" in _refused(capsys, "a.h5")
+
+
+def test_texts_of_hdf5_without_end_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with h5py.File("t.h5", "w") as file:
+        file["x"], file["ids"] = HIDDEN, [str(row) for row in range(5)]
+    assert _adopted("t.h5").samples.tolist() == [str(row) for row in range(5)]
+    data = bytearray(Path("t.h5").read_bytes())
+    data[data.index(b"GCOL") + 24] = 0x81  # so that the next entry has neither a number nor a size
+    Path("t.h5").write_bytes(data)
+    Path("run").rename("other")
+    capsys.readouterr()
+    assert "FILES: t.h5 is damaged: its texts have no end" in _refused(capsys, "t.h5")
+    with pytest.raises(
+        runner.InputError, match=r"^model\.weights: t\.h5 is damaged: its texts have"
+    ):
+        weights_file("t.h5", "model.weights")
 
 
 @pytest.mark.parametrize("dtype", [h5py.vlen_dtype(np.float32), h5py.ref_dtype, [("a", "f4")]])

@@ -16,6 +16,7 @@ import numpy as np
 from runner.errors import InputError, first_line
 from runner.given_files import FileOnDisk
 from runner.model.hdf5_chunks import unpacked_size, why_not_unpacked
+from runner.model.hdf5_texts import has_endless_heap
 from runner.probe.array_files import mapped, unpacked
 from runner.probe.compressed import expands, largest
 from runner.regular_files import written_file
@@ -171,6 +172,8 @@ def read_hdf5(path: Path, _: str, limit: int) -> dict[str, np.ndarray]:
     """Return the data sets in an HDF5 file by their paths."""
     import h5py
 
+    if has_endless_heap(FileOnDisk(path).content()):
+        raise InputError.of(PLACE, f"{path} is damaged: its texts have no end")
     held = path.stat().st_size
     found: dict[str, Any] = {}
 

@@ -10,6 +10,7 @@ Source: HDF5 File Format Specification, version 3.0, sections IV.A.1 (object hea
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
 from collections.abc import Iterator
@@ -24,6 +25,33 @@ _PLAIN = (0, 1, 3, 4, 5, 8)
 _LISTS = 9
 _NOWHERE = b"\xff" * 8
 _REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("index", "<u4")])
+
+
+_HEAP = b"GCOL\1\0\0\0"
+"""The beginning of a collection of texts."""
+
+
+def has_endless_heap(data: bytes | mmap.mmap) -> bool:
+    """Return whether HDF5 would read a collection of texts in a file without end.
+
+    It goes on by the size of each entry, also where that of unused room is nothing.
+
+    Source: the specification above, section III.E (global heap).
+    """
+    left = len(data) // 4  # steps: collections may lie in each other only where they do harm
+    start = data.find(_HEAP)
+    while start >= 0 and start + 16 <= len(data):
+        end = min(start + struct.unpack_from("<Q", data, start + 8)[0], len(data))
+        place = start + 16
+        while place + 16 <= end:
+            number, size = struct.unpack_from("<H6xQ", data, place)
+            step = 16 + -(-size // 8) * 8 if number else size
+            left -= 1
+            if step < 16 or left < 0:
+                return True
+            place += step
+        start = data.find(_HEAP, start + 1)
+    return False
 
 
 class UncheckedError(Exception):

@@ -22,8 +22,9 @@ import numpy as np
 
 from runner.errors import InputError, first_line
 from runner.model.hdf5_chunks import why_not_unpacked
-from runner.model.hdf5_texts import HeldTexts, UncheckedError
+from runner.model.hdf5_texts import HeldTexts, UncheckedError, has_endless_heap
 from runner.model.named_objects import check_objects, check_parts
+from runner.readable_files import content_of
 from runner.regular_files import read_at_most, what_it_is, written_file
 from runner.sizes import readable
 from runner.zip_damage import DAMAGED
@@ -189,6 +190,8 @@ def _checked(source: IO[bytes], path: Path, place: str) -> Iterator[h5py.File]:
 
 def _check_texts(file: h5py.File, source: IO[bytes], path: Path, place: str) -> None:
     """Check that the texts in attributes are not longer together than the file."""
+    if has_endless_heap(content_of(source)):
+        raise InputError.of(place, f"{path} is damaged: its texts have no end")
     if file.userblock_size or file.id.get_create_plist().get_sizes() != (8, 8):
         raise _other_form(path, place)
     texts, held, limit = HeldTexts(source), 0, source.seek(0, os.SEEK_END)
