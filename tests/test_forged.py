@@ -419,6 +419,24 @@ def test_figures_that_no_effect_has_are_refused(
     assert said == f"error: {run}/effects.parquet: no effects have such figures in '{name}'\n"
 
 
+def test_effects_of_all_changes_stand_beside_those_of_units(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "run")
+    forge(run, lambda record: record["files"].update({"effects.parquet": {}}))
+    put_file(run, "effects.parquet", parquet(table_of_parts([])))
+    effect = EffectRecord(output="hidden", samples=3, mean_abs=0.5)
+    of_unit = dataclasses.replace(effect, layer="hidden", unit=1)
+    both = [dataclasses.asdict(each) for each in (effect, of_unit)]
+    forge(run, lambda record: record.update(effect_rows=1, effects=both))
+    assert main(["effects", str(run)]) == 0
+    assert "hidden u1" in capsys.readouterr().out
+    forge(run, lambda record: record["effects"][0].update(unit=1))
+    assert main(["effects", str(run)]) == 2
+    said = "'effects.0': a head, unit or position is of a layer, and none is named"
+    assert said in capsys.readouterr().err
+
+
 def test_one_damaged_table_leaves_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -623,6 +641,18 @@ def test_one_record_does_not_decide_whose_sweep_a_folder_is(tmp_path: Path) -> N
     forge(folder / "0_seed=0", lambda record: record.update(run_id="aaaa-0", sweep="aaaa"))
     with pytest.warns(UserWarning, match="sweep: 1 runs are of other sweeps than 5eed5eed, of mos"):
         assert sweep_of(folder) == "5eed5eed"
+
+
+@pytest.mark.filterwarnings("always::UserWarning")
+def test_a_warning_of_a_sweep_that_goes_on_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = sweep(tmp_path / "sweep", 2)
+    forge(folder / "1_seed=1", lambda record: record.update(run_id="aaaa-0", sweep="aaaa"))
+    assert main(["-m", "seed=5", f"hydra.sweep.dir={folder}"]) == 0
+    said = capsys.readouterr().err
+    assert f"warning: {folder}: 1 runs are of other sweeps than aaaa, of most runs\n" in said
+    assert "UserWarning" not in said
 
 
 def test_a_record_counts_only_for_the_job_in_whose_folder_it_is(tmp_path: Path) -> None:

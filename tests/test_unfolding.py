@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,18 @@ def test_a_resolver_whose_result_is_far_larger_is_refused(call: str, name: str) 
     assert plain == {"y": 1}
     assert problem.place == "x"
     assert f"{name} is not available here" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("key", "text"), [("extra.i", "extra: {i: %s}"), ("hydra.run.dir", "hydra: {run: {dir: %s}}")]
+)
+def test_a_resolver_that_warns_is_refused_before_it_does(key: str, text: str) -> None:
+    text %= "\"${oc.deprecated:headline,'old'}\""
+    with warnings.catch_warnings(record=True) as told:
+        said = refused(f"# @package _global_\n{text}")
+    assert said.startswith(f"{key}: ")
+    assert said.endswith("cannot be resolved: oc.deprecated is not available here")
+    assert not told
 
 
 @pytest.mark.parametrize(

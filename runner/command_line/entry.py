@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runner.command_line import commands
-from runner.command_line.messages import tell
+from runner.command_line.messages import plain_warnings, tell
 from runner.command_line.signals import Stopped, check_stopped, handle_signals
 from runner.errors import InputError, RunError, RunnerError
 
@@ -106,7 +106,8 @@ def main(arguments: Sequence[str]) -> int:
             return commands.main(arguments)
         from runner.command_line.experiments import run_arguments  # imports Hydra
 
-        return run_arguments(arguments, check_stopped)
+        with plain_warnings():
+            return run_arguments(arguments, check_stopped)
     except (RunnerError, MemoryError) as error:
         if "hydra.verbose=true" in arguments:
             traceback.print_exception(error)

@@ -19,7 +19,7 @@ from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
 from runner.command_line.help_page import filled_in
-from runner.command_line.messages import plain_warnings, put
+from runner.command_line.messages import put
 from runner.command_line.progress import closing, progress_bar, sweep_bar
 from runner.config.compose import Asked, admit, first_job, merging, validate, with_more
 from runner.config.composition import Composition
@@ -115,20 +115,17 @@ def _single(
     if composition.experiment.dry_run:
         put(_plan_of(composition))
         return 0
-    with plain_warnings():
-        if composition.experiment.parts > 1:
-            making = PartedRun(asked, composition, run_id)
-            try:
-                published = making.make(progress_bar, partial(_bar_of_parts, check_stopped))
-            except (KeyboardInterrupt, RunError):
-                if making.folder.plan() is not None:
-                    _tell_how_to_continue(arguments, asked)
-                raise
-        else:
-            with progress_bar() as progress:
-                published = run_experiment(
-                    composition, asked.folder, run_id=run_id, progress=progress
-                )
+    if composition.experiment.parts > 1:
+        making = PartedRun(asked, composition, run_id)
+        try:
+            published = making.make(progress_bar, partial(_bar_of_parts, check_stopped))
+        except (KeyboardInterrupt, RunError):
+            if making.folder.plan() is not None:
+                _tell_how_to_continue(arguments, asked)
+            raise
+    else:
+        with progress_bar() as progress:
+            published = run_experiment(composition, asked.folder, run_id=run_id, progress=progress)
     try:
         shown = show(Run.read(published))
     except InputError as error:  # the request was valid
@@ -163,7 +160,7 @@ def _sweep(
     # because an id may look like a number.
     ids = f"hydra.sweeper.run_id='{run_id}'", f"hydra.sweeper.sweep_id='{sweep_id}'"
     stopped = None
-    with held(asked.folder), sweep_bar(len(asked.jobs)) as advance, plain_warnings():
+    with held(asked.folder), sweep_bar(len(asked.jobs)) as advance:
 
         def finished() -> None:
             advance()

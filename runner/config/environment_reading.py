@@ -14,6 +14,7 @@ from omegaconf.resolvers import oc
 
 from runner.config.environment_values import EnvironmentValues
 from runner.config.resolve import below_key, plain_of, unresolved
+from runner.config.unfolding import bounded
 from runner.errors import InputError
 
 
@@ -23,10 +24,12 @@ def resolved_value(cfg: DictConfig, place: str) -> Any:
     Raises
     ------
     InputError
-        If it cannot be resolved; shows no value of an environment variable.
+        If it cannot be resolved, or unfolds to far more than what is written; shows no value of an
+        environment variable.
     """
     try:
-        return OmegaConf.select(cfg, place)
+        with bounded(place):
+            return OmegaConf.select(cfg, place)
     except OmegaConfBaseException as error:
         above, _, key = place.rpartition(".")
         raw = str(OmegaConf.select(cfg, above)._get_node(key)._value())

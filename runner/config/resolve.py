@@ -105,11 +105,11 @@ def _written_at(cfg: Any, place: str) -> Any:
     for part in place.split("."):
         if isinstance(node, ListConfig) and part.isdigit() and int(part) < len(node):
             node = node._get_node(int(part))
-        elif isinstance(node, DictConfig) and part in node:
-            node = node._get_node(part)
+        elif isinstance(node, DictConfig):
+            node = node._get_node(part)  # `in` would resolve it
         else:
             return None
-    return node._value()
+    return None if node is None else node._value()
 
 
 def below_key(place: str, key: Any) -> str:

@@ -47,6 +47,7 @@ def contradictions(record: RunRecord, probe_format: str | None = None) -> Iterat
     yield from _layers(record, tensors)
     tables = {name for tensor in tensors for name in tensor.digests}
     yield from _files(record, tables, probe_file)
+    yield from _effects(record)
     yield from _steps(record.steps, tensors)
     if record.probe is not None:
         yield from _shown(record, record.probe, probe_file)
@@ -119,6 +120,13 @@ def _files(record: RunRecord, tables: set[str], probe_file: str) -> Iterator[tup
         for name in sorted({probe_file, *(stem + suffix for stem in needed)}):
             if name not in record.files:
                 yield "files", f"expected '{name}', found none"
+
+
+def _effects(record: RunRecord) -> Iterator[tuple[str, str]]:
+    for place, effect in enumerate(record.effects):
+        parts = (effect.head, effect.unit, effect.position)
+        if effect.layer is None and parts != (None, None, None):
+            yield f"effects.{place}", "a head, unit or position is of a layer, and none is named"
 
 
 def _steps(steps: Steps, tensors: Tensors) -> Iterator[tuple[str, str]]:

@@ -68,10 +68,10 @@ def _names(runs: Runs) -> dict[str, str]:
 
 
 def _what(row: dict[Any, Any], names: dict[str, str]) -> str:
-    if row["layer"] is None:
-        return names[row["run"]]
     known = {key: None if pd.isna(value) else value for key, value in row.items()}
-    place = changed_place(cut(row["layer"]), known)
+    if known["layer"] is None:
+        return names[row["run"]]
+    place = changed_place(cut(known["layer"]), known)
     return " ".join(filter(None, [names[row["run"]], place]))
 
 
