@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -267,6 +268,46 @@ def test_an_arrow_stream_made_to_harm_is_refused_in_one_line() -> None:
     path.write_bytes(path.read_bytes().replace(rows, more))
     with pytest.raises(InputError, match="unpacks to 1,099,511,627,776 samples"):
         whole(1, source="huggingface", path="nulls", allow_nan=True)
+
+
+def labelled(values: pa.Array, **config: Any) -> Batch:
+    saved("d", pa.table({"x": [[1.0]] * len(values), "q": values}), rows=len(values))
+    return whole(1, source="huggingface", path="d", label_column="q", **config)
+
+
+@pytest.mark.parametrize("kind", [pa.string_view(), pa.binary_view()])
+def test_texts_are_read_from_views_of_them(kind: pa.DataType) -> None:
+    texts = ["a", "a text of more than 12 bytes", ""]
+    assert [*labelled(pa.array(texts, kind)).labels] == texts
+
+
+def test_one_column_may_be_ids_and_labels() -> None:
+    batch = labelled(pa.array(["a", "b"]), id_column="q")
+    assert [*batch.samples] == [*batch.labels] == ["a", "b"]
+
+
+def views(text: str, count: int) -> pa.Array:
+    """Return many views of one text."""
+    _, view, *held = pa.array([text], pa.string_view()).buffers()
+    return pa.Array.from_buffers(
+        pa.string_view(), count, [None, pa.py_buffer(view.to_pybytes()[:16] * count), *held]
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (pa.array([2**62], pa.timestamp("s")), "holds a timestamp[s] that is out of range"),
+        (views("y" * 20_000, 1), "column 'q': a text of 20.0 kB is not an id or label"),
+        (
+            views("y" * 9_000, 3_000),
+            "the first 3,000 values of column 'q' take 27.0 MB, the limit is 1.0 MB",
+        ),
+    ],
+)
+def test_values_that_are_no_labels_are_refused(values: pa.Array, said: str) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        labelled(values, max_bytes=1_000_000)
 
 
 @pytest.mark.filterwarnings("ignore:huggingface d")

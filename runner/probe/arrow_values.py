@@ -78,6 +78,27 @@ def is_one_value(kind: pa.DataType) -> bool:
     return not pa.types.is_nested(kind)
 
 
+def text_lengths(column: pa.Array) -> pa.Array | None:
+    """Return the length of each text in bytes, of which several may be one; ``None`` for others.
+
+    Those of a dictionary are counted as often as they are used.
+    """
+    if pa.types.is_dictionary(column.type):
+        lengths = text_lengths(column.dictionary)
+        return None if lengths is None else lengths.take(column.indices)
+    kind = column.type
+    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+        # Arrow cannot count them: each of its 16 bytes begins with the length.
+        if not len(column):
+            return pa.array([], pa.int32())
+        views = np.frombuffer(column.buffers()[1], "<i4")[::4]
+        return pa.array(views[column.offset : column.offset + len(column)])
+    texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary)
+    if any(is_kind(kind) for is_kind in (*texts, pa.types.is_large_binary)):
+        return pc.binary_length(column)
+    return None
+
+
 def is_integer(kind: pa.DataType) -> bool:
     """Return whether a column of this type holds integers in the range of int64."""
     if pa.types.is_dictionary(kind):

@@ -113,7 +113,8 @@ class ColumnRoles:
     @property
     def texts(self) -> list[str]:
         """Names of the columns that are ids or labels, and may be text."""
-        return [*self.ids, *([] if self.label is None else [self.label])]
+        labels = [] if self.label is None else [self.label]
+        return [*dict.fromkeys([*self.ids, *labels])]
 
     @property
     def numbers(self) -> list[str]:

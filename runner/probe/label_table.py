@@ -19,7 +19,7 @@ from runner.caller_warnings import warn_caller
 from runner.errors import InputError, first_line, some, suggest
 from runner.given_files import GivenFile
 from runner.parquet_layout import pages, read_layout
-from runner.probe.arrow_values import is_one_value
+from runner.probe.arrow_values import is_one_value, text_lengths
 from runner.probe.compressed import check_unpacked
 from runner.probe.sample_ids import numbers_or_text
 from runner.regular_files import BINARY_START, binary_kind
@@ -177,11 +177,9 @@ class _ParquetTable(_Table):
         column = self._file.read([name]).column(name)
         size = len(column) * _CELL_BYTES
         for chunk in column.chunks:  # before dictionaries are expanded
-            encoded = pa.types.is_dictionary(chunk.type)
-            texts = chunk.dictionary if encoded else chunk
-            if pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type):
-                lengths = pc.binary_length(texts)
-                size += pc.sum(lengths.take(chunk.indices) if encoded else lengths).as_py() or 0
+            lengths = text_lengths(chunk)
+            if lengths is not None:
+                size += pc.sum(lengths).as_py() or 0
                 longest = pc.max(lengths).as_py() or 0
                 if longest > _MOST_BYTES:
                     raise InputError.of(

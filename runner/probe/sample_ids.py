@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from runner.errors import InputError
+from runner.probe.arrow_values import text_lengths
 from runner.sizes import readable
 
 # Maximum length of an id or a label; a longer text is hardly a name.
@@ -139,13 +140,7 @@ class ColumnGatherer:
             self._pieces.append(piece)
             self._bytes += piece.nbytes
             self._rows += len(piece)
-            if self._bytes > self._limit:
-                raise InputError.of(
-                    "probe.max_bytes",
-                    f"{self._source}: the first {self._rows:,} values of column '{self._name}' "
-                    f"take {readable(self._bytes)}, the limit is {readable(self._limit)}",
-                    "if this is intended, raise probe.max_bytes",
-                )
+            self._check_size(self._rows, self._bytes)
 
     def values(self) -> SampleColumn:
         """Return the whole column."""
@@ -161,20 +156,40 @@ class ColumnGatherer:
         if chunk.null_count:
             row = chunk.is_null().to_pylist().index(True)
             raise self._mistake(row, "found an empty cell")
-        texts = chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk
-        if _is_text(texts.type):
-            longest = pc.max(pc.binary_length(texts)).as_py() or 0
-            if longest > _TEXT_BYTES:
-                raise self._mistake(
-                    None,
-                    f"a text of {readable(longest)} is not an id or label, the limit is "
-                    f"{readable(_TEXT_BYTES)}",
-                )
         try:
             chunk.validate(full=True)
+            self._check_lengths(chunk)
             return self._cast(chunk)
+        except InputError:
+            raise
         except pa.ArrowException as error:
             raise self._mistake(None, "holds invalid text") from error
+        except (OverflowError, ValueError) as error:  # of a time that Python cannot count
+            raise self._mistake(None, f"holds a {chunk.type} that is out of range") from error
+
+    def _check_lengths(self, chunk: pa.Array) -> None:
+        """Check what texts take by themselves, of which many may be one and the same."""
+        lengths = text_lengths(chunk)
+        if lengths is None:
+            return
+        longest = pc.max(lengths).as_py() or 0
+        if longest > _TEXT_BYTES:
+            raise self._mistake(
+                None,
+                f"a text of {readable(longest)} is not an id or label, the limit is "
+                f"{readable(_TEXT_BYTES)}",
+            )
+        size = pc.sum(lengths).as_py() or 0
+        self._check_size(self._rows + len(chunk), self._bytes + size)
+
+    def _check_size(self, rows: int, size: int) -> None:
+        if size > self._limit:
+            raise InputError.of(
+                "probe.max_bytes",
+                f"{self._source}: the first {rows:,} values of column '{self._name}' "
+                f"take {readable(size)}, the limit is {readable(self._limit)}",
+                "if this is intended, raise probe.max_bytes",
+            )
 
     def _cast(self, chunk: pa.Array) -> pa.Array:
         """Return integers as int64 if they fit, all other values as text."""
@@ -260,8 +275,6 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(
         pa.types.is_string(kind)
         or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
         or pa.types.is_binary(kind)
         or pa.types.is_large_binary(kind)
-        or pa.types.is_binary_view(kind)
     )
