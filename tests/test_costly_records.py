@@ -200,6 +200,21 @@ def test_a_pipe_that_is_named_like_a_draft_is_not_waited_for(tmp_path: Path) -> 
     assert pipe.exists()
 
 
+def test_a_draft_left_over_that_is_nested_very_deeply_stops_no_run(tmp_path: Path) -> None:
+    host = re.sub(r"[^A-Za-z0-9-]", "_", socket.gethostname())[:63]
+    left = tmp_path / f".run.{host}.1.00000000.staging"
+    left.mkdir()
+    deep = "import os\nfor _ in range(1500): os.mkdir('a'); os.chdir('a')"
+    subprocess.run([sys.executable, "-c", deep], cwd=left, check=True)
+    try:
+        staging = Staging(tmp_path / "run")
+        assert staging.path.is_dir()
+        staging.remove()
+        assert not staging.path.exists()
+    finally:
+        subprocess.run(["rm", "-rf", str(left)], check=True)
+
+
 def test_a_long_error_is_cut_in_the_summary_of_a_sweep() -> None:
     said = closing(Path("sweep"), {"0": "x" * 10_000_000, "1": None}, 2)
     assert said.startswith("1 of 2 runs completed: sweep")

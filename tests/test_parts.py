@@ -320,6 +320,7 @@ FORGED_PLANS: tuple[tuple[Edit, str], ...] = (
 )
 FORGED_PARTS: tuple[tuple[Edit, str], ...] = (
     (lambda part: part.update(hashes=None), "lacks hashes, or statistics of a tensor"),
+    (lambda part: part["hashes"].update(ids="hidden"), "is not the record of a part"),
     (lambda part: part.update(statistics=[]), "lacks hashes, or statistics of a tensor"),
     (lambda part: part["statistics"][0].update(name="x"), "lacks hashes, or statistics"),
     (lambda part: part["statistics"][0].update(states={}), "damaged statistics of 'normalize'"),

@@ -18,6 +18,7 @@ from runner.record.hashing_thread import HashingThread
 from runner.record.publication import HashedFile, Publication
 from runner.stores.digests import FileDigest
 from runner.stores.local_draft import LocalDraft
+from runner.stores.places import write_beside
 
 
 def names(folder: Path) -> set[str]:
@@ -345,3 +346,9 @@ def test_what_interrupted_runs_have_left_is_cleaned_and_no_run_that_is_written(
         publication.publish(b"{}")
     assert [path.name for path in (tmp_path / "day").iterdir()] == ["mine"]
     assert in_process("clean", "none").stdout == "none: nothing is left of interrupted runs\n"
+
+
+def test_a_file_beside_runs_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "multirun.yaml").mkdir()
+    with pytest.raises(RunError, match=r"/multirun\.yaml: Is a directory; the run was not publ"):
+        write_beside(tmp_path, "multirun.yaml", b"")

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 
-from runner.bounds import Items
+from runner.bounds import Items, spelled
 from runner.probe.batch import Batch, is_text, named_inputs
 
 Block = Literal[4096] | None
@@ -21,6 +21,8 @@ Block = Literal[4096] | None
 
 BLOCK: Final = 4096
 """The blocks of every new checksum."""
+
+_Hashes = Annotated[str, spelled(r"^([0-9a-f]{64})*$", "any number of 64 hexadecimal digits")]
 
 
 class _Blocks:
@@ -141,8 +143,8 @@ class BlockHashes:
     """
 
     names: Items[str]
-    values: dict[str, str]
-    ids: str
+    values: dict[str, _Hashes]
+    ids: _Hashes
 
 
 class ProbeHasher:

@@ -86,7 +86,7 @@ def write_beside(place: Place, name: str, data: bytes) -> None:
         If it cannot be written.
     """
     url = _url(place)
-    with failure_named(str(place)):
+    with failure_named(f"{place}/{name}"):
         if url is not None:
             bucket_of(url).put((url / name).key, data)
             return

@@ -62,7 +62,7 @@ class Staging:
 
     def remove(self) -> None:
         """Remove the folder and its content, ignoring errors."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        _remove_folder(self.path)
         self.release()
 
     def release(self) -> None:
@@ -109,8 +109,14 @@ def _remove_orphans(parent: Path) -> None:
         with contextlib.suppress(FileNotFoundError, BlockingIOError):
             lock = locked(path)
             if lock is not None:
-                shutil.rmtree(path, ignore_errors=True)
+                _remove_folder(path)
                 os.close(lock)
+
+
+def _remove_folder(path: Path) -> None:
+    """Remove a folder and its content, ignoring errors: folders may be nested very deeply."""
+    with contextlib.suppress(RecursionError):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def locked(folder: Path) -> int | None:
