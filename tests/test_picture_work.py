@@ -81,6 +81,10 @@ PLAIN = bytes((0, 0, 0, 1, 0, 0, 4, 4, 0, 1))
             "it has code blocks of less than 256 pixels",
         ),
         (
+            jpeg2000(250, 250, b"\0\0\xff\xff" + PLAIN[4:]),
+            "it has fewer bytes than layers of its precincts",
+        ),
+        (
             jpeg2000(250, 250, PLAIN).replace(b"\xff\x52", b"\xff\x30\xff\x52"),
             "it is incomplete or damaged",
         ),

@@ -17,6 +17,7 @@ _START_OF_CODES = b"\xff\x4f\xff\x51"
 _SIZE, _CODING, _COMPONENT = 0xFF51, 0xFF52, 0xFF53
 _TILE_PART, _DATA, _END_OF_CODES = 0xFF90, 0xFF93, 0xFFD9
 _SEGMENTS = {*range(0xFF50, 0xFF65), _TILE_PART}
+_MOST_COMPONENTS = 4  # of which Pillow makes pixels
 _BROKEN = "it is incomplete or damaged"
 # There may be a few tiles of a component, and precincts, or one for so many pixels.
 _FEW, _TILE_PIXELS, _PRECINCT_PIXELS = 64, 1024, 256
@@ -64,6 +65,7 @@ def _check_jpeg2000(content: bytes, width: int, height: int) -> None:
     if content[place : place + 4] != _START_OF_CODES:
         raise ValueError(_BROKEN)
     place += 2
+    tiles, layers, components = 0, 0, 0
     while place + 4 <= len(content):
         marker, length = struct.unpack_from(">2H", content, place)
         if marker == _DATA and part > place:
@@ -75,13 +77,16 @@ def _check_jpeg2000(content: bytes, width: int, height: int) -> None:
             raise ValueError(_BROKEN)
         segment = content[place + 4 : place + 2 + length]
         if marker == _SIZE:
-            _check_tiles(segment, width, height)
-        elif marker == _CODING:
-            _check_precincts(segment[0], segment[5:], width, height)
-        elif marker == _COMPONENT:
-            _check_precincts(segment[1], segment[2:], width, height)
+            tiles, components = _tiles(segment, width, height)
         elif marker == _TILE_PART:
             part = place + struct.unpack_from(">I", segment, 2)[0]
+        elif marker in (_CODING, _COMPONENT):
+            if marker == _CODING:
+                layers = int.from_bytes(segment[2:4])
+            flags, coding = (0, 5) if marker == _CODING else (1, 2)
+            precincts = _precincts(segment[flags], segment[coding:], tiles, width, height)
+            if precincts * layers * components > len(content):  # each of them takes a byte
+                raise ValueError("it has fewer bytes than layers of its precincts")
         place += 2 + length
 
 
@@ -99,16 +104,20 @@ def _codestream(content: bytes) -> int:
     return place
 
 
-def _check_tiles(size: bytes, width: int, height: int) -> None:
+def _tiles(size: bytes, width: int, height: int) -> tuple[int, int]:
+    """Return the number of tiles and of components."""
     right, bottom, x, y, wide, tall, left, top, components = struct.unpack_from(">8IH", size, 2)
-    if (right - x, bottom - y) != (width, height) or not wide or not tall:
+    is_whole = (right - x, bottom - y) == (width, height) and wide and tall
+    if not is_whole or components > _MOST_COMPONENTS:
         raise ValueError(_BROKEN)
     tiles = -(-(right - left) // wide) * -(-(bottom - top) // tall)
     if tiles * components > _FEW + width * height // _TILE_PIXELS:
         raise ValueError(f"it has {tiles:,} tiles, too many for {width * height:,} pixels")
+    return tiles, components
 
 
-def _check_precincts(flags: int, coding: bytes, width: int, height: int) -> None:
+def _precincts(flags: int, coding: bytes, tiles: int, width: int, height: int) -> int:
+    """Return the number of precincts of a component, of which each level of a tile has one."""
     levels, across, down = coding[:3]
     if across + down < 4:  # powers of two, of 4 pixels
         raise ValueError("it has code blocks of less than 256 pixels")
@@ -119,3 +128,4 @@ def _check_precincts(flags: int, coding: bytes, width: int, height: int) -> None
         precincts += -(-width // wide) * -(-height // tall)
     if precincts > _FEW + width * height // _PRECINCT_PIXELS:
         raise ValueError(f"it has {precincts:,} precincts, too many for {width * height:,} pixels")
+    return max(precincts, tiles * (levels + 1))
