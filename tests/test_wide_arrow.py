@@ -18,6 +18,8 @@ from pyarrow import ipc
 from runner.formats.arrow import ARROW
 from runner.tables import wide_arrow
 from runner.tables.wide_arrow import WideArrowWriter, is_wide
+from runner.tables.writing import TableWriter
+from runner.tensors import TensorSpec
 
 NUMBERS = (
     *(pa.int8(), pa.uint8(), pa.int16(), pa.uint16(), pa.int32(), pa.uint32()),
@@ -150,3 +152,21 @@ def test_full_groups_are_not_copied() -> None:
 def test_other_columns_are_left_to_arrow(types: list[pa.DataType]) -> None:
     fields = [pa.field(f"c{place}", one, nullable=False) for place, one in enumerate(types)]
     assert not is_wide(pa.schema(fields))
+
+
+@pytest.mark.parametrize("format", ["arrow", "parquet"])
+@pytest.mark.parametrize("shape", [(512,), (32, 32, 4)], ids=["units", "map"])
+def test_what_is_written_can_be_hashed_later(format: str, shape: tuple[int, ...]) -> None:
+    pieces: list[memoryview] = []
+
+    class Kept(io.BytesIO):
+        def write(self, data: pa.Buffer) -> int:
+            pieces.append(memoryview(data))
+            return len(data)
+
+    spec = TensorSpec("h", "activation", "h", "Dense", 0, None, shape, "float32", 0)
+    writer = TableWriter(Kept(), spec, format, "int64", buffer_bytes=1 << 20)
+    writer.write(np.arange(2048), np.ones((2048, *shape), np.float32))
+    writer.close()
+    assert all(piece.readonly for piece in pieces if piece.nbytes > 1 << 16)
+    assert sum(piece.nbytes for piece in pieces) > 2048 * 4 * np.prod(shape)

@@ -58,8 +58,10 @@ class TableFile:
         index
             The columns before the values.
         rows, layout
-            As in `to_columns`.
+            As in `to_columns`. The rows may be written after the call, so they may not change.
         """
+        rows = rows.view()
+        rows.flags.writeable = False  # so that they are hashed behind the writer
         if layout.column is None and isinstance(self._writer, ColumnsWriter):
             self._writer.write_columns(index, rows.T)
         else:

@@ -80,8 +80,8 @@ class TableWriter:
         samples
             Shape (samples,): int64, or objects that are text.
         values
-            Shape (samples, \*spec.shape), of `spec.dtype`. Copied, so the caller may
-            reuse the memory.
+            Shape (samples, \*spec.shape), of `spec.dtype`. They may be written after the call,
+            so they may not change.
 
         Raises
         ------
