@@ -197,54 +197,6 @@ def test_mappings_of_pytorch_without_end_are_refused(
 
 
 @pytest.mark.skipif(not _HAS["torch"], reason="needs PyTorch")
-@pytest.mark.parametrize("is_zip", [True, False])
-def test_a_tuple_whose_hash_takes_hours_is_refused(
-    is_zip: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
-    torch = pytest.importorskip("torch")
-    doubled = b"".join(b"h%c\x86q%c" % (row, row + 1) for row in range(40))
-    pickled = b"\x80\x02}](K\x01K\x02e0"  # a mapping, and a list that is taken away again
-    pickled += b"X\x01\x00\x00\x00a\x85q\x00" + doubled + b"K\x01s."
-    if is_zip:
-        torch.save({"a": torch.zeros(5, 2)}, "whole.pt")
-        with zipfile.ZipFile("whole.pt") as whole, zipfile.ZipFile("t.pt", "w") as made:
-            for each in whole.namelist():
-                made.writestr(each, pickled if each.endswith("data.pkl") else whole.read(each))
-    else:
-        Path("t.pt").write_bytes(pickled)
-    assert "t.pt holds tuples of more than 10,000,000 parts" in _refused(capsys, "t.pt")
-
-
-def _pickled_bytes(kind: str) -> bytes:
-    """Return a pickle of a mapping that holds two gigabytes made of a number or a text."""
-    if kind == "bytearray":
-        return b"\x80\x02}X\x01\0\0\0acbuiltins\nbytearray\nJ\0\x94\x35\x77\x85Rs."
-    doubled = b"c_codecs\nencode\nX\x01\0\0\0aX\x06\0\0\0latin1\x86R"
-    return b"\x80\x02}X\x01\0\0\0a" + doubled + b"s."
-
-
-@pytest.mark.skipif(not _HAS["torch"], reason="needs PyTorch")
-@pytest.mark.parametrize("kind", ["bytearray", "bytes"])
-@pytest.mark.parametrize("name", ["data.pkl", "DATA.PKL", None])
-def test_a_pickle_that_makes_bytes_of_any_size_is_refused(
-    kind: str, name: str | None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    torch = pytest.importorskip("torch")
-    torch.save({"a": torch.zeros(5, 2)}, "whole.pt")
-    with zipfile.ZipFile("whole.pt") as whole, zipfile.ZipFile("t.pt", "w") as made:
-        for each in whole.namelist():
-            is_pickle = name is not None and each.endswith("data.pkl")
-            data = _pickled_bytes(kind) if is_pickle else whole.read(each)
-            made.writestr(each.replace("data.pkl", name or "data.pkl"), data)
-    if name is None:  # a file as PyTorch wrote them before 1.6, with an archive behind it
-        Path("t.pt").write_bytes(_pickled_bytes(kind) + Path("t.pt").read_bytes())
-        assert zipfile.is_zipfile("t.pt")
-    said = _refused(capsys, "t.pt")
-    what = "a bytearray" if kind == "bytearray" else "bytes"
-    assert f"t.pt holds {what}, which is not loaded, since it may take any memory; save the" in said
-
-
-@pytest.mark.skipif(not _HAS["torch"], reason="needs PyTorch")
 def test_files_of_pytorch_before_version_1_6_are_read() -> None:
     torch = pytest.importorskip("torch")
     whole = {"hidden": torch.from_numpy(HIDDEN), "ids": tuple(IDS)}

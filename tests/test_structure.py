@@ -207,6 +207,7 @@ ORDER = (
     "model.hdf5_chunks",
     "model.hdf5_texts",
     "converted_models.tensor_formats",
+    "converted_models.torch_pickles",
     "converted_models.torch_file",
     "converted_models.tensor_tables",
     "converted_models.zarr_folder",
