@@ -7,7 +7,6 @@ import json
 import pickle
 import struct
 import time
-import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -330,6 +329,13 @@ def test_an_array_of_hdf5_that_is_packed_twice_is_refused(
     with h5py.File("a.h5", "w") as file:
         h5py.h5d.create(file.id, b"x", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple((3, 4)), made)
     assert "'x' in a.h5 is not packed with gzip or lzf alone" in _refused(capsys, "a.h5")
+
+
+def test_very_many_chunks_of_hdf5_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with h5py.File("a.h5", "w") as file:
+        file.create_dataset("x", (100_000, 1), "u1", chunks=(9, 1))
+    said = _refused(capsys, "a.h5")
+    assert "FILES: a.h5 declares 11,112 chunks, and has 1.4 kB; save it in larger chunks" in said
 
 
 def test_groups_of_hdf5_nested_without_end_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

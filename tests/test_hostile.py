@@ -1401,6 +1401,12 @@ def packed(file: h5py.File, filters: int = 1) -> None:
     array.write_direct_chunk((0, 0), data)
 
 
+def many_chunks(file: h5py.File) -> None:
+    """Add arrays that are not written, of chunks that take kilobytes each to look for."""
+    for name in "ab":
+        file.create_dataset(name, (100, 109), "f4", chunks=(1, 2))
+
+
 def outside(file: h5py.File) -> None:
     del file["layers/dense/vars/0"]
     file["layers/dense/vars"].create_dataset("0", (3, 2), "f4", external=[("/etc/passwd", 0, 24)])
@@ -1417,6 +1423,7 @@ def linked(file: h5py.File) -> None:
         (claim, "w.weights.h5 has "),
         (chunk, "w.weights.h5 has "),
         (packed, "w.weights.h5: 'layers/dense/vars/0' unpacks to far more than it declares"),
+        (many_chunks, "w.weights.h5 declares 11,000 chunks, and has "),
         (outside, "w.weights.h5: 'layers/dense/vars/0' is stored in another file"),
         (linked, "w.weights.h5: 'layers/dense/vars/0' is a link, which is not allowed"),
     ],

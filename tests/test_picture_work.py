@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -106,4 +107,79 @@ def test_a_jpeg_2000_of_many_parts_is_refused(content: bytes, said: str) -> None
 )
 def test_a_jpeg_2000_in_usual_parts_is_decoded(options: dict[str, Any]) -> None:
     keep(written("JPEG2000", **options))
+    assert len(decoded()) == 1
+
+
+def tiff(side: int, big: bool = False, **entries: tuple[int, ...]) -> bytes:
+    """Return a grey TIFF: tags as t322=(type, value) or t324=(type, value, how often)."""
+    found = {256: (4, side), 257: (4, side), 258: (3, 8), 259: (3, 1), 262: (3, 1), 277: (3, 1)}
+    found.pop(259 if "t259" in entries else 0, None)
+    listed = [*found.items(), *((int(tag[1:4]), entry) for tag, entry in entries.items())]
+    start = 16 + 8 + 20 * len(listed) + 8 if big else 8 + 2 + 12 * len(listed) + 4
+    packed, data = "<HHQQ" if big else "<HHII", b""
+    written = struct.pack("<Q" if big else "<H", len(listed))
+    for tag, (kind, value, *often) in sorted(listed):
+        written += struct.pack(packed, tag, kind, *(often or (1,)), start if often else value)
+        data += struct.pack("<I", value) * sum(often)
+    header = b"II+\0\x08\0\0\0" + struct.pack("<Q", 16) if big else b"II*\0\x08\0\0\0"
+    return header + written + (b"\0" * 8 if big else b"\0" * 4) + data
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        (
+            {"t322": (4, 16), "t323": (4, 8), "t324": (4, 8, 1000), "t325": (4, 128)},
+            "it has 1,000 pieces of 128,000 pixels, too many for 256 pixels",
+        ),
+        (
+            {"t278": (4, 8), "t273": (4, 8, 1000), "t279": (4, 128)},
+            "it has 1,000 pieces of 128,000 pixels, too many for 256 pixels",
+        ),
+        (
+            {
+                "t259": (3, 8),
+                "t322": (4, 65536),
+                "t323": (4, 32752),
+                "t324": (4, 8),
+                "t325": (4, 9),
+            },
+            "its tiles have 2,146,435,072 pixels, too many for 256",
+        ),
+        (
+            {"t259": (3, 8), "t322": (17, 65536), "t323": (17, 32752), "t324": (4, 8)},
+            "it is incomplete or damaged",
+        ),
+        (
+            {"t259": (3, 8), "t322": (4, 16), "t322b": (4, 65536), "t323": (4, 16), "t324": (4, 8)},
+            "it is incomplete or damaged",
+        ),
+    ],
+)
+def test_a_tiff_of_many_or_large_tiles_is_refused(
+    entries: dict[str, Any], said: str, big: bool
+) -> None:
+    keep(tiff(16, big, **entries))
+    assert is_refused(said)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"big_tiff": True},
+        {"compression": "tiff_lzw", "tiffinfo": {278: 1}},
+        {"compression": "jpeg"},
+        {"compression": "tiff_adobe_deflate", "big_tiff": True},
+    ],
+)
+def test_a_tiff_in_usual_parts_is_decoded(options: dict[str, Any]) -> None:
+    keep(written("TIFF", **options))
+    assert len(decoded()) == 1
+    pixels = zlib.compress(bytes(512 * 512))
+    place = {"t324": (4, 8), "t325": (4, len(pixels))}
+    head = tiff(64, t259=(3, 8), t322=(4, 512), t323=(4, 512), **place)
+    place["t324"] = (4, len(head))
+    keep(tiff(64, t259=(3, 8), t322=(4, 512), t323=(4, 512), **place) + pixels)
     assert len(decoded()) == 1

@@ -15,7 +15,7 @@ import numpy as np
 
 from runner.errors import InputError, first_line
 from runner.given_files import FileOnDisk
-from runner.model.hdf5_chunks import unpacked_size, why_not_unpacked
+from runner.model.hdf5_chunks import unpacked_size, why_not_listed, why_not_unpacked
 from runner.model.hdf5_texts import has_endless_heap
 from runner.probe.array_files import mapped, unpacked
 from runner.probe.compressed import expands, largest
@@ -213,6 +213,8 @@ def read_hdf5(path: Path, _: str, limit: int) -> dict[str, np.ndarray]:
         values = {name: max(each.size, prod(each.chunks or (0,))) for name, each in found.items()}
         declared = sum(values[name] * each.dtype.itemsize for name, each in found.items())
         check_declared(str(path), declared, held, limit)
+        if why := why_not_listed(found.values(), held):
+            raise InputError.of(PLACE, f"{path} {why}", "save it in larger chunks")
         for name, each in found.items():
             if why := why_not_unpacked(each):
                 raise InputError.of(PLACE, f"'{name}' in {path} {why}", "save it with gzip")

@@ -95,6 +95,7 @@ class _Followed:
     def check(self, stream: io.BytesIO) -> None:
         """Follow a pickle to its end."""
         stack = self.stack
+        argument: Any
         for opcode, argument, _ in pickletools.genops(stream):
             name = opcode.name
             if name in _PLAIN:

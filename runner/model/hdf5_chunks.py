@@ -1,14 +1,18 @@
-"""The size that the chunks of an HDF5 file unpack to, counted before HDF5 unpacks them.
+"""The chunks of an HDF5 file and the size that they unpack to, counted before HDF5 reads them.
 
-HDF5 unpacks a chunk to whatever its data says, and not only to the size of the chunk that the file
-declares: a few kilobytes may become gigabytes.
+HDF5 lists every chunk that is read, also one that is missing, and unpacks a chunk to whatever its
+data says, and not only to the size of the chunk that the file declares: a few kilobytes may become
+gigabytes.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from math import prod
 from typing import TYPE_CHECKING, Any
+
+from runner.sizes import readable
 
 if TYPE_CHECKING:
     import h5py
@@ -16,7 +20,26 @@ if TYPE_CHECKING:
 _DEFLATE, _SHUFFLE, _CHECKSUM, _LZF = 1, 2, 3, 32000
 _MOST_LZF = 4 << 20  # bytes of a chunk, which LZF unpacks to at most 88 times as many
 _PIECE = 1 << 20
+_CHUNKS = 10_000  # that may be missing, or small; to read one takes HDF5 4 kB
+_CHUNK_BYTES = 1000
 _REFERENCE = 16  # bytes of a text's place in the file
+
+
+def why_not_listed(arrays: Iterable[h5py.Dataset], held: int) -> str:
+    """Return why the arrays of a file are not read, after its name; empty if they can be.
+
+    Parameters
+    ----------
+    arrays
+        The arrays.
+    held
+        Size of the file in bytes.
+    """
+    shapes = [(each.shape or (), each.chunks) for each in arrays if each.chunks]
+    chunks = sum(prod(-(-a // b) for a, b in zip(*each, strict=True)) for each in shapes)
+    if chunks > _CHUNKS + held // _CHUNK_BYTES:
+        return f"declares {chunks:,} chunks, and has {readable(held)}"
+    return ""
 
 
 def why_not_unpacked(array: h5py.Dataset) -> str:

@@ -21,7 +21,7 @@ import h5py
 import numpy as np
 
 from runner.errors import InputError, first_line
-from runner.model.hdf5_chunks import why_not_unpacked
+from runner.model.hdf5_chunks import why_not_listed, why_not_unpacked
 from runner.model.hdf5_texts import HeldTexts, UncheckedError, has_endless_heap
 from runner.model.named_objects import check_objects, check_parts
 from runner.readable_files import content_of
@@ -235,6 +235,8 @@ def _check_arrays(file: h5py.File, path: Path, place: str) -> None:
         raise InputError.of(
             place, f"{path} has {readable(size)}, but its arrays declare {readable(claimed)}"
         )
+    if why := why_not_listed(arrays.values(), path.stat().st_size):
+        raise InputError.of(place, f"{path} {why}", "save it again in Keras")
     for name, found in arrays.items():
         if why := why_not_unpacked(found):
             raise InputError.of(place, f"{path}: '{name}' {why}", "save it again in Keras")

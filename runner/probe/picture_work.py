@@ -22,6 +22,14 @@ _BROKEN = "it is incomplete or damaged"
 # There may be a few tiles of a component, and precincts, or one for so many pixels.
 _FEW, _TILE_PIXELS, _PRECINCT_PIXELS = 64, 1024, 256
 
+# Numbers of a TIFF that libtiff reads by itself, and must read as Pillow does: its size and kind,
+# and places and sizes of its parts.
+_LAYOUT = {*range(256, 260), 262, 266, 273, *range(277, 280), 284, 317, *range(322, 326), 338, 339}
+_INTEGERS = (3, 4, 16)  # types of numbers of 2, 4 and 8 bytes
+_TILE_SIZE = (322, 323)
+_MOST_TAGS = 4096
+_SMALL_TILES = 1 << 22  # pixels of all tiles, which may be larger than a small picture
+
 
 def check_work(opened: Any) -> None:
     """Check that a picture takes no more work than its pixels suggest.
@@ -36,15 +44,66 @@ def check_work(opened: Any) -> None:
     ValueError
         If it does.
     """
-    if opened.format in ("JPEG", "MPO", "JPEG2000"):
-        place = opened.fp.tell()
+    _check_pieces(opened.tile, *opened.size)
+    if opened.format not in ("TIFF", "JPEG", "MPO", "JPEG2000"):
+        return
+    place = opened.fp.tell()
+    if opened.format == "TIFF":
+        _check_tiff(opened)
+    else:
         opened.fp.seek(0)
         content = opened.fp.read()
-        opened.fp.seek(place)
         if opened.format == "JPEG2000":
             _check_jpeg2000(content, *opened.size)
         else:
             _check_jpeg(content)
+    opened.fp.seek(place)
+
+
+def _check_pieces(pieces: list[Any], width: int, height: int) -> None:
+    """Check that the pieces that Pillow decodes one by one cover the picture once in each colour.
+
+    A piece has a row or 256 pixels, except where the picture ends.
+    """
+    areas = [each[1] or (0, 0, width, height) for each in pieces]
+    covered = sum((right - left) * (bottom - top) for left, top, right, bottom in areas)
+    most = _FEW + _MOST_COMPONENTS * (width + height + width * height // 256)
+    if len(pieces) > most or covered > _MOST_COMPONENTS * width * height:
+        pixels = f"{width * height:,} pixels"
+        raise ValueError(
+            f"it has {len(pieces):,} pieces of {covered:,} pixels, too many for {pixels}"
+        )
+
+
+def _check_tiff(opened: Any) -> None:
+    """Check the tiles of a TIFF, each of which libtiff decodes whole, whatever the picture's size.
+
+    Source: TIFF 6.0, sections 2 and 15.
+    """
+    tags = opened.tag_v2
+    width, height = tags[256], tags[257]  # before the picture is turned
+    types = [(tag, kind) for tag, kind in _types(opened) if tag in _LAYOUT]
+    sizes = [tags.get(tag, 1) for tag in _TILE_SIZE]
+    is_plain = all(kind in _INTEGERS for _, kind in types) and len(dict(types)) == len(types)
+    if not is_plain or not all(isinstance(each, int) and each > 0 for each in sizes):
+        raise ValueError(_BROKEN)
+    wide, tall = sizes
+    pixels = -(-width // wide) * wide * -(-height // tall) * tall
+    if pixels > _SMALL_TILES + 4 * width * height:
+        raise ValueError(f"its tiles have {pixels:,} pixels, too many for {width * height:,}")
+
+
+def _types(opened: Any) -> list[tuple[int, int]]:
+    """Return each tag of a TIFF and the type of its numbers, also if Pillow passes over it."""
+    tags, file = opened.tag_v2, opened.fp
+    order = "<" if tags.prefix == b"II" else ">"
+    is_big = file.seek(2) and file.read(2) in (b"+\0", b"\0+")
+    number, entry = struct.Struct(f"{order}{'Q' if is_big else 'H'}"), 20 if is_big else 12
+    file.seek(tags.offset)
+    [count] = number.unpack(file.read(number.size))
+    if count > _MOST_TAGS:
+        raise ValueError(_BROKEN)
+    return [struct.unpack(f"{order}2H", file.read(entry)[:4]) for _ in range(count)]
 
 
 def _check_jpeg(content: bytes) -> None:
