@@ -16,6 +16,7 @@ _SUGGESTION = "did you mean '{}'?"
 _SUGGESTED = re.compile(re.escape(_SUGGESTION).replace(r"\{\}", "[^']*"))
 
 _LINE = 500
+_LONGEST_WORD = 100
 
 SHOWN = 20
 """Number of problems of an error that are told; the others are counted and need no advice."""
@@ -158,9 +159,11 @@ def installing(requirement: str) -> str:
 def suggest(word: str, choices: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the closest choice, or an empty string.
 
-    Letter case is ignored, so ``relu`` is found for ``RELU``.
+    Letter case is ignored, so ``relu`` is found for ``RELU``. Long names are not compared.
     """
-    by_folded = {choice.casefold(): choice for choice in choices}
+    if len(word) > _LONGEST_WORD:
+        return ""
+    by_folded = {choice.casefold(): choice for choice in choices if len(choice) <= _LONGEST_WORD}
     folded = word.casefold()
     close = difflib.get_close_matches(folded, by_folded, n=3, cutoff=0.6)
     if not close:

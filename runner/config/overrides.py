@@ -14,6 +14,8 @@ from runner.config.precision import PRECISION_KEYS
 from runner.config.strict import UnknownKey
 from runner.errors import Problem, suggest
 
+_INTERPOLATION = re.compile(r"\$\{([^$}]*(?:\$(?!\{)[^$}]*)*)")
+"""An interpolation, up to its end or to one inside of it."""
 _REFERRED = re.compile(r"(?:^\.+|\bmodel\.)([^\s{}\[\].:,'\"]+)")
 """A key of the model, in an interpolation of it or of a value beside it."""
 
@@ -27,8 +29,8 @@ def parameter_problems(base: DictConfig, values: Sequence[Override]) -> list[Pro
     others = [str(key) for key in model if key not in DeclaredModel.model_fields]
     others = [key for key in others if f"model.{key}" not in removed]
     text = str(OmegaConf.to_container(base, resolve=False))
-    references = re.findall(r"(?=\$\{([^}]*))", text)
-    referred = {name for text in references for name in _REFERRED.findall(text)}
+    references = _INTERPOLATION.findall(text)
+    referred = {name for each in references for name in _REFERRED.findall(each)}
     parameters = [key for key in others if key in referred]
     known = [*parameters, *DeclaredModel.model_fields]
     problems: list[Problem] = [

@@ -22,7 +22,8 @@ from runner.errors import InputError, Problem, suggest
 # A variable as a record writes it. Its default is plain text: a record may not hold more code.
 _VARIABLE = r"\$\{oc\.env:\w+(?:,[^\[\]{}()$\\\"',]*)?\}"
 _INTERPOLATION = re.compile(
-    rf"(?P<backslashes>\\*)(?:(?P<variable>\$\{{oc\.decode:{_VARIABLE}\}}|{_VARIABLE})|\$\{{)"
+    rf"(?P<backslashes>(?<!\\)\\*+)"
+    rf"(?:(?P<variable>\$\{{oc\.decode:{_VARIABLE}\}}|{_VARIABLE})|\$\{{)"
 )
 _REQUIRED = re.compile(r"\$\{oc\.env:(\w+)\}")
 

@@ -19,7 +19,7 @@ from runner.tables.table_format import GroupWriter, TableFormat
 # A row with the maximum number of columns must fit into one block.
 _BLOCK = 8 << 20
 
-_CELL = re.compile(r'("(?:[^"]|"")*"|[^",\n]*)([,\n])')
+_CELL = re.compile(r'("(?:[^"]++|"")*+"|[^",\n]*+)([,\n])')
 
 _MOST_COLUMNS = 100_000
 _LONGEST_HEADER = 4 << 20
@@ -88,9 +88,11 @@ def _columns(file: BinaryIO) -> dict[str, bool]:
         start = text.read(1 << 22)
     finally:
         text.detach().seek(0)
-    cells = []
-    for match in _CELL.finditer(start):
+    cells: list[str] = []
+    place = 0
+    while match := _CELL.match(start, place):
         cells.append(match[1])
+        place = match.end()
         if match[2] == "\n":
             break
     cells += [""] * (len(names) - len(cells))
