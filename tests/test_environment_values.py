@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,12 @@ def test_a_configuration_keeps_the_text_whatever_is_made_of_a_value(secrets: Non
             "copied": "${node}",
             "default": "${oc.env:NOT_SET_ANYWHERE,8080}",
             "own": 3,
+            "unknown": float("nan"),
         }
     )
     found = values_from_environment(cfg)
+    assert "unknown" not in found.places
+    assert math.isnan(found.config.pop("unknown"))
     assert found.config == {
         "plain": "${oc.env:TOKEN}",
         "part": "https://${oc.env:TOKEN}@host",

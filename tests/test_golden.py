@@ -143,6 +143,7 @@ def test_a_damaged_file_is_one_line(capsys: pytest.CaptureFixture[str], text: st
     [
         {"figures": {"mean": 10**400, "std": 0, "min": 0, "max": 0}},
         {"figures": {"mean": 0, "std": 0, "min": -math.inf, "max": 0}},
+        {"figures": ["mean", "std", "min", "max"]},
         {"name": ["a"]},
         {"projections": [1.0]},
         {"values": [0.0] * 17},

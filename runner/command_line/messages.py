@@ -57,9 +57,11 @@ def written_to(path: Path) -> Iterator[TextIO]:
     Raises
     ------
     InputError
-        If it cannot be written.
+        If it cannot be written, or is a link to a file, which may come from someone else.
     """
     local_path(path, "file")
+    if path.is_symlink() and path.is_file():
+        raise InputError.of(str(path), "is a link to another file", "give the name of that file")
     try:
         with path.open("w", encoding="utf-8", newline="") as file:
             yield file

@@ -94,8 +94,8 @@ class _Reading:
                 self.told(one, other, _child(node, key), below_key(place, key))
                 for key, (one, other) in pairs
             ]
-        if type(real) is type(marked) and real == marked:
-            return real
+        if type(real) is type(marked) and (real == marked or (real != real and marked != marked)):
+            return real  # NaN differs from itself
         text = self._written(marked, node)
         if not isinstance(real, str) and text.startswith("${oc.env:"):
             text = f"${{oc.decode:{text}}}"

@@ -155,7 +155,8 @@ def read_tensor(found: Mapping[str, Any]) -> GoldenTensor:
     counts = [found["nan"], *found["shape"]]
     if not all(isinstance(text, str) for text in texts) or not all(map(_is_count, counts)):
         raise ValueError("a tensor is described by values of other types")
-    if {*found["figures"]} != {"mean", "std", "min", "max"}:
+    figures = found["figures"]
+    if not isinstance(figures, dict) or {*figures} != {"mean", "std", "min", "max"}:
         raise ValueError("figures are missing")
     numbers = [*found["figures"].values(), *found["projections"], *found["values"]]
     if not all(isinstance(number, (int, float)) for number in numbers):
