@@ -335,8 +335,11 @@ def test_the_body_of_a_loop_is_listed_without_tables() -> None:
 
 @needs_litert
 @pytest.mark.filterwarnings("ignore")  # those of TensorFlow's converter
-@pytest.mark.parametrize("damage", ["rest", "name"])
-def test_a_damaged_litert_file_is_one_line(damage: str) -> None:
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [("rest", "is no file of LiteRT, or is damaged"), ("name", "cannot be loaded by LiteRT: ")],
+)
+def test_a_damaged_litert_file_is_one_line(damage: str, why: str) -> None:
     content = b"\x1c\0\0\0TFL3" + bytes(100)
     if damage == "name":
         litert(keras.Sequential([keras.Input((3,), name="marked"), layers.Dense(2)]))
@@ -345,7 +348,7 @@ def test_a_damaged_litert_file_is_one_line(damage: str) -> None:
     np.save("x.npy", np.zeros((2, 3), np.float32))
     words = ["model=litert", "model.path=bad.tflite", "probe=npy", "probe.path=x.npy"]
     said = in_process(*words, code=2).stderr
-    assert "model.path: bad.tflite cannot be loaded by LiteRT" in said
+    assert f"model.path: bad.tflite {why}" in said
     assert len(said.splitlines()) == 1
 
 
