@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 from runner.errors import InputError
 
@@ -243,7 +245,20 @@ def _start(path: Path, count: int) -> bytes:
 
 
 def write_in_place(data: bytes, path: Path) -> None:
-    """Write a file atomically, replacing an existing one; a link is replaced, not followed.
+    """Write a file as `replaced` does.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    with replaced(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def replaced(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that replaces one at its end, atomically; a link is replaced, not followed.
 
     Raises
     ------
@@ -256,7 +271,7 @@ def write_in_place(data: bytes, path: Path) -> None:
             "wb", dir=path.parent, prefix=f".{path.name[:100]}.", delete=False
         ) as file:
             temporary = Path(file.name)
-            file.write(data)
+            yield file
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     finally:

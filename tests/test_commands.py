@@ -186,6 +186,12 @@ def test_schema_is_written_to_the_screen_or_a_file(
     printed = capsys.readouterr().out
     assert main(["schema", "--output", "schema.json"]) == 0
     assert (tmp_path / "schema.json").read_text("utf-8") == printed
+    (tmp_path / "kept.json").write_text("kept")
+    (tmp_path / "link.json").symlink_to("kept.json")
+    assert main(["schema", "--output", "link.json"]) == 0
+    assert (tmp_path / "kept.json").read_text() == "kept"
+    assert (tmp_path / "link.json").read_text("utf-8") == printed
+    assert main(["schema", "--output", "/dev/null"]) == 0
     assert main(["schema", "--output", "no/such/folder.json"]) == 2
     assert (
         errors(capsys)

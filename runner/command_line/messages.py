@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import traceback
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from runner.errors import InputError, OutOfMemoryError, RunnerError, one_line, short_line
 from runner.local_paths import local_path
+from runner.regular_files import replaced
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +54,9 @@ def plain_warnings() -> Iterator[None]:
 
 @contextlib.contextmanager
 def written_to(path: Path) -> Iterator[TextIO]:
-    """Open a file named by the user for writing.
+    """Open a file named by the user for writing; a link is replaced, not followed.
+
+    Only devices, such as `/dev/stdout`, are written as they are.
 
     Raises
     ------
@@ -63,7 +67,11 @@ def written_to(path: Path) -> Iterator[TextIO]:
     if path.is_symlink() and path.is_file():
         raise InputError.of(str(path), "is a link to another file", "give the name of that file")
     try:
-        with path.open("w", encoding="utf-8", newline="") as file:
+        is_device = Path("/dev") in path.absolute().parents or path.is_char_device()
+        with (
+            path.open("wb") if is_device else replaced(path) as whole,
+            io.TextIOWrapper(whole, encoding="utf-8", newline="") as file,
+        ):
             yield file
     except OSError as error:
         raise InputError.of(str(path), f"cannot be written: {error.strerror}") from error
