@@ -208,6 +208,35 @@ def test_a_value_that_a_run_would_write_is_refused(words: list[str], places: lis
     assert refusals(words) == [f"{place}: {WRITTEN}; {ADVICE.format(place)}" for place in places]
 
 
+@pytest.mark.usefixtures("secrets")
+@pytest.mark.parametrize(
+    "path",
+    [
+        "s3://${oc.env:TOKEN}.example.com/x.csv",
+        "${.delimiter}${oc.env:TOKEN}",
+        "${oc.env:MISSING,'s3://his/'}${oc.env:TOKEN}",
+        "${oc.decode:${.delimiter}${oc.env:PLAIN}}",
+    ],
+)
+def test_a_value_that_a_url_would_send_is_refused(path: str) -> None:
+    config: Any = OmegaConf.create(EXPERIMENT)
+    config.probe = {"source": "csv", "delimiter": "s3://his/", "path": path}
+    with pytest.raises(InputError) as caught:
+        experiment_of(config)
+    said = "comes from the environment, and would be sent to the place that a URL names"
+    assert f"probe.path: {said}; {ADVICE.format('probe.path')}" in str(caught.value).splitlines()
+
+
+@pytest.mark.usefixtures("secrets")
+@pytest.mark.parametrize("path", ["${oc.env:PLACE}", "${oc.env:PLACE}/x.csv"])
+def test_a_url_may_begin_with_a_value(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLACE", "s3://mine/data")
+    config: Any = OmegaConf.create(EXPERIMENT)
+    config.probe = {"source": "csv", "path": path}
+    config.extra = {"mine": "s3://mine/${oc.env:PLACE}"}
+    assert "s3://mine/data" in experiment_of(config).probe.path  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("form", ["{}", "'{}'", '"{}"'])
 @pytest.mark.parametrize("text", ["${oc.env:SEED}", "${oc.decode:${oc.env:SEED}}"])
 def test_a_seed_typed_as_a_variable_is_its_value(

@@ -10,7 +10,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import OmegaConfDumper
 
-from runner.config.environment_limits import written_places
+from runner.config.environment_limits import sent_places, written_places
 from runner.config.environment_reading import values_from_environment
 from runner.config.environment_values import EnvironmentValues
 from runner.config.experiment_config import ExperimentConfig
@@ -114,10 +114,14 @@ def _experiment_of(cfg: DictConfig, variables: EnvironmentValues) -> ExperimentC
         Problem(place, "names code, which is not allowed in a configuration", "remove it")
         for place in _code_places(plain)
     ]
+    problems += [
+        _unwanted(place, source_of(cfg, place), "sent to the place that a URL names")
+        for place in sent_places(plain, variables.config)
+    ]
     try:
         experiment = parse(plain)
         problems += [
-            _recorded(place, source_of(cfg, place))
+            _unwanted(place, source_of(cfg, place), "written into the run")
             for place in sorted(written_places(experiment, variables.places))
         ]
     except InputError as error:
@@ -139,12 +143,12 @@ def _place(cfg: DictConfig, problem: Problem) -> str:
     return source_of(cfg, problem.place)
 
 
-def _recorded(place: str, source: str) -> Problem:
-    """Return the problem that a value from the environment would be in a file of the run."""
+def _unwanted(place: str, source: str, where: str) -> Problem:
+    """Return the problem that a value from the environment would leave this process."""
     role = "" if source == place else f" as {place}"
     return Problem(
         source,
-        f"comes from the environment, and would be written into the run{role}",
+        f"comes from the environment, and would be {where}{role}",
         f"write the value itself, or type it on the command line: {source}=...",
     )
 

@@ -1,8 +1,10 @@
-"""The keys that take no value from the environment, since a run writes their values down."""
+"""The keys that take no value from the environment, since a run writes or sends their values."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -12,11 +14,16 @@ from runner.config.declared_config import DeclaredModel
 from runner.config.experiment_config import ExperimentConfig
 from runner.config.strict import RECORDED
 from runner.config.train_config import TrainConfig
+from runner.local_paths import URL
 
 _SIZES = frozenset((*COUNTS, "batch_size", "rows"))
 """Arguments of layers and functions whose values show in the shapes of tensors and tables."""
 _SHOWN = ("name", "shape", "layer", "layers", "cell", "cells")
 """Ends of the arguments of layers that name something, or that hold shapes or further layers."""
+_GIVEN_ON = ("arguments", "extra")
+"""Keys whose values are for a function or for nobody, and open nothing by themselves."""
+_BEGINS = re.compile(r"\$\{oc\.env:\w+\}(/[^$]*)?")
+"""A URL that only begins with a variable, which then names the user's own store."""
 _SAVING = ("ModelCheckpoint", "TensorBoard")
 """Callbacks of Keras that write the model with the arguments of its layers."""
 
@@ -38,6 +45,34 @@ def written_places(experiment: ExperimentConfig, places: Collection[str]) -> Ite
             saves_model and _is_in_model_file(experiment, top, below)
         ):
             yield place
+
+
+def sent_places(real: Any, told: Any, place: str = "") -> Iterator[str]:
+    """Yield the keys whose values would be sent to another machine, as a part of a URL.
+
+    Parameters
+    ----------
+    real
+        Resolved configuration, or a part of it.
+    told
+        The same with ``${oc.env:NAME}`` for each value from the environment.
+    place
+        Key path of the part.
+    """
+    if isinstance(real, Mapping):
+        for key in real:
+            if key not in _GIVEN_ON and key in told:
+                yield from sent_places(real[key], told[key], f"{place}.{key}".removeprefix("."))
+    elif isinstance(real, list):
+        for number, (each, text) in enumerate(zip(real, told, strict=False)):
+            yield from sent_places(each, text, f"{place}.{number}")
+    elif (
+        isinstance(real, str)
+        and real != told
+        and URL.match(real)
+        and not _BEGINS.fullmatch(str(told))
+    ):
+        yield place
 
 
 def _is_recorded(experiment: ExperimentConfig, top: str, below: list[str]) -> bool:
