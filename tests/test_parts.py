@@ -387,6 +387,19 @@ def test_a_forged_plan_or_part_is_told_in_a_line(unjoined: PartsFolder) -> None:
     assert not (unjoined.folder.parent / "run").exists()
 
 
+def test_parts_behind_links_are_refused(unjoined: PartsFolder) -> None:
+    what = "is a link, and parts are joined only from the folder itself; put what it names in its"
+    for place in (unjoined.folder / "1", unjoined.folder / "plan", unjoined.folder):
+        elsewhere = Path("elsewhere", place.name)
+        elsewhere.parent.mkdir(exist_ok=True)
+        Path(place).rename(elsewhere)
+        Path(place).symlink_to(elsewhere.absolute())
+        with pytest.raises(InputError, match=f"{re.escape(str(place))}: {what}"):
+            join(unjoined.folder.parent / "run")
+        Path(place).unlink()
+        elsewhere.rename(place)
+
+
 @pytest.mark.parametrize("rows", [1, 48, 49, 1000, 4801])
 def test_a_division_has_whole_batches_and_every_row(rows: int) -> None:
     batches = -(-rows // 48)

@@ -68,9 +68,9 @@ class PartsFolder:
         DamagedError
             If it is damaged.
         """
-        place = self.folder / _PLAN
+        run = self._held(_PLAN)
         with _advising(self.start_over):
-            return (run := run_at(place), read_plan(run)) if holds_run(place) else None
+            return (run, read_plan(run)) if run else None
 
     def parts(self, plan: Plan) -> dict[int, StoredRun]:
         """Return the parts of a plan that have a record, by number.
@@ -80,10 +80,19 @@ class PartsFolder:
         runs = (run for run in self._store.runs() if isinstance(run, StoredRun))
         found = {PurePath(run.place()).name: run for run in runs}
         for name in map(str, range(len(plan.division.starts))):
-            if name not in found and holds_run(self.folder / name):
-                found[name] = run_at(self.folder / name)
+            if name not in found and (run := self._held(name)):
+                found[name] = run
         numbers = range(len(plan.division.starts))
         return {number: found[str(number)] for number in numbers if str(number) in found}
+
+    def _held(self, name: str) -> StoredRun | None:
+        """Return the plan or a part, if it has a record; a link to elsewhere is refused."""
+        place = self.folder / name
+        for each in (self.folder, place):
+            if isinstance(each, Path) and each.is_symlink():
+                what = "is a link, and parts are joined only from the folder itself"
+                raise InputError.of(str(each), what, "put what it names in its place")
+        return run_at(place) if holds_run(place) else None
 
     def record(self, number: int, run: StoredRun, plan: Plan) -> PartRecord:
         """Return the record of a part.
