@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 from forging import arrow, forge, parquet, put_file, tensor_of
@@ -24,7 +23,6 @@ from making import make_run
 
 import runner
 from runner.command_line.entry import main
-from runner.command_line.messages import write_csv
 from runner.command_line.progress import closing
 from runner.errors import DamagedError, InputError
 from runner.flat_buffers import FlatTable
@@ -251,12 +249,3 @@ def test_a_page_draws_some_of_many_metrics(tmp_path: Path) -> None:
     few = page_of_run(runner.open_run(trained(tmp_path / "few", 3))).parts["training"]
     assert [name for name, _ in few.data["curves"]] == ["m0", "m1", "m2"]
     assert few.data["metrics"] == ""
-
-
-def test_a_link_is_not_written_through(tmp_path: Path) -> None:
-    (tmp_path / "kept.txt").write_text("kept")
-    link = tmp_path / "s.csv"
-    link.symlink_to("kept.txt")
-    with pytest.raises(InputError, match=r"s\.csv: is a link to another file; give the name of"):
-        write_csv(link, pd.DataFrame({"a": [1]}))
-    assert (tmp_path / "kept.txt").read_text() == "kept"

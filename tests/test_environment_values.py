@@ -228,6 +228,15 @@ def test_a_value_that_a_url_would_send_is_refused(path: str) -> None:
 
 
 @pytest.mark.usefixtures("secrets")
+def test_a_mapping_from_a_variable_names_no_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROBE", "{source: csv, path: 's3://his/x.csv'}")
+    config: Any = OmegaConf.create(EXPERIMENT)
+    config.probe = "${oc.decode:${oc.env:PROBE}}"
+    with pytest.raises(InputError, match=r"(?m)^probe\.path: .* would be sent to the place that"):
+        experiment_of(config)
+
+
+@pytest.mark.usefixtures("secrets")
 @pytest.mark.parametrize("path", ["${oc.env:PLACE}", "${oc.env:PLACE}/x.csv"])
 def test_a_url_may_begin_with_a_value(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLACE", "s3://mine/data")

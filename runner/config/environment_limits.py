@@ -55,17 +55,16 @@ def sent_places(real: Any, told: Any, place: str = "") -> Iterator[str]:
     real
         Resolved configuration, or a part of it.
     told
-        The same with ``${oc.env:NAME}`` for each value from the environment.
+        The same with ``${oc.env:NAME}`` for each value from the environment, which may be a whole
+        mapping or list.
     place
         Key path of the part.
     """
-    if isinstance(real, Mapping):
-        for key in real:
-            if key not in _GIVEN_ON and key in told:
-                yield from sent_places(real[key], told[key], f"{place}.{key}".removeprefix("."))
-    elif isinstance(real, list):
-        for number, (each, text) in enumerate(zip(real, told, strict=False)):
-            yield from sent_places(each, text, f"{place}.{number}")
+    if isinstance(real, Mapping | list):
+        for key, each in real.items() if isinstance(real, Mapping) else enumerate(real):
+            if key not in _GIVEN_ON:
+                text = told if isinstance(told, str) else told[key]
+                yield from sent_places(each, text, f"{place}.{key}".removeprefix("."))
     elif (
         isinstance(real, str)
         and real != told
