@@ -224,7 +224,8 @@ def _refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def test_tables_of_a_run_are_adopted() -> None:
-    model = keras.Sequential([keras.Input((2, 2, 3)), layers.ReLU(name="maps"), layers.Flatten()])
+    rest = [layers.ReLU(name="maps"), layers.Flatten(name="flatten")]
+    model = keras.Sequential([keras.Input((2, 2, 3)), *rest])
     mine = runner.save_run(model, MAPS, "mine", sample_ids=IDS)
     files = [str(path) for path in Path("mine").rglob("*.parquet") if path.parent.name != "mine"]
     run = _adopted(*files)
